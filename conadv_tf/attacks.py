@@ -1,0 +1,318 @@
+"""FGSM and PGD: adversarial examples inside an L-infinity or L2 ball.
+
+`PGD` binds hyper-parameters and loops over the pure functions of
+`perturbation`. An attack computes in float32 whatever the network computes in,
+writes no variable, and decides nothing about batch norm: which branch and
+which statistics are used is the affair of the callable it is given (see
+`PGD.__call__`).
+"""
+
+import math
+
+import tensorflow as tf
+
+from conadv_tf import perturbation
+from conadv_tf import value_range as value_range_lib
+
+
+class PGD:
+    """Projected gradient descent, one or more steps, from a random start.
+
+    The rule, on images x with true labels y:
+
+        x_0 <- x + random start,
+        x_k+1 <- project(x_k + step_size * ascent direction of
+                         grad_x loss(x_k, y))
+
+    Implements Eqs. (3) and (5) of Liu et al. 2022 (arXiv 2106.00221) with the
+    sign of the gradient for "linf" and the normalized gradient for "l2".
+    Their released code descends towards a random wrong label instead of
+    ascending on the true one: that is `targeted="random"`.
+
+    A PGD object is stateless and usable with any network:
+
+        adversarial = PGD(epsilon=8 / 255)(network, images, labels, seed=0)
+
+    Args:
+      epsilon: radius of the ball, in pixel units of `value_range` (8/255 on
+        [0, 1] images is 8 grey levels; for "l2" the Euclidean distance over
+        all pixels and channels of an image); >= 0. With 0 the images come
+        back unchanged.
+      step_size: length of a step in the same units and norm; > 0, or 0 where
+        epsilon is 0. None means `epsilon` for one step, and
+        2.5 * epsilon / num_steps for several (Madry et al. 2018).
+      num_steps: number of gradient steps, >= 1.
+      random_start: probability for each example to start at a uniform point
+        of the ball; True is 1, False is 0. The paper's code uses 0.8.
+      value_range: (low, high), the valid pixel values of the network's
+        input. Images must lie inside it.
+      norm: "linf" or "l2".
+      targeted: None ascends on the true label; "random" descends towards a
+        uniformly drawn wrong label.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        epsilon,
+        step_size=None,
+        num_steps=1,
+        random_start=True,
+        value_range=(0.0, 1.0),
+        norm="linf",
+        targeted=None,
+    ):
+        _check_hyper_parameters(
+            epsilon, step_size, num_steps, random_start, norm, targeted
+        )
+        low, high = value_range_lib.checked_range(value_range)
+        if step_size is None:
+            step_size = epsilon * (1.0 if num_steps == 1 else 2.5 / num_steps)
+        self.epsilon = float(epsilon)
+        self.step_size = float(step_size)
+        self.num_steps = int(num_steps)
+        self.random_start = float(random_start)
+        self.value_range = (low, high)
+        self.norm = norm
+        self.targeted = targeted
+
+    def __call__(self, network, images, labels, seed, loss=None, targets=None):
+        """Crafts adversarial examples.
+
+        Given a Keras model, the model is called with `training=False`, so
+        that its batch norms use their moving statistics (the main branch of
+        split ones). Given any other callable `images -> logits`, the callable
+        decides: `ConAdvModel` passes one that runs the stale weights through
+        the auxiliary batch norm in training mode (batch statistics) without
+        updating moving statistics. No variable is written in either case.
+
+        Args:
+          network: Keras model or callable, images to logits [batch, classes].
+          images: [batch, ...] floats inside `value_range`, the batch
+            dimension may be unknown.
+          labels: class ids ([batch] or [batch, 1], any integer or float
+            dtype) or one-hot rows [batch, classes].
+          seed: int, or int tensor [2] of (run seed, step). The same seed
+            gives the same draws.
+          loss: callable (labels, logits) -> scalar, the *sum* over examples;
+            None is the cross-entropy of logits.
+          targets: labels to descend towards, in the format of `labels`.
+            They replace the true label and `targeted`.
+
+        Returns:
+          float32, same shape as images: within epsilon of them and inside
+          `value_range`.
+
+        Raises:
+          ValueError: in eager mode, if an image lies outside `value_range`.
+        """
+        images = tf.convert_to_tensor(images)
+        labels = tf.convert_to_tensor(labels)
+        if not images.dtype.is_floating:
+            raise ValueError(
+                f"Expected float images in {self.value_range}; received dtype "
+                f"{images.dtype.name}. Scale integer pixels first, for example "
+                "tf.cast(images, tf.float32) / 255."
+            )
+        images = tf.cast(images, tf.float32)
+        if tf.executing_eagerly():
+            value_range_lib.check(images, self.value_range)
+        seed = _seed_pair(seed)
+        loss = loss or perturbation.logits_cross_entropy
+        forward = _forward_function(network)
+        given = None if targets is None else tf.convert_to_tensor(targets)
+
+        def objective(points):
+            logits = tf.cast(forward(points), tf.float32)
+            if given is not None:
+                return -loss(given, logits)
+            if self.targeted == "random":
+                wrong = perturbation.random_wrong_labels(
+                    labels, logits.shape[-1], seed
+                )
+                return -loss(wrong, logits)
+            return loss(labels, logits)
+
+        adversarial = images
+        if self.random_start > 0.0:
+            adversarial = perturbation.random_start(
+                images, self.epsilon, self.norm, self.random_start, seed
+            )
+            adversarial = self._project(adversarial, images)
+        # Unrolled: a handful of steps, and each is free to be fused.
+        for _ in range(self.num_steps):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(adversarial)
+                value = objective(adversarial)
+            gradient = tape.gradient(value, adversarial)
+            if gradient is None:
+                raise ValueError(
+                    "The attack loss does not depend on the images, so there "
+                    "is no direction to attack. Check that the network's "
+                    "output is computed from its input by differentiable "
+                    "operations."
+                )
+            adversarial = self._project(
+                perturbation.ascent_step(
+                    adversarial, gradient, self.step_size, self.norm
+                ),
+                images,
+            )
+        return tf.stop_gradient(adversarial)
+
+    def _project(self, adversarial, images):
+        return perturbation.project(
+            adversarial, images, self.epsilon, self.norm, self.value_range
+        )
+
+    def get_config(self):
+        """The constructor arguments, JSON-serializable."""
+        return {
+            "epsilon": self.epsilon,
+            "step_size": self.step_size,
+            "num_steps": self.num_steps,
+            "random_start": self.random_start,
+            "value_range": list(self.value_range),
+            "norm": self.norm,
+            "targeted": self.targeted,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds an attack from `get_config`."""
+        return cls(**config)
+
+    def __repr__(self):
+        arguments = ", ".join(
+            f"{key}={value!r}" for key, value in self.get_config().items()
+        )
+        return f"{type(self).__name__}({arguments})"
+
+
+class FGSM(PGD):
+    """Fast gradient sign method: one full step of length epsilon.
+
+        x_adv <- clip(x + epsilon * sign(grad_x loss(x, y)))
+
+    Goodfellow et al. 2015 (arXiv 1412.6572). PGD with one step of epsilon and,
+    by default, no random start; with one (Wong et al. 2020) the step is
+    projected back into the ball.
+
+    Args:
+      epsilon: as in `PGD`.
+      random_start: as in `PGD`.
+      value_range: as in `PGD`.
+      norm: as in `PGD`.
+      targeted: as in `PGD`.
+
+    Raises:
+      ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        epsilon,
+        random_start=False,
+        value_range=(0.0, 1.0),
+        norm="linf",
+        targeted=None,
+    ):
+        super().__init__(
+            epsilon,
+            step_size=None,
+            num_steps=1,
+            random_start=random_start,
+            value_range=value_range,
+            norm=norm,
+            targeted=targeted,
+        )
+
+    def get_config(self):
+        """The constructor arguments, JSON-serializable."""
+        config = super().get_config()
+        del config["step_size"], config["num_steps"]
+        return config
+
+
+def _forward_function(network):
+    if isinstance(network, tf.keras.Model):
+        return lambda images: network(images, training=False)
+    return network
+
+
+def _seed_pair(seed):
+    seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
+    if seed.shape.rank == 0:
+        return tf.stack([seed, tf.zeros_like(seed)])
+    if seed.shape.as_list() != [2]:
+        raise ValueError(
+            "Expected an integer seed or an int tensor [2] of (seed, step); "
+            f"received shape {seed.shape}."
+        )
+    return seed
+
+
+def _check_hyper_parameters(
+    epsilon, step_size, num_steps, random_start, norm, targeted
+):
+    if not 0 <= epsilon < math.inf:
+        raise ValueError(
+            f"Expected epsilon >= 0 in pixel units; received {epsilon!r}."
+        )
+    if step_size is not None and not (
+        0 < step_size < math.inf or (step_size == 0 and epsilon == 0)
+    ):
+        raise ValueError(
+            "Expected step_size > 0 in pixel units, or None for a default; "
+            f"received {step_size!r}."
+        )
+    if num_steps != int(num_steps) or num_steps < 1:
+        raise ValueError(
+            f"Expected num_steps to be an integer >= 1; received {num_steps!r}."
+            " To train without an attack use ConAdvModel(attack=None)."
+        )
+    if not 0 <= float(random_start) <= 1:
+        raise ValueError(
+            "Expected random_start to be True, False or a probability in "
+            f"[0, 1]; received {random_start!r}."
+        )
+    if norm not in perturbation.NORMS:
+        raise ValueError(
+            f"Expected norm to be one of {perturbation.NORMS}; received "
+            f"{norm!r}."
+        )
+    if targeted not in (None, "random"):
+        raise ValueError(
+            "Expected targeted to be None (ascend on the true label) or "
+            '"random" (descend towards a random wrong label); received '
+            f"{targeted!r}. To attack towards labels of your choice, pass "
+            "targets= when calling the attack."
+        )
+
+
+_CLASSES = {"PGD": PGD, "FGSM": FGSM}
+
+
+def serialize(attack):
+    """JSON-serializable form of an attack of this module, or of None."""
+    if attack is None:
+        return None
+    if type(attack) not in _CLASSES.values():
+        raise ValueError(
+            f"Expected an attack of {sorted(_CLASSES)} or None to save; "
+            f"received {attack!r}. Save the weights (save_weights) or the "
+            "exported network (export_network().save) instead."
+        )
+    return {
+        "class_name": type(attack).__name__,
+        "config": attack.get_config(),
+    }
+
+
+def deserialize(config):
+    """The attack that `serialize` described."""
+    if config is None:
+        return None
+    return _CLASSES[config["class_name"]].from_config(config["config"])

@@ -1,0 +1,253 @@
+"""Callbacks: the value range check of `ConAdvModel.fit`, and throughput."""
+
+import csv
+import json
+import math
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+
+
+class ValueRangeCheck(tf.keras.callbacks.Callback):
+    """Stops training when images lie outside the attack's value range.
+
+    The step counts them on the device, because an assertion there would
+    vanish under XLA; this reads the count after the first batch and at the
+    end of each epoch. `ConAdvModel.fit` adds it by itself.
+    """
+
+    # Keras's own marker: no copying of the logs to NumPy for this callback.
+    _supports_tf_logs = True
+
+    def on_train_begin(self, logs=None):
+        """Arms the check of the first batch."""
+        self._checked = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Checks after the first batch."""
+        if not self._checked:
+            self._checked = True
+            self.model.check_value_range()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the whole epoch."""
+        self.model.check_value_range()
+
+
+class ThroughputLogger(tf.keras.callbacks.Callback):
+    """Measures images per second and step times, compilation excluded.
+
+    Works with any Keras model. The clock runs from the end of the first call
+    of the training function (which traces and compiles) and, in later epochs,
+    from the start of the epoch, to the end of an epoch's last batch:
+    validation, checkpoints and the end of `fit` do not count; waiting for
+    input does. Adds `images_per_second` (over the epoch so far, all replicas
+    together) to the logs of each batch and epoch, and so to the progress
+    bar, to `History` and to other callbacks; and the epoch's mean
+    `step_time_ms` to the logs of the epoch.
+
+    `history`, the CSV file and TensorBoard also have, for each epoch, the rate
+    per replica and the 50th, 90th and 99th percentile of the step time. An
+    epoch whose only call compiled has no rate: NaN.
+
+    Args:
+      global_batch_size: images per step over all replicas.
+      examples_per_epoch: images per epoch, where the last batch is smaller;
+        None where all batches are alike.
+      synchronize: whether to wait for the device after each call, which makes
+        step times exact. False costs nothing on accelerators that run ahead;
+        only the end of an epoch is then exact.
+      csv_path: file to write one row per epoch to; replaced if it exists.
+      log_dir: TensorBoard directory for the same numbers.
+      mllog_path: file to append MLPerf `:::MLLOG` lines to.
+
+    Raises:
+      ValueError: if a size is not positive.
+    """
+
+    _supports_tf_logs = True
+
+    def __init__(
+        self,
+        global_batch_size,
+        examples_per_epoch=None,
+        synchronize=True,
+        csv_path=None,
+        log_dir=None,
+        mllog_path=None,
+    ):
+        super().__init__()
+        for name, value in (
+            ("global_batch_size", global_batch_size),
+            ("examples_per_epoch", examples_per_epoch),
+        ):
+            if value is not None and not value > 0:
+                raise ValueError(f"Expected {name} > 0; received {value!r}.")
+        self.global_batch_size = global_batch_size
+        self.examples_per_epoch = examples_per_epoch
+        self.synchronize = synchronize
+        self.history = []
+        self._csv_path = csv_path
+        self._log_dir = log_dir
+        self._mllog_path = mllog_path
+        self._clock = time.perf_counter
+
+    @property
+    def images_per_second(self):
+        """Rate over all measured epochs; NaN before there is one."""
+        seconds = sum(row["seconds"] for row in self.history)
+        images = sum(row["images"] for row in self.history)
+        return images / seconds if seconds else math.nan
+
+    @property
+    def step_time_ms(self):
+        """Median step time over all measured steps, in milliseconds."""
+        return float(
+            np.median(self._all_times) * 1e3 if self._all_times else math.nan
+        )
+
+    def on_train_begin(self, logs=None):
+        """Starts a measurement; the next call compiles."""
+        self._compiled = False
+        self._all_times = []
+        self._writer = (
+            tf.summary.create_file_writer(self._log_dir)
+            if self._log_dir
+            else None
+        )
+        self.history = []
+        self._mllog("run_start", None, "INTERVAL_START")
+
+    def on_train_end(self, logs=None):
+        """Ends the measurement."""
+        self._mllog("run_stop", None, "INTERVAL_END", {"status": "success"})
+        if self._writer is not None:
+            self._writer.close()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the epoch's clock."""
+        self._steps = 0
+        self._images = 0
+        self._seconds = 0.0
+        self._times = []
+        self._last = self._clock()
+        self._mllog(
+            "block_start", None, "INTERVAL_START", {"first_epoch_num": epoch}
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Counts a call of the training function, one step or several."""
+        logs = logs if logs is not None else {}
+        # `batch` is the index of the last step of a call that makes several.
+        new_steps = batch + 1 - self._steps
+        images = self._images_of_steps(batch + 1) - self._images_of_steps(
+            self._steps
+        )
+        self._steps = batch + 1
+        if self.synchronize or self._is_last(batch):
+            _wait_for(logs)
+        now = self._clock()
+        elapsed, self._last = now - self._last, now
+        if not self._compiled:
+            self._compiled = True
+            logs["images_per_second"] = math.nan
+            return
+        self._images += images
+        self._seconds += elapsed
+        self._times.extend([elapsed / new_steps] * new_steps)
+        logs["images_per_second"] = self._images / self._seconds
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the epoch's numbers to the logs and the files."""
+        row = self._row(epoch)
+        if self._images:
+            self.history.append(row)
+            self._all_times.extend(self._times)
+        if logs is not None:
+            for name in _LOGGED:
+                logs[name] = row[name]
+        if self._csv_path:
+            self._write_csv()
+        if self._writer is not None:
+            with self._writer.as_default(step=epoch):
+                for name in set(row) - {"epoch", "images", "seconds"}:
+                    tf.summary.scalar(f"throughput/{name}", row[name])
+            self._writer.flush()
+        self._mllog(
+            "throughput",
+            row["images_per_second"],
+            "POINT_IN_TIME",
+            {"epoch_num": epoch},
+        )
+        self._mllog(
+            "block_stop", None, "INTERVAL_END", {"first_epoch_num": epoch}
+        )
+
+    def _images_of_steps(self, steps):
+        images = steps * self.global_batch_size
+        if self.examples_per_epoch is None:
+            return images
+        return min(images, self.examples_per_epoch)
+
+    def _is_last(self, batch):
+        steps = (self.params or {}).get("steps")
+        return steps is None or batch + 1 >= steps
+
+    def _row(self, epoch):
+        times = np.asarray(self._times) * 1e3
+        rate = self._images / self._seconds if self._seconds else math.nan
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        percentiles = (
+            np.percentile(times, (50, 90, 99))
+            if times.size
+            else (math.nan,) * 3
+        )
+        return {
+            "epoch": epoch,
+            "images": self._images,
+            "seconds": self._seconds,
+            "images_per_second": rate,
+            "images_per_second_per_replica": rate / replicas,
+            "step_time_ms": float(times.mean()) if times.size else math.nan,
+            "step_time_ms_p50": float(percentiles[0]),
+            "step_time_ms_p90": float(percentiles[1]),
+            "step_time_ms_p99": float(percentiles[2]),
+        }
+
+    def _write_csv(self):
+        if not self.history:
+            return
+        temporary = f"{self._csv_path}.tmp"
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+        os.replace(temporary, self._csv_path)
+
+    def _mllog(self, key, value, event_type, metadata=None):
+        if not self._mllog_path:
+            return
+        line = {
+            "namespace": "",
+            "time_ms": int(time.time() * 1e3),
+            "event_type": event_type,
+            "key": key,
+            "value": value,
+            "metadata": metadata or {},
+        }
+        with open(self._mllog_path, "a", encoding="utf-8") as file:
+            file.write(f":::MLLOG {json.dumps(line)}\n")
+
+
+# What goes to the logs; the rest is in `history` and the files.
+_LOGGED = ("images_per_second", "step_time_ms")
+
+
+def _wait_for(logs):
+    """Blocks until the device has computed the step that made these logs."""
+    for value in logs.values():
+        if isinstance(value, tf.Tensor):
+            value.numpy()
+            return

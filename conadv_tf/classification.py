@@ -1,0 +1,64 @@
+"""What a label is: class ids from the label formats that Keras accepts."""
+
+import tensorflow as tf
+
+
+def is_sparse(labels, num_outputs):
+    """Whether labels are class ids rather than one-hot rows.
+
+    Args:
+      labels: tensor of any dtype, [batch] or [batch, 1] class ids, or
+        [batch, num_outputs] one-hot (or smoothed) rows.
+      num_outputs: width of the logits.
+
+    Returns:
+      Python bool.
+
+    Raises:
+      ValueError: if the label shape fits neither format.
+    """
+    rank = labels.shape.rank
+    if rank == 1 or (rank == 2 and labels.shape[-1] == 1):
+        return True
+    if rank == 2 and labels.shape[-1] == num_outputs:
+        return False
+    raise ValueError(
+        "Expected labels of shape [batch], [batch, 1] or "
+        f"[batch, {num_outputs}] (the network's number of classes); received "
+        f"labels of shape {labels.shape}. Pass class ids or one-hot rows."
+    )
+
+
+def class_ids(labels, num_outputs):
+    """Converts labels in any accepted format to int64 class ids [batch]."""
+    if is_sparse(labels, num_outputs):
+        return tf.cast(tf.reshape(labels, [-1]), tf.int64)
+    return tf.argmax(labels, axis=-1)
+
+
+def like_labels(ids, labels, num_outputs):
+    """Writes class ids int64 [batch] in the format and dtype of `labels`."""
+    if is_sparse(labels, num_outputs):
+        return tf.cast(tf.reshape(ids, tf.shape(labels)), labels.dtype)
+    return tf.one_hot(ids, num_outputs, dtype=labels.dtype)
+
+
+def correct(labels, outputs):
+    """Tells for each example whether the prediction is right.
+
+    Args:
+      labels: as in `is_sparse`.
+      outputs: [batch, classes] logits or probabilities; one column is a
+        binary classifier's logit, whose decision boundary is 0.
+
+    Returns:
+      float32 [batch] of 0 and 1.
+    """
+    num_outputs = outputs.shape[-1]
+    if num_outputs == 1:
+        predicted = tf.cast(outputs[:, 0] > 0.0, tf.int64)
+    else:
+        predicted = tf.argmax(outputs, axis=-1)
+    return tf.cast(
+        tf.equal(predicted, class_ids(labels, num_outputs)), tf.float32
+    )

@@ -1,0 +1,194 @@
+"""Rebuilds functional networks layer by layer: split, merge, copy.
+
+`tf.keras.models.clone_model` keeps the graph of calls (shared layers,
+`training=False` arguments, names) but does not look inside nested models;
+`rebuild` does, and carries weights and frozen flags over.
+"""
+
+import tensorflow as tf
+
+from conadv_tf.normalization import SplitBatchNormalization
+
+# The classes whose statistics we know how to split. A subclass may compute
+# anything, so it is refused by name instead of guessed at.
+_PLAIN = (
+    tf.keras.layers.BatchNormalization,
+    tf.keras.layers.experimental.SyncBatchNormalization,
+)
+
+
+def split_batch_norm(network, branches=2):
+    """Copies a network with every batch norm replaced by a split one.
+
+    Weights are copied too: each branch starts from the gamma, beta and moving
+    statistics of the original, so that pretrained weights stay. Nested models
+    are converted inside; layer names, shared layers, `training=False` calls
+    and frozen flags are kept. The given network is left as it is.
+
+    Args:
+      network: a built functional or Sequential Keras model. Split batch norms
+        already in it must have this number of branches.
+      branches: 2 (main, auxiliary), 3 (main, augmented, auxiliary) or 1.
+
+    Returns:
+      A new Keras model; its outputs at inference equal the original's.
+
+    Raises:
+      ValueError: if the network is subclassed or not built, or if a batch
+        norm cannot be reached (a subclass of BatchNormalization, one held by
+        a wrapper or a custom layer); the error names the layers.
+    """
+
+    def split(layer):
+        if type(layer) in _PLAIN:
+            config = layer.get_config()
+            # SyncBatchNormalization is BatchNormalization(synchronized=True).
+            config.setdefault("synchronized", type(layer) is _PLAIN[1])
+            return SplitBatchNormalization(branches=branches, **config)
+        if isinstance(layer, SplitBatchNormalization):
+            if layer.branches != branches:
+                raise ValueError(
+                    f"Layer {layer.name!r} already has {layer.branches} "
+                    f"branches; {branches} were asked for. Merge it first: "
+                    "split_batch_norm(merge_batch_norm(network), branches)."
+                )
+        return copy_layer(layer)
+
+    converted = rebuild(network, split)
+    left = [
+        layer.name
+        for layer in converted._flatten_layers()
+        if isinstance(layer, tf.keras.layers.BatchNormalization)
+        and not _is_branch(layer, converted)
+    ]
+    if left:
+        raise ValueError(
+            "Expected every batch norm to be a keras.layers."
+            "BatchNormalization in a functional network; these cannot be "
+            f"split: {left}. They are subclasses of BatchNormalization, or "
+            "are held by a wrapper or custom layer. Replace them by the "
+            "plain layer in the functional graph."
+        )
+    return converted
+
+
+def merge_batch_norm(network):
+    """Copies a network with every split batch norm replaced by a plain one.
+
+    The plain batch norm gets the main branch: the one evaluation uses.
+
+    Args:
+      network: a functional or Sequential Keras model.
+
+    Returns:
+      A new Keras model without classes of this package; its outputs at
+      inference equal the given one's.
+    """
+
+    def merge(layer):
+        if isinstance(layer, SplitBatchNormalization):
+            config = {
+                **layer.branch_layers[0].get_config(),
+                "name": layer.name,
+                "trainable": layer.trainable,
+            }
+            return tf.keras.layers.BatchNormalization.from_config(config)
+        return copy_layer(layer)
+
+    return rebuild(network, merge)
+
+
+def copy_network(network):
+    """Copies a network: same layers, names and weights, new variables."""
+    return rebuild(network, copy_layer)
+
+
+def copy_layer(layer):
+    """A new layer from the config of another, without its weights."""
+    return type(layer).from_config(layer.get_config())
+
+
+def rebuild(network, layer_function, with_weights=True):
+    """Copies a network, each layer through a function, nested ones included.
+
+    Args:
+      network: a built functional or Sequential Keras model.
+      layer_function: called once for each layer that is not a model, returns
+        the layer to put in its place: a new one, or the layer itself to share
+        it between the two networks.
+      with_weights: whether to copy weights.
+
+    Returns:
+      A new Keras model.
+
+    Raises:
+      ValueError: if the network, or a model inside it, is not functional.
+    """
+    check_functional(network)
+
+    def convert(layer):
+        if isinstance(layer, tf.keras.Model):
+            return rebuild(layer, layer_function, with_weights=False)
+        return layer_function(layer)
+
+    rebuilt = tf.keras.models.clone_model(network, clone_function=convert)
+    _copy_state(network, rebuilt, with_weights)
+    return rebuilt
+
+
+def check_functional(network):
+    """Raises a ValueError unless `network` is a built functional model."""
+    if not isinstance(network, tf.keras.Model):
+        raise ValueError(
+            "Expected a functional Keras model; received "
+            f"{type(network).__name__}."
+        )
+    if not getattr(network, "_is_graph_network", False):
+        raise ValueError(
+            f"Expected a built functional or Sequential Keras model; received "
+            f"{network.name!r} of class {type(network).__name__}, whose "
+            "layers cannot be seen. Write the network with the functional "
+            "API: tf.keras.Model(inputs, outputs); give a Sequential an "
+            "Input layer."
+        )
+
+
+def _copy_state(source, target, with_weights):
+    # Parents before children: setting a flag on a model resets its layers.
+    target.trainable = source.trainable
+    for old, new in zip(source.layers, target.layers):
+        if new is old:
+            continue
+        if isinstance(old, tf.keras.Model):
+            _copy_state(old, new, with_weights)
+            continue
+        new.trainable = old.trainable
+        if not (with_weights and old.weights):
+            continue
+        if isinstance(old, SplitBatchNormalization) and not isinstance(
+            new, SplitBatchNormalization
+        ):
+            new.set_weights(old.branch_layers[0].get_weights())
+        elif isinstance(new, SplitBatchNormalization) and not isinstance(
+            old, SplitBatchNormalization
+        ):
+            for layer in new.branch_layers:
+                layer.set_weights(old.get_weights())
+        else:
+            new.set_weights(old.get_weights())
+        finalize(new)
+
+
+def finalize(layer):
+    """Lets an adapted preprocessing layer recompute what it derives."""
+    if hasattr(layer, "finalize_state"):
+        layer.finalize_state()
+
+
+def _is_branch(layer, network):
+    return any(
+        layer is branch
+        for split in network._flatten_layers()
+        if isinstance(split, SplitBatchNormalization)
+        for branch in split.branch_layers
+    )

@@ -1,0 +1,292 @@
+"""LARS: layer-wise adaptive rate scaling (You et al. 2017, 1708.03888).
+
+The arithmetic is the pure function `lars_update`; `LARS` is the Keras
+optimizer around it.
+"""
+
+import re
+
+import tensorflow as tf
+
+KINDS = ("normalization", "bias")
+# Last part of a Keras variable name, for variables of which nobody has said
+# by identity what they are.
+_KIND_BY_NAME = {
+    "gamma": "normalization",
+    "beta": "normalization",
+    "bias": "bias",
+}
+
+
+def trust_ratio(
+    weight, gradient, weight_decay, trust_coefficient, epsilon, decay_in_norm
+):
+    """The factor by which LARS scales a layer's learning rate.
+
+        trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)
+
+    or, with `decay_in_norm` (where g already holds the decay),
+
+        trust_coefficient * |w| / (|g| + epsilon)
+
+    and 1 where |w| or |g| is 0.
+
+    Args:
+      weight: float32 tensor w.
+      gradient: float32 tensor g of the same shape.
+      weight_decay: float.
+      trust_coefficient: float.
+      epsilon: float.
+      decay_in_norm: bool.
+
+    Returns:
+      float32 scalar.
+    """
+    weight_norm = tf.norm(weight)
+    gradient_norm = tf.norm(gradient)
+    denominator = gradient_norm + epsilon
+    if not decay_in_norm:
+        denominator += weight_decay * weight_norm
+    defined = tf.logical_and(weight_norm > 0.0, gradient_norm > 0.0)
+    ratio = (
+        trust_coefficient * weight_norm / tf.where(defined, denominator, 1.0)
+    )
+    return tf.where(defined, ratio, 1.0)
+
+
+def lars_update(
+    weight,
+    gradient,
+    buffer,
+    learning_rate,
+    momentum,
+    weight_decay,
+    trust_coefficient,
+    epsilon,
+    nesterov,
+    decay_in_norm,
+    adapt,
+):
+    """One LARS step for one weight; see `LARS` for the rule.
+
+    Args:
+      weight: float32 tensor w.
+      gradient: float32 tensor g.
+      buffer: float32 tensor m, the momentum buffer.
+      learning_rate: float32 scalar.
+      momentum: float.
+      weight_decay: float.
+      trust_coefficient: float.
+      epsilon: float.
+      nesterov: bool.
+      decay_in_norm: bool.
+      adapt: bool; False is momentum SGD at the plain rate without decay.
+
+    Returns:
+      (new weight, new buffer).
+    """
+    if adapt:
+        decayed = gradient + weight_decay * weight
+        ratio = trust_ratio(
+            weight,
+            decayed if decay_in_norm else gradient,
+            weight_decay,
+            trust_coefficient,
+            epsilon,
+            decay_in_norm,
+        )
+        scaled = learning_rate * ratio * decayed
+    else:
+        scaled = learning_rate * gradient
+    buffer = momentum * buffer + scaled
+    step = momentum * buffer + scaled if nesterov else buffer
+    return weight - step, buffer
+
+
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
+class LARS(tf.keras.optimizers.Optimizer):
+    """Layer-wise adaptive rate scaling, as a Keras optimizer.
+
+    For each weight w with gradient g and momentum buffer m:
+
+        trust = trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)
+                (1 where |w| or |g| is 0)
+        g <- g + weight_decay * w
+        m <- momentum * m + learning_rate * trust * g
+        w <- w - m              (nesterov: w - (momentum * m + learning_rate *
+                                 trust * g))
+
+    The learning rate is inside the momentum buffer and the denominator is
+    the sum of the two norms: the authors' code and MLPerf's closed division.
+    `decay_in_norm=True` is the variant of the TensorFlow model garden: g <- g
+    + weight_decay * w comes first and trust = trust_coefficient * |w| /
+    (|g| + epsilon). Excluded weights get no decay and the plain rate:
+    m <- momentum * m + learning_rate * g.
+
+    A zero gradient still decays the weight. All arithmetic is float32.
+
+    Args:
+      learning_rate: float or Keras `LearningRateSchedule`, such as
+        `ca.WarmupPolynomialDecay`.
+      momentum: in [0, 1).
+      weight_decay: L2 coefficient, >= 0.
+      trust_coefficient: often called eeta; > 0.
+      epsilon: added to the denominator; >= 0.
+      nesterov: whether to look ahead.
+      exclude: regular expressions; a weight whose name one of them is found
+        in (`re.search`) is excluded, besides `exclude_kinds`.
+      exclude_kinds: which kinds of variables are excluded: "normalization"
+        (scales and offsets of normalization layers) and "bias". The kind is
+        known by identity where `exclude_variables` was called, as
+        `ConAdvModel` does, and else by Keras's own names (gamma, beta, bias).
+      decay_in_norm: see above.
+      name: optimizer name.
+      **kwargs: arguments of `tf.keras.optimizers.Optimizer`: clipnorm,
+        global_clipnorm, use_ema, ema_momentum, jit_compile, ...
+
+    Raises:
+      ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=0.0,
+        trust_coefficient=0.001,
+        epsilon=0.0,
+        nesterov=False,
+        exclude=(),
+        exclude_kinds=KINDS,
+        decay_in_norm=False,
+        name="LARS",
+        **kwargs,
+    ):
+        _check_arguments(
+            momentum, weight_decay, trust_coefficient, epsilon, exclude_kinds
+        )
+        if isinstance(exclude, str):
+            exclude = (exclude,)
+        # None: Keras must not decay the weights a second time.
+        super().__init__(name=name, weight_decay=None, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.momentum = float(momentum)
+        self.decay_coefficient = float(weight_decay)
+        self.trust_coefficient = float(trust_coefficient)
+        self.epsilon = float(epsilon)
+        self.nesterov = bool(nesterov)
+        self.exclude = tuple(exclude)
+        self.exclude_kinds = tuple(exclude_kinds)
+        self.decay_in_norm = bool(decay_in_norm)
+        self._patterns = [re.compile(pattern) for pattern in self.exclude]
+        self._kind_by_variable = {}
+
+    def exclude_variables(self, variables, kind):
+        """Says by identity which variables are of a kind.
+
+        Args:
+          variables: variables of the network.
+          kind: "normalization" or "bias"; has an effect where
+            `exclude_kinds` names it.
+
+        Raises:
+          ValueError: if the kind is unknown.
+        """
+        _check_kinds((kind,))
+        for variable in variables:
+            self._kind_by_variable[self._var_key(variable)] = kind
+
+    def is_excluded(self, variable):
+        """Whether a weight gets the plain rate and no decay."""
+        kind = self._kind_by_variable.get(
+            self._var_key(variable),
+            _KIND_BY_NAME.get(_last_name(variable.name)),
+        )
+        return kind in self.exclude_kinds or any(
+            pattern.search(variable.name) for pattern in self._patterns
+        )
+
+    def build(self, var_list):
+        """Creates one momentum buffer for each weight.
+
+        Args:
+          var_list: the model's trainable variables.
+        """
+        super().build(var_list)
+        if hasattr(self, "_built") and self._built:
+            return
+        self.momentums = [
+            self.add_variable_from_reference(
+                model_variable=variable, variable_name="momentum"
+            )
+            for variable in var_list
+        ]
+        self._built = True
+
+    def update_step(self, gradient, variable):
+        """Updates one weight and its momentum buffer."""
+        buffer = self.momentums[self._index_dict[self._var_key(variable)]]
+        weight, new_buffer = lars_update(
+            tf.cast(variable, tf.float32),
+            tf.cast(tf.convert_to_tensor(gradient), tf.float32),
+            tf.cast(buffer, tf.float32),
+            tf.cast(self.learning_rate, tf.float32),
+            momentum=self.momentum,
+            weight_decay=self.decay_coefficient,
+            trust_coefficient=self.trust_coefficient,
+            epsilon=self.epsilon,
+            nesterov=self.nesterov,
+            decay_in_norm=self.decay_in_norm,
+            adapt=not self.is_excluded(variable),
+        )
+        buffer.assign(tf.cast(new_buffer, buffer.dtype))
+        variable.assign(tf.cast(weight, variable.dtype))
+
+    def get_config(self):
+        """Everything the constructor takes."""
+        return {
+            **super().get_config(),
+            "learning_rate": self._serialize_hyperparameter(
+                self._learning_rate
+            ),
+            "momentum": self.momentum,
+            "weight_decay": self.decay_coefficient,
+            "trust_coefficient": self.trust_coefficient,
+            "epsilon": self.epsilon,
+            "nesterov": self.nesterov,
+            "exclude": list(self.exclude),
+            "exclude_kinds": list(self.exclude_kinds),
+            "decay_in_norm": self.decay_in_norm,
+        }
+
+
+def _last_name(name):
+    return name.split(":")[0].split("/")[-1]
+
+
+def _check_kinds(kinds):
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(
+            f"Expected kinds among {KINDS}; received {unknown}. To exclude "
+            "weights by name use exclude=('pattern', ...)."
+        )
+
+
+def _check_arguments(
+    momentum, weight_decay, trust_coefficient, epsilon, exclude_kinds
+):
+    if not 0 <= momentum < 1:
+        raise ValueError(f"Expected momentum in [0, 1); received {momentum!r}.")
+    if not weight_decay >= 0:
+        raise ValueError(
+            f"Expected weight_decay >= 0; received {weight_decay!r}."
+        )
+    if not trust_coefficient > 0:
+        raise ValueError(
+            f"Expected trust_coefficient > 0; received {trust_coefficient!r}. "
+            "The paper uses 0.001."
+        )
+    if not epsilon >= 0:
+        raise ValueError(f"Expected epsilon >= 0; received {epsilon!r}.")
+    _check_kinds(exclude_kinds)

@@ -1,0 +1,251 @@
+"""ConAdvModel: Algorithm 1 of Liu et al. 2022 as a Keras training step."""
+
+import tensorflow as tf
+
+from conadv_tf import attacks
+from conadv_tf import classification
+from conadv_tf import conversion
+from conadv_tf import pipelined
+from conadv_tf import value_range
+from conadv_tf.routing import batch_norm_branch
+
+
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
+class ConAdvModel(pipelined.PipelinedModel):
+    """Trains a classifier with concurrent adversarial learning.
+
+    A drop-in for `model.fit()` on ordinary (images, labels[, sample_weight])
+    data. Step t of training does at once, in one `tf.function`:
+
+        g_t <- 1/2 [mean grad L(theta_t; x, y)     through the main batch norm
+                  + mean grad L(theta_t; x_hat, y)] through the auxiliary one
+        x_hat(theta_t) <- attack on the next batch with the stale weights
+        theta_t+1 <- optimizer(theta_t, g_t)
+
+    Implements Eqs. (3) to (5) and Algorithm 1 of Liu et al. 2022 (arXiv
+    2106.00221). Differs from the paper: Eq. (4) prints the update with a plus
+    sign; it descends here, as it must.
+
+    So a step attacks the batch it receives and trains on the one before it,
+    and the metrics of `fit` and `train_on_batch` lag one batch. While nothing
+    is pending (the first step of each `fit`, and the first after
+    `load_weights`) the step trains on the batch it receives with a zero
+    perturbation; the last batch received by a `fit` is attacked but not
+    trained on.
+
+    The attack reads the stale weights through the auxiliary batch norm in
+    training mode (batch statistics, dropout active) and changes no moving
+    statistics. `evaluate` and `predict` use the main batch norm in inference
+    mode.
+
+    The model trains a copy: the network you pass stays as it is, and
+    `export_network()` gives the trained one back with ordinary batch norm.
+
+    `fit` logs `loss`; `clean_loss` and `adversarial_loss` (its two halves;
+    each with the regularization penalties); the compiled metrics, on the
+    clean half; and `adversarial_accuracy`.
+
+    Args:
+      network: functional or Sequential Keras classifier, images to logits
+        [batch, classes]. Plain batch norms in it are split in two branches.
+        Normalize inside it, so that epsilon is in pixels.
+      attack: `PGD`, `FGSM` or a callable with the signature of
+        `PGD.__call__` and a `value_range`; None is plain training.
+      staleness: tau, how many updates the attack's weights are behind those
+        that train on its result. 0 is DisAdv (attack, then update, in
+        sequence), 1 is ConAdv.
+      seed: int, for the random starts and targets. Draws are keyed by (seed,
+        optimizer iterations) and by the position in the global batch.
+      name: model name.
+
+    Raises:
+      ValueError: if the network is subclassed, has several inputs or outputs
+        or batch norms that cannot be split; if staleness is not an integer
+        >= 0; or if the attack is no attack.
+    """
+
+    def __init__(self, network, attack=None, staleness=1, seed=0, name=None):
+        _check_arguments(network, attack, staleness, seed)
+        if attack is None:
+            network = conversion.copy_network(network)
+        else:
+            network = conversion.split_batch_norm(network, branches=2)
+        super().__init__(network, attack, staleness, name=name or "conadv")
+        self.seed = seed
+
+    # --- The step -----------------------------------------------------------
+
+    def train_step(self, data):
+        """One step of Algorithm 1 on one replica's batch.
+
+        Args:
+          data: (images, labels) or (images, labels, sample_weight).
+
+        Returns:
+          Dict of metric values.
+        """
+        received = self._received_batch(data)
+        if self.attack is None:
+            return self._update_clean(received)
+
+        if self.staleness == 0:  # DisAdv: attack, then update.
+            received.adversarial = self._attack(self.network, received)
+            return self._update(received)
+
+        shadow, pending = self._state.shadow, self._state.pending
+        shadow.refresh(pending.age)  # theta_t, or older for tau > 1.
+        current = pending.take(received)  # B_t and x_hat(theta_t-tau).
+        # The next two lines share no path in the graph: they run at once.
+        received.adversarial = self._attack(shadow.network, received)
+        logs = self._update(current)
+        pending.put(received)  # B_t+1 and its x_hat.
+        return logs
+
+    def _attack(self, network, batch):
+        """x_hat = project(x + step * ascent direction), Eqs. (3) and (5)."""
+
+        def auxiliary_logits(images):
+            with batch_norm_branch("auxiliary", update_statistics=False):
+                return network(images, training=True)
+
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+        self._state.out_of_range.assign_add(
+            value_range.count_outside(batch.images, self.attack.value_range)
+        )
+        return self.attack(
+            auxiliary_logits,
+            batch.images,
+            batch.labels,
+            seed=tf.stack([tf.constant(self.seed, tf.int64), step]),
+            loss=self._state.attack_loss,
+        )
+
+    def _update(self, batch):
+        """Theta <- optimizer(theta, 1/2 (clean + adversarial)), Eq. (4)."""
+        images = tf.concat([batch.images, batch.adversarial], axis=0)
+        with tf.GradientTape() as tape:
+            with batch_norm_branch("split"):
+                logits = self.network(images, training=True)
+            clean_logits, adversarial_logits = tf.split(
+                tf.cast(logits, tf.float32), 2, axis=0
+            )
+            clean_loss = self._loss(batch, clean_logits)
+            adversarial_loss = self._loss(batch, adversarial_logits)
+            loss = 0.5 * (clean_loss + adversarial_loss)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self._logs(
+            batch,
+            clean_logits,
+            adversarial_logits,
+            clean_loss,
+            adversarial_loss,
+        )
+
+    def _update_clean(self, batch):
+        """Plain training: no attack, one batch norm."""
+        with tf.GradientTape() as tape:
+            logits = self.network(batch.images, training=True)
+            logits = tf.cast(logits, tf.float32)
+            loss = self._loss(batch, logits)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self.compute_metrics(
+            batch.images, batch.labels, logits, batch.sample_weight
+        )
+
+    def _loss(self, batch, logits):
+        return self.compute_loss(
+            batch.images, batch.labels, logits, batch.sample_weight
+        )
+
+    def _logs(
+        self,
+        batch,
+        clean_logits,
+        adversarial_logits,
+        clean_loss,
+        adversarial_loss,
+    ):
+        metrics = self._state.metrics
+        size = tf.cast(tf.shape(clean_logits)[0], tf.float32)
+        # Keras divides a replica's loss by the number of replicas.
+        replicas = float(self.distribute_strategy.num_replicas_in_sync)
+        metrics.clean_loss.update_state(clean_loss * replicas, size)
+        metrics.adversarial_loss.update_state(adversarial_loss * replicas, size)
+        metrics.adversarial_accuracy.update_state(
+            classification.correct(batch.labels, adversarial_logits),
+            batch.sample_weight,
+        )
+        logs = self.compute_metrics(
+            batch.images, batch.labels, clean_logits, batch.sample_weight
+        )
+        return {
+            "loss": logs.pop("loss"),
+            "clean_loss": metrics.clean_loss.result(),
+            "adversarial_loss": metrics.adversarial_loss.result(),
+            **logs,
+            "adversarial_accuracy": metrics.adversarial_accuracy.result(),
+        }
+
+    # --- The network --------------------------------------------------------
+
+    def call(self, inputs, training=None):
+        """Logits through the main batch norm."""
+        return self.network(inputs, training=training)
+
+    def export_network(self):
+        """The trained network with ordinary batch norm (the main branch).
+
+        Returns:
+          A plain functional Keras model with weights of its own; its
+          `predict` equals this model's.
+        """
+        return conversion.merge_batch_norm(self.network)
+
+    def get_config(self):
+        """Constructor arguments; the attack must be a class of this package."""
+        return {
+            "name": self.name,
+            "network": tf.keras.utils.serialize_keras_object(self.network),
+            "attack": attacks.serialize(self.attack),
+            "staleness": self.staleness,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuilds a model from `get_config`."""
+        return cls(
+            tf.keras.utils.deserialize_keras_object(
+                config["network"], custom_objects=custom_objects
+            ),
+            attack=attacks.deserialize(config["attack"]),
+            staleness=config["staleness"],
+            seed=config["seed"],
+            name=config["name"],
+        )
+
+
+def _check_arguments(network, attack, staleness, seed):
+    conversion.check_functional(network)
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise ValueError(
+            "Expected a network with one input (images) and one output "
+            f"(logits); received {len(network.inputs)} inputs and "
+            f"{len(network.outputs)} outputs."
+        )
+    is_integer = isinstance(staleness, int) and not isinstance(staleness, bool)
+    if not is_integer or staleness < 0:
+        raise ValueError(
+            "Expected staleness to be an integer >= 0 (0: DisAdv, 1: ConAdv); "
+            f"received {staleness!r}."
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ValueError(f"Expected an integer seed; received {seed!r}.")
+    if attack is not None and not (
+        callable(attack) and hasattr(attack, "value_range")
+    ):
+        raise ValueError(
+            "Expected attack to be ca.PGD(...), ca.FGSM(...), None, or a "
+            "callable like them with a value_range attribute; received "
+            f"{attack!r}."
+        )

@@ -1,0 +1,221 @@
+"""Split batch norm: one set of statistics and scales for each kind of image.
+
+Adversarial images have other statistics than clean ones; with one batch norm
+for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
+"""
+
+import tensorflow as tf
+
+from conadv_tf import routing
+
+
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
+class SplitBatchNormalization(tf.keras.layers.Layer):
+    """Several batch norms in one layer, chosen by `ca.batch_norm_branch`.
+
+    Each branch is a Keras `BatchNormalization` with its own gamma, beta and
+    moving statistics, so that one branch alone *is* Keras's layer. Branch 0
+    ("main") is for clean images and evaluation; the last one ("auxiliary")
+    for adversarial images; of three, the middle one is "augmented".
+
+    Statistics are per replica unless `synchronized=True`, which is Keras's
+    argument of that name.
+
+    Args:
+      branches: number of branches, 1 to 3.
+      name: layer name.
+      trainable: with False, every branch runs in inference mode, as Keras's
+        frozen batch norm does.
+      dtype: dtype or policy; variables stay float32.
+      **batch_norm_arguments: arguments of `BatchNormalization` (axis,
+        momentum, epsilon, center, scale, synchronized, ...), equal for all
+        branches.
+
+    Call arguments:
+      inputs: float tensor. Under the "split" route, the concatenation of one
+        equal part for each branch along axis 0.
+      training: True normalizes with the statistics of the batch (of each
+        branch's part) and updates the branch's moving statistics, unless the
+        route says `update_statistics=False`; False uses the moving ones.
+
+    Raises:
+      ValueError: if `branches` is not 1, 2 or 3, or if a call is routed to a
+        branch that the layer has not got.
+    """
+
+    NAMES = {
+        1: (routing.MAIN,),
+        2: (routing.MAIN, routing.AUXILIARY),
+        3: (routing.MAIN, routing.AUGMENTED, routing.AUXILIARY),
+    }
+
+    def __init__(
+        self,
+        branches=2,
+        name=None,
+        trainable=True,
+        dtype=None,
+        **batch_norm_arguments,
+    ):
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        if branches not in self.NAMES:
+            raise ValueError(
+                "Expected branches to be 1, 2 (main, auxiliary) or 3 (main, "
+                f"augmented, auxiliary); received {branches!r}."
+            )
+        self.branches = branches
+        self.branch_layers = [
+            tf.keras.layers.BatchNormalization(
+                name=branch_name,
+                trainable=trainable,
+                dtype=self._dtype_policy,
+                **batch_norm_arguments,
+            )
+            for branch_name in self.NAMES[branches]
+        ]
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Creates each branch's variables."""
+        for layer in self.branch_layers:
+            with tf.name_scope(layer.name):
+                layer.build(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        """Normalizes inputs through the branch or branches in force."""
+        if training is None:
+            training = tf.keras.backend.learning_phase()
+        route = routing.current_route()
+        if route.branch != routing.SPLIT:
+            layer = self.branch_layers[self._index(route.branch)]
+            return self._normalize(layer, inputs, training, route)
+        if self.branches == 1:
+            return self._normalize(
+                self.branch_layers[0], inputs, training, route
+            )
+        parts = tf.split(inputs, self.branches, axis=0)
+        return tf.concat(
+            [
+                self._normalize(layer, part, training, route)
+                for layer, part in zip(self.branch_layers, parts)
+            ],
+            axis=0,
+        )
+
+    def _normalize(self, layer, inputs, training, route):
+        if route.update_statistics or training is False or training == 0:
+            return layer(inputs, training=training)
+        if not self.trainable:
+            return layer(inputs, training=False)
+        return normalize_with_batch_statistics(layer, inputs)
+
+    def _index(self, branch):
+        names = self.NAMES[self.branches]
+        if self.branches == 1 and isinstance(branch, str):
+            return 0
+        if branch in names:
+            return names.index(branch)
+        if isinstance(branch, int) and branch < self.branches:
+            return branch
+        raise ValueError(
+            f"Layer {self.name!r} has {self.branches} branches {names}; it "
+            f"was routed to {branch!r}. Convert the network with "
+            "split_batch_norm(network, branches=...) to get more."
+        )
+
+    def compute_output_shape(self, input_shape):
+        """Output shape, the input shape."""
+        return input_shape
+
+    def get_config(self):
+        """Constructor arguments of the layer and of its batch norms."""
+        config = super().get_config()
+        inner = self.branch_layers[0].get_config()
+        for key in ("name", "trainable", "dtype"):
+            inner.pop(key)
+        return {**config, "branches": self.branches, **inner}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the layer; nested objects are revived by the batch norm."""
+        return cls(**config)
+
+
+def normalize_with_batch_statistics(layer, inputs):
+    """Training-mode batch norm that writes nothing.
+
+    Equal to `layer(inputs, training=True)` except that the moving statistics
+    stay as they are and are not read either, so that in a graph nothing
+    orders this computation against an update of them.
+
+    Args:
+      layer: a built Keras `BatchNormalization`.
+      inputs: float tensor; bfloat16 and float16 are normalized with float32
+        statistics.
+
+    Returns:
+      Tensor of the shape and dtype of inputs.
+    """
+    inputs = tf.cast(inputs, layer.compute_dtype)
+    axes = _as_list(layer.axis)
+    synchronized = bool(getattr(layer, "synchronized", False))
+    rank = inputs.shape.rank
+    channels = inputs.shape[axes[0]]
+    if rank == 4 and axes == [3] and not synchronized:
+        ones, zeros = tf.ones([channels]), tf.zeros([channels])
+        outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            ones if layer.gamma is None else tf.cast(layer.gamma, tf.float32),
+            zeros if layer.beta is None else tf.cast(layer.beta, tf.float32),
+            epsilon=layer.epsilon,
+            is_training=True,
+        )
+        return outputs
+    reduced = [axis for axis in range(rank) if axis not in axes]
+    values = tf.cast(inputs, tf.float32)
+    mean, variance = (
+        _global_moments(values, reduced)
+        if synchronized
+        else tf.nn.moments(values, reduced, keepdims=True)
+    )
+
+    def shaped(parameter):
+        if parameter is None:
+            return None
+        shape = [
+            dimension if axis in axes else 1
+            for axis, dimension in enumerate(inputs.shape)
+        ]
+        return tf.reshape(tf.cast(parameter, tf.float32), shape)
+
+    outputs = tf.nn.batch_normalization(
+        values,
+        mean,
+        variance,
+        shaped(layer.beta),
+        shaped(layer.gamma),
+        layer.epsilon,
+    )
+    return tf.cast(outputs, inputs.dtype)
+
+
+def _as_list(axis):
+    return list(axis) if isinstance(axis, (list, tuple)) else [axis]
+
+
+def _global_moments(values, axes):
+    """Mean and variance over `axes` and all replicas, float32, keepdims."""
+    shape = tf.shape(values)
+    count = tf.reduce_prod(
+        tf.cast(tf.gather(shape, axes), values.dtype), keepdims=True
+    )
+    total = tf.reduce_sum(values, axes, keepdims=True)
+    squares = tf.reduce_sum(tf.square(values), axes, keepdims=True)
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        total, squares, count = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [total, squares, count]
+        )
+    mean = total / count
+    return mean, tf.maximum(squares / count - tf.square(mean), 0.0)

@@ -1,0 +1,143 @@
+"""The attack's loss, derived from the loss the model is compiled with."""
+
+import copy
+
+import tensorflow as tf
+
+_CROSS_ENTROPY_NAMES = (
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "binary_crossentropy",
+)
+
+
+def single_loss(loss):
+    """Unwraps what `compile(loss=...)` accepts for one output.
+
+    Args:
+      loss: string, function, Keras `Loss`, or a list or dict of one of them.
+
+    Returns:
+      A function or a Keras `Loss`.
+
+    Raises:
+      ValueError: if there is no loss, or more than one.
+    """
+    if isinstance(loss, dict):
+        loss = list(loss.values())
+    if isinstance(loss, (list, tuple)):
+        if len(loss) != 1:
+            raise ValueError(
+                "Expected one loss for the network's one output; received "
+                f"{len(loss)} losses."
+            )
+        loss = loss[0]
+    if loss is None:
+        raise ValueError(
+            "Expected a loss in compile(); received None. The attack climbs "
+            "the training loss, for example tf.keras.losses."
+            "SparseCategoricalCrossentropy(from_logits=True)."
+        )
+    return tf.keras.losses.get(loss)
+
+
+class _FunctionLoss(tf.keras.losses.Loss):
+    """A Keras `Loss` around a plain function."""
+
+    def __init__(self, function):
+        super().__init__(name="function_loss")
+        self._function = function
+
+    def call(self, y_true, y_pred):
+        return self._function(y_true, y_pred)
+
+
+def attack_loss(loss):
+    """The loss an attack climbs: without label smoothing, summed.
+
+    The sum over examples rather than the mean keeps each image's gradient
+    independent of the batch size. A smoothed label would pull the attack
+    towards the uniform prediction; the authors' code has none either.
+
+    Args:
+      loss: as in `single_loss`.
+
+    Returns:
+      Callable (labels, logits) -> scalar.
+    """
+    loss = single_loss(loss)
+    if not isinstance(loss, tf.keras.losses.Loss):
+        summed = _FunctionLoss(loss)
+    elif "label_smoothing" in _config(loss):
+        config = {**_config(loss), "label_smoothing": 0.0}
+        summed = type(loss).from_config(config)
+    else:
+        summed = copy.copy(loss)
+    summed.reduction = tf.keras.losses.Reduction.SUM
+    return summed
+
+
+def check_output(network, loss):
+    """Raises a ValueError where the loss and the output do not fit.
+
+    A softmax (or sigmoid) in front of a loss that expects logits, or logits
+    in front of a loss that expects probabilities, trains badly in Keras
+    without a word and gives the attack vanishing gradients.
+
+    Args:
+      network: functional network.
+      loss: as in `single_loss`.
+    """
+    from_logits = _from_logits(loss)
+    activation = _output_activation(network)
+    if from_logits is True and activation in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"Network {network.name!r} ends in {activation} but the loss was "
+            "made with from_logits=True. Remove the activation from the last "
+            "layer (recommended), or use from_logits=False."
+        )
+    if from_logits is False and activation == "linear":
+        raise ValueError(
+            f"Network {network.name!r} ends in a linear layer, so its outputs "
+            "are logits, but the loss expects probabilities. Pass a loss "
+            "with from_logits=True, for example tf.keras.losses."
+            "SparseCategoricalCrossentropy(from_logits=True)."
+        )
+
+
+def _config(loss):
+    try:
+        return loss.get_config()
+    except NotImplementedError:
+        return {}
+
+
+def _from_logits(loss):
+    """True, False, or None where the loss does not say."""
+    loss = single_loss(loss)
+    if isinstance(loss, tf.keras.losses.Loss):
+        return _config(loss).get("from_logits")
+    # A function from keras.losses, used with its default arguments.
+    functions = [tf.keras.losses.get(name) for name in _CROSS_ENTROPY_NAMES]
+    return False if loss in functions else None
+
+
+def _output_activation(network):
+    """The last activation's name, or None where it cannot be told."""
+    tensor = network.outputs[0]
+    while True:
+        node = tensor.node
+        layer = node.layer
+        if isinstance(layer, tf.keras.Model):
+            tensor = layer.outputs[0]
+            continue
+        if isinstance(layer, tf.keras.layers.Softmax):
+            return "softmax"
+        name = getattr(getattr(layer, "activation", None), "__name__", None)
+        is_pass_through = isinstance(layer, tf.keras.layers.Activation)
+        if name == "linear" and is_pass_through:
+            tensor = tf.nest.flatten(node.keras_inputs)[0]
+            continue
+        if name == "linear" and not isinstance(layer, tf.keras.layers.Dense):
+            return None
+        return name if name in ("softmax", "sigmoid", "linear") else None

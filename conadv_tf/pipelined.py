@@ -1,0 +1,281 @@
+"""The Keras side of a step that keeps a pending batch between calls.
+
+`PipelinedModel` makes `compile` and `fit` create the state that a step needs
+before it is traced, and drop it when it no longer fits. What a step computes
+is the subclass's affair; see `model.ConAdvModel.train_step`.
+"""
+
+import inspect
+
+import tensorflow as tf
+
+from conadv_tf import input_spec
+from conadv_tf import objectives
+from conadv_tf import value_range
+from conadv_tf.callbacks import ValueRangeCheck
+from conadv_tf.normalization import SplitBatchNormalization
+from conadv_tf.staleness import Batch
+from conadv_tf.staleness import local_variable
+from conadv_tf.staleness import PendingBatch
+from conadv_tf.staleness import ShadowWeights
+
+
+class PipelinedModel(tf.keras.Model):
+    """A Keras model whose training step has state besides the weights.
+
+    Args:
+      network: functional network, images to logits, that training updates.
+      attack: attack or None.
+      staleness: tau >= 0; above 0 a step trains on the batch of the step
+        before and needs a pending batch and stale weights.
+      name: model name.
+    """
+
+    def __init__(self, network, attack, staleness, name):
+        super().__init__(name=name, autocast=False)
+        self.network = network
+        self.attack = attack
+        self.staleness = staleness
+        # A plain object: Keras must not count its variables as weights.
+        self._state = _StepState()
+        self.build(network.input_shape)
+
+    @property
+    def is_concurrent(self):
+        """Whether training keeps a pending batch and stale weights."""
+        return self.attack is not None and self.staleness > 0
+
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """Configures training; the arguments are those of Keras.
+
+        Args:
+          optimizer: Keras optimizer. `ca.LARS` is told which weights belong
+            to normalization layers or are biases.
+          loss: Keras loss, its name or a function of (y_true, y_pred). The
+            attack uses it without label smoothing, summed over examples.
+          **kwargs: see `tf.keras.Model.compile`.
+
+        Raises:
+          ValueError: if there is no loss, or if the loss expects logits and
+            the network ends in softmax (or the other way round).
+        """
+        loss_object = objectives.single_loss(loss)
+        objectives.check_output(self.network, loss_object)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        exclude = getattr(
+            getattr(self.optimizer, "inner_optimizer", self.optimizer),
+            "exclude_variables",
+            None,
+        )
+        if exclude is not None:
+            normalization, biases = _normalization_and_biases(self.network)
+            exclude(normalization, kind="normalization")
+            exclude(biases, kind="bias")
+        if self.attack is None:
+            return
+        with self.distribute_strategy.scope():
+            self._state = _StepState(
+                attack_loss=objectives.attack_loss(loss_object),
+                metrics=_BranchMetrics(),
+                shadow=ShadowWeights(self.network, self.staleness)
+                if self.is_concurrent
+                else None,
+                out_of_range=local_variable(
+                    0, "out_of_range", aggregation=tf.VariableAggregation.SUM
+                ),
+            )
+
+    def fit(self, *args, **kwargs):
+        """Trains; see `tf.keras.Model.fit`. Starts with nothing pending.
+
+        Raises:
+          ValueError: if images lie outside the attack's `value_range` (seen
+            after the first batch and at the end of each epoch); with
+            `jit_compile=True`, if batches have no static size.
+        """
+        arguments = inspect.signature(super().fit).bind(*args, **kwargs)
+        arguments = arguments.arguments
+        self.reset_pending()
+        self._state.batch_size_hint = input_spec.array_batch_size(
+            arguments.get("x"),
+            arguments.get("batch_size"),
+            arguments.get("validation_split", 0.0),
+            self.distribute_strategy.num_replicas_in_sync,
+        )
+        if self.attack is not None:
+            arguments["callbacks"] = _with_callback(
+                arguments.get("callbacks"), ValueRangeCheck()
+            )
+        return super().fit(**arguments)
+
+    def train_on_batch(self, *args, **kwargs):
+        """Trains on one batch; see `tf.keras.Model.train_on_batch`.
+
+        The batch stays pending until the next call, which trains on it.
+
+        Raises:
+          ValueError: if images lie outside the attack's `value_range`.
+        """
+        logs = super().train_on_batch(*args, **kwargs)
+        self.check_value_range()
+        return logs
+
+    def make_train_function(self, force=False):
+        """Keras's training function, after creating the pending batch.
+
+        Its variables must exist before the step is traced, and only the
+        iterator knows their shapes.
+        """
+        if self.train_function is not None and not force:
+            return self.train_function
+        train_function = super().make_train_function(force)
+        if not self.is_concurrent:
+            return train_function
+
+        def with_pending_batch(iterator):
+            self._select_pending(iterator.element_spec)
+            return train_function(iterator)
+
+        self.train_function = with_pending_batch
+        return with_pending_batch
+
+    def reset_metrics(self):
+        """Resets all metrics, those of the branches too."""
+        super().reset_metrics()
+        if self._state.metrics is not None:
+            self._state.metrics.reset()
+
+    def load_weights(self, *args, **kwargs):
+        """Loads weights; see `tf.keras.Model.load_weights`.
+
+        A pending batch, attacked with the weights before, is dropped.
+        """
+        result = super().load_weights(*args, **kwargs)
+        self.reset_pending()
+        return result
+
+    def reset_pending(self):
+        """Drops the pending batch and the stale weights older than these."""
+        for pending in self._state.pending_by_spec.values():
+            with self.distribute_strategy.scope():
+                pending.reset()
+
+    def check_value_range(self):
+        """Raises a ValueError if training saw images out of range."""
+        counter = self._state.out_of_range
+        if counter is None:
+            return
+        count = int(counter.read_value().numpy())
+        if count:
+            with self.distribute_strategy.scope():
+                counter.assign(0)
+            raise value_range.out_of_range_error(
+                count, self.attack.value_range, "them in training"
+            )
+
+    def _received_batch(self, data):
+        images, labels, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        if labels is None:
+            raise ValueError(
+                "Expected (images, labels) or (images, labels, sample_weight); "
+                "received images without labels."
+            )
+        if self.is_concurrent and self._state.pending.static_batch_size:
+            size = self._state.pending.static_batch_size
+            for tensor in (images, labels, weights):
+                if tensor is not None:
+                    tensor.set_shape([size, *tensor.shape[1:]])
+        if not images.dtype.is_floating and self.attack is not None:
+            raise ValueError(
+                f"Expected float images in {self.attack.value_range}; received "
+                f"dtype {images.dtype.name}. Scale integer pixels first, for "
+                "example tf.cast(images, tf.float32) / 255."
+            )
+        if self.attack is not None:
+            images = tf.cast(images, tf.float32)
+        return Batch(images, labels, weights)
+
+    def _select_pending(self, element_spec):
+        """Makes the pending batch for this kind of data the current one."""
+        static = bool(self._jit_compile)
+        specs = input_spec.local_specs(
+            element_spec, static, self._state.batch_size_hint
+        )
+        pending = self._state.pending_by_spec.get(specs)
+        if pending is None:
+            with self.distribute_strategy.scope():
+                pending = PendingBatch(*specs, static=static)
+            self._state.pending_by_spec[specs] = pending
+        before = self._state.pending
+        if before is not None and before is not pending:
+            if int(before.age.read_value().numpy()):
+                raise ValueError(
+                    "The shape of the batches changed between steps to "
+                    f"{specs[0].shape} while a batch of another shape was "
+                    "pending. With jit_compile=True all batches need one "
+                    "size: use dataset.batch(n, drop_remainder=True). To drop "
+                    "the pending batch on purpose call model.reset_pending()."
+                )
+        self._state.pending = pending
+
+
+class _StepState:
+    """What `train_step` keeps besides the weights; not tracked by Keras."""
+
+    def __init__(
+        self, attack_loss=None, metrics=None, shadow=None, out_of_range=None
+    ):
+        self.attack_loss = attack_loss
+        self.metrics = metrics
+        self.shadow = shadow
+        self.out_of_range = out_of_range
+        self.pending = None
+        self.pending_by_spec = {}
+        self.batch_size_hint = None
+
+
+class _BranchMetrics:
+    """Running means of what `fit` logs about the two halves."""
+
+    def __init__(self):
+        self.clean_loss = tf.keras.metrics.Mean(name="clean_loss")
+        self.adversarial_loss = tf.keras.metrics.Mean(name="adversarial_loss")
+        self.adversarial_accuracy = tf.keras.metrics.Mean(
+            name="adversarial_accuracy"
+        )
+
+    def reset(self):
+        """Starts all means again."""
+        for metric in vars(self).values():
+            metric.reset_state()
+
+
+def _with_callback(callbacks, callback):
+    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+        callbacks.append(callback)
+        return callbacks
+    if callbacks is None:
+        callbacks = []
+    if not isinstance(callbacks, (list, tuple)):
+        callbacks = [callbacks]
+    return [callback, *callbacks]
+
+
+_NORMALIZATION_LAYERS = (
+    tf.keras.layers.BatchNormalization,
+    tf.keras.layers.LayerNormalization,
+    tf.keras.layers.GroupNormalization,
+    SplitBatchNormalization,
+)
+
+
+def _normalization_and_biases(network):
+    """Trainable variables of normalization layers, and biases, by identity."""
+    normalization, biases = [], []
+    for layer in network._flatten_layers():
+        if isinstance(layer, _NORMALIZATION_LAYERS):
+            normalization.extend(layer.trainable_weights)
+        bias = getattr(layer, "bias", None)
+        if isinstance(bias, tf.Variable):
+            biases.append(bias)
+    return normalization, biases

@@ -1,0 +1,86 @@
+"""Counter-based random numbers that do not depend on how a batch is split.
+
+Philox turns (key, counter) into random bits. The key here is (seed, step) and
+the counter is the position of an element in the *global* batch, so that the
+same image draws the same numbers whatever the number of replicas, with and
+without XLA, in a first run and in a repeated one.
+"""
+
+import tensorflow as tf
+
+# Every draw of one step has its own stream, so that two draws never share
+# numbers.
+_PHILOX = 1  # `alg` of the TensorFlow ops.
+_WORDS_PER_COUNTER = 4
+
+
+def uniform(seed, stream, offset, batch_size, shape):
+    """Draws uniform numbers in [0, 1) for each example of a local batch.
+
+    Element (i, j) is a pure function of (seed, stream, offset + i, j).
+
+    Args:
+      seed: integer tensor [2], the Philox key: (run seed, step).
+      stream: Python int that tells the draws of one step apart.
+      offset: int64 scalar, position of the first local example in the global
+        batch.
+      batch_size: int scalar (static or a tensor), number of local examples.
+      shape: Python ints, shape of one example's draw; () for a scalar.
+
+    Returns:
+      float32 [batch_size, *shape], multiples of 2**-24 in [0, 1).
+    """
+    size = 1
+    for dimension in shape:
+        size *= dimension
+    counters_per_example = -(-size // _WORDS_PER_COUNTER)
+    padded = counters_per_example * _WORDS_PER_COUNTER
+    first_counter = tf.cast(offset, tf.uint64) * tf.constant(
+        counters_per_example, tf.uint64
+    )
+    # The key is one uint64: the seed in the high word, the step in the low.
+    words = tf.cast(seed, tf.int64)
+    key = tf.bitwise.bitwise_xor(
+        tf.bitwise.left_shift(words[0], tf.constant(32, tf.int64)), words[1]
+    )
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=tf.stack([batch_size, padded]),
+        key=tf.reshape(tf.cast(key, tf.uint64), [1]),
+        counter=tf.stack([first_counter, tf.constant(stream, tf.uint64)]),
+        alg=_PHILOX,
+        dtype=tf.uint32,
+    )
+    # 24 bits fill a float32 mantissa exactly: no rounding, never 1.0.
+    bits = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
+    values = tf.cast(tf.cast(bits, tf.int32), tf.float32) * 2.0**-24
+    return tf.reshape(values[:, :size], tf.stack([batch_size, *shape]))
+
+
+def global_offset(batch_size):
+    """Position of this replica's first example in the global batch.
+
+    Replicas hold consecutive slices of the global batch. Where the local
+    batch size is static every replica holds the same number of examples;
+    otherwise (a last smaller batch) the replicas tell each other their sizes.
+
+    Args:
+      batch_size: Python int, or int32 scalar tensor.
+
+    Returns:
+      int64 scalar tensor; 0 outside a replica context of several replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.constant(0, tf.int64)
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    if isinstance(batch_size, int):
+        return tf.cast(replica, tf.int64) * batch_size
+    count = context.num_replicas_in_sync
+    # float32 because every collective implementation reduces it; exact up to
+    # 2**24 examples on a replica.
+    sizes = context.all_reduce(
+        tf.distribute.ReduceOp.SUM,
+        tf.one_hot(replica, count) * tf.cast(batch_size, tf.float32),
+    )
+    before = tf.range(count) < replica
+    return tf.cast(tf.reduce_sum(tf.where(before, sizes, 0.0)), tf.int64)

@@ -1,0 +1,73 @@
+"""Which batch norm branch the enclosing code runs.
+
+The choice is made per thread, because MirroredStrategy runs each replica in a
+thread of its own, and it is read while Keras traces: set it inside
+`train_step`, around the call of the network.
+"""
+
+import contextlib
+import dataclasses
+import threading
+from typing import Union
+
+MAIN = "main"
+AUGMENTED = "augmented"
+AUXILIARY = "auxiliary"
+SPLIT = "split"
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """Where inputs go: a branch by name or index, or all branches."""
+
+    branch: Union[str, int] = MAIN
+    update_statistics: bool = True
+
+
+_state = threading.local()
+_DEFAULT = Route()
+
+
+def current_route():
+    """The route in force in this thread; the main branch by default."""
+    return getattr(_state, "route", _DEFAULT)
+
+
+@contextlib.contextmanager
+def batch_norm_branch(branch, update_statistics=True):
+    """Routes the split batch norms called inside through one branch, or all.
+
+        with ca.batch_norm_branch("auxiliary"):
+            logits = network(adversarial_images, training=True)
+
+    Outside any such context the main branch is used.
+
+    Args:
+      branch: "main" (clean images, evaluation), "auxiliary" (adversarial
+        images; the last branch), "augmented" (the second of three), a branch
+        index, or "split": the batch is the concatenation of one equal part
+        for each branch, in branch order.
+      update_statistics: with False, a call in training mode normalizes with
+        batch statistics but leaves the moving statistics alone. Attacks run
+        like that.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      ValueError: if `branch` is unknown. Whether a layer has the branch is
+        checked when it is called.
+    """
+    names = (MAIN, AUGMENTED, AUXILIARY, SPLIT)
+    is_index = isinstance(branch, int) and not isinstance(branch, bool)
+    if branch not in names and not (is_index and branch >= 0):
+        raise ValueError(
+            f"Expected branch to be one of {names} or an index >= 0; received "
+            f"{branch!r}."
+        )
+    previous = current_route()
+    _state.route = Route(branch, bool(update_statistics))
+    try:
+        yield
+    finally:
+        _state.route = previous

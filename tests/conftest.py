@@ -1,0 +1,21 @@
+"""Settings that all tests share, made before TensorFlow starts."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+import tensorflow as tf
+
+# Replication is tested on logical devices of the one CPU.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras_state():
+    """Same seeds and layer names for each test, whatever ran before."""
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(0)
