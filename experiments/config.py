@@ -1,0 +1,167 @@
+"""The configuration of a run: frozen dataclasses, and overrides by name."""
+
+import dataclasses
+import typing
+from typing import Optional
+
+from conadv_tf import data
+from conadv_tf import distribution
+
+METHODS = ("baseline", "disadv", "conadv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """Arguments of `ca.PGD`; images are in [0, 1]."""
+
+    epsilon: float = 0.1  # Radius in pixel units: 25 of 255 grey levels.
+    num_steps: int = 1
+    step_size: Optional[float] = None  # None: epsilon for one step.
+    random_start: float = 0.8  # Probability; the authors' code.
+    norm: str = "linf"
+    targeted: Optional[str] = None  # "random": the authors' code.
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Arguments of `ca.LARS` and its schedule."""
+
+    learning_rate: float = 10.0  # Peak.
+    warmup_epochs: float = 5.0
+    power: float = 1.6  # Of the polynomial decay; the authors' code.
+    end_learning_rate: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    trust_coefficient: float = 0.001
+    nesterov: bool = False
+    decay_in_norm: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A ResNet; small ones have depth 6n + 2."""
+
+    depth: int = 20
+    width: int = 16  # Channels of the first stage of a small ResNet.
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that defines a run."""
+
+    method: str = "conadv"
+    dataset: str = "digits"
+    global_batch_size: int = 128
+    epochs: int = 30
+    staleness: int = 1  # tau of "conadv"; "disadv" is 0.
+    label_smoothing: float = 0.0
+    seed: int = 0
+    strategy: str = "auto"
+    tpu: Optional[str] = None
+    precision: str = "float32"  # Or "mixed_bfloat16".
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    drop_remainder: bool = True
+    data_dir: Optional[str] = None
+    attack: Attack = dataclasses.field(default_factory=Attack)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    network: Network = dataclasses.field(default_factory=Network)
+
+    def __post_init__(self):
+        """Raises a ValueError for values that no library class checks."""
+        for name, allowed in (
+            ("method", METHODS),
+            ("dataset", data.NAMES),
+            ("strategy", distribution.NAMES),
+            ("precision", ("float32", "mixed_bfloat16")),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(
+                    f"Expected {name} to be one of {allowed}; received "
+                    f"{value!r}."
+                )
+        for name in ("global_batch_size", "epochs", "steps_per_execution"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"Expected {name} >= 1; received {getattr(self, name)}."
+                )
+        if self.method == "conadv" and self.staleness < 1:
+            raise ValueError(
+                "Expected staleness >= 1 for method conadv; received "
+                f"{self.staleness}. Staleness 0 is --method=disadv."
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                "Expected label_smoothing in [0, 1); received "
+                f"{self.label_smoothing}."
+            )
+
+
+def override(config, assignments):
+    """Returns a config with fields replaced.
+
+    Args:
+      config: a `Config`.
+      assignments: strings "field=value" or "group.field=value", for example
+        "optimizer.momentum=0.95". "none" is None.
+
+    Returns:
+      A new `Config`, validated again.
+
+    Raises:
+      ValueError: if a field does not exist or a value does not fit its type.
+    """
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise ValueError(
+                "Expected key=value, for example optimizer.momentum=0.95; "
+                f"received {assignment!r}."
+            )
+        config = _replace(config, key.strip().split("."), text.strip(), key)
+    return config
+
+
+def names(config, prefix=""):
+    """All field names of a config, groups spelled out with dots."""
+    found = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found += names(value, f"{prefix}{field.name}.")
+        else:
+            found.append(prefix + field.name)
+    return found
+
+
+def _replace(config, path, text, key):
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    name, rest = path[0], path[1:]
+    value = getattr(config, name, None) if name in fields else None
+    if name not in fields or bool(rest) != dataclasses.is_dataclass(value):
+        raise ValueError(
+            f"Unknown configuration key {key!r}; the keys are "
+            f"{', '.join(names(Config()))}."
+        )
+    if rest:
+        new = _replace(value, rest, text, key)
+    else:
+        new = _parse(text, fields[name].type, key)
+    return dataclasses.replace(config, **{name: new})
+
+
+def _parse(text, annotation, key):
+    options = typing.get_args(annotation) or (annotation,)
+    if text.lower() == "none" and type(None) in options:
+        return None
+    kind = options[0]
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"Expected a value of type {kind.__name__} for {key}; received "
+            f"{text!r}."
+        ) from None

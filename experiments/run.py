@@ -1,0 +1,334 @@
+"""Trains a classifier: from flags to a trained model and its plots.
+
+    python experiments/run.py                      # ConAdv on digits, 1 minute
+    python experiments/run.py --method=baseline --global_batch_size=432
+    python experiments/run.py --set optimizer.momentum=0.95 --seed=3
+
+Writes config.json, history.csv, summary.json, curves.png, examples.png and
+network.weights.h5 to --model_dir.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import sys
+import time
+
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Runs as a script from any folder.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app
+from absl import flags
+import tensorflow as tf
+
+import conadv_tf as ca
+from experiments import config as config_lib
+from experiments import plots
+
+_DEFAULT = config_lib.Config()
+FLAGS = flags.FLAGS
+flags.DEFINE_enum(
+    "method",
+    _DEFAULT.method,
+    config_lib.METHODS,
+    "baseline: no attack; disadv: attack, then update; conadv: attack with "
+    "stale weights beside the update.",
+)
+flags.DEFINE_enum(
+    "dataset", _DEFAULT.dataset, ca.data.NAMES, "What to train on."
+)
+flags.DEFINE_integer(
+    "global_batch_size",
+    _DEFAULT.global_batch_size,
+    "Images per step over all replicas.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
+)
+flags.DEFINE_float(
+    "epsilon",
+    _DEFAULT.attack.epsilon,
+    "Radius of the attack in pixels of [0, 1] (8/255 is 0.0314).",
+    lower_bound=0.0,
+)
+flags.DEFINE_integer(
+    "attack_steps",
+    _DEFAULT.attack.num_steps,
+    "Gradient steps of the attack.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "staleness",
+    _DEFAULT.staleness,
+    "Updates the attack's weights are behind, for conadv.",
+    lower_bound=1,
+)
+flags.DEFINE_enum(
+    "strategy", _DEFAULT.strategy, ca.distribution.NAMES, "How to distribute."
+)
+flags.DEFINE_string("tpu", None, "TPU name, 'local' or grpc:// address.")
+flags.DEFINE_integer("seed", _DEFAULT.seed, "Seed of everything random.")
+flags.DEFINE_string(
+    "model_dir",
+    None,
+    "Folder for the results, which must not hold anything yet; by default a "
+    "new one under runs/.",
+)
+flags.DEFINE_string(
+    "data_dir", None, "Folder or bucket of prepared tfds datasets."
+)
+flags.DEFINE_multi_string(
+    "set",
+    [],
+    "key=value for everything else; may be repeated. Keys: "
+    + ", ".join(config_lib.names(_DEFAULT)),
+)
+
+
+def main(argv):
+    """Parses flags, trains, and says what came out."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    try:
+        config = config_from_flags()
+        train(config, new_model_dir(FLAGS.model_dir, config))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+def config_from_flags():
+    """The configuration that the flags describe."""
+    config = dataclasses.replace(
+        _DEFAULT,
+        method=FLAGS.method,
+        dataset=FLAGS.dataset,
+        global_batch_size=FLAGS.global_batch_size,
+        epochs=FLAGS.epochs,
+        staleness=FLAGS.staleness,
+        strategy=FLAGS.strategy,
+        tpu=FLAGS.tpu,
+        seed=FLAGS.seed,
+        data_dir=FLAGS.data_dir,
+        attack=dataclasses.replace(
+            _DEFAULT.attack,
+            epsilon=FLAGS.epsilon,
+            num_steps=FLAGS.attack_steps,
+        ),
+    )
+    return config_lib.override(config, FLAGS.set)
+
+
+def new_model_dir(name, config):
+    """Creates the folder for a run; never one that holds another run.
+
+    Args:
+      name: folder, or None for a new one under runs/.
+      config: a `Config`, from which a default name is made.
+
+    Returns:
+      pathlib.Path of an empty folder.
+
+    Raises:
+      ValueError: if the folder holds files or cannot be written.
+    """
+    if name is None:
+        stem = (
+            f"{config.dataset}_{config.method}_{config.global_batch_size}"
+            f"_seed{config.seed}"
+        )
+        number = 1
+        while (path := pathlib.Path("runs") / f"{stem}_{number}").exists():
+            number += 1
+    else:
+        path = pathlib.Path(name)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(
+                f"--model_dir={name} already holds something, and a run is "
+                "never overwritten. Choose a new folder, or remove this one."
+            )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "config.json", dataclasses.asdict(config))
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write to --model_dir={path}: {error}."
+        ) from error
+    return path
+
+
+def train(config, model_dir):
+    """Trains and evaluates one configuration.
+
+    Args:
+      config: a `Config`.
+      model_dir: pathlib.Path of an existing folder for the results.
+
+    Returns:
+      The summary, as written to summary.json.
+    """
+    started = time.time()
+    tf.keras.utils.set_random_seed(config.seed)
+    tf.keras.mixed_precision.set_global_policy(config.precision)
+    strategy = ca.distribution.strategy(config.strategy, config.tpu)
+    where = ca.distribution.describe(strategy)
+    print(f"{config.method} on {config.dataset}: {where}")
+    dataset = ca.data.load(
+        config.dataset,
+        config.global_batch_size,
+        seed=config.seed,
+        data_dir=config.data_dir,
+        drop_remainder=config.drop_remainder,
+    )
+    with strategy.scope():
+        model = build_model(config, dataset)
+    throughput = ca.ThroughputLogger(
+        config.global_batch_size,
+        examples_per_epoch=None if config.drop_remainder else dataset.num_train,
+    )
+
+    def encode(images, labels):
+        # One-hot, because only such labels can be smoothed.
+        return images, tf.one_hot(labels, dataset.num_classes)
+
+    history = model.fit(
+        dataset.train.map(encode),
+        validation_data=dataset.test.map(encode),
+        epochs=config.epochs,
+        callbacks=[
+            throughput,
+            LearningRateLogger(),
+            tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
+        ],
+    ).history
+    summary = {
+        "top1": history["val_accuracy"][-1],
+        "final_loss": history["loss"][-1],
+        "images_per_second": throughput.images_per_second,
+        "step_time_ms": throughput.step_time_ms,
+        "steps": config.epochs * dataset.steps_per_epoch,
+        "seconds": time.time() - started,
+        "method": config.method,
+        "batch_size": config.global_batch_size,
+        "seed": config.seed,
+        "versions": versions(),
+    }
+    network = model.export_network()
+    network.save_weights(model_dir / "network.weights.h5")
+    plots.curves(model_dir / "history.csv", model_dir / "curves.png")
+    plots.examples(
+        network, dataset.test, attack(config), model_dir / "examples.png"
+    )
+    write_json(model_dir / "summary.json", summary)
+    print_summary(summary, model_dir)
+    return summary
+
+
+def build_model(config, dataset):
+    """The compiled `ConAdvModel` of a configuration.
+
+    Args:
+      config: a `Config`.
+      dataset: a `ca.data.Dataset`.
+
+    Returns:
+      A compiled model; call this under the strategy scope.
+    """
+    network = ca.networks.resnet_cifar(
+        config.network.depth,
+        dataset.num_classes,
+        dataset.image_shape,
+        width=config.network.width,
+    )
+    model = ca.ConAdvModel(
+        network,
+        attack=None if config.method == "baseline" else attack(config),
+        staleness=config.staleness if config.method == "conadv" else 0,
+        seed=config.seed,
+    )
+    schedule = ca.WarmupPolynomialDecay(
+        config.optimizer.learning_rate,
+        train_steps=config.epochs * dataset.steps_per_epoch,
+        # A run shorter than the warm-up warms up all the way.
+        warmup_steps=dataset.steps_per_epoch
+        * min(config.optimizer.warmup_epochs, config.epochs),
+        power=config.optimizer.power,
+        end_learning_rate=config.optimizer.end_learning_rate,
+    )
+    model.compile(
+        optimizer=ca.LARS(
+            schedule,
+            momentum=config.optimizer.momentum,
+            weight_decay=config.optimizer.weight_decay,
+            trust_coefficient=config.optimizer.trust_coefficient,
+            nesterov=config.optimizer.nesterov,
+            decay_in_norm=config.optimizer.decay_in_norm,
+        ),
+        loss=tf.keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing
+        ),
+        metrics=["accuracy"],
+        jit_compile=config.jit_compile,
+        steps_per_execution=config.steps_per_execution,
+    )
+    return model
+
+
+def attack(config):
+    """The attack of a configuration; the baseline's is only for the plot."""
+    return ca.PGD(**dataclasses.asdict(config.attack))
+
+
+class LearningRateLogger(tf.keras.callbacks.Callback):
+    """Adds the learning rate of the last update to an epoch's logs."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Reads it from the optimizer."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+def versions():
+    """Versions of what the numbers depend on."""
+    return {
+        "conadv_tf": ca.__version__,
+        "tensorflow": tf.__version__,
+        "keras": importlib.metadata.version("keras"),
+        "python": platform.python_version(),
+    }
+
+
+def write_json(path, content):
+    """Writes a JSON file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def print_summary(summary, model_dir):
+    """Prints the closing table."""
+    rows = {
+        "method": summary["method"],
+        "global batch size": summary["batch_size"],
+        "seed": summary["seed"],
+        "top-1 (test)": f"{summary['top1']:.2%}",
+        "final training loss": f"{summary['final_loss']:.4f}",
+        "images/s": f"{summary['images_per_second']:,.0f}",
+        "step time": f"{summary['step_time_ms']:.1f} ms",
+        "steps": summary["steps"],
+        "seconds": f"{summary['seconds']:.0f}",
+        "results in": model_dir,
+    }
+    width = max(len(name) for name in rows)
+    print()
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {value}")
+
+
+if __name__ == "__main__":
+    app.run(main)
