@@ -129,8 +129,9 @@ class PGD:
             if given is not None:
                 return -loss(given, logits)
             if self.targeted == "random":
+                # One logit tells two classes apart.
                 wrong = perturbation.random_wrong_labels(
-                    labels, logits.shape[-1], seed
+                    labels, max(logits.shape[-1], 2), seed
                 )
                 return -loss(wrong, logits)
             return loss(labels, logits)

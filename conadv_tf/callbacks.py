@@ -152,7 +152,6 @@ class ThroughputLogger(tf.keras.callbacks.Callback):
         elapsed, self._last = now - self._last, now
         if not self._compiled:
             self._compiled = True
-            logs["images_per_second"] = math.nan
             return
         self._images += images
         self._seconds += elapsed

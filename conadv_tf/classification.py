@@ -31,16 +31,35 @@ def is_sparse(labels, num_outputs):
 
 def class_ids(labels, num_outputs):
     """Converts labels in any accepted format to int64 class ids [batch]."""
-    if is_sparse(labels, num_outputs):
+
+    def from_sparse():
         return tf.cast(tf.reshape(labels, [-1]), tf.int64)
-    return tf.argmax(labels, axis=-1)
+
+    def from_one_hot():
+        return tf.argmax(labels, axis=-1)
+
+    if _is_unknown(labels):
+        return tf.cond(tf.shape(labels)[1] == 1, from_sparse, from_one_hot)
+    return from_sparse() if is_sparse(labels, num_outputs) else from_one_hot()
 
 
 def like_labels(ids, labels, num_outputs):
     """Writes class ids int64 [batch] in the format and dtype of `labels`."""
-    if is_sparse(labels, num_outputs):
+
+    def to_sparse():
         return tf.cast(tf.reshape(ids, tf.shape(labels)), labels.dtype)
-    return tf.one_hot(ids, num_outputs, dtype=labels.dtype)
+
+    def to_one_hot():
+        return tf.one_hot(ids, num_outputs, dtype=labels.dtype)
+
+    if _is_unknown(labels):
+        return tf.cond(tf.shape(labels)[1] == 1, to_sparse, to_one_hot)
+    return to_sparse() if is_sparse(labels, num_outputs) else to_one_hot()
+
+
+def _is_unknown(labels):
+    """Whether only the run tells the format: Keras's generators say so."""
+    return labels.shape.rank == 2 and labels.shape[-1] is None
 
 
 def correct(labels, outputs):

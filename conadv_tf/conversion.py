@@ -15,6 +15,8 @@ _PLAIN = (
     tf.keras.layers.BatchNormalization,
     tf.keras.layers.experimental.SyncBatchNormalization,
 )
+# Not one of these is a subclass of another.
+_ANY = (*_PLAIN, tf.compat.v1.keras.layers.BatchNormalization)
 
 
 def split_batch_norm(network, branches=2):
@@ -41,10 +43,9 @@ def split_batch_norm(network, branches=2):
 
     def split(layer):
         if type(layer) in _PLAIN:
-            config = layer.get_config()
-            # SyncBatchNormalization is BatchNormalization(synchronized=True).
-            config.setdefault("synchronized", type(layer) is _PLAIN[1])
-            return SplitBatchNormalization(branches=branches, **config)
+            return SplitBatchNormalization(
+                branches=branches, **_batch_norm_config(layer)
+            )
         if isinstance(layer, SplitBatchNormalization):
             if layer.branches != branches:
                 raise ValueError(
@@ -58,8 +59,7 @@ def split_batch_norm(network, branches=2):
     left = [
         layer.name
         for layer in converted._flatten_layers()
-        if isinstance(layer, tf.keras.layers.BatchNormalization)
-        and not _is_branch(layer, converted)
+        if isinstance(layer, _ANY) and not _is_branch(layer, converted)
     ]
     if left:
         raise ValueError(
@@ -88,7 +88,7 @@ def merge_batch_norm(network):
     def merge(layer):
         if isinstance(layer, SplitBatchNormalization):
             config = {
-                **layer.branch_layers[0].get_config(),
+                **_batch_norm_config(layer.branch_layers[0]),
                 "name": layer.name,
                 "trainable": layer.trainable,
             }
@@ -105,7 +105,17 @@ def copy_network(network):
 
 def copy_layer(layer):
     """A new layer from the config of another, without its weights."""
+    if type(layer) is tf.keras.layers.BatchNormalization:
+        return type(layer)(**_batch_norm_config(layer))
     return type(layer).from_config(layer.get_config())
+
+
+def _batch_norm_config(layer):
+    """The config of a batch norm with `synchronized`, which Keras forgets."""
+    config = layer.get_config()
+    if layer.synchronized:
+        config["synchronized"] = True
+    return config
 
 
 def rebuild(network, layer_function, with_weights=True):
@@ -113,9 +123,10 @@ def rebuild(network, layer_function, with_weights=True):
 
     Args:
       network: a built functional or Sequential Keras model.
-      layer_function: called once for each layer that is not a model, returns
-        the layer to put in its place: a new one, or the layer itself to share
-        it between the two networks.
+      layer_function: called once for each layer that is not a model (also
+        where several nested models share it), returns the layer to put in its
+        place: a new one, or the layer itself to share it between the two
+        networks.
       with_weights: whether to copy weights.
 
     Returns:
@@ -124,16 +135,43 @@ def rebuild(network, layer_function, with_weights=True):
     Raises:
       ValueError: if the network, or a model inside it, is not functional.
     """
+    rebuilt = _rebuild(network, layer_function, replacements={})
+    _copy_state(network, rebuilt, with_weights)
+    return rebuilt
+
+
+def _rebuild(network, layer_function, replacements):
     check_functional(network)
 
     def convert(layer):
-        if isinstance(layer, tf.keras.Model):
-            return rebuild(layer, layer_function, with_weights=False)
-        return layer_function(layer)
+        if id(layer) not in replacements:
+            replacements[id(layer)] = (
+                _rebuild(layer, layer_function, replacements)
+                if isinstance(layer, tf.keras.Model)
+                else layer_function(layer)
+            )
+        return replacements[id(layer)]
 
-    rebuilt = tf.keras.models.clone_model(network, clone_function=convert)
-    _copy_state(network, rebuilt, with_weights)
-    return rebuilt
+    return tf.keras.models.clone_model(network, clone_function=convert)
+
+
+def number_of_branches(network):
+    """Branches of the split batch norms in a network, None without any.
+
+    Raises:
+      ValueError: if they differ.
+    """
+    numbers = {
+        layer.name: layer.branches
+        for layer in network._flatten_layers()
+        if isinstance(layer, SplitBatchNormalization)
+    }
+    if len(set(numbers.values())) > 1:
+        raise ValueError(
+            "Expected split batch norms to have the same number of branches; "
+            f"received {numbers}. Merge and split them again."
+        )
+    return next(iter(numbers.values()), None)
 
 
 def check_functional(network):
@@ -163,6 +201,13 @@ def _copy_state(source, target, with_weights):
             _copy_state(old, new, with_weights)
             continue
         new.trainable = old.trainable
+        if type(new) is type(old):
+            # A wrapper's layer has a flag of its own.
+            for inside, copy in zip(
+                old._flatten_layers(include_self=False),
+                new._flatten_layers(include_self=False),
+            ):
+                copy.trainable = inside.trainable
         if not (with_weights and old.weights):
             continue
         if isinstance(old, SplitBatchNormalization) and not isinstance(

@@ -41,10 +41,7 @@ def strategy(name="auto", tpu=None):
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy(
-            [device.name for device in devices]
-        )
+        return tf.distribute.MirroredStrategy() if gpus else _cpu_replicas()
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
@@ -52,6 +49,16 @@ def describe(chosen):
     """One line that says what a strategy runs on."""
     count = chosen.num_replicas_in_sync
     return f"{type(chosen).__name__}, {count} replica{'s' * (count != 1)}"
+
+
+def _cpu_replicas():
+    """One replica on each logical CPU, for tests and rehearsals."""
+    # Collectives between logical devices of one process have instance keys
+    # that a second strategy would use again; adding up on one device has not.
+    return tf.distribute.MirroredStrategy(
+        [device.name for device in tf.config.list_logical_devices("CPU")],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
 
 
 def _tpu_strategy(tpu):

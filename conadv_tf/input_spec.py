@@ -47,19 +47,19 @@ def _local_spec(name, spec, static, batch_size_hint):
         )
     # The spec of several replicas flattens to one spec for each of them.
     first = tf.nest.flatten(spec, expand_composites=True)[0]
-    tail = first.shape[1:]
-    if not tail.is_fully_defined():
+    if first.shape.rank is None or first.shape.rank < 1:
         raise ValueError(
-            f"Expected {name} of static shape but for the batch; received "
+            f"Expected batches of {name} of known rank; received shape "
             f"{first.shape}. Set it in the input pipeline, for example with "
             "tf.ensure_shape."
         )
+    tail = first.shape[1:]
     if not static:
         return tf.TensorSpec([None, *tail], first.dtype)
     size = first.shape[0] or batch_size_hint
-    if size is None:
+    if size is None or not tail.is_fully_defined():
         raise ValueError(
-            f"With jit_compile=True, {name} need a static batch size; received "
+            f"With jit_compile=True, {name} need a static shape; received "
             f"shape {first.shape}. Use dataset.batch(n, drop_remainder=True); "
             "with arrays, a batch_size that divides the number of examples."
         )

@@ -47,15 +47,18 @@ class ConAdvModel(pipelined.PipelinedModel):
 
     Args:
       network: functional or Sequential Keras classifier, images to logits
-        [batch, classes]. Plain batch norms in it are split in two branches.
-        Normalize inside it, so that epsilon is in pixels.
+        [batch, classes]. Plain batch norms in it are split in two branches;
+        to share one between both halves (an ablation), pass
+        `split_batch_norm(network, branches=1)`. Normalize inside it, so that
+        epsilon is in pixels.
       attack: `PGD`, `FGSM` or a callable with the signature of
         `PGD.__call__` and a `value_range`; None is plain training.
       staleness: tau, how many updates the attack's weights are behind those
         that train on its result. 0 is DisAdv (attack, then update, in
         sequence), 1 is ConAdv.
       seed: int, for the random starts and targets. Draws are keyed by (seed,
-        optimizer iterations) and by the position in the global batch.
+        step) and by the position in the global batch; `fit` starts counting
+        steps from the optimizer's iterations.
       name: model name.
 
     Raises:
@@ -69,7 +72,7 @@ class ConAdvModel(pipelined.PipelinedModel):
         if attack is None:
             network = conversion.copy_network(network)
         else:
-            network = conversion.split_batch_norm(network, branches=2)
+            network = _with_two_branches(network)
         super().__init__(network, attack, staleness, name=name or "conadv")
         self.seed = seed
 
@@ -93,8 +96,9 @@ class ConAdvModel(pipelined.PipelinedModel):
             return self._update(received)
 
         shadow, pending = self._state.shadow, self._state.pending
-        shadow.refresh(pending.age)  # theta_t, or older for tau > 1.
-        current = pending.take(received)  # B_t and x_hat(theta_t-tau).
+        age = pending.age_after(received)
+        shadow.refresh(age)  # theta_t, or older for tau > 1.
+        current = pending.take(age, received)  # B_t and x_hat(theta_t-tau).
         # The next two lines share no path in the graph: they run at once.
         received.adversarial = self._attack(shadow.network, received)
         logs = self._update(current)
@@ -108,7 +112,10 @@ class ConAdvModel(pipelined.PipelinedModel):
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
-        step = tf.cast(self.optimizer.iterations, tf.int64)
+        # Read and written with a data dependency between the two: Grappler may
+        # drop a control edge, as it did for the optimizer's own counter.
+        step = tf.convert_to_tensor(self._state.step)
+        self._state.step.assign(step + 1)
         self._state.out_of_range.assign_add(
             value_range.count_outside(batch.images, self.attack.value_range)
         )
@@ -132,7 +139,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             clean_loss = self._loss(batch, clean_logits)
             adversarial_loss = self._loss(batch, adversarial_logits)
             loss = 0.5 * (clean_loss + adversarial_loss)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        self._apply(tape, loss)
         return self._logs(
             batch,
             clean_logits,
@@ -147,10 +154,17 @@ class ConAdvModel(pipelined.PipelinedModel):
             logits = self.network(batch.images, training=True)
             logits = tf.cast(logits, tf.float32)
             loss = self._loss(batch, logits)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        self._apply(tape, loss)
         return self.compute_metrics(
             batch.images, batch.labels, logits, batch.sample_weight
         )
+
+    def _apply(self, tape, loss):
+        # At the end of a dataset of unknown length Keras calls the step once
+        # more, and what does not wait for the data runs: the step counter of
+        # the optimizer, which this holds back.
+        with tf.control_dependencies([loss]):
+            self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
 
     def _loss(self, batch, logits):
         return self.compute_loss(
@@ -205,7 +219,7 @@ class ConAdvModel(pipelined.PipelinedModel):
         """Constructor arguments; the attack must be a class of this package."""
         return {
             "name": self.name,
-            "network": tf.keras.utils.serialize_keras_object(self.network),
+            "network": tf.keras.layers.serialize(self.network),
             "attack": attacks.serialize(self.attack),
             "staleness": self.staleness,
             "seed": self.seed,
@@ -215,7 +229,7 @@ class ConAdvModel(pipelined.PipelinedModel):
     def from_config(cls, config, custom_objects=None):
         """Rebuilds a model from `get_config`."""
         return cls(
-            tf.keras.utils.deserialize_keras_object(
+            tf.keras.layers.deserialize(
                 config["network"], custom_objects=custom_objects
             ),
             attack=attacks.deserialize(config["attack"]),
@@ -223,6 +237,18 @@ class ConAdvModel(pipelined.PipelinedModel):
             seed=config["seed"],
             name=config["name"],
         )
+
+
+def _with_two_branches(network):
+    """Splits batch norms; a network converted before keeps its branches."""
+    branches = conversion.number_of_branches(network)
+    if branches not in (None, 1, 2):
+        raise ValueError(
+            "Expected split batch norms with 2 branches (clean, adversarial), "
+            "or 1 that both halves share; the network's have "
+            f"{branches}. Merge them: merge_batch_norm(network)."
+        )
+    return conversion.split_batch_norm(network, branches or 2)
 
 
 def _check_arguments(network, attack, staleness, seed):

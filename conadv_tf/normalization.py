@@ -106,7 +106,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     def _normalize(self, layer, inputs, training, route):
         if route.update_statistics or training is False or training == 0:
             return layer(inputs, training=training)
-        if not self.trainable:
+        if not layer.trainable:  # Frozen, with the whole layer or by itself.
             return layer(inputs, training=False)
         return normalize_with_batch_statistics(layer, inputs)
 
@@ -134,6 +134,8 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         inner = self.branch_layers[0].get_config()
         for key in ("name", "trainable", "dtype"):
             inner.pop(key)
+        if self.branch_layers[0].synchronized:  # Keras leaves it out.
+            inner["synchronized"] = True
         return {**config, "branches": self.branches, **inner}
 
     @classmethod
@@ -152,7 +154,7 @@ def normalize_with_batch_statistics(layer, inputs):
     Args:
       layer: a built Keras `BatchNormalization`.
       inputs: float tensor; bfloat16 and float16 are normalized with float32
-        statistics.
+        statistics, float64 with float64 ones.
 
     Returns:
       Tensor of the shape and dtype of inputs.
@@ -162,7 +164,7 @@ def normalize_with_batch_statistics(layer, inputs):
     synchronized = bool(getattr(layer, "synchronized", False))
     rank = inputs.shape.rank
     channels = inputs.shape[axes[0]]
-    if rank == 4 and axes == [3] and not synchronized:
+    if layer.fused and rank == 4 and axes == [3]:
         ones, zeros = tf.ones([channels]), tf.zeros([channels])
         outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
             inputs,
@@ -173,7 +175,8 @@ def normalize_with_batch_statistics(layer, inputs):
         )
         return outputs
     reduced = [axis for axis in range(rank) if axis not in axes]
-    values = tf.cast(inputs, tf.float32)
+    is_double = inputs.dtype == tf.float64
+    values = tf.cast(inputs, tf.float64 if is_double else tf.float32)
     mean, variance = (
         _global_moments(values, reduced)
         if synchronized
@@ -187,7 +190,7 @@ def normalize_with_batch_statistics(layer, inputs):
             dimension if axis in axes else 1
             for axis, dimension in enumerate(inputs.shape)
         ]
-        return tf.reshape(tf.cast(parameter, tf.float32), shape)
+        return tf.reshape(tf.cast(parameter, values.dtype), shape)
 
     outputs = tf.nn.batch_normalization(
         values,
@@ -205,7 +208,7 @@ def _as_list(axis):
 
 
 def _global_moments(values, axes):
-    """Mean and variance over `axes` and all replicas, float32, keepdims."""
+    """Mean and variance over `axes` and all replicas, keepdims."""
     shape = tf.shape(values)
     count = tf.reduce_prod(
         tf.cast(tf.gather(shape, axes), values.dtype), keepdims=True

@@ -38,7 +38,12 @@ class PipelinedModel(tf.keras.Model):
         self.staleness = staleness
         # A plain object: Keras must not count its variables as weights.
         self._state = _StepState()
-        self.build(network.input_shape)
+        # A symbolic call builds the model and tells Keras what to save.
+        self(
+            tf.keras.Input(
+                network.input_shape[1:], dtype=network.inputs[0].dtype
+            )
+        )
 
     @property
     def is_concurrent(self):
@@ -80,10 +85,17 @@ class PipelinedModel(tf.keras.Model):
                 shadow=ShadowWeights(self.network, self.staleness)
                 if self.is_concurrent
                 else None,
+                step=local_variable(tf.constant(0, tf.int64), "step"),
                 out_of_range=local_variable(
                     0, "out_of_range", aggregation=tf.VariableAggregation.SUM
                 ),
             )
+
+    def compile_from_config(self, config):
+        """Compiles a model that is loaded from a file."""
+        # Keras leaves this out for a model with a compile of its own.
+        self.compile(**tf.keras.utils.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def fit(self, *args, **kwargs):
         """Trains; see `tf.keras.Model.fit`. Starts with nothing pending.
@@ -139,11 +151,22 @@ class PipelinedModel(tf.keras.Model):
         self.train_function = with_pending_batch
         return with_pending_batch
 
-    def reset_metrics(self):
-        """Resets all metrics, those of the branches too."""
-        super().reset_metrics()
-        if self._state.metrics is not None:
-            self._state.metrics.reset()
+    @property
+    def metrics(self):
+        """Keras's metrics and those of the two halves of a batch."""
+        return super().metrics + self._branch_metrics()
+
+    def get_metrics_result(self):
+        """Keras's metrics only: an evaluation has no adversarial half."""
+        results = super().get_metrics_result()
+        for metric in self._branch_metrics():
+            del results[metric.name]
+        return results
+
+    def _branch_metrics(self):
+        # Keras asks for the metrics before __init__ has made the state.
+        state = self.__dict__.get("_state")
+        return [] if state is None else state.branch_metrics()
 
     def load_weights(self, *args, **kwargs):
         """Loads weights; see `tf.keras.Model.load_weights`.
@@ -156,9 +179,12 @@ class PipelinedModel(tf.keras.Model):
 
     def reset_pending(self):
         """Drops the pending batch and the stale weights older than these."""
-        for pending in self._state.pending_by_spec.values():
-            with self.distribute_strategy.scope():
+        with self.distribute_strategy.scope():
+            for pending in self._state.pending_by_spec.values():
                 pending.reset()
+            if self._state.step is not None:
+                iterations = self.optimizer.iterations.read_value()
+                self._state.step.assign(tf.cast(iterations, tf.int64))
 
     def check_value_range(self):
         """Raises a ValueError if training saw images out of range."""
@@ -193,6 +219,8 @@ class PipelinedModel(tf.keras.Model):
             )
         if self.attack is not None:
             images = tf.cast(images, tf.float32)
+            # Keras's generators leave all dimensions open.
+            images = tf.ensure_shape(images, self.network.input_shape)
         return Batch(images, labels, weights)
 
     def _select_pending(self, element_spec):
@@ -223,15 +251,25 @@ class _StepState:
     """What `train_step` keeps besides the weights; not tracked by Keras."""
 
     def __init__(
-        self, attack_loss=None, metrics=None, shadow=None, out_of_range=None
+        self,
+        attack_loss=None,
+        metrics=None,
+        shadow=None,
+        step=None,
+        out_of_range=None,
     ):
         self.attack_loss = attack_loss
         self.metrics = metrics
         self.shadow = shadow
+        self.step = step
         self.out_of_range = out_of_range
         self.pending = None
         self.pending_by_spec = {}
         self.batch_size_hint = None
+
+    def branch_metrics(self):
+        """The metrics of the two halves, as a list."""
+        return [] if self.metrics is None else list(vars(self.metrics).values())
 
 
 class _BranchMetrics:
@@ -243,11 +281,6 @@ class _BranchMetrics:
         self.adversarial_accuracy = tf.keras.metrics.Mean(
             name="adversarial_accuracy"
         )
-
-    def reset(self):
-        """Starts all means again."""
-        for metric in vars(self).values():
-            metric.reset_state()
 
 
 def _with_callback(callbacks, callback):

@@ -132,7 +132,10 @@ class PendingBatch:
                 return None
             tail = spec.shape[1:]
             return local_variable(
-                tf.zeros([self.static_batch_size or 0, *tail], spec.dtype),
+                tf.zeros(
+                    [self.static_batch_size or 0, *(n or 0 for n in tail)],
+                    spec.dtype,
+                ),
                 name=f"pending_{name}",
                 shape=tf.TensorShape([self.static_batch_size, *tail]),
             )
@@ -150,13 +153,27 @@ class PendingBatch:
         """Forgets the pending batch (in the cross-replica context)."""
         self.age.assign(tf.constant(0, tf.int64))
 
-    def take(self, received):
+    def age_after(self, received):
+        """The age, int64 scalar, once the received batch is there.
+
+        At the end of a dataset of unknown length Keras calls the step once
+        more without data. Everything that would train on the pending batch
+        then must wait for data that never come.
+
+        Args:
+          received: the `Batch` of this step.
+        """
+        with tf.control_dependencies([received.images]):
+            return tf.identity(self.age)
+
+    def take(self, age, received):
         """The batch to train on in this step.
 
         `tf.cond` rather than `tf.where`: sizes may differ, and one trace
         serves the first step and all others.
 
         Args:
+          age: the result of `age_after`.
           received: the `Batch` of this step.
 
         Returns:
@@ -169,7 +186,7 @@ class PendingBatch:
             tf.convert_to_tensor(getattr(self._buffers, name)) for name in names
         ]
         chosen = tf.cond(
-            self.age > 0,
+            age > 0,
             lambda: stored,
             lambda: [getattr(unperturbed, name) for name in names],
         )

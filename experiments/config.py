@@ -26,7 +26,7 @@ class Attack:
 class Optimizer:
     """Arguments of `ca.LARS` and its schedule."""
 
-    learning_rate: float = 10.0  # Peak.
+    learning_rate: float = 4.0  # Peak.
     warmup_epochs: float = 5.0
     power: float = 1.6  # Of the polynomial decay; the authors' code.
     end_learning_rate: float = 1e-4
@@ -54,7 +54,7 @@ class Config:
     global_batch_size: int = 128
     epochs: int = 30
     staleness: int = 1  # tau of "conadv"; "disadv" is 0.
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     seed: int = 0
     strategy: str = "auto"
     tpu: Optional[str] = None

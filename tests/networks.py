@@ -1,0 +1,56 @@
+"""Small networks and batches that several test files use."""
+
+import numpy as np
+import tensorflow as tf
+
+LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=3):
+    """Convolution, batch norm, ReLU, residual, pool, logits."""
+    inputs = tf.keras.Input(shape)
+    x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
+    if batch_norm:
+        x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = shortcut = tf.keras.layers.ReLU()(x)
+    x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=True)(x)
+    if batch_norm:
+        x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = tf.keras.layers.Add()([x, shortcut])
+    x = tf.keras.layers.GlobalAveragePooling2D()(x)
+    outputs = tf.keras.layers.Dense(num_classes)(x)
+    return tf.keras.Model(inputs, outputs)
+
+
+def linear(shape=(2, 2, 1), num_classes=3):
+    """Softmax regression: logits = W x + b."""
+    inputs = tf.keras.Input(shape)
+    x = tf.keras.layers.Flatten()(inputs)
+    outputs = tf.keras.layers.Dense(num_classes, bias_initializer="normal")(x)
+    return tf.keras.Model(inputs, outputs)
+
+
+def batches(count, size=8, shape=(6, 6, 1), num_classes=3, seed=0):
+    """List of (images in [0, 1], int64 labels) NumPy batches."""
+    rng = np.random.default_rng(seed)
+    return [
+        (
+            rng.uniform(size=(size, *shape)).astype(np.float32),
+            rng.integers(num_classes, size=size),
+        )
+        for _ in range(count)
+    ]
+
+
+def dataset(data):
+    """A tf.data.Dataset that yields these batches in order."""
+    images = np.concatenate([x for x, _ in data])
+    labels = np.concatenate([y for _, y in data])
+    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(
+        len(data[0][0]), drop_remainder=len(data[0][0]) == len(data[-1][0])
+    )
+
+
+def weights(network):
+    """Flat NumPy copy of all weights."""
+    return np.concatenate([w.ravel() for w in network.get_weights()])

@@ -1,0 +1,230 @@
+"""The pipelined step against the same algorithm computed the slow way."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.routing import batch_norm_branch
+from tests import networks
+
+SEED = 7
+
+
+def _attack(**kwargs):
+    return ca.PGD(epsilon=0.1, **{"random_start": 0.8, **kwargs})
+
+
+def _slow_losses(network, images, adversarial, labels):
+    """The two halves through separate passes, as eq. (4) is written."""
+    with batch_norm_branch("main"):
+        clean = networks.LOSS(labels, network(images, training=True))
+    with batch_norm_branch("auxiliary"):
+        adversarial = networks.LOSS(labels, network(adversarial, training=True))
+    return clean, adversarial
+
+
+class SlowOracle:
+    """Keeps theta_0 ... theta_t and attacks batch t just before training.
+
+    Updates use B0 unperturbed, then B0, B1, ...; the batch trained at step
+    t is attacked with theta_max(0, t - tau). Nothing is pipelined.
+    """
+
+    def __init__(self, network, attack, staleness, optimizer):
+        self.network = ca.split_batch_norm(network)
+        self.stale = ca.split_batch_norm(network)
+        self.attack, self.tau = attack, staleness
+        self.optimizer = optimizer
+        self.snapshots, self.received = [], []
+
+    def step(self, images, labels):
+        t = len(self.snapshots)
+        self.snapshots.append(self.network.get_weights())
+        self.received.append((images, labels))
+        if self.tau == 0:
+            adversarial = self._craft(t, t, t)
+        elif t == 0:
+            adversarial = images
+        else:
+            # Trained at t, received and seeded at t - 1.
+            images, labels = self.received[t - 1]
+            adversarial = self._craft(t - 1, max(0, t - self.tau), t - 1)
+        with tf.GradientTape() as tape:
+            losses = _slow_losses(self.network, images, adversarial, labels)
+            loss = 0.5 * sum(losses)
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(loss, variables), variables)
+        )
+        return self.network.get_weights()
+
+    def _craft(self, batch, snapshot, seed_step):
+        self.stale.set_weights(self.snapshots[snapshot])
+        images, labels = self.received[batch]
+
+        def logits(x):
+            # The trainable weights of the snapshot, batch statistics.
+            with batch_norm_branch("auxiliary", update_statistics=False):
+                return self.stale(x, training=True)
+
+        return self.attack(logits, images, labels, seed=[SEED, seed_step])
+
+
+def _compare(network, staleness, attack, count, rtol=2e-4, **compile_args):
+    def optimizer():
+        return ca.LARS(0.5, momentum=0.9, weight_decay=1e-3)
+
+    model = ca.ConAdvModel(network, attack, staleness, seed=SEED)
+    model.compile(optimizer(), networks.LOSS, **compile_args)
+    oracle = SlowOracle(network, attack, staleness, optimizer())
+    model.reset_pending()
+    for step, (images, labels) in enumerate(networks.batches(count)):
+        expected = oracle.step(images, labels)
+        model.train_on_batch(images, labels)
+        for weight, wanted in zip(model.network.weights, expected):
+            np.testing.assert_allclose(
+                weight.numpy(),
+                wanted,
+                rtol=rtol,
+                atol=1e-5,
+                err_msg=f"{weight.name} after step {step}",
+            )
+
+
+# Every weight and moving statistic after every one of 20 steps.
+@pytest.mark.parametrize("staleness", [0, 1, 2, 3, 4])
+def test_pipelined_step_equals_slow_oracle(staleness):
+    _compare(networks.convolutional(), staleness, _attack(), 20)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_steps": 3, "step_size": 0.05},
+        {"norm": "l2"},
+        {"targeted": "random"},
+    ],
+    ids=str,
+)
+def test_oracle_with_other_attacks(arguments):
+    _compare(networks.convolutional(), 1, _attack(**arguments), 6)
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+def test_oracle_under_xla(staleness):
+    _compare(
+        networks.convolutional(), staleness, _attack(), 6, jit_compile=True
+    )
+
+
+def _softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _numpy_pgd(w, b, x, y, epsilon, step_size, num_steps):
+    """grad_x of softmax cross-entropy is (p - onehot) W^T."""
+    adversarial = x
+    for _ in range(num_steps):
+        residual = _softmax(adversarial @ w + b) - np.eye(3)[y]
+        adversarial = adversarial + step_size * np.sign(residual @ w.T)
+        adversarial = np.clip(adversarial, x - epsilon, x + epsilon)
+        adversarial = np.clip(adversarial, 0, 1)
+    return adversarial
+
+
+# The weights after ConAdv steps in closed form, in NumPy, for SGD on softmax
+# regression: grad_W = x^T (p - onehot) / n, averaged over the two halves.
+@pytest.mark.parametrize("num_steps", [1, 3])
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+def test_linear_network_equals_closed_form(num_steps, staleness):
+    network = networks.linear()
+    w, b = (p.astype(np.float64) for p in network.get_weights())
+    epsilon, step_size, rate = 0.1, 0.06, 0.3
+    attack = ca.PGD(epsilon, step_size, num_steps, random_start=False)
+    model = ca.ConAdvModel(network, attack, staleness)
+    model.compile(tf.keras.optimizers.SGD(rate), networks.LOSS)
+    data = networks.batches(6, shape=(2, 2, 1))
+    thetas = []
+    for t, (images, labels) in enumerate(data):
+        thetas.append((w, b))
+        trained = data[max(0, t - 1)] if staleness else (images, labels)
+        x, y = trained[0].reshape(8, -1).astype(np.float64), trained[1]
+        adversarial = x
+        if t > 0 or staleness == 0:
+            adversarial = _numpy_pgd(
+                *thetas[max(0, t - staleness)],
+                x,
+                y,
+                epsilon,
+                step_size,
+                num_steps,
+            )
+        gradients = []
+        for inputs in (x, adversarial):
+            residual = (_softmax(inputs @ w + b) - np.eye(3)[y]) / len(y)
+            gradients.append((inputs.T @ residual, residual.sum(axis=0)))
+        w = w - rate * (gradients[0][0] + gradients[1][0]) / 2
+        b = b - rate * (gradients[0][1] + gradients[1][1]) / 2
+        model.train_on_batch(images, labels)
+        np.testing.assert_allclose(
+            networks.weights(model.network),
+            np.concatenate([w.ravel(), b]),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+# With no perturbation and one batch norm for both halves, ConAdv is plain
+# training on a batch that holds every image twice.
+def test_epsilon_0_is_plain_training_on_the_doubled_batch():
+    network = networks.convolutional(batch_norm=False)
+    data = networks.batches(5)
+    model = ca.ConAdvModel(network, ca.FGSM(0.0), staleness=1)
+    model.compile(tf.keras.optimizers.SGD(0.1, 0.9), networks.LOSS)
+    plain = tf.keras.models.clone_model(network)
+    plain.set_weights(network.get_weights())
+    plain.compile(tf.keras.optimizers.SGD(0.1, 0.9), networks.LOSS)
+    for step, (images, labels) in enumerate(data):
+        model.train_on_batch(images, labels)
+        images, labels = data[max(0, step - 1)]
+        plain.train_on_batch(np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2))
+        np.testing.assert_allclose(
+            networks.weights(model.network),
+            networks.weights(plain),
+            rtol=1e-4,
+            atol=1e-6,
+        )
+
+
+# The same with batch norm: both branches see the same images, so that each
+# ends with the statistics and, their gradients being half of the shared one's,
+# the function of one batch norm trained at half its rate.
+def test_epsilon_0_gives_both_branches_the_same_statistics():
+    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.0), staleness=1)
+    model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
+    for images, labels in networks.batches(4):
+        model.train_on_batch(images, labels)
+    layers = [
+        layer
+        for layer in model.network.layers
+        if isinstance(layer, ca.SplitBatchNormalization)
+    ]
+    for layer in layers:
+        main, auxiliary = layer.branch_layers
+        for a, b in zip(main.get_weights(), auxiliary.get_weights()):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_no_attack_equals_plain_keras():
+    network = networks.convolutional()
+    model = ca.ConAdvModel(network, attack=None)
+    plain = tf.keras.models.clone_model(network)
+    plain.set_weights(network.get_weights())
+    for each in (model, plain):
+        each.compile(tf.keras.optimizers.SGD(0.1, 0.9), networks.LOSS)
+        each.fit(networks.dataset(networks.batches(5)), epochs=2, verbose=0)
+    np.testing.assert_array_equal(
+        networks.weights(model.network), networks.weights(plain)
+    )

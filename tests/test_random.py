@@ -1,0 +1,149 @@
+"""Draws depend on seed, stream and global position, and on nothing else."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conadv_tf import perturbation
+from conadv_tf import random
+
+SHAPES = [(), (3,), (4,), (2, 3, 1), (5, 5)]
+
+
+def _draw(seed=(0, 0), stream=0, offset=0, batch_size=8, shape=(2, 3)):
+    return random.uniform(
+        tf.constant(seed, tf.int64), stream, offset, batch_size, shape
+    ).numpy()
+
+
+# One example's draw fills counters of four words each, so sizes that are no
+# multiple of four are where a split batch could go wrong.
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("cuts", [(4,), (3,), (1, 2, 6)], ids=str)
+def test_draws_do_not_depend_on_the_split_of_the_batch(shape, cuts):
+    whole = _draw(shape=shape)
+    edges = [0, *cuts, 8]
+    parts = [
+        _draw(offset=start, batch_size=end - start, shape=shape)
+        for start, end in zip(edges, edges[1:])
+    ]
+    assert whole.shape == (8, *shape)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+# CPUs fill large tensors with several threads.
+def test_large_draws_do_not_depend_on_the_split_either():
+    shape = (50, 50, 3)
+    np.testing.assert_array_equal(
+        _draw(batch_size=64, shape=shape)[40:],
+        _draw(offset=40, batch_size=24, shape=shape),
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("seed", [(3, 5), (-3, -5), (2**31, 2**32 - 1)])
+def test_xla_draws_the_same_numbers(shape, seed):
+    @tf.function(jit_compile=True)
+    def compiled(seed, offset):
+        return random.uniform(seed, 2, offset, 8, shape)
+
+    np.testing.assert_array_equal(
+        compiled(tf.constant(seed, tf.int64), tf.constant(7, tf.int64)),
+        _draw(seed, stream=2, offset=7, shape=shape),
+    )
+
+
+def test_seeds_steps_and_streams_draw_different_numbers():
+    keys = [
+        (seed, step, stream)
+        for seed in (0, 1, -1, 2**31 - 1, -(2**31))
+        for step in (0, 1, -1, 10**6, 2**31 + 5)
+        for stream in (0, 1, 3)
+    ]
+    draws = [
+        _draw((seed, step), stream, batch_size=2) for seed, step, stream in keys
+    ]
+    # 12 numbers of 24 bits each: equal ones are a collision of keys.
+    assert len(np.unique(np.stack(draws), axis=0)) == len(keys)
+
+
+def test_values_are_uniform_multiples_of_2_to_the_minus_24():
+    values = _draw(batch_size=4000, shape=(5,)).ravel()
+    assert values.dtype == np.float32
+    assert 0.0 <= values.min() and values.max() < 1.0
+    scaled = values.astype(np.float64) * 2**24
+    np.testing.assert_array_equal(scaled, np.round(scaled))
+    counts = np.histogram(values, 16, (0, 1))[0]
+    expected = len(values) / 16
+    # Chi-square with 15 degrees of freedom: above 37.7 once in 1000.
+    assert ((counts - expected) ** 2 / expected).sum() < 37.7
+
+
+def _two_replicas():
+    # TensorFlow remembers the shapes of collectives by key, and numbers the
+    # keys of each strategy anew: a second one in a process would be cancelled.
+    tf.distribute.MirroredStrategy._collective_key_base += 1000
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def _on_each_replica(strategy, function, *arguments):
+    @tf.function
+    def step(*arguments):
+        return strategy.run(function, args=arguments)
+
+    return [
+        value.numpy()
+        for value in strategy.experimental_local_results(step(*arguments))
+    ]
+
+
+def test_global_offset_is_0_on_one_device():
+    assert random.global_offset(8).numpy() == 0
+    assert random.global_offset(tf.constant(8)).numpy() == 0
+    assert random.global_offset(8).dtype == tf.int64
+
+
+def test_global_offset_of_static_batches():
+    strategy = _two_replicas()
+    offsets = _on_each_replica(strategy, lambda: random.global_offset(3))
+    assert offsets == [0, 3]
+
+
+@pytest.mark.parametrize("sizes", [(5, 2), (4, 4), (0, 3), (3, 0)], ids=str)
+def test_global_offset_of_unequal_dynamic_batches(sizes):
+    strategy = _two_replicas()
+    distributed = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(sizes[context.replica_id_in_sync_group])
+    )
+    offsets = _on_each_replica(strategy, random.global_offset, distributed)
+    assert offsets == [0, sizes[0]]
+
+
+# The iterator is an argument, as in Keras's train function, so that unequal
+# parts of a smaller last batch have a dynamic size.
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("size", [8, 7])
+def test_two_replicas_start_where_one_does(norm, size):
+    images = np.random.default_rng(0).uniform(size=(size, 3, 1))
+    images = images.astype(np.float32)
+    seed = tf.constant([1, 2], tf.int64)
+
+    def start(images):
+        return perturbation.random_start(images, 0.1, norm, 0.8, seed)
+
+    strategy = _two_replicas()
+    data = tf.data.Dataset.from_tensor_slices(images).batch(size)
+
+    @tf.function
+    def step(iterator):
+        return strategy.run(start, args=(next(iterator),))
+
+    parts = strategy.experimental_local_results(
+        step(iter(strategy.experimental_distribute_dataset(data)))
+    )
+    assert [len(part) for part in parts] == [4, size - 4]
+    # The inverse normal distribution is vectorized: the last bit of an
+    # element may depend on the size of its tensor.
+    np.testing.assert_allclose(
+        tf.concat(parts, axis=0), start(tf.constant(images)), atol=1e-7
+    )

@@ -1,0 +1,120 @@
+"""Several replicas, on logical devices of one CPU."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+
+
+def _train(strategy, network, attack, staleness, data, **fit_args):
+    with strategy.scope():
+        model = ca.ConAdvModel(network, attack, staleness, seed=3)
+        # A small rate: differences of the last bit grow at a large one.
+        model.compile(
+            ca.LARS(0.05, weight_decay=1e-4),
+            networks.LOSS,
+            metrics=["accuracy"],
+        )
+    history = model.fit(data, verbose=0, **fit_args).history
+    return networks.weights(model.network), history
+
+
+def _strategies():
+    return (
+        tf.distribute.get_strategy(),
+        ca.distribution.strategy("mirrored"),
+    )
+
+
+def _frozen_batch_norm():
+    network = networks.convolutional()
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.trainable = False
+    return network
+
+
+def _synchronized():
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
+    x = tf.keras.layers.BatchNormalization(synchronized=True)(x)
+    x = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.ReLU()(x))
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+NETWORKS = {
+    "none": lambda: networks.convolutional(batch_norm=False),
+    "frozen": _frozen_batch_norm,
+    "synchronized": _synchronized,
+}
+
+
+# Where statistics are not per replica, two replicas are one with their batch:
+# weights, metrics, random starts and targets.
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+@pytest.mark.parametrize("batch_norm", NETWORKS)
+def test_two_replicas_equal_one(batch_norm, staleness):
+    network = NETWORKS[batch_norm]()
+    # L2, because a sign turns a difference in the last bit into 2 epsilon.
+    attack = ca.PGD(0.5, random_start=0.8, norm="l2", targeted="random")
+    data = networks.dataset(networks.batches(10))
+    (one, one_history), (two, two_history) = (
+        _train(strategy, network, attack, staleness, data, epochs=2)
+        for strategy in _strategies()
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+    for key, values in one_history.items():
+        np.testing.assert_allclose(
+            two_history[key], values, rtol=1e-3, atol=1e-3, err_msg=key
+        )
+
+
+def test_statistics_are_per_replica_by_default():
+    data = networks.dataset(networks.batches(4))
+    one, two = (
+        _train(strategy, networks_same, ca.FGSM(0.1), 1, data)[0]
+        for networks_same in [networks.convolutional()]
+        for strategy in _strategies()
+    )
+    assert not np.allclose(one, two, atol=1e-5)
+
+
+# 20 images in batches of 8: the last batch has 4, two on each replica.
+def test_a_smaller_last_batch_on_two_replicas():
+    images, labels = (
+        np.concatenate(values)[:20] for values in zip(*networks.batches(3))
+    )
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    network = networks.convolutional(batch_norm=False)
+    one, two = (
+        _train(strategy, network, ca.PGD(0.1), 1, data)[0]
+        for strategy in _strategies()
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["auto", "one_device", "mirrored"])
+def test_strategy_by_name_trains(name):
+    strategy = ca.distribution.strategy(name)
+    weights, history = _train(
+        strategy,
+        networks.convolutional(),
+        ca.PGD(0.1),
+        1,
+        networks.dataset(networks.batches(3)),
+    )
+    assert np.isfinite(weights).all() and np.isfinite(history["loss"]).all()
+    count = strategy.num_replicas_in_sync
+    assert count == (2 if name == "mirrored" else 1)
+    assert f"{count} replica" in ca.distribution.describe(strategy)
+
+
+def test_wrong_strategies_are_refused():
+    with pytest.raises(ValueError, match="'horovod'"):
+        ca.distribution.strategy("horovod")
+    with pytest.raises(ValueError, match="'local'"):
+        ca.distribution.strategy("tpu")
+    with pytest.raises(ValueError, match="tpu='x'.*'mirrored'"):
+        ca.distribution.strategy("mirrored", tpu="x")

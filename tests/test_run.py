@@ -1,0 +1,162 @@
+"""experiments/run.py and sweep.py as a user runs them."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from PIL import Image
+import pytest
+
+from experiments import config as config_lib
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICK = ("--epochs=2", "--set=network.depth=8", "--set=network.width=4")
+
+
+def run(script, *arguments, cwd=ROOT):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / script), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished run of each method on the same seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    results = {}
+    for method in config_lib.METHODS:
+        result = run(
+            "run.py",
+            f"--method={method}",
+            f"--model_dir={folder / method}",
+            *QUICK,
+            cwd=folder,
+        )
+        assert result.returncode == 0, result.stderr
+        results[method] = folder / method, result.stdout
+    return results
+
+
+def test_files_of_a_run(finished):
+    for method, (folder, output) in finished.items():
+        summary = json.loads((folder / "summary.json").read_text())
+        assert set(summary) == {
+            "top1",
+            "final_loss",
+            "images_per_second",
+            "step_time_ms",
+            "steps",
+            "seconds",
+            "method",
+            "batch_size",
+            "seed",
+            "versions",
+        }
+        assert summary["method"] == method and summary["steps"] == 20
+        assert 0 < summary["top1"] < 1 and summary["images_per_second"] > 0
+        with open(folder / "history.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 2
+        assert float(rows[-1]["val_accuracy"]) == summary["top1"]
+        for name in ("curves.png", "examples.png"):
+            with Image.open(folder / name) as picture:
+                assert (
+                    picture.width > 600 and len(picture.getcolors(1 << 24)) > 50
+                )
+        # The progress bar has the rate; the table closes the run.
+        assert "images_per_second" in output
+        assert f"{summary['top1']:.2%}" in output
+        assert str(folder) in output
+
+
+def test_methods_differ_only_in_the_method(finished):
+    configs = []
+    for folder, _ in finished.values():
+        configs.append(json.loads((folder / "config.json").read_text()))
+        configs[-1].pop("method")
+    assert configs[0] == configs[1] == configs[2]
+
+
+def test_a_finished_run_is_not_overwritten(finished):
+    folder, _ = finished["conadv"]
+    before = (folder / "summary.json").read_text()
+    result = run("run.py", f"--model_dir={folder}", *QUICK)
+    assert result.returncode != 0
+    assert str(folder) in result.stderr and "overwritten" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (folder / "summary.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--method=sgd", "baseline|disadv|conadv"),
+        ("--dataset=mnist", "digits|cifar10|cifar100"),
+        ("--epsilon=-1", "not a non-negative number"),
+        ("--set=optimizer.momentun=0.9", "optimizer.momentum"),
+        ("--set=optimizer.momentum=high", "'high'"),
+        ("--set=attack.norm=l1", "'l1'"),
+        ("--global_batch_size=5000", "1297"),
+        ("--strategy=tpu", "'local'"),
+    ],
+)
+def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
+    result = run("run.py", flag, f"--model_dir={tmp_path / 'x'}")
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+
+
+def test_sweep_resumes_and_tabulates(tmp_path):
+    arguments = (
+        "--method=baseline",
+        "--method=conadv",
+        "--global_batch_size=432",
+        "--seeds=1",
+        f"--output_dir={tmp_path}",
+        *(a for a in QUICK if a.startswith("--set")),
+        "--set=epochs=1",
+    )
+    result = run("sweep.py", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "| conadv |" in result.stdout and "(n=1)" in result.stdout
+    summary = tmp_path / "conadv_432_seed0" / "summary.json"
+    finished_at = summary.stat().st_mtime_ns
+    # A cell that was cut off before its summary runs again, aside of itself.
+    (tmp_path / "baseline_432_seed0" / "summary.json").unlink()
+    result = run("sweep.py", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert summary.stat().st_mtime_ns == finished_at
+    assert (tmp_path / "baseline_432_seed0.cut1" / "config.json").exists()
+    with open(tmp_path / "results.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2
+
+
+def test_override_types():
+    config = config_lib.override(
+        config_lib.Config(),
+        [
+            "optimizer.nesterov=true",
+            "attack.step_size=0.05",
+            "attack.targeted=random",
+            "epochs=3",
+            "attack.step_size=none",
+        ],
+    )
+    assert config.optimizer.nesterov is True
+    assert config.attack.step_size is None
+    assert config.attack.targeted == "random" and config.epochs == 3
+    with pytest.raises(ValueError, match="received 'epochs'"):
+        config_lib.override(config, ["epochs"])
+    with pytest.raises(ValueError, match="Unknown.*'attack'"):
+        config_lib.override(config, ["attack=0.1"])
+    with pytest.raises(ValueError, match="bool.*'yes'"):
+        config_lib.override(config, ["optimizer.nesterov=yes"])
