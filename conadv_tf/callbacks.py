@@ -156,7 +156,8 @@ class ThroughputLogger(tf.keras.callbacks.Callback):
         self._images += images
         self._seconds += elapsed
         self._times.extend([elapsed / new_steps] * new_steps)
-        logs["images_per_second"] = self._images / self._seconds
+        if self._seconds:  # A coarse clock may not have moved yet.
+            logs["images_per_second"] = self._images / self._seconds
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds the epoch's numbers to the logs and the files."""

@@ -296,6 +296,7 @@ def _with_callback(callbacks, callback):
 
 _NORMALIZATION_LAYERS = (
     tf.keras.layers.BatchNormalization,
+    tf.keras.layers.experimental.SyncBatchNormalization,
     tf.keras.layers.LayerNormalization,
     tf.keras.layers.GroupNormalization,
     SplitBatchNormalization,

@@ -9,11 +9,8 @@ network.weights.h5 to --model_dir.
 """
 
 import dataclasses
-import importlib.metadata
-import json
 import os
 import pathlib
-import platform
 import sys
 import time
 
@@ -29,6 +26,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import plots
+from experiments import results
 
 _DEFAULT = config_lib.Config()
 FLAGS = flags.FLAGS
@@ -154,7 +152,7 @@ def new_model_dir(name, config):
             )
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", dataclasses.asdict(config))
+        results.write_json(path / "config.json", dataclasses.asdict(config))
     except OSError as error:
         raise ValueError(
             f"Cannot write to --model_dir={path}: {error}."
@@ -216,7 +214,7 @@ def train(config, model_dir):
         "method": config.method,
         "batch_size": config.global_batch_size,
         "seed": config.seed,
-        "versions": versions(),
+        "versions": results.versions(),
     }
     network = model.export_network()
     network.save_weights(model_dir / "network.weights.h5")
@@ -224,8 +222,8 @@ def train(config, model_dir):
     plots.examples(
         network, dataset.test, attack(config), model_dir / "examples.png"
     )
-    write_json(model_dir / "summary.json", summary)
-    print_summary(summary, model_dir)
+    results.write_json(model_dir / "summary.json", summary)
+    results.print_summary(summary, model_dir)
     return summary
 
 
@@ -291,43 +289,6 @@ class LearningRateLogger(tf.keras.callbacks.Callback):
         """Reads it from the optimizer."""
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-
-
-def versions():
-    """Versions of what the numbers depend on."""
-    return {
-        "conadv_tf": ca.__version__,
-        "tensorflow": tf.__version__,
-        "keras": importlib.metadata.version("keras"),
-        "python": platform.python_version(),
-    }
-
-
-def write_json(path, content):
-    """Writes a JSON file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def print_summary(summary, model_dir):
-    """Prints the closing table."""
-    rows = {
-        "method": summary["method"],
-        "global batch size": summary["batch_size"],
-        "seed": summary["seed"],
-        "top-1 (test)": f"{summary['top1']:.2%}",
-        "final training loss": f"{summary['final_loss']:.4f}",
-        "images/s": f"{summary['images_per_second']:,.0f}",
-        "step time": f"{summary['step_time_ms']:.1f} ms",
-        "steps": summary["steps"],
-        "seconds": f"{summary['seconds']:.0f}",
-        "results in": model_dir,
-    }
-    width = max(len(name) for name in rows)
-    print()
-    for name, value in rows.items():
-        print(f"{name:<{width}}  {value}")
 
 
 if __name__ == "__main__":

@@ -294,19 +294,12 @@ def test_inference_ignores_update_statistics():
 # --- Replicas and precision -------------------------------------------------
 
 
-def _two_replicas():
-    # TensorFlow remembers the shapes of collectives by key, and numbers the
-    # keys of each strategy anew: a second one in a process would be cancelled.
-    tf.distribute.MirroredStrategy._collective_key_base += 1000
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("update_statistics", [False, True])
 def test_synchronized_on_two_replicas_equals_the_whole_batch(
     shape, update_statistics
 ):
-    strategy = _two_replicas()
+    strategy = ca.distribution.strategy("mirrored")
     with strategy.scope():
         layer = _split_layer(shape, synchronized=True)
     # Not fused: the fused kernel's moving variance is the unbiased one.
@@ -338,7 +331,7 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
 
 
 def test_statistics_are_per_replica_by_default():
-    strategy = _two_replicas()
+    strategy = ca.distribution.strategy("mirrored")
     with strategy.scope():
         layer = ca.SplitBatchNormalization()
         layer.build((None, 1))

@@ -228,3 +228,18 @@ def test_no_attack_equals_plain_keras():
     np.testing.assert_array_equal(
         networks.weights(model.network), networks.weights(plain)
     )
+
+
+# The attack reads the copy, not the weights: with a copy that is never
+# refreshed it attacks another network.
+@pytest.mark.parametrize("staleness", [1, 3])
+def test_the_attack_reads_the_shadow(staleness):
+    network, weights = networks.convolutional(), []
+    for refresh in (True, False):
+        model = ca.ConAdvModel(network, ca.FGSM(0.2), staleness)
+        model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
+        if not refresh:
+            model._state.shadow.refresh = lambda age: None
+        model.fit(networks.dataset(networks.batches(3)), verbose=0)
+        weights.append(networks.weights(model.network))
+    assert not np.allclose(*weights, atol=1e-4)

@@ -78,7 +78,7 @@ def test_the_library_does_not_know_its_users():
 
 def test_files_are_of_one_idea():
     for path in [*MODULES, *(ROOT / "experiments").glob("*.py")]:
-        assert len(path.read_text().splitlines()) <= 360, path
+        assert len(path.read_text().splitlines()) <= 330, path
 
 
 def test_public_names_are_documented():
@@ -99,8 +99,7 @@ def python_blocks(document):
 def test_readme_examples_run(index):
     block = python_blocks("README.md")[index]
     if index == 0:
-        lines = [line for line in block.splitlines() if line.strip()]
-        assert len(lines) <= 12
+        assert len(ast.parse(block).body) <= 10
     scope = {}
     for previous in python_blocks("README.md")[:index]:
         exec(previous, scope)
@@ -116,6 +115,7 @@ def test_documented_commands_parse(document):
     assert commands or document != "README.md"
     for script, arguments in commands:
         flags = set(re.findall(r"--(\w+)", arguments.split("#")[0]))
+        flags -= {"helpshort"}  # Of absl itself.
         source = (ROOT / "experiments" / script).read_text()
         for flag in flags:
             assert re.search(rf'DEFINE_\w+\(\s*"{flag}"', source), flag

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import conadv_tf as ca
 from conadv_tf import perturbation
 from conadv_tf import random
 
@@ -79,13 +80,6 @@ def test_values_are_uniform_multiples_of_2_to_the_minus_24():
     assert ((counts - expected) ** 2 / expected).sum() < 37.7
 
 
-def _two_replicas():
-    # TensorFlow remembers the shapes of collectives by key, and numbers the
-    # keys of each strategy anew: a second one in a process would be cancelled.
-    tf.distribute.MirroredStrategy._collective_key_base += 1000
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def _on_each_replica(strategy, function, *arguments):
     @tf.function
     def step(*arguments):
@@ -104,14 +98,14 @@ def test_global_offset_is_0_on_one_device():
 
 
 def test_global_offset_of_static_batches():
-    strategy = _two_replicas()
+    strategy = ca.distribution.strategy("mirrored")
     offsets = _on_each_replica(strategy, lambda: random.global_offset(3))
     assert offsets == [0, 3]
 
 
 @pytest.mark.parametrize("sizes", [(5, 2), (4, 4), (0, 3), (3, 0)], ids=str)
 def test_global_offset_of_unequal_dynamic_batches(sizes):
-    strategy = _two_replicas()
+    strategy = ca.distribution.strategy("mirrored")
     distributed = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(sizes[context.replica_id_in_sync_group])
     )
@@ -131,7 +125,7 @@ def test_two_replicas_start_where_one_does(norm, size):
     def start(images):
         return perturbation.random_start(images, 0.1, norm, 0.8, seed)
 
-    strategy = _two_replicas()
+    strategy = ca.distribution.strategy("mirrored")
     data = tf.data.Dataset.from_tensor_slices(images).batch(size)
 
     @tf.function
