@@ -45,3 +45,10 @@ def print_summary(summary, model_dir):
     print()
     for name, value in rows.items():
         print(f"{name:<{width}}  {value}")
+
+
+def discard_unused(model_dir):
+    """Removes the folder of a run that failed before it trained."""
+    if [path.name for path in model_dir.iterdir()] == ["config.json"]:
+        (model_dir / "config.json").unlink()
+        model_dir.rmdir()

@@ -93,10 +93,14 @@ def main(argv):
     """Parses flags, trains, and says what came out."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    model_dir = None
     try:
         config = config_from_flags()
-        train(config, new_model_dir(FLAGS.model_dir, config))
+        model_dir = new_model_dir(FLAGS.model_dir, config)
+        train(config, model_dir)
     except ValueError as error:
+        if model_dir is not None:
+            results.discard_unused(model_dir)
         sys.exit(f"error: {error}")
 
 

@@ -113,6 +113,7 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     result = run("run.py", flag, f"--model_dir={tmp_path / 'x'}")
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
+    assert not (tmp_path / "x").exists()  # Free for the corrected command.
 
 
 def test_sweep_resumes_and_tabulates(tmp_path):

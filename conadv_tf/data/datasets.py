@@ -7,15 +7,19 @@ import dataclasses
 import math
 import os
 from typing import Any
+import urllib.error
+import urllib.request
 
 import tensorflow as tf
 
 NAMES = ("digits", "cifar10", "cifar100")
+_EMBEDDED = ("digits",)
 _TFDS_NAMES = {"digits": "conadv_digits"}
 # Zero padding around a training image before its random crop, and whether a
 # mirrored image is of the same class.
 _AUGMENTATION = {"cifar10": (4, True), "cifar100": (4, True)}
 _SHUFFLE_BUFFER = 50_000
+_TIMEOUT_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +108,8 @@ def _prepared_builder(name, data_dir):
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
     builder = tfds.builder(_TFDS_NAMES.get(name, name), data_dir=data_dir)
     try:
+        if name not in _EMBEDDED and not builder.is_prepared():
+            _check_reachable(builder.url_infos)
         builder.download_and_prepare()
     except Exception as error:
         raise ValueError(
@@ -114,6 +120,20 @@ def _prepared_builder(name, data_dir):
             "pass the directory as data_dir."
         ) from error
     return builder
+
+
+def _check_reachable(urls):
+    """Raises an OSError at once where a download would retry for minutes.
+
+    Args:
+      urls: addresses that preparing a dataset downloads; may be empty.
+    """
+    for url in list(urls)[:1]:
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
+        except urllib.error.HTTPError:
+            pass  # The host answers; what it thinks of HEAD does not matter.
 
 
 def _train_pipeline(builder, name, global_batch_size, seed, drop_remainder):
