@@ -62,20 +62,22 @@ def _is_unknown(labels):
     return labels.shape.rank == 2 and labels.shape[-1] is None
 
 
-def correct(labels, outputs):
+def correct(labels, outputs, decision_boundary=0.0):
     """Tells for each example whether the prediction is right.
 
     Args:
       labels: as in `is_sparse`.
       outputs: [batch, classes] logits or probabilities; one column is a
-        binary classifier's logit, whose decision boundary is 0.
+        binary classifier.
+      decision_boundary: where the two classes of a binary classifier part: 0
+        for logits, 0.5 for probabilities.
 
     Returns:
       float32 [batch] of 0 and 1.
     """
     num_outputs = outputs.shape[-1]
     if num_outputs == 1:
-        predicted = tf.cast(outputs[:, 0] > 0.0, tf.int64)
+        predicted = tf.cast(outputs[:, 0] > decision_boundary, tf.int64)
     else:
         predicted = tf.argmax(outputs, axis=-1)
     return tf.cast(

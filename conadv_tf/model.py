@@ -186,7 +186,11 @@ class ConAdvModel(pipelined.PipelinedModel):
         metrics.clean_loss.update_state(clean_loss * replicas, size)
         metrics.adversarial_loss.update_state(adversarial_loss * replicas, size)
         metrics.adversarial_accuracy.update_state(
-            classification.correct(batch.labels, adversarial_logits),
+            classification.correct(
+                batch.labels,
+                adversarial_logits,
+                self._state.decision_boundary,
+            ),
             batch.sample_weight,
         )
         logs = self.compute_metrics(

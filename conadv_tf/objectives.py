@@ -105,6 +105,22 @@ def check_output(network, loss):
         )
 
 
+def decision_boundary(network, loss):
+    """The output of a one-column classifier that parts its two classes.
+
+    Args:
+      network: functional network.
+      loss: as in `single_loss`.
+
+    Returns:
+      0.5 for probabilities, 0.0 for logits.
+    """
+    is_probability = (
+        _output_activation(network) == "sigmoid" or _from_logits(loss) is False
+    )
+    return 0.5 if is_probability else 0.0
+
+
 def _config(loss):
     try:
         return loss.get_config()

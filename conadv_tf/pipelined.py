@@ -18,6 +18,8 @@ from conadv_tf.staleness import Batch
 from conadv_tf.staleness import local_variable
 from conadv_tf.staleness import PendingBatch
 from conadv_tf.staleness import ShadowWeights
+from conadv_tf.step_state import BranchMetrics
+from conadv_tf.step_state import StepState
 
 
 class PipelinedModel(tf.keras.Model):
@@ -37,7 +39,7 @@ class PipelinedModel(tf.keras.Model):
         self.attack = attack
         self.staleness = staleness
         # A plain object: Keras must not count its variables as weights.
-        self._state = _StepState()
+        self._state = StepState()
         # A symbolic call builds the model and tells Keras what to save.
         self(
             tf.keras.Input(
@@ -50,7 +52,7 @@ class PipelinedModel(tf.keras.Model):
         """Whether training keeps a pending batch and stale weights."""
         return self.attack is not None and self.staleness > 0
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
         """Configures training; the arguments are those of Keras.
 
         Args:
@@ -58,7 +60,8 @@ class PipelinedModel(tf.keras.Model):
             to normalization layers or are biases.
           loss: Keras loss, its name or a function of (y_true, y_pred). The
             attack uses it without label smoothing, summed over examples.
-          **kwargs: see `tf.keras.Model.compile`.
+          *args: metrics and so on; see `tf.keras.Model.compile`.
+          **kwargs: likewise.
 
         Raises:
           ValueError: if there is no loss, or if the loss expects logits and
@@ -66,7 +69,7 @@ class PipelinedModel(tf.keras.Model):
         """
         loss_object = objectives.single_loss(loss)
         objectives.check_output(self.network, loss_object)
-        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        super().compile(optimizer, loss, *args, **kwargs)
         exclude = getattr(
             getattr(self.optimizer, "inner_optimizer", self.optimizer),
             "exclude_variables",
@@ -79,9 +82,12 @@ class PipelinedModel(tf.keras.Model):
         if self.attack is None:
             return
         with self.distribute_strategy.scope():
-            self._state = _StepState(
+            self._state = StepState(
                 attack_loss=objectives.attack_loss(loss_object),
-                metrics=_BranchMetrics(),
+                decision_boundary=objectives.decision_boundary(
+                    self.network, loss_object
+                ),
+                metrics=BranchMetrics(),
                 shadow=ShadowWeights(self.network, self.staleness)
                 if self.is_concurrent
                 else None,
@@ -245,42 +251,6 @@ class PipelinedModel(tf.keras.Model):
                     "the pending batch on purpose call model.reset_pending()."
                 )
         self._state.pending = pending
-
-
-class _StepState:
-    """What `train_step` keeps besides the weights; not tracked by Keras."""
-
-    def __init__(
-        self,
-        attack_loss=None,
-        metrics=None,
-        shadow=None,
-        step=None,
-        out_of_range=None,
-    ):
-        self.attack_loss = attack_loss
-        self.metrics = metrics
-        self.shadow = shadow
-        self.step = step
-        self.out_of_range = out_of_range
-        self.pending = None
-        self.pending_by_spec = {}
-        self.batch_size_hint = None
-
-    def branch_metrics(self):
-        """The metrics of the two halves, as a list."""
-        return [] if self.metrics is None else list(vars(self.metrics).values())
-
-
-class _BranchMetrics:
-    """Running means of what `fit` logs about the two halves."""
-
-    def __init__(self):
-        self.clean_loss = tf.keras.metrics.Mean(name="clean_loss")
-        self.adversarial_loss = tf.keras.metrics.Mean(name="adversarial_loss")
-        self.adversarial_accuracy = tf.keras.metrics.Mean(
-            name="adversarial_accuracy"
-        )
 
 
 def _with_callback(callbacks, callback):

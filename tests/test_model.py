@@ -295,6 +295,27 @@ def test_regularization_penalties_count_once():
     )
 
 
+# One output column: its boundary is 0 for logits and 0.5 for probabilities.
+@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
+def test_binary_classifiers(activation):
+    network = networks.convolutional(num_classes=1)
+    outputs = tf.keras.layers.Activation(activation)(network.output)
+    model = ca.ConAdvModel(tf.keras.Model(network.input, outputs), ca.FGSM(0.0))
+    # Positional arguments as in Keras: optimizer, loss, metrics.
+    boundary = 0.5 if activation == "sigmoid" else 0.0
+    model.compile(
+        tf.keras.optimizers.SGD(0.0),
+        tf.keras.losses.BinaryCrossentropy(from_logits=boundary == 0.0),
+        [tf.keras.metrics.BinaryAccuracy("accuracy", threshold=boundary)],
+    )
+    images, labels = arrays(8)
+    labels = (labels > 0) * 1
+    logs = model.train_on_batch(images, labels[:, None], return_dict=True)
+    # Epsilon 0, and both branches use the statistics of the same batch.
+    assert 0 < logs["accuracy"] < 1
+    np.testing.assert_allclose(logs["adversarial_accuracy"], logs["accuracy"])
+
+
 # --- Compilation --------------------------------------------------------------
 
 
