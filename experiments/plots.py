@@ -113,6 +113,54 @@ def examples(network, test, attack, path):
     _save(figure, path)
 
 
+def sweep(results_path, path):
+    """Draws top-1 against batch size: every run, means and deviations.
+
+    Args:
+      results_path: results.csv of a sweep.
+      path: PNG file to write.
+    """
+    with open(results_path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    sizes = sorted({int(row["batch_size"]) for row in rows})
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure, axes = _figure(1, 1, width=5.5, height=4.0)
+    axis = axes[0][0]
+    for number, method in enumerate(methods):
+        values = [
+            [
+                100 * float(row["top1"])
+                for row in rows
+                if row["method"] == method and int(row["batch_size"]) == size
+            ]
+            for size in sizes
+        ]
+        # Side by side, so that bars do not hide one another.
+        where = np.arange(len(sizes)) + 0.12 * (number - len(methods) / 2)
+        bars = axis.errorbar(
+            where,
+            [np.mean(cell) for cell in values],
+            [np.std(cell, ddof=1) if len(cell) > 1 else 0 for cell in values],
+            marker="o",
+            capsize=4,
+            label=f"{method} (n={len(values[0])})",
+        )
+        for position, cell in zip(where, values):
+            axis.scatter(
+                np.full(len(cell), position + 0.04),
+                cell,
+                s=9,
+                alpha=0.5,
+                color=bars[0].get_color(),
+            )
+    axis.set_xticks(range(len(sizes)), sizes)
+    axis.set_xlabel("global batch size")
+    axis.set_ylabel("top-1 on the test set, %")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
 def _figure(rows, columns, width, height):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

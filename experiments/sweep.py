@@ -4,7 +4,8 @@
 
 A cell whose summary.json exists is not run again, so a killed sweep goes on
 where it was; a cell that was cut off is moved aside and run anew. Ends with
-results.csv (one row per run) and a table of mean +- standard deviation.
+results.csv (one row per run), results.png and a table of mean +- standard
+deviation.
 """
 
 import csv
@@ -19,6 +20,11 @@ import time
 
 from absl import app
 from absl import flags
+
+# Runs as a script from any folder.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from experiments import plots
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_enum(
@@ -80,6 +86,7 @@ def main(argv):
             flush=True,
         )
     write_csv(output / "results.csv", summaries)
+    plots.sweep(output / "results.csv", output / "results.png")
     print("\n" + table(summaries))
 
 

@@ -139,6 +139,8 @@ def test_sweep_resumes_and_tabulates(tmp_path):
     assert (tmp_path / "baseline_432_seed0.cut1" / "config.json").exists()
     with open(tmp_path / "results.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2
+    with Image.open(tmp_path / "results.png") as picture:
+        assert len(picture.getcolors(1 << 24)) > 50
 
 
 def test_override_types():

@@ -1,0 +1,71 @@
+"""An exported network needs nothing of this package."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+
+# Runs where `import conadv_tf` fails, as on a serving machine.
+_LOAD = """
+    import sys
+
+    class Blocked:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] == "conadv_tf":
+                raise ImportError(name)
+
+    sys.meta_path.insert(0, Blocked())
+    import numpy as np
+    import tensorflow as tf
+
+    folder = sys.argv[1]
+    images = np.load(f"{folder}/images.npy")
+    expected = np.load(f"{folder}/logits.npy")
+    network = tf.keras.models.load_model(f"{folder}/network.keras")
+    again = tf.keras.models.clone_model(network)
+    again.load_weights(f"{folder}/network.weights.h5")
+    for each in (
+        network,
+        again,
+        tf.keras.models.load_model(f"{folder}/saved"),
+    ):
+        np.testing.assert_allclose(
+            each.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-6
+        )
+    signature = tf.saved_model.load(f"{folder}/saved").signatures
+    outputs = signature["serving_default"](tf.constant(images))
+    np.testing.assert_allclose(
+        list(outputs.values())[0], expected, rtol=1e-5, atol=1e-6
+    )
+    print("loaded")
+"""
+
+
+def test_exported_network_loads_where_the_package_is_missing(tmp_path):
+    inner = networks.convolutional(num_classes=6)
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.BatchNormalization()(inner(inputs))  # Nested.
+    network = tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+    model = ca.ConAdvModel(network, ca.PGD(0.1))
+    model.compile(ca.LARS(0.5), networks.LOSS)
+    model.fit(networks.dataset(networks.batches(3)), verbose=0)
+    images, _ = networks.batches(1)[0]
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "logits.npy", model.predict(images, verbose=0))
+    plain = model.export_network()
+    plain.save(tmp_path / "network.keras")
+    plain.save(tmp_path / "saved")
+    plain.save_weights(tmp_path / "network.weights.h5")
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_LOAD), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert result.stdout == "loaded\n", result.stderr
