@@ -574,29 +574,6 @@ def test_attack_leaves_moving_statistics_alone():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
-# One batch norm for both halves, on request.
-def test_shared_batch_norm_is_plain_training_on_the_doubled_batch():
-    network = networks.convolutional()
-    data = networks.batches(4)
-    model = ca.ConAdvModel(
-        ca.split_batch_norm(network, branches=1), ca.FGSM(0.0)
-    )
-    plain = tf.keras.models.clone_model(network)
-    plain.set_weights(network.get_weights())
-    for each in (model, plain):
-        each.compile(tf.keras.optimizers.SGD(0.1, 0.9), networks.LOSS)
-    for step, (images, labels) in enumerate(data):
-        model.train_on_batch(images, labels)
-        images, labels = data[max(0, step - 1)]
-        plain.train_on_batch(np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2))
-        np.testing.assert_allclose(
-            networks.weights(model.network),
-            networks.weights(plain),
-            rtol=1e-4,
-            atol=1e-5,
-        )
-
-
 def test_dropout_and_networks_without_batch_norm_train():
     inputs = tf.keras.Input((6, 6, 1))
     x = tf.keras.layers.Conv2D(4, 3)(inputs)
