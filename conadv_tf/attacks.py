@@ -110,13 +110,7 @@ class PGD:
         """
         images = tf.convert_to_tensor(images)
         labels = tf.convert_to_tensor(labels)
-        if not images.dtype.is_floating:
-            raise ValueError(
-                f"Expected float images in {self.value_range}; received dtype "
-                f"{images.dtype.name}. Scale integer pixels first, for example "
-                "tf.cast(images, tf.float32) / 255."
-            )
-        images = tf.cast(images, tf.float32)
+        images = value_range_lib.float_images(images, self.value_range)
         if tf.executing_eagerly():
             value_range_lib.check(images, self.value_range)
         seed = _seed_pair(seed)

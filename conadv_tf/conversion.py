@@ -7,6 +7,7 @@
 
 import tensorflow as tf
 
+from conadv_tf.normalization import batch_norm_config
 from conadv_tf.normalization import SplitBatchNormalization
 
 # The classes whose statistics we know how to split. A subclass may compute
@@ -44,7 +45,7 @@ def split_batch_norm(network, branches=2):
     def split(layer):
         if type(layer) in _PLAIN:
             return SplitBatchNormalization(
-                branches=branches, **_batch_norm_config(layer)
+                branches=branches, **batch_norm_config(layer)
             )
         if isinstance(layer, SplitBatchNormalization):
             if layer.branches != branches:
@@ -88,7 +89,7 @@ def merge_batch_norm(network):
     def merge(layer):
         if isinstance(layer, SplitBatchNormalization):
             config = {
-                **_batch_norm_config(layer.branch_layers[0]),
+                **batch_norm_config(layer.branch_layers[0]),
                 "name": layer.name,
                 "trainable": layer.trainable,
             }
@@ -106,16 +107,8 @@ def copy_network(network):
 def copy_layer(layer):
     """A new layer from the config of another, without its weights."""
     if type(layer) is tf.keras.layers.BatchNormalization:
-        return type(layer)(**_batch_norm_config(layer))
+        return type(layer)(**batch_norm_config(layer))
     return type(layer).from_config(layer.get_config())
-
-
-def _batch_norm_config(layer):
-    """The config of a batch norm with `synchronized`, which Keras forgets."""
-    config = layer.get_config()
-    if layer.synchronized:
-        config["synchronized"] = True
-    return config
 
 
 def rebuild(network, layer_function, with_weights=True):
@@ -221,13 +214,6 @@ def _copy_state(source, target, with_weights):
                 layer.set_weights(old.get_weights())
         else:
             new.set_weights(old.get_weights())
-        finalize(new)
-
-
-def finalize(layer):
-    """Lets an adapted preprocessing layer recompute what it derives."""
-    if hasattr(layer, "finalize_state"):
-        layer.finalize_state()
 
 
 def _is_branch(layer, network):

@@ -131,17 +131,23 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     def get_config(self):
         """Constructor arguments of the layer and of its batch norms."""
         config = super().get_config()
-        inner = self.branch_layers[0].get_config()
+        inner = batch_norm_config(self.branch_layers[0])
         for key in ("name", "trainable", "dtype"):
             inner.pop(key)
-        if self.branch_layers[0].synchronized:  # Keras leaves it out.
-            inner["synchronized"] = True
         return {**config, "branches": self.branches, **inner}
 
     @classmethod
     def from_config(cls, config):
         """Rebuilds the layer; nested objects are revived by the batch norm."""
         return cls(**config)
+
+
+def batch_norm_config(layer):
+    """A batch norm's config with `synchronized`, which Keras leaves out."""
+    config = layer.get_config()
+    if layer.synchronized:
+        config["synchronized"] = True
+    return config
 
 
 def normalize_with_batch_statistics(layer, inputs):

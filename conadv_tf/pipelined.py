@@ -217,14 +217,8 @@ class PipelinedModel(tf.keras.Model):
             for tensor in (images, labels, weights):
                 if tensor is not None:
                     tensor.set_shape([size, *tensor.shape[1:]])
-        if not images.dtype.is_floating and self.attack is not None:
-            raise ValueError(
-                f"Expected float images in {self.attack.value_range}; received "
-                f"dtype {images.dtype.name}. Scale integer pixels first, for "
-                "example tf.cast(images, tf.float32) / 255."
-            )
         if self.attack is not None:
-            images = tf.cast(images, tf.float32)
+            images = value_range.float_images(images, self.attack.value_range)
             # Keras's generators leave all dimensions open.
             images = tf.ensure_shape(images, self.network.input_shape)
         return Batch(images, labels, weights)

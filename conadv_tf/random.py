@@ -8,8 +8,6 @@ without XLA, in a first run and in a repeated one.
 
 import tensorflow as tf
 
-# Every draw of one step has its own stream, so that two draws never share
-# numbers.
 _PHILOX = 1  # `alg` of the TensorFlow ops.
 _WORDS_PER_COUNTER = 4
 
@@ -21,7 +19,8 @@ def uniform(seed, stream, offset, batch_size, shape):
 
     Args:
       seed: integer tensor [2], the Philox key: (run seed, step).
-      stream: Python int that tells the draws of one step apart.
+      stream: Python int that tells the draws of one step apart: two draws
+        never share numbers.
       offset: int64 scalar, position of the first local example in the global
         batch.
       batch_size: int scalar (static or a tensor), number of local examples.

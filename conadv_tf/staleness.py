@@ -240,7 +240,8 @@ def _share_untrained(network, shadow):
             else:
                 delattr(copy, name)
                 setattr(copy, name, value)
-        conversion.finalize(copy)
+        # What an adapted preprocessing layer derives from its variables.
+        copy.finalize_state()
     return pairs + _unpaired(network, shadow, pairs)
 
 

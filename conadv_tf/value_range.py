@@ -21,6 +21,17 @@ def checked_range(value_range):
     return low, high
 
 
+def float_images(images, value_range):
+    """Images as float32; a ValueError if they are integers."""
+    if not images.dtype.is_floating:
+        raise ValueError(
+            f"Expected float images in {value_range}; received dtype "
+            f"{images.dtype.name}. Scale integer pixels first, for example "
+            "tf.cast(images, tf.float32) / 255."
+        )
+    return tf.cast(images, tf.float32)
+
+
 def check(images, value_range):
     """Raises a ValueError if a pixel of eager `images` is out of range."""
     low, high = value_range

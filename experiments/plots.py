@@ -1,4 +1,4 @@
-"""Pictures of one run, made from its files and its trained network."""
+"""Pictures of a run or a sweep, from their files and the trained network."""
 
 import csv
 
@@ -14,8 +14,7 @@ def curves(history_path, path):
       history_path: history.csv of a run.
       path: PNG file to write.
     """
-    with open(history_path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read_rows(history_path)
     columns = {
         key: [float(row[key]) if row[key] else np.nan for row in rows]
         for key in rows[0]
@@ -120,8 +119,7 @@ def sweep(results_path, path):
       results_path: results.csv of a sweep.
       path: PNG file to write.
     """
-    with open(results_path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read_rows(results_path)
     sizes = sorted({int(row["batch_size"]) for row in rows})
     methods = list(dict.fromkeys(row["method"] for row in rows))
     figure, axes = _figure(1, 1, width=5.5, height=4.0)
@@ -159,6 +157,11 @@ def sweep(results_path, path):
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     _save(figure, path)
+
+
+def _read_rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _figure(rows, columns, width, height):

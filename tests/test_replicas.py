@@ -73,9 +73,9 @@ def test_two_replicas_equal_one(batch_norm, staleness):
 
 def test_statistics_are_per_replica_by_default():
     data = networks.dataset(networks.batches(4))
+    network = networks.convolutional()
     one, two = (
-        _train(strategy, networks_same, ca.FGSM(0.1), 1, data)[0]
-        for networks_same in [networks.convolutional()]
+        _train(strategy, network, ca.FGSM(0.1), 1, data)[0]
         for strategy in _strategies()
     )
     assert not np.allclose(one, two, atol=1e-5)
