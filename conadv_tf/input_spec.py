@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def local_specs(element_spec, static, batch_size_hint=None):
+def local_specs(element_spec, static, num_views=1, batch_size_hint=None):
     """TensorSpecs of a local batch from an iterator's element spec.
 
     Args:
@@ -12,11 +12,13 @@ def local_specs(element_spec, static, batch_size_hint=None):
         replica.
       static: whether the batch dimension must be known (XLA). Without, it is
         left open, so that batches of all sizes share one spec.
+      num_views: 1 or 2; with 2 the images are (clean, augmented).
       batch_size_hint: local batch size, where the caller knows it and the
         spec does not.
 
     Returns:
-      (images, labels, sample_weight or None) TensorSpecs; hashable.
+      (images, labels, sample_weight, augmented images) TensorSpecs, the last
+      two or None; hashable.
 
     Raises:
       ValueError: if the elements are not (images, labels[, sample_weight]),
@@ -29,21 +31,51 @@ def local_specs(element_spec, static, batch_size_hint=None):
             "Expected a dataset of (images, labels) or (images, labels, "
             f"sample_weight); received elements {element_spec}."
         )
-    specs = [
-        _local_spec(name, spec, static, batch_size_hint)
-        for name, spec in zip(
-            ("images", "labels", "sample_weight"), element_spec
-        )
-        if spec is not None
-    ]
-    return tuple(specs + [None] * (3 - len(specs)))
+    images, labels, *weights = element_spec
+    views = list(views_of(images, num_views))
+    named = {
+        "images": views[0],
+        "labels": labels,
+        "sample_weight": weights[0] if weights else None,
+        "augmented images": views[1] if num_views == 2 else None,
+    }
+    return tuple(
+        None
+        if spec is None
+        else _local_spec(name, spec, static, batch_size_hint)
+        for name, spec in named.items()
+    )
+
+
+def views_of(images, num_views):
+    """The views of the images of a batch, or of its spec, as a tuple.
+
+    Args:
+      images: one tensor or spec, or a pair of them.
+      num_views: 1 or 2.
+
+    Returns:
+      Tuple of `num_views` tensors or specs.
+
+    Raises:
+      ValueError: if the images do not have that many views.
+    """
+    views = tuple(images) if isinstance(images, (tuple, list)) else (images,)
+    if len(views) == num_views and not any(
+        isinstance(view, (dict, list, tuple)) for view in views
+    ):
+        return views
+    raise ValueError(
+        "Expected one tensor of images, or with ConAdvModel(views=2) a pair "
+        "(clean images, augmented images), as in ((clean, augmented), labels); "
+        f"received, with views={num_views}, the structure {images}."
+    )
 
 
 def _local_spec(name, spec, static, batch_size_hint):
     if isinstance(spec, (dict, list, tuple)):
         raise ValueError(
-            f"Expected one tensor of {name}; received the structure {spec}. "
-            "ConAdv perturbs a single image tensor."
+            f"Expected one tensor of {name}; received the structure {spec}."
         )
     # The spec of several replicas flattens to one spec for each of them.
     first = tf.nest.flatten(spec, expand_composites=True)[0]
@@ -78,6 +110,7 @@ def array_batch_size(x, batch_size, validation_split, replicas):
     Returns:
       int, or None if x is no array or the last batch would be smaller.
     """
+    x = x[0] if isinstance(x, (list, tuple)) and x else x
     if not isinstance(x, (np.ndarray, tf.Tensor)):
         return None
     # Keras's own rounding in train_validation_split.

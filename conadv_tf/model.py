@@ -7,6 +7,7 @@ from conadv_tf import classification
 from conadv_tf import conversion
 from conadv_tf import pipelined
 from conadv_tf import value_range
+from conadv_tf.normalization import SplitBatchNormalization
 from conadv_tf.routing import batch_norm_branch
 
 
@@ -38,17 +39,21 @@ class ConAdvModel(pipelined.PipelinedModel):
     statistics. `evaluate` and `predict` use the main batch norm in inference
     mode.
 
+    With `views=2` (the paper's ConAdv + AutoAugment) data are ((clean images,
+    augmented images), labels[, sample_weight]): three batch norm branches,
+    a third of the loss each; the clean view is the one that is attacked.
+
     The model trains a copy: the network you pass stays as it is, and
     `export_network()` gives the trained one back with ordinary batch norm.
 
-    `fit` logs `loss`; `clean_loss` and `adversarial_loss` (its two halves;
-    each with the regularization penalties); the compiled metrics, on the
-    clean half; and `adversarial_accuracy`.
+    `fit` logs `loss`; `clean_loss`, `adversarial_loss` and, with two views,
+    `augmented_loss` (its parts, each with the regularization penalties); the
+    compiled metrics, on the clean part; and `adversarial_accuracy`.
 
     Args:
       network: functional or Sequential Keras classifier, images to logits
         [batch, classes]. Plain batch norms in it are split in two branches;
-        to share one between both halves (an ablation), pass
+        to share one between all parts (an ablation), pass
         `split_batch_norm(network, branches=1)`. Normalize inside it, so that
         epsilon is in pixels.
       attack: `PGD`, `FGSM` or a callable with the signature of
@@ -59,21 +64,26 @@ class ConAdvModel(pipelined.PipelinedModel):
       seed: int, for the random starts and targets. Draws are keyed by (seed,
         step) and by the position in the global batch; `fit` starts counting
         steps from the optimizer's iterations.
+      views: 1, or 2 for (clean, augmented) pairs of images; needs an attack.
       name: model name.
 
     Raises:
       ValueError: if the network is subclassed, has several inputs or outputs
         or batch norms that cannot be split; if staleness is not an integer
-        >= 0; or if the attack is no attack.
+        >= 0; if views is not 1 or 2; or if the attack is no attack.
     """
 
-    def __init__(self, network, attack=None, staleness=1, seed=0, name=None):
-        _check_arguments(network, attack, staleness, seed)
+    def __init__(
+        self, network, attack=None, staleness=1, seed=0, views=1, name=None
+    ):
+        _check_arguments(network, attack, staleness, seed, views)
         if attack is None:
             network = conversion.copy_network(network)
         else:
-            network = _with_two_branches(network)
-        super().__init__(network, attack, staleness, name=name or "conadv")
+            network = _with_branches(network, views + 1)
+        super().__init__(
+            network, attack, staleness, views, name=name or "conadv"
+        )
         self.seed = seed
 
     # --- The step -----------------------------------------------------------
@@ -82,7 +92,8 @@ class ConAdvModel(pipelined.PipelinedModel):
         """One step of Algorithm 1 on one replica's batch.
 
         Args:
-          data: (images, labels) or (images, labels, sample_weight).
+          data: (images, labels) or (images, labels, sample_weight), where
+            images are (clean, augmented) with `views=2`.
 
         Returns:
           Dict of metric values.
@@ -116,9 +127,10 @@ class ConAdvModel(pipelined.PipelinedModel):
         # drop a control edge, as it did for the optimizer's own counter.
         step = tf.convert_to_tensor(self._state.step)
         self._state.step.assign(step + 1)
-        self._state.out_of_range.assign_add(
-            value_range.count_outside(batch.images, self.attack.value_range)
-        )
+        for images in batch.parts().values():
+            self._state.out_of_range.assign_add(
+                value_range.count_outside(images, self.attack.value_range)
+            )
         return self.attack(
             auxiliary_logits,
             batch.images,
@@ -128,25 +140,21 @@ class ConAdvModel(pipelined.PipelinedModel):
         )
 
     def _update(self, batch):
-        """Theta <- optimizer(theta, 1/2 (clean + adversarial)), Eq. (4)."""
-        images = tf.concat([batch.images, batch.adversarial], axis=0)
+        """Theta <- optimizer(theta, mean of the parts' gradients), Eq. (4)."""
+        parts = batch.parts()
         with tf.GradientTape() as tape:
             with batch_norm_branch("split"):
-                logits = self.network(images, training=True)
-            clean_logits, adversarial_logits = tf.split(
-                tf.cast(logits, tf.float32), 2, axis=0
-            )
-            clean_loss = self._loss(batch, clean_logits)
-            adversarial_loss = self._loss(batch, adversarial_logits)
-            loss = 0.5 * (clean_loss + adversarial_loss)
+                logits = self.network(
+                    tf.concat(list(parts.values()), axis=0), training=True
+                )
+            logits = tf.split(tf.cast(logits, tf.float32), len(parts), axis=0)
+            logits = dict(zip(parts, logits))
+            losses = {
+                name: self._loss(batch, part) for name, part in logits.items()
+            }
+            loss = tf.add_n(list(losses.values())) / len(losses)
         self._apply(tape, loss)
-        return self._logs(
-            batch,
-            clean_logits,
-            adversarial_logits,
-            clean_loss,
-            adversarial_loss,
-        )
+        return self._logs(batch, logits, losses)
 
     def _update_clean(self, batch):
         """Plain training: no attack, one batch norm."""
@@ -171,35 +179,27 @@ class ConAdvModel(pipelined.PipelinedModel):
             batch.images, batch.labels, logits, batch.sample_weight
         )
 
-    def _logs(
-        self,
-        batch,
-        clean_logits,
-        adversarial_logits,
-        clean_loss,
-        adversarial_loss,
-    ):
+    def _logs(self, batch, logits, losses):
         metrics = self._state.metrics
-        size = tf.cast(tf.shape(clean_logits)[0], tf.float32)
+        size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
         # Keras divides a replica's loss by the number of replicas.
         replicas = float(self.distribute_strategy.num_replicas_in_sync)
-        metrics.clean_loss.update_state(clean_loss * replicas, size)
-        metrics.adversarial_loss.update_state(adversarial_loss * replicas, size)
+        for name, loss in losses.items():
+            metrics.losses[name].update_state(loss * replicas, size)
         metrics.adversarial_accuracy.update_state(
             classification.correct(
                 batch.labels,
-                adversarial_logits,
+                logits["adversarial"],
                 self._state.decision_boundary,
             ),
             batch.sample_weight,
         )
         logs = self.compute_metrics(
-            batch.images, batch.labels, clean_logits, batch.sample_weight
+            batch.images, batch.labels, logits["clean"], batch.sample_weight
         )
         return {
             "loss": logs.pop("loss"),
-            "clean_loss": metrics.clean_loss.result(),
-            "adversarial_loss": metrics.adversarial_loss.result(),
+            **{mean.name: mean.result() for mean in metrics.losses.values()},
             **logs,
             "adversarial_accuracy": metrics.adversarial_accuracy.result(),
         }
@@ -227,6 +227,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             "attack": attacks.serialize(self.attack),
             "staleness": self.staleness,
             "seed": self.seed,
+            "views": self.views,
         }
 
     @classmethod
@@ -239,23 +240,25 @@ class ConAdvModel(pipelined.PipelinedModel):
             attack=attacks.deserialize(config["attack"]),
             staleness=config["staleness"],
             seed=config["seed"],
+            views=config["views"],
             name=config["name"],
         )
 
 
-def _with_two_branches(network):
+def _with_branches(network, wanted):
     """Splits batch norms; a network converted before keeps its branches."""
     branches = conversion.number_of_branches(network)
-    if branches not in (None, 1, 2):
+    if branches not in (None, 1, wanted):
+        names = ", ".join(SplitBatchNormalization.NAMES[wanted])
         raise ValueError(
-            "Expected split batch norms with 2 branches (clean, adversarial), "
-            "or 1 that both halves share; the network's have "
+            f"Expected split batch norms with {wanted} branches ({names}), or "
+            f"1 that all parts of a batch share; the network's have "
             f"{branches}. Merge them: merge_batch_norm(network)."
         )
-    return conversion.split_batch_norm(network, branches or 2)
+    return conversion.split_batch_norm(network, branches or wanted)
 
 
-def _check_arguments(network, attack, staleness, seed):
+def _check_arguments(network, attack, staleness, seed, views):
     conversion.check_functional(network)
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise ValueError(
@@ -271,6 +274,12 @@ def _check_arguments(network, attack, staleness, seed):
         )
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ValueError(f"Expected an integer seed; received {seed!r}.")
+    if views not in (1, 2) or (views == 2 and attack is None):
+        raise ValueError(
+            "Expected views to be 1, or 2 (clean and augmented images) with "
+            f"an attack; received views={views!r} and attack={attack!r}. Plain "
+            "training on augmented images has views=1 and gets only those."
+        )
     if attack is not None and not (
         callable(attack) and hasattr(attack, "value_range")
     ):

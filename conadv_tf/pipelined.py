@@ -30,14 +30,16 @@ class PipelinedModel(tf.keras.Model):
       attack: attack or None.
       staleness: tau >= 0; above 0 a step trains on the batch of the step
         before and needs a pending batch and stale weights.
+      views: 1 or 2, how many views of each image the data have.
       name: model name.
     """
 
-    def __init__(self, network, attack, staleness, name):
+    def __init__(self, network, attack, staleness, views, name):
         super().__init__(name=name, autocast=False)
         self.network = network
         self.attack = attack
         self.staleness = staleness
+        self.views = views
         # A plain object: Keras must not count its variables as weights.
         self._state = StepState()
         # A symbolic call builds the model and tells Keras what to save.
@@ -87,7 +89,7 @@ class PipelinedModel(tf.keras.Model):
                 decision_boundary=objectives.decision_boundary(
                     self.network, loss_object
                 ),
-                metrics=BranchMetrics(),
+                metrics=BranchMetrics(self.views),
                 shadow=ShadowWeights(self.network, self.staleness)
                 if self.is_concurrent
                 else None,
@@ -159,7 +161,7 @@ class PipelinedModel(tf.keras.Model):
 
     @property
     def metrics(self):
-        """Keras's metrics and those of the two halves of a batch."""
+        """Keras's metrics and those of the parts of a batch."""
         return super().metrics + self._branch_metrics()
 
     def get_metrics_result(self):
@@ -212,22 +214,28 @@ class PipelinedModel(tf.keras.Model):
                 "Expected (images, labels) or (images, labels, sample_weight); "
                 "received images without labels."
             )
+        views = input_spec.views_of(images, self.views)
         if self.is_concurrent and self._state.pending.static_batch_size:
             size = self._state.pending.static_batch_size
-            for tensor in (images, labels, weights):
+            for tensor in (*views, labels, weights):
                 if tensor is not None:
                     tensor.set_shape([size, *tensor.shape[1:]])
         if self.attack is not None:
-            images = value_range.float_images(images, self.attack.value_range)
-            # Keras's generators leave all dimensions open.
-            images = tf.ensure_shape(images, self.network.input_shape)
-        return Batch(images, labels, weights)
+            views = [
+                # Keras's generators leave all dimensions open.
+                tf.ensure_shape(
+                    value_range.float_images(view, self.attack.value_range),
+                    self.network.input_shape,
+                )
+                for view in views
+            ]
+        return Batch(views[0], labels, weights, *views[1:])
 
     def _select_pending(self, element_spec):
         """Makes the pending batch for this kind of data the current one."""
         static = bool(self._jit_compile)
         specs = input_spec.local_specs(
-            element_spec, static, self._state.batch_size_hint
+            element_spec, static, self.views, self._state.batch_size_hint
         )
         pending = self._state.pending_by_spec.get(specs)
         if pending is None:

@@ -101,13 +101,26 @@ class Batch:
     images: float32 [batch, height, width, channels].
     labels: as the dataset gives them.
     sample_weight: float [batch], or None.
+    augmented: float32, shape of images; None with one view.
     adversarial: float32, shape of images; None before it is crafted.
     """
 
     images: Any
     labels: Any
     sample_weight: Optional[Any] = None
+    augmented: Optional[Any] = None
     adversarial: Optional[Any] = None
+
+    def parts(self):
+        """The images to train on, by name, in the order of the branches."""
+        parts = {
+            "clean": self.images,
+            "augmented": self.augmented,
+            "adversarial": self.adversarial,
+        }
+        return {
+            name: images for name, images in parts.items() if images is not None
+        }
 
 
 class PendingBatch:
@@ -119,11 +132,12 @@ class PendingBatch:
       images: TensorSpec of a local batch of images.
       labels: TensorSpec of its labels.
       sample_weight: TensorSpec of its sample weights, or None.
+      augmented: TensorSpec of a second view of the images, or None.
       static: whether buffers have the static batch size of the specs (XLA
         needs it) or take any batch size.
     """
 
-    def __init__(self, images, labels, sample_weight, static):
+    def __init__(self, images, labels, sample_weight, augmented, static):
         images = tf.TensorSpec(images.shape, tf.float32)
         self.static_batch_size = images.shape[0] if static else None
 
@@ -146,6 +160,7 @@ class PendingBatch:
             buffer(images, "images"),
             buffer(labels, "labels"),
             buffer(sample_weight, "sample_weight"),
+            buffer(None if augmented is None else images, "augmented"),
             buffer(images, "adversarial"),
         )
 

@@ -35,16 +35,28 @@ class StepState:
         self.batch_size_hint = None
 
     def branch_metrics(self):
-        """The metrics of the two halves, as a list."""
-        return [] if self.metrics is None else list(vars(self.metrics).values())
+        """The metrics of the parts of a batch, as a list."""
+        if self.metrics is None:
+            return []
+        return [
+            *self.metrics.losses.values(),
+            self.metrics.adversarial_accuracy,
+        ]
 
 
 class BranchMetrics:
-    """Running means of what `fit` logs about the two halves."""
+    """Running means of what `fit` logs about the parts of a batch.
 
-    def __init__(self):
-        self.clean_loss = tf.keras.metrics.Mean(name="clean_loss")
-        self.adversarial_loss = tf.keras.metrics.Mean(name="adversarial_loss")
+    Args:
+      views: 1 or 2; with 2 there is an augmented part.
+    """
+
+    def __init__(self, views=1):
+        parts = ("clean", "augmented", "adversarial")
+        self.losses = {
+            part: tf.keras.metrics.Mean(name=f"{part}_loss")
+            for part in (parts if views == 2 else (parts[0], parts[2]))
+        }
         self.adversarial_accuracy = tf.keras.metrics.Mean(
             name="adversarial_accuracy"
         )

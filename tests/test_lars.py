@@ -191,7 +191,6 @@ def _excluded(optimizer, variables=None):
         ({"exclude_kinds": (), "exclude": ["^zero", "bias"]}, {"zero", "bias"}),
         ({"exclude": ["^kernel"]}, {"a/bias", "norm/gamma"}),
     ],
-    ids=str,
 )
 def test_exclusion_by_kind_and_pattern(arguments, expected):
     excluded = _excluded(ca.LARS(**arguments))

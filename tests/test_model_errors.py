@@ -33,7 +33,6 @@ def two_inputs():
         ({"attack": "fgsm"}, "received 'fgsm'"),
         ({"seed": 1.5}, r"received 1\.5"),
     ],
-    ids=str,
 )
 def test_constructor(arguments, message):
     arguments = {

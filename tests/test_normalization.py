@@ -400,7 +400,6 @@ def test_mixed_precision_keeps_float32_variables(shape, policy):
             "synchronized": True,
         },
     ],
-    ids=str,
 )
 def test_config_round_trip(arguments):
     layer = ca.SplitBatchNormalization(name="mine", **arguments)

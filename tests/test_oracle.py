@@ -15,13 +15,18 @@ def _attack(**kwargs):
     return ca.PGD(epsilon=0.1, **{"random_start": 0.8, **kwargs})
 
 
-def _slow_losses(network, images, adversarial, labels):
-    """The two halves through separate passes, as eq. (4) is written."""
-    with batch_norm_branch("main"):
-        clean = networks.LOSS(labels, network(images, training=True))
-    with batch_norm_branch("auxiliary"):
-        adversarial = networks.LOSS(labels, network(adversarial, training=True))
-    return clean, adversarial
+def _slow_losses(network, parts, labels):
+    """Each branch's part in a pass of its own, as eq. (4) is written."""
+    losses = []
+    for branch, images in parts.items():
+        with batch_norm_branch(branch):
+            losses.append(networks.LOSS(labels, network(images, training=True)))
+    return losses
+
+
+def _augment(images):
+    """A second view of a batch, for tests of three branches."""
+    return images[:, ::-1] * 0.5
 
 
 class SlowOracle:
@@ -31,9 +36,10 @@ class SlowOracle:
     t is attacked with theta_max(0, t - tau). Nothing is pipelined.
     """
 
-    def __init__(self, network, attack, staleness, optimizer):
-        self.network = ca.split_batch_norm(network)
-        self.stale = ca.split_batch_norm(network)
+    def __init__(self, network, attack, staleness, optimizer, views=1):
+        self.network = ca.split_batch_norm(network, views + 1)
+        self.stale = ca.split_batch_norm(network, views + 1)
+        self.views = views
         self.attack, self.tau = attack, staleness
         self.optimizer = optimizer
         self.snapshots, self.received = [], []
@@ -50,9 +56,12 @@ class SlowOracle:
             # Trained at t, received and seeded at t - 1.
             images, labels = self.received[t - 1]
             adversarial = self._craft(t - 1, max(0, t - self.tau), t - 1)
+        parts = {"main": images, "auxiliary": adversarial}
+        if self.views == 2:
+            parts["augmented"] = _augment(images)
         with tf.GradientTape() as tape:
-            losses = _slow_losses(self.network, images, adversarial, labels)
-            loss = 0.5 * sum(losses)
+            losses = _slow_losses(self.network, parts, labels)
+            loss = sum(losses) / len(losses)
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(
             zip(tape.gradient(loss, variables), variables)
@@ -71,22 +80,23 @@ class SlowOracle:
         return self.attack(logits, images, labels, seed=[SEED, seed_step])
 
 
-def _compare(network, staleness, attack, count, rtol=2e-4, **compile_args):
+def _compare(network, staleness, attack, count, views=1, **compile_args):
     def optimizer():
         return ca.LARS(0.5, momentum=0.9, weight_decay=1e-3)
 
-    model = ca.ConAdvModel(network, attack, staleness, seed=SEED)
+    model = ca.ConAdvModel(network, attack, staleness, SEED, views)
     model.compile(optimizer(), networks.LOSS, **compile_args)
-    oracle = SlowOracle(network, attack, staleness, optimizer())
+    oracle = SlowOracle(network, attack, staleness, optimizer(), views)
     model.reset_pending()
     for step, (images, labels) in enumerate(networks.batches(count)):
         expected = oracle.step(images, labels)
-        model.train_on_batch(images, labels)
+        received = (images, _augment(images)) if views == 2 else images
+        model.train_on_batch(received, labels)
         for weight, wanted in zip(model.network.weights, expected):
             np.testing.assert_allclose(
                 weight.numpy(),
                 wanted,
-                rtol=rtol,
+                rtol=2e-4,
                 atol=1e-5,
                 err_msg=f"{weight.name} after step {step}",
             )
@@ -109,6 +119,21 @@ def test_pipelined_step_equals_slow_oracle(staleness):
 )
 def test_oracle_with_other_attacks(arguments):
     _compare(networks.convolutional(), 1, _attack(**arguments), 6)
+
+
+# Clean, augmented and adversarial images, each with a batch norm of its own.
+@pytest.mark.parametrize(
+    "staleness, jit_compile", [(0, False), (1, False), (2, False), (1, True)]
+)
+def test_oracle_with_two_views(staleness, jit_compile):
+    _compare(
+        networks.convolutional(),
+        staleness,
+        _attack(),
+        8,
+        views=2,
+        jit_compile=jit_compile,
+    )
 
 
 @pytest.mark.parametrize("staleness", [0, 1, 2])

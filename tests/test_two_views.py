@@ -1,0 +1,119 @@
+"""Training on (clean, augmented) pairs: three batch norm branches."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+
+
+def _pairs(count=4, size=8):
+    """A dataset of ((clean, augmented), labels)."""
+    return networks.dataset(networks.batches(count, size)).map(
+        lambda images, labels: ((images, 0.5 * images), labels)
+    )
+
+
+def _model(staleness=1, **kwargs):
+    model = ca.ConAdvModel(
+        networks.convolutional(), ca.PGD(0.1), staleness, views=2, **kwargs
+    )
+    model.compile(ca.LARS(0.5), networks.LOSS, metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_fit_logs_each_part_and_evaluate_takes_plain_images(staleness):
+    model = _model(staleness)
+    plain = networks.dataset(networks.batches(2))
+    history = model.fit(
+        _pairs(), validation_data=plain, epochs=2, verbose=0
+    ).history
+    assert list(history) == [
+        "loss",
+        "clean_loss",
+        "augmented_loss",
+        "adversarial_loss",
+        "accuracy",
+        "adversarial_accuracy",
+        "val_loss",
+        "val_accuracy",
+    ]
+    parts = [history[f"{part}_loss"] for part in ("clean", "augmented")]
+    mean = (np.sum(parts, axis=0) + history["adversarial_loss"]) / 3
+    np.testing.assert_allclose(history["loss"], mean, rtol=1e-5)
+    # Half as bright images have other statistics: branches are apart.
+    norm = next(
+        layer
+        for layer in model.network.layers
+        if isinstance(layer, ca.SplitBatchNormalization)
+    )
+    clean, augmented, _ = (
+        branch.moving_variance.numpy() for branch in norm.branch_layers
+    )
+    assert (augmented < clean).all()
+
+
+def test_arrays_and_a_smaller_last_batch():
+    (images, labels), *_ = networks.batches(1, size=20)
+    model = _model()
+    model.fit((images, 0.5 * images), labels, batch_size=8, verbose=0)
+    assert int(model.optimizer.iterations) == 3
+
+
+def test_two_replicas_equal_one():
+    network = networks.convolutional(batch_norm=False)
+    results = []
+    for strategy in (
+        tf.distribute.get_strategy(),
+        ca.distribution.strategy("mirrored"),
+    ):
+        with strategy.scope():
+            model = ca.ConAdvModel(network, ca.PGD(0.1, norm="l2"), views=2)
+            model.compile(ca.LARS(0.05), networks.LOSS)
+        model.fit(_pairs(), verbose=0)
+        results.append(networks.weights(model.network))
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_save_and_load(tmp_path):
+    model = _model()
+    model.fit(_pairs(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.views == 2
+    loaded.fit(_pairs(), verbose=0)
+
+
+def test_augmented_images_out_of_range_stop_training():
+    data = _pairs().map(lambda x, y: ((x[0], 255.0 * x[0]), y))
+    with pytest.raises(ValueError, match=r"8 image\(s\) lie outside"):
+        _model().fit(data, verbose=0)
+
+
+@pytest.mark.parametrize("views", [0, 3, "both"])
+def test_other_numbers_of_views(views):
+    with pytest.raises(ValueError, match=f"received views={views!r}"):
+        ca.ConAdvModel(networks.convolutional(), ca.PGD(0.1), views=views)
+
+
+def test_two_views_without_an_attack():
+    with pytest.raises(ValueError, match="attack=None"):
+        ca.ConAdvModel(networks.convolutional(), views=2)
+
+
+def test_data_with_another_number_of_views():
+    plain = networks.dataset(networks.batches(2))
+    with pytest.raises(ValueError, match="with views=2, the structure"):
+        _model().fit(plain, verbose=0)
+    model = ca.ConAdvModel(networks.convolutional(), ca.PGD(0.1))
+    model.compile(ca.LARS(0.5), networks.LOSS)
+    with pytest.raises(ValueError, match="with views=1, the structure"):
+        model.fit(_pairs(), verbose=0)
+
+
+def test_two_branches_are_too_few():
+    network = ca.split_batch_norm(networks.convolutional(), 2)
+    with pytest.raises(ValueError, match="main, augmented, auxiliary.*have 2"):
+        ca.ConAdvModel(network, ca.PGD(0.1), views=2)
