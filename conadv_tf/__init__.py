@@ -12,6 +12,7 @@ from conadv_tf.attacks import PGD
 from conadv_tf.callbacks import ThroughputLogger
 from conadv_tf.conversion import merge_batch_norm
 from conadv_tf.conversion import split_batch_norm
+from conadv_tf.health import TrainingHealth
 from conadv_tf.lars import LARS
 from conadv_tf.model import ConAdvModel
 from conadv_tf.normalization import SplitBatchNormalization
@@ -28,6 +29,7 @@ __all__ = [
     "ConAdvModel",
     "SplitBatchNormalization",
     "ThroughputLogger",
+    "TrainingHealth",
     "WarmupPolynomialDecay",
     "batch_norm_branch",
     "data",

@@ -1,4 +1,4 @@
-"""Callbacks: the value range check of `ConAdvModel.fit`, and throughput."""
+"""Throughput of training, as a Keras callback."""
 
 import csv
 import json
@@ -8,32 +8,6 @@ import time
 
 import numpy as np
 import tensorflow as tf
-
-
-class ValueRangeCheck(tf.keras.callbacks.Callback):
-    """Stops training when images lie outside the attack's value range.
-
-    The step counts them on the device, because an assertion there would
-    vanish under XLA; this reads the count after the first batch and at the
-    end of each epoch. `ConAdvModel.fit` adds it by itself.
-    """
-
-    # Keras's own marker: no copying of the logs to NumPy for this callback.
-    _supports_tf_logs = True
-
-    def on_train_begin(self, logs=None):
-        """Arms the check of the first batch."""
-        self._checked = False
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Checks after the first batch."""
-        if not self._checked:
-            self._checked = True
-            self.model.check_value_range()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Checks the whole epoch."""
-        self.model.check_value_range()
 
 
 class ThroughputLogger(tf.keras.callbacks.Callback):

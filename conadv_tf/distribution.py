@@ -5,7 +5,7 @@ import tensorflow as tf
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
-def strategy(name="auto", tpu=None):
+def strategy(name="auto", tpu=None, num_replicas=None):
     """Makes a `tf.distribute` strategy.
 
     Args:
@@ -14,12 +14,14 @@ def strategy(name="auto", tpu=None):
         CPUs where there is no GPU), "multi_worker" (the cluster in the
         environment variable TF_CONFIG) or "tpu".
       tpu: TPU name, "local" on a TPU VM, or grpc:// address.
+      num_replicas: how many local devices "mirrored" uses; None is all.
 
     Returns:
       A `tf.distribute.Strategy`.
 
     Raises:
-      ValueError: if the name is unknown, or `tpu` is missing or superfluous.
+      ValueError: if the name is unknown, `tpu` is missing or superfluous, or
+        there are not that many devices.
     """
     if name not in NAMES:
         raise ValueError(
@@ -35,13 +37,18 @@ def strategy(name="auto", tpu=None):
             "Strategy 'tpu' needs the TPU's name: its name in the project, "
             "'local' on a TPU VM, or a grpc:// address."
         )
+    if num_replicas is not None and name != "mirrored":
+        raise ValueError(
+            f"Expected strategy 'mirrored' with num_replicas={num_replicas}; "
+            f"received {name!r}, which uses all devices it finds."
+        )
     if tpu:
         return _tpu_strategy(tpu)
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy() if gpus else _cpu_replicas()
+        return _mirrored(gpus, num_replicas)
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
@@ -51,13 +58,21 @@ def describe(chosen):
     return f"{type(chosen).__name__}, {count} replica{'s' * (count != 1)}"
 
 
-def _cpu_replicas():
-    """One replica on each logical CPU, for tests and rehearsals."""
+def _mirrored(gpus, num_replicas):
+    """One replica on each GPU, or, for tests, on each logical CPU."""
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if num_replicas is not None and not 1 <= num_replicas <= len(devices):
+        raise ValueError(
+            f"Expected num_replicas from 1 to {len(devices)}, the number of "
+            f"devices; received {num_replicas}."
+        )
+    names = [device.name for device in devices[:num_replicas]]
+    if gpus:
+        return tf.distribute.MirroredStrategy(names)
     # Collectives between logical devices of one process have instance keys
     # that a second strategy would use again; adding up on one device has not.
     return tf.distribute.MirroredStrategy(
-        [device.name for device in tf.config.list_logical_devices("CPU")],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+        names, cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
 
 

@@ -83,8 +83,9 @@ def lars_update(
       adapt: bool; False is momentum SGD at the plain rate without decay.
 
     Returns:
-      (new weight, new buffer).
+      (new weight, new buffer, trust ratio).
     """
+    ratio = tf.constant(1.0)
     if adapt:
         decayed = gradient + weight_decay * weight
         ratio = trust_ratio(
@@ -100,7 +101,7 @@ def lars_update(
         scaled = learning_rate * gradient
     buffer = momentum * buffer + scaled
     step = momentum * buffer + scaled if nesterov else buffer
-    return weight - step, buffer
+    return weight - step, buffer, ratio
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -140,6 +141,8 @@ class LARS(tf.keras.optimizers.Optimizer):
         known by identity where `exclude_variables` was called, as
         `ConAdvModel` does, and else by Keras's own names (gamma, beta, bias).
       decay_in_norm: see above.
+      record_trust_ratios: whether to keep the last trust ratio of each
+        weight, for `trust_ratios` and the logs of `ca.TrainingHealth`.
       name: optimizer name.
       **kwargs: arguments of `tf.keras.optimizers.Optimizer`: clipnorm,
         global_clipnorm, use_ema, ema_momentum, jit_compile, ...
@@ -159,6 +162,7 @@ class LARS(tf.keras.optimizers.Optimizer):
         exclude=(),
         exclude_kinds=KINDS,
         decay_in_norm=False,
+        record_trust_ratios=False,
         name="LARS",
         **kwargs,
     ):
@@ -178,6 +182,7 @@ class LARS(tf.keras.optimizers.Optimizer):
         self.exclude = tuple(exclude)
         self.exclude_kinds = tuple(exclude_kinds)
         self.decay_in_norm = bool(decay_in_norm)
+        self.record_trust_ratios = bool(record_trust_ratios)
         self._patterns = [re.compile(pattern) for pattern in self.exclude]
         self._kind_by_variable = {}
 
@@ -221,12 +226,30 @@ class LARS(tf.keras.optimizers.Optimizer):
             )
             for variable in var_list
         ]
+        self._ratios = {}
+        if self.record_trust_ratios:
+            for variable in var_list:
+                if not self.is_excluded(variable):
+                    self._ratios[self._var_key(variable)] = self.add_variable(
+                        (), initializer="ones", name="trust_ratio"
+                    )
         self._built = True
+
+    @property
+    def trust_ratios(self):
+        """The last trust ratio of each adapted weight; list of floats.
+
+        Empty unless `record_trust_ratios`, and before the first update.
+        """
+        return [
+            ratio.numpy().item()
+            for ratio in getattr(self, "_ratios", {}).values()
+        ]
 
     def update_step(self, gradient, variable):
         """Updates one weight and its momentum buffer."""
         buffer = self.momentums[self._index_dict[self._var_key(variable)]]
-        weight, new_buffer = lars_update(
+        weight, new_buffer, ratio = lars_update(
             tf.cast(variable, tf.float32),
             tf.cast(tf.convert_to_tensor(gradient), tf.float32),
             tf.cast(buffer, tf.float32),
@@ -241,6 +264,9 @@ class LARS(tf.keras.optimizers.Optimizer):
         )
         buffer.assign(tf.cast(new_buffer, buffer.dtype))
         variable.assign(tf.cast(weight, variable.dtype))
+        recorded = self._ratios.get(self._var_key(variable))
+        if recorded is not None:
+            recorded.assign(ratio)
 
     def get_config(self):
         """Everything the constructor takes."""
@@ -257,6 +283,7 @@ class LARS(tf.keras.optimizers.Optimizer):
             "exclude": list(self.exclude),
             "exclude_kinds": list(self.exclude_kinds),
             "decay_in_norm": self.decay_in_norm,
+            "record_trust_ratios": self.record_trust_ratios,
         }
 
 

@@ -2,12 +2,13 @@
 
 import tensorflow as tf
 
+from conadv_tf import arguments
 from conadv_tf import attacks
 from conadv_tf import classification
 from conadv_tf import conversion
 from conadv_tf import pipelined
+from conadv_tf import random
 from conadv_tf import value_range
-from conadv_tf.normalization import SplitBatchNormalization
 from conadv_tf.routing import batch_norm_branch
 
 
@@ -65,24 +66,41 @@ class ConAdvModel(pipelined.PipelinedModel):
         step) and by the position in the global batch; `fit` starts counting
         steps from the optimizer's iterations.
       views: 1, or 2 for (clean, augmented) pairs of images; needs an attack.
+      microbatches: batches of the data that make one update; each is attacked
+        and normalized by itself, like the batch of one of that many replicas,
+        and their gradients are averaged. Trains large global batches on
+        little hardware.
       name: model name.
 
     Raises:
       ValueError: if the network is subclassed, has several inputs or outputs
         or batch norms that cannot be split; if staleness is not an integer
-        >= 0; if views is not 1 or 2; or if the attack is no attack.
+        >= 0 or microbatches not one >= 1; if views is not 1 or 2; or if the
+        attack is no attack.
     """
 
     def __init__(
-        self, network, attack=None, staleness=1, seed=0, views=1, name=None
+        self,
+        network,
+        attack=None,
+        staleness=1,
+        seed=0,
+        views=1,
+        microbatches=1,
+        name=None,
     ):
-        _check_arguments(network, attack, staleness, seed, views)
+        arguments.check(network, attack, staleness, seed, views, microbatches)
         if attack is None:
             network = conversion.copy_network(network)
         else:
-            network = _with_branches(network, views + 1)
+            network = arguments.with_branches(network, views + 1)
         super().__init__(
-            network, attack, staleness, views, name=name or "conadv"
+            network,
+            attack,
+            staleness,
+            views,
+            microbatches,
+            name=name or "conadv",
         )
         self.seed = seed
 
@@ -101,6 +119,8 @@ class ConAdvModel(pipelined.PipelinedModel):
         received = self._received_batch(data)
         if self.attack is None:
             return self._update_clean(received)
+        if self.microbatches > 1:
+            return self._train_on_microbatch(received)
 
         if self.staleness == 0:  # DisAdv: attack, then update.
             received.adversarial = self._attack(self.network, received)
@@ -116,6 +136,27 @@ class ConAdvModel(pipelined.PipelinedModel):
         pending.put(received)  # B_t+1 and its x_hat.
         return logs
 
+    def _train_on_microbatch(self, received):
+        """Attack with theta_t-tau, then train: the same updates, in sequence.
+
+        What lies in the pending batch otherwise is attacked here when it is
+        trained on. The shadow changes with the last micro-batch of an update.
+        """
+        microbatches, shadow = self._state.microbatches, self._state.shadow
+        size = tf.shape(received.images)[0]
+        with random.positions_from(microbatches.first_position(size)):
+            if shadow is None:
+                received.adversarial = self._attack(self.network, received)
+            else:
+                updates = microbatches.updates()
+                adversarial = self._attack(shadow.network, received)
+                received.adversarial = tf.where(  # As nothing is pending.
+                    updates > 0, adversarial, received.images
+                )
+                if microbatches.is_last:
+                    shadow.refresh(updates)
+        return self._update(received)
+
     def _attack(self, network, batch):
         """x_hat = project(x + step * ascent direction), Eqs. (3) and (5)."""
 
@@ -126,7 +167,10 @@ class ConAdvModel(pipelined.PipelinedModel):
         # Read and written with a data dependency between the two: Grappler may
         # drop a control edge, as it did for the optimizer's own counter.
         step = tf.convert_to_tensor(self._state.step)
-        self._state.step.assign(step + 1)
+        if self.microbatches == 1 or self._state.microbatches.is_last:
+            self._state.step.assign(step + 1)
+        if self.microbatches > 1 and self._state.shadow is not None:
+            step -= 1  # Attacked one step before it is trained on.
         for images in batch.parts().values():
             self._state.out_of_range.assign_add(
                 value_range.count_outside(images, self.attack.value_range)
@@ -142,6 +186,7 @@ class ConAdvModel(pipelined.PipelinedModel):
     def _update(self, batch):
         """Theta <- optimizer(theta, mean of the parts' gradients), Eq. (4)."""
         parts = batch.parts()
+        statistics = self._state.update.begin()
         with tf.GradientTape() as tape:
             with batch_norm_branch("split"):
                 logits = self.network(
@@ -153,26 +198,20 @@ class ConAdvModel(pipelined.PipelinedModel):
                 name: self._loss(batch, part) for name, part in logits.items()
             }
             loss = tf.add_n(list(losses.values())) / len(losses)
-        self._apply(tape, loss)
+        self._state.update.apply(self.optimizer, tape, loss, statistics)
         return self._logs(batch, logits, losses)
 
     def _update_clean(self, batch):
         """Plain training: no attack, one batch norm."""
+        statistics = self._state.update.begin()
         with tf.GradientTape() as tape:
             logits = self.network(batch.images, training=True)
             logits = tf.cast(logits, tf.float32)
             loss = self._loss(batch, logits)
-        self._apply(tape, loss)
+        self._state.update.apply(self.optimizer, tape, loss, statistics)
         return self.compute_metrics(
             batch.images, batch.labels, logits, batch.sample_weight
         )
-
-    def _apply(self, tape, loss):
-        # At the end of a dataset of unknown length Keras calls the step once
-        # more, and what does not wait for the data runs: the step counter of
-        # the optimizer, which this holds back.
-        with tf.control_dependencies([loss]):
-            self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
 
     def _loss(self, batch, logits):
         return self.compute_loss(
@@ -228,6 +267,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             "staleness": self.staleness,
             "seed": self.seed,
             "views": self.views,
+            "microbatches": self.microbatches,
         }
 
     @classmethod
@@ -241,50 +281,6 @@ class ConAdvModel(pipelined.PipelinedModel):
             staleness=config["staleness"],
             seed=config["seed"],
             views=config["views"],
+            microbatches=config["microbatches"],
             name=config["name"],
-        )
-
-
-def _with_branches(network, wanted):
-    """Splits batch norms; a network converted before keeps its branches."""
-    branches = conversion.number_of_branches(network)
-    if branches not in (None, 1, wanted):
-        names = ", ".join(SplitBatchNormalization.NAMES[wanted])
-        raise ValueError(
-            f"Expected split batch norms with {wanted} branches ({names}), or "
-            f"1 that all parts of a batch share; the network's have "
-            f"{branches}. Merge them: merge_batch_norm(network)."
-        )
-    return conversion.split_batch_norm(network, branches or wanted)
-
-
-def _check_arguments(network, attack, staleness, seed, views):
-    conversion.check_functional(network)
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise ValueError(
-            "Expected a network with one input (images) and one output "
-            f"(logits); received {len(network.inputs)} inputs and "
-            f"{len(network.outputs)} outputs."
-        )
-    is_integer = isinstance(staleness, int) and not isinstance(staleness, bool)
-    if not is_integer or staleness < 0:
-        raise ValueError(
-            "Expected staleness to be an integer >= 0 (0: DisAdv, 1: ConAdv); "
-            f"received {staleness!r}."
-        )
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ValueError(f"Expected an integer seed; received {seed!r}.")
-    if views not in (1, 2) or (views == 2 and attack is None):
-        raise ValueError(
-            "Expected views to be 1, or 2 (clean and augmented images) with "
-            f"an attack; received views={views!r} and attack={attack!r}. Plain "
-            "training on augmented images has views=1 and gets only those."
-        )
-    if attack is not None and not (
-        callable(attack) and hasattr(attack, "value_range")
-    ):
-        raise ValueError(
-            "Expected attack to be ca.PGD(...), ca.FGSM(...), None, or a "
-            "callable like them with a value_range attribute; received "
-            f"{attack!r}."
         )

@@ -12,14 +12,17 @@ import tensorflow as tf
 from conadv_tf import input_spec
 from conadv_tf import objectives
 from conadv_tf import value_range
-from conadv_tf.callbacks import ValueRangeCheck
-from conadv_tf.normalization import SplitBatchNormalization
+from conadv_tf.guarded_update import GuardedUpdate
+from conadv_tf.health import with_health
+from conadv_tf.local_variable import local_variable
+from conadv_tf.microbatches import MicroBatches
 from conadv_tf.staleness import Batch
-from conadv_tf.staleness import local_variable
 from conadv_tf.staleness import PendingBatch
 from conadv_tf.staleness import ShadowWeights
 from conadv_tf.step_state import BranchMetrics
 from conadv_tf.step_state import StepState
+from conadv_tf.variables import moving_statistics
+from conadv_tf.variables import normalization_and_biases
 
 
 class PipelinedModel(tf.keras.Model):
@@ -31,15 +34,17 @@ class PipelinedModel(tf.keras.Model):
       staleness: tau >= 0; above 0 a step trains on the batch of the step
         before and needs a pending batch and stale weights.
       views: 1 or 2, how many views of each image the data have.
+      microbatches: batches of the data that make one update.
       name: model name.
     """
 
-    def __init__(self, network, attack, staleness, views, name):
+    def __init__(self, network, attack, staleness, views, microbatches, name):
         super().__init__(name=name, autocast=False)
         self.network = network
         self.attack = attack
         self.staleness = staleness
         self.views = views
+        self.microbatches = microbatches
         # A plain object: Keras must not count its variables as weights.
         self._state = StepState()
         # A symbolic call builds the model and tells Keras what to save.
@@ -51,8 +56,24 @@ class PipelinedModel(tf.keras.Model):
 
     @property
     def is_concurrent(self):
-        """Whether training keeps a pending batch and stale weights."""
+        """Whether a step attacks one batch and trains on the one before."""
+        return self.has_stale_weights and self.microbatches == 1
+
+    @property
+    def has_stale_weights(self):
+        """Whether training keeps a shadow copy of the weights."""
         return self.attack is not None and self.staleness > 0
+
+    @property
+    def skipped_steps(self):
+        """Updates skipped since `compile` for a gradient not finite; int."""
+        return self._state.update.skipped.read_value().numpy().item()
+
+    @property
+    def first_skipped_step(self):
+        """`optimizer.iterations` of the first skipped update; None if none."""
+        step = self._state.update.first_skipped.read_value().numpy().item()
+        return None if step < 0 else step
 
     def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
         """Configures training; the arguments are those of Keras.
@@ -66,38 +87,54 @@ class PipelinedModel(tf.keras.Model):
           **kwargs: likewise.
 
         Raises:
-          ValueError: if there is no loss, or if the loss expects logits and
-            the network ends in softmax (or the other way round).
+          ValueError: if there is no loss, if the loss expects logits and the
+            network ends in softmax (or the other way round), or for
+            `steps_per_execution` with micro-batches.
         """
         loss_object = objectives.single_loss(loss)
         objectives.check_output(self.network, loss_object)
         super().compile(optimizer, loss, *args, **kwargs)
+        steps = self._steps_per_execution.numpy().item()
+        if self.microbatches > 1 and steps != 1:
+            raise ValueError(
+                "Expected steps_per_execution=1 with micro-batches, of which "
+                f"{self.microbatches} make one update; received {steps}."
+            )
         exclude = getattr(
             getattr(self.optimizer, "inner_optimizer", self.optimizer),
             "exclude_variables",
             None,
         )
         if exclude is not None:
-            normalization, biases = _normalization_and_biases(self.network)
+            normalization, biases = normalization_and_biases(self.network)
             exclude(normalization, kind="normalization")
             exclude(biases, kind="bias")
-        if self.attack is None:
-            return
         with self.distribute_strategy.scope():
-            self._state = StepState(
-                attack_loss=objectives.attack_loss(loss_object),
-                decision_boundary=objectives.decision_boundary(
-                    self.network, loss_object
-                ),
-                metrics=BranchMetrics(self.views),
-                shadow=ShadowWeights(self.network, self.staleness)
-                if self.is_concurrent
-                else None,
-                step=local_variable(tf.constant(0, tf.int64), "step"),
-                out_of_range=local_variable(
-                    0, "out_of_range", aggregation=tf.VariableAggregation.SUM
-                ),
+            self._state = self._new_state(loss_object)
+
+    def _new_state(self, loss_object):
+        state = StepState()
+        if self.microbatches > 1:
+            state.microbatches = MicroBatches(
+                self.network.trainable_variables,
+                moving_statistics(self.network),
+                self.microbatches,
             )
+        state.update = GuardedUpdate(self.network, state.microbatches)
+        if self.attack is None:
+            return state
+        state.attack_loss = objectives.attack_loss(loss_object)
+        state.decision_boundary = objectives.decision_boundary(
+            self.network, loss_object
+        )
+        state.metrics = BranchMetrics(self.views)
+        state.step = local_variable(tf.constant(0, tf.int64), "step")
+        state.out_of_range = local_variable(
+            0, "out_of_range", aggregation=tf.VariableAggregation.SUM
+        )
+        if self.has_stale_weights:
+            state.shadow = ShadowWeights(self.network, self.staleness)
+        return state
 
     def compile_from_config(self, config):
         """Compiles a model that is loaded from a file."""
@@ -112,6 +149,8 @@ class PipelinedModel(tf.keras.Model):
           ValueError: if images lie outside the attack's `value_range` (seen
             after the first batch and at the end of each epoch); with
             `jit_compile=True`, if batches have no static size.
+          FloatingPointError: if too many gradients are not finite; see
+            `ca.TrainingHealth`.
         """
         arguments = inspect.signature(super().fit).bind(*args, **kwargs)
         arguments = arguments.arguments
@@ -122,10 +161,7 @@ class PipelinedModel(tf.keras.Model):
             arguments.get("validation_split", 0.0),
             self.distribute_strategy.num_replicas_in_sync,
         )
-        if self.attack is not None:
-            arguments["callbacks"] = _with_callback(
-                arguments.get("callbacks"), ValueRangeCheck()
-            )
+        arguments["callbacks"] = with_health(arguments.get("callbacks"), self)
         return super().fit(**arguments)
 
     def train_on_batch(self, *args, **kwargs):
@@ -147,6 +183,12 @@ class PipelinedModel(tf.keras.Model):
         iterator knows their shapes.
         """
         if self.train_function is not None and not force:
+            return self.train_function
+        if self.microbatches > 1:
+            make = super().make_train_function
+            self.train_function = self._state.microbatches.step_function(
+                lambda: make(force=True)
+            )
             return self.train_function
         train_function = super().make_train_function(force)
         if not self.is_concurrent:
@@ -186,8 +228,13 @@ class PipelinedModel(tf.keras.Model):
         return result
 
     def reset_pending(self):
-        """Drops the pending batch and the stale weights older than these."""
+        """Drops the pending batch and the stale weights older than these.
+
+        With micro-batches, what was summed since the last update is dropped.
+        """
         with self.distribute_strategy.scope():
+            if self._state.microbatches is not None:
+                self._state.microbatches.reset()
             for pending in self._state.pending_by_spec.values():
                 pending.reset()
             if self._state.step is not None:
@@ -253,35 +300,3 @@ class PipelinedModel(tf.keras.Model):
                     "the pending batch on purpose call model.reset_pending()."
                 )
         self._state.pending = pending
-
-
-def _with_callback(callbacks, callback):
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        callbacks.append(callback)
-        return callbacks
-    if callbacks is None:
-        callbacks = []
-    if not isinstance(callbacks, (list, tuple)):
-        callbacks = [callbacks]
-    return [callback, *callbacks]
-
-
-_NORMALIZATION_LAYERS = (
-    tf.keras.layers.BatchNormalization,
-    tf.keras.layers.experimental.SyncBatchNormalization,
-    tf.keras.layers.LayerNormalization,
-    tf.keras.layers.GroupNormalization,
-    SplitBatchNormalization,
-)
-
-
-def _normalization_and_biases(network):
-    """Trainable variables of normalization layers, and biases, by identity."""
-    normalization, biases = [], []
-    for layer in network._flatten_layers():
-        if isinstance(layer, _NORMALIZATION_LAYERS):
-            normalization.extend(layer.trainable_weights)
-        bias = getattr(layer, "bias", None)
-        if isinstance(bias, tf.Variable):
-            biases.append(bias)
-    return normalization, biases

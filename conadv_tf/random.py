@@ -6,6 +6,9 @@ same image draws the same numbers whatever the number of replicas, with and
 without XLA, in a first run and in a repeated one.
 """
 
+import contextlib
+import threading
+
 import tensorflow as tf
 
 _PHILOX = 1  # `alg` of the TensorFlow ops.
@@ -55,10 +58,32 @@ def uniform(seed, stream, offset, batch_size, shape):
     return tf.reshape(values[:, :size], tf.stack([batch_size, *shape]))
 
 
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def positions_from(first):
+    """Says where in the global batch the examples inside begin.
+
+    Args:
+      first: int64 scalar, position of the first replica's first example; for
+        micro-batches, which together are a global batch.
+
+    Yields:
+      Nothing.
+    """
+    _state.first = first
+    try:
+        yield
+    finally:
+        del _state.first
+
+
 def global_offset(batch_size):
     """Position of this replica's first example in the global batch.
 
-    Replicas hold consecutive slices of the global batch. Where the local
+    Replicas hold consecutive slices of the global batch, or of the
+    micro-batch that begins where `positions_from` says. Where the local
     batch size is static every replica holds the same number of examples;
     otherwise (a last smaller batch) the replicas tell each other their sizes.
 
@@ -68,6 +93,11 @@ def global_offset(batch_size):
     Returns:
       int64 scalar tensor; 0 outside a replica context of several replicas.
     """
+    first = getattr(_state, "first", tf.constant(0, tf.int64))
+    return first + _offset_of_replica(batch_size)
+
+
+def _offset_of_replica(batch_size):
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0, tf.int64)

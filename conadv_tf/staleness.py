@@ -1,8 +1,6 @@
 """The state of a ConAdv step: stale weights and the pending batch.
 
-Both live in variables with `synchronization=ON_READ` and
-`aggregation=ONLY_FIRST_REPLICA`: each replica has its own copy and may assign
-it inside a step, which a mirrored variable forbids.
+Both live in local variables: each replica assigns its own copy inside a step.
 """
 
 import dataclasses
@@ -12,20 +10,8 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf import conversion
-
-_LOCAL = {
-    "trainable": False,
-    "synchronization": tf.VariableSynchronization.ON_READ,
-    "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-}
-
-
-def local_variable(initial_value, name, shape=None, aggregation=None):
-    """A variable of which each replica owns and assigns its own copy."""
-    arguments = dict(_LOCAL)
-    if aggregation is not None:
-        arguments["aggregation"] = aggregation
-    return tf.Variable(initial_value, name=name, shape=shape, **arguments)
+from conadv_tf.local_variable import LOCAL
+from conadv_tf.local_variable import local_variable
 
 
 class ShadowWeights:
@@ -224,7 +210,7 @@ def _has(batch, name):
 
 def _shadow_network(network):
     def create_local(next_creator, **arguments):
-        return next_creator(**{**arguments, **_LOCAL})
+        return next_creator(**{**arguments, **LOCAL})
 
     with tf.variable_creator_scope(create_local):
         # No weights yet: every step begins with a refresh.

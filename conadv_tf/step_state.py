@@ -1,47 +1,10 @@
 """The plain containers of a training step's state."""
 
+import dataclasses
+from typing import Any
+from typing import Optional
+
 import tensorflow as tf
-
-
-class StepState:
-    """What `train_step` keeps besides the weights; not tracked by Keras.
-
-    Args:
-      attack_loss: callable (labels, logits) -> scalar that attacks climb.
-      decision_boundary: see `objectives.decision_boundary`.
-      metrics: `BranchMetrics`.
-      shadow: `ShadowWeights`, or None.
-      step: int64 local variable, counts attacks; keys their randomness.
-      out_of_range: int32 local variable, images outside the value range.
-    """
-
-    def __init__(
-        self,
-        attack_loss=None,
-        decision_boundary=0.0,
-        metrics=None,
-        shadow=None,
-        step=None,
-        out_of_range=None,
-    ):
-        self.attack_loss = attack_loss
-        self.decision_boundary = decision_boundary
-        self.metrics = metrics
-        self.shadow = shadow
-        self.step = step
-        self.out_of_range = out_of_range
-        self.pending = None
-        self.pending_by_spec = {}
-        self.batch_size_hint = None
-
-    def branch_metrics(self):
-        """The metrics of the parts of a batch, as a list."""
-        if self.metrics is None:
-            return []
-        return [
-            *self.metrics.losses.values(),
-            self.metrics.adversarial_accuracy,
-        ]
 
 
 class BranchMetrics:
@@ -60,3 +23,41 @@ class BranchMetrics:
         self.adversarial_accuracy = tf.keras.metrics.Mean(
             name="adversarial_accuracy"
         )
+
+
+@dataclasses.dataclass
+class StepState:
+    """What `train_step` keeps besides the weights; not tracked by Keras.
+
+    update: `GuardedUpdate`; None before the model is compiled.
+    microbatches: `MicroBatches`, or None.
+    shadow: `ShadowWeights`, or None.
+    attack_loss: callable (labels, logits) -> scalar that attacks climb.
+    decision_boundary: see `objectives.decision_boundary`.
+    metrics: `BranchMetrics`, or None without an attack.
+    step: int64 local variable, counts attacks; keys their randomness.
+    out_of_range: int32 local variable, images outside the value range.
+    pending: the current `PendingBatch`; one for each kind of data is kept.
+    batch_size_hint: local batch size, where `fit` knows it.
+    """
+
+    update: Optional[Any] = None
+    microbatches: Optional[Any] = None
+    shadow: Optional[Any] = None
+    attack_loss: Optional[Any] = None
+    decision_boundary: float = 0.0
+    metrics: Optional[BranchMetrics] = None
+    step: Optional[Any] = None
+    out_of_range: Optional[Any] = None
+    pending: Optional[Any] = None
+    pending_by_spec: dict = dataclasses.field(default_factory=dict)
+    batch_size_hint: Optional[int] = None
+
+    def branch_metrics(self):
+        """The metrics of the parts of a batch, as a list."""
+        if self.metrics is None:
+            return []
+        return [
+            *self.metrics.losses.values(),
+            self.metrics.adversarial_accuracy,
+        ]

@@ -10,7 +10,7 @@ import tensorflow as tf
 # Replication is tested on logical devices of the one CPU.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
+    [tf.config.LogicalDeviceConfiguration()] * 4,
 )
 
 

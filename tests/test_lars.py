@@ -218,7 +218,7 @@ def test_identity_tells_variables_of_one_name_apart():
 
 
 def test_exclusion_by_identity_on_two_replicas():
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
         first, second = (tf.Variable([3.0, 4.0], name="kernel") for _ in "ab")
         optimizer = ca.LARS(1.0, momentum=0.0, trust_coefficient=0.1)

@@ -299,7 +299,7 @@ def test_inference_ignores_update_statistics():
 def test_synchronized_on_two_replicas_equals_the_whole_batch(
     shape, update_statistics
 ):
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
         layer = _split_layer(shape, synchronized=True)
     # Not fused: the fused kernel's moving variance is the unbiased one.
@@ -331,7 +331,7 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
 
 
 def test_statistics_are_per_replica_by_default():
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
         layer = ca.SplitBatchNormalization()
         layer.build((None, 1))

@@ -98,14 +98,14 @@ def test_global_offset_is_0_on_one_device():
 
 
 def test_global_offset_of_static_batches():
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     offsets = _on_each_replica(strategy, lambda: random.global_offset(3))
     assert offsets == [0, 3]
 
 
 @pytest.mark.parametrize("sizes", [(5, 2), (4, 4), (0, 3), (3, 0)], ids=str)
 def test_global_offset_of_unequal_dynamic_batches(sizes):
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     distributed = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(sizes[context.replica_id_in_sync_group])
     )
@@ -125,7 +125,7 @@ def test_two_replicas_start_where_one_does(norm, size):
     def start(images):
         return perturbation.random_start(images, 0.1, norm, 0.8, seed)
 
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     data = tf.data.Dataset.from_tensor_slices(images).batch(size)
 
     @tf.function

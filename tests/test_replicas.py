@@ -24,7 +24,7 @@ def _train(strategy, network, attack, staleness, data, **fit_args):
 def _strategies():
     return (
         tf.distribute.get_strategy(),
-        ca.distribution.strategy("mirrored"),
+        ca.distribution.strategy("mirrored", num_replicas=2),
     )
 
 
@@ -107,7 +107,7 @@ def test_strategy_by_name_trains(name):
     )
     assert np.isfinite(weights).all() and np.isfinite(history["loss"]).all()
     count = strategy.num_replicas_in_sync
-    assert count == (2 if name == "mirrored" else 1)
+    assert count == (4 if name == "mirrored" else 1)
     assert f"{count} replica" in ca.distribution.describe(strategy)
 
 
@@ -118,3 +118,7 @@ def test_wrong_strategies_are_refused():
         ca.distribution.strategy("tpu")
     with pytest.raises(ValueError, match="tpu='x'.*'mirrored'"):
         ca.distribution.strategy("mirrored", tpu="x")
+    with pytest.raises(ValueError, match="num_replicas=2.*'auto'"):
+        ca.distribution.strategy("auto", num_replicas=2)
+    with pytest.raises(ValueError, match="from 1 to 4.*received 5"):
+        ca.distribution.strategy("mirrored", num_replicas=5)

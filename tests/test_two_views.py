@@ -39,6 +39,7 @@ def test_fit_logs_each_part_and_evaluate_takes_plain_images(staleness):
         "adversarial_accuracy",
         "val_loss",
         "val_accuracy",
+        "skipped_steps",
     ]
     parts = [history[f"{part}_loss"] for part in ("clean", "augmented")]
     mean = (np.sum(parts, axis=0) + history["adversarial_loss"]) / 3
@@ -67,7 +68,7 @@ def test_two_replicas_equal_one():
     results = []
     for strategy in (
         tf.distribute.get_strategy(),
-        ca.distribution.strategy("mirrored"),
+        ca.distribution.strategy("mirrored", num_replicas=2),
     ):
         with strategy.scope():
             model = ca.ConAdvModel(network, ca.PGD(0.1, norm="l2"), views=2)

@@ -1,0 +1,171 @@
+"""A callback that stops training when something is wrong with it."""
+
+import math
+import statistics
+import warnings
+
+import tensorflow as tf
+
+
+class TrainingHealth(tf.keras.callbacks.Callback):
+    """Stops or warns when data or gradients of a `ConAdvModel` go wrong.
+
+    `ConAdvModel.fit` adds one by itself; pass your own to change its limits.
+
+    - Images outside the attack's `value_range` raise a ValueError.
+    - A step whose gradient is not finite is skipped: it changes no weight, slot
+      or moving statistic. More than `max_skipped_steps` of them raise a
+      FloatingPointError with the step and the likely cause.
+    - An epoch whose loss is `divergence_factor` times that of the first one
+      warns that training diverges.
+
+    The step counts on the device, because an assertion there would vanish
+    under XLA; the counts are read after the first batch, then every
+    `check_every` batches and at the end of each epoch, because reading waits
+    for the device.
+
+    Adds `skipped_steps` to the logs of an epoch; `loss_scale` where the
+    optimizer is a `LossScaleOptimizer`; and, of the last update, the smallest,
+    median and largest trust ratio where it is a `ca.LARS` that records them.
+
+    Args:
+      max_skipped_steps: skipped steps of one `fit` that are tolerated. The
+        steps that a `LossScaleOptimizer` skips to find its scale count too.
+      divergence_factor: see above.
+      check_every: batches between two readings of the counts.
+
+    Raises:
+      ValueError: if an argument is negative.
+    """
+
+    # Keras's own marker: no copying of the logs to NumPy for this callback.
+    _supports_tf_logs = True
+
+    def __init__(
+        self, max_skipped_steps=10, divergence_factor=10.0, check_every=100
+    ):
+        super().__init__()
+        for name, value, low in (
+            ("max_skipped_steps", max_skipped_steps, 0),
+            ("divergence_factor", divergence_factor, 1),
+            ("check_every", check_every, 1),
+        ):
+            if not value >= low:
+                raise ValueError(
+                    f"Expected {name} >= {low}; received {value!r}."
+                )
+        self.max_skipped_steps = max_skipped_steps
+        self.divergence_factor = divergence_factor
+        self.check_every = check_every
+
+    def on_train_begin(self, logs=None):
+        """Starts to count."""
+        self._skipped_before = self.model.skipped_steps
+        self._steps_before = self._steps()
+        self._next_check = 0
+        self._first_loss = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Reads the counts now and then."""
+        if batch >= self._next_check:
+            # `batch` is the last of a call that makes several steps.
+            self._next_check = batch + self.check_every
+            self._check()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Counts batches anew, as Keras does."""
+        if epoch:
+            self._next_check = self.check_every
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the whole epoch."""
+        self._check()
+        logs = logs if logs is not None else {}
+        logs["skipped_steps"] = self._skipped()
+        optimizer = self.model.optimizer
+        scale = getattr(optimizer, "loss_scale", None)
+        if scale is not None:
+            logs["loss_scale"] = float(scale)
+            optimizer = optimizer.inner_optimizer
+        ratios = getattr(optimizer, "trust_ratios", None)
+        if ratios:
+            logs["trust_ratio_min"] = min(ratios)
+            logs["trust_ratio_median"] = statistics.median(ratios)
+            logs["trust_ratio_max"] = max(ratios)
+        self._check_loss(epoch, logs.get("loss"))
+
+    def _steps(self):
+        return self.model.optimizer.iterations.numpy().item()
+
+    def _skipped(self):
+        return self.model.skipped_steps - self._skipped_before
+
+    def _check(self):
+        self.model.check_value_range()
+        skipped = self._skipped()
+        if skipped > self.max_skipped_steps:
+            raise FloatingPointError(self._explanation(skipped))
+
+    def _check_loss(self, epoch, loss):
+        if loss is None:
+            return
+        loss = float(loss)
+        if self._first_loss is None:
+            self._first_loss = loss if math.isfinite(loss) else None
+        elif loss > self.divergence_factor * self._first_loss:
+            warnings.warn(
+                f"Training diverges: the loss of epoch {epoch + 1} is "
+                f"{loss:.4g}, that of the first was {self._first_loss:.4g}; "
+                f"learning rate {self._learning_rate()}. Lower the rate or "
+                "lengthen the warm-up.",
+                RuntimeWarning,
+            )
+
+    def _learning_rate(self):
+        rate = getattr(self.model.optimizer, "learning_rate", None)
+        if callable(rate):  # A legacy optimizer keeps the schedule here.
+            rate = rate(self.model.optimizer.iterations)
+        return "unknown" if rate is None else f"{float(rate):.4g}"
+
+    def _explanation(self, skipped):
+        message = (
+            f"{skipped} steps had a gradient that is not finite and were "
+            f"skipped, the first at step {self.model.first_skipped_step}; "
+            f"more than max_skipped_steps={self.max_skipped_steps}. "
+        )
+        if skipped == self._steps() - self._steps_before:
+            return message + (
+                "It was so from the first step on: look for NaN in labels or "
+                "sample weights, and for operations in the network that are "
+                "not defined for all inputs (log, sqrt, division)."
+            )
+        largest = max(
+            float(tf.reduce_max(tf.abs(tf.convert_to_tensor(weight))))
+            for weight in self.model.trainable_variables
+        )
+        return message + (
+            "Likely cause: the learning rate is too high for this batch size "
+            f"(now {self._learning_rate()}; largest weight {largest:.4g}). "
+            "Lower it, lengthen the warm-up, or clip gradients "
+            "(global_clipnorm)."
+        )
+
+
+def with_health(callbacks, model):
+    """The callbacks, as `fit` takes them, with a `TrainingHealth`."""
+    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+        if not _any_health(callbacks.callbacks):
+            health = TrainingHealth()
+            health.set_model(model)  # A CallbackList leaves this to us.
+            callbacks.append(health)
+        return callbacks
+    callbacks = callbacks or []
+    if not isinstance(callbacks, (list, tuple)):
+        callbacks = [callbacks]
+    if _any_health(callbacks):
+        return callbacks
+    return [TrainingHealth(), *callbacks]
+
+
+def _any_health(callbacks):
+    return any(isinstance(each, TrainingHealth) for each in callbacks)

@@ -1,0 +1,35 @@
+"""The variables of a network by what they are."""
+
+import tensorflow as tf
+
+from conadv_tf.normalization import SplitBatchNormalization
+
+_NORMALIZATION_LAYERS = (
+    tf.keras.layers.BatchNormalization,
+    tf.keras.layers.experimental.SyncBatchNormalization,
+    tf.keras.layers.LayerNormalization,
+    tf.keras.layers.GroupNormalization,
+    SplitBatchNormalization,
+)
+
+
+def moving_statistics(network):
+    """The variables that batch norms write in training mode."""
+    return [
+        variable
+        for layer in network._flatten_layers()
+        if isinstance(layer, tf.keras.layers.BatchNormalization)
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def normalization_and_biases(network):
+    """Trainable variables of normalization layers, and biases, by identity."""
+    normalization, biases = [], []
+    for layer in network._flatten_layers():
+        if isinstance(layer, _NORMALIZATION_LAYERS):
+            normalization.extend(layer.trainable_weights)
+        bias = getattr(layer, "bias", None)
+        if isinstance(bias, tf.Variable):
+            biases.append(bias)
+    return normalization, biases

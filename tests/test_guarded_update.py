@@ -1,0 +1,132 @@
+"""A gradient that is not finite changes nothing but a counter."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf import guarded_update
+from tests import networks
+
+
+def _poisoned(batches, index):
+    """Batches of which one has a NaN among its sample weights."""
+    data = []
+    for number, (images, labels) in enumerate(batches):
+        weights = np.ones(len(labels), np.float32)
+        weights[-1] = np.nan if number == index else 1.0
+        data.append((images, labels, weights))
+    images, labels, weights = (np.concatenate(part) for part in zip(*data))
+    return tf.data.Dataset.from_tensor_slices((images, labels, weights)).batch(
+        len(batches[0][0]), drop_remainder=True
+    )
+
+
+def _state(model):
+    """Weights, moving statistics and slots."""
+    variables = [*model.network.variables, *model.optimizer.variables[2:]]
+    return [np.array(variable) for variable in variables]
+
+
+def _strategy(replicas):
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    return ca.distribution.strategy("mirrored", num_replicas=replicas)
+
+
+# One NaN on one of the replicas: the update is skipped on all.
+@pytest.mark.parametrize(
+    "optimizer, attack, replicas",
+    [
+        ("lars", ca.FGSM(0.1), 2),
+        ("lars", None, 1),
+        ("adam", None, 2),
+        ("legacy", None, 1),
+        ("legacy", ca.FGSM(0.1), 2),
+    ],
+)
+def test_a_bad_batch_changes_nothing(optimizer, attack, replicas):
+    with _strategy(replicas).scope():
+        model = ca.ConAdvModel(networks.convolutional(), attack, staleness=0)
+        model.compile(
+            {
+                "lars": ca.LARS(0.5, weight_decay=0.1),
+                "adam": "adam",
+                "legacy": tf.keras.optimizers.legacy.SGD(0.1, momentum=0.9),
+            }[optimizer],
+            networks.LOSS,
+        )
+    batches = networks.batches(2)
+    model.fit(_poisoned(batches, None), verbose=0)
+    before = [np.array(variable) for variable in model.network.variables]
+    bad = _poisoned(batches[:1], 0)
+    model.fit(bad, verbose=0)
+    for variable, old in zip(model.network.variables, before):
+        np.testing.assert_array_equal(variable.numpy(), old, variable.name)
+    assert int(model.skipped_steps) == 1
+    assert model.optimizer.iterations.numpy() == 3
+    model.fit(_poisoned(batches, None), verbose=0)
+    assert np.isfinite(networks.weights(model.network)).all()
+    assert not np.allclose(model.network.variables[0], before[0])
+
+
+# Slots too: with the bad batch the run is the one without it, at a rate that
+# does not depend on the step.
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_run_with_a_bad_batch_equals_one_without_it(jit_compile):
+    batches, results = networks.batches(4), []
+    network = networks.convolutional()
+    for data in (
+        _poisoned(batches, 1),
+        _poisoned([batches[i] for i in (0, 2, 3)], None),
+    ):
+        model = ca.ConAdvModel(network, ca.FGSM(0.1), staleness=0)
+        model.compile(
+            ca.LARS(0.5, momentum=0.9), networks.LOSS, jit_compile=jit_compile
+        )
+        model.fit(data, verbose=0)
+        results.append(_state(model))
+    for first, second in zip(*results):
+        np.testing.assert_array_equal(first, second)
+
+
+# ConAdv sees the bad batch again as the pending one, once: the run goes on
+# with the batch after it.
+def test_conadv_moves_on():
+    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model.compile(ca.LARS(0.5), networks.LOSS)
+    model.fit(_poisoned(networks.batches(5), 2), verbose=0)
+    assert int(model.skipped_steps) == 1
+    assert np.isfinite(networks.weights(model.network)).all()
+
+
+def test_microbatches_skip_the_whole_update():
+    model = ca.ConAdvModel(networks.convolutional(), None, microbatches=2)
+    model.compile(ca.LARS(0.5), networks.LOSS)
+    before = networks.weights(model.network)
+    model.fit(_poisoned(networks.batches(2), 0), verbose=0)
+    np.testing.assert_array_equal(before, networks.weights(model.network))
+    model.fit(_poisoned(networks.batches(2), None), verbose=0)
+    assert int(model.skipped_steps) == 1
+    assert not np.allclose(before, networks.weights(model.network))
+
+
+def test_a_loss_scale_is_lowered():
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
+        tf.keras.optimizers.SGD(0.1), initial_scale=8.0
+    )
+    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model.compile(optimizer, networks.LOSS)
+    before = networks.weights(model.network)
+    model.fit(_poisoned(networks.batches(1), 0), verbose=0)
+    np.testing.assert_array_equal(before, networks.weights(model.network))
+    assert float(optimizer.loss_scale) == 4.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_all_finite(value):
+    good = tf.constant([[1.0, -2.0]])
+    slices = tf.IndexedSlices(tf.constant([1.0, value]), tf.constant([0, 1]))
+    assert guarded_update.all_finite([good, 1.5e38 * good])
+    assert not guarded_update.all_finite([good, slices])
+    assert not guarded_update.all_finite([tf.constant([value, 1.0]), good])
