@@ -181,3 +181,11 @@ def _create_slots(optimizer, variables):
             optimizer.build(variables)
         else:
             optimizer._create_all_weights(variables)
+
+
+def with_loss_scale(optimizer):
+    """Keras does this by the policy of the model; the network's counts."""
+    scaled = tf.keras.mixed_precision.LossScaleOptimizer
+    if isinstance(optimizer, scaled):
+        return optimizer
+    return scaled(tf.keras.optimizers.get(optimizer))

@@ -12,7 +12,9 @@ import tensorflow as tf
 from conadv_tf import input_spec
 from conadv_tf import objectives
 from conadv_tf import value_range
+from conadv_tf import variables
 from conadv_tf.guarded_update import GuardedUpdate
+from conadv_tf.guarded_update import with_loss_scale
 from conadv_tf.health import with_health
 from conadv_tf.local_variable import local_variable
 from conadv_tf.microbatches import MicroBatches
@@ -21,8 +23,6 @@ from conadv_tf.staleness import PendingBatch
 from conadv_tf.staleness import ShadowWeights
 from conadv_tf.step_state import BranchMetrics
 from conadv_tf.step_state import StepState
-from conadv_tf.variables import moving_statistics
-from conadv_tf.variables import normalization_and_biases
 
 
 class PipelinedModel(tf.keras.Model):
@@ -80,7 +80,8 @@ class PipelinedModel(tf.keras.Model):
 
         Args:
           optimizer: Keras optimizer. `ca.LARS` is told which weights belong
-            to normalization layers or are biases.
+            to normalization layers or are biases. For a network that computes
+            in float16 it is wrapped in a `LossScaleOptimizer`.
           loss: Keras loss, its name or a function of (y_true, y_pred). The
             attack uses it without label smoothing, summed over examples.
           *args: metrics and so on; see `tf.keras.Model.compile`.
@@ -93,6 +94,8 @@ class PipelinedModel(tf.keras.Model):
         """
         loss_object = objectives.single_loss(loss)
         objectives.check_output(self.network, loss_object)
+        if variables.computes_in_float16(self.network):
+            optimizer = with_loss_scale(optimizer)
         super().compile(optimizer, loss, *args, **kwargs)
         steps = self._steps_per_execution.numpy().item()
         if self.microbatches > 1 and steps != 1:
@@ -106,7 +109,9 @@ class PipelinedModel(tf.keras.Model):
             None,
         )
         if exclude is not None:
-            normalization, biases = normalization_and_biases(self.network)
+            normalization, biases = variables.normalization_and_biases(
+                self.network
+            )
             exclude(normalization, kind="normalization")
             exclude(biases, kind="bias")
         with self.distribute_strategy.scope():
@@ -117,7 +122,7 @@ class PipelinedModel(tf.keras.Model):
         if self.microbatches > 1:
             state.microbatches = MicroBatches(
                 self.network.trainable_variables,
-                moving_statistics(self.network),
+                variables.moving_statistics(self.network),
                 self.microbatches,
             )
         state.update = GuardedUpdate(self.network, state.microbatches)

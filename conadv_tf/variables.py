@@ -1,4 +1,4 @@
-"""The variables of a network by what they are."""
+"""The variables of a network by what they are, and what it computes in."""
 
 import tensorflow as tf
 
@@ -33,3 +33,10 @@ def normalization_and_biases(network):
         if isinstance(bias, tf.Variable):
             biases.append(bias)
     return normalization, biases
+
+
+def computes_in_float16(network):
+    """Whether a layer of the network computes in float16."""
+    return any(
+        layer.compute_dtype == "float16" for layer in network._flatten_layers()
+    )

@@ -393,25 +393,6 @@ def test_one_trace_over_two_epochs(method):
     assert len(traces) == traced <= 2
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_mixed_bfloat16(method):
-    network = networks.convolutional()
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        low = networks.convolutional()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    low.set_weights(network.get_weights())
-    data = networks.dataset(networks.batches(3))
-    losses = []
-    for each in (network, low):
-        model = build(method, each)
-        losses.append(model.fit(data, verbose=0).history["loss"])
-    assert all(v.dtype == tf.float32 for v in model.network.variables)
-    # bfloat16 has 8 bits of mantissa.
-    np.testing.assert_allclose(*losses, rtol=3e-2)
-
-
 def test_optimizers_of_keras():
     for optimizer in ("sgd", "adam", tf.keras.optimizers.AdamW(1e-3)):
         model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
