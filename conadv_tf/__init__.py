@@ -14,6 +14,7 @@ from conadv_tf.conversion import merge_batch_norm
 from conadv_tf.conversion import split_batch_norm
 from conadv_tf.health import TrainingHealth
 from conadv_tf.lars import LARS
+from conadv_tf.memory import step_memory
 from conadv_tf.model import ConAdvModel
 from conadv_tf.normalization import SplitBatchNormalization
 from conadv_tf.routing import batch_norm_branch
@@ -38,4 +39,5 @@ __all__ = [
     "networks",
     "scaling_rule",
     "split_batch_norm",
+    "step_memory",
 ]
