@@ -27,83 +27,40 @@ def enhance(enhancer, factor):
     return lambda image: enhancer(image).enhance(factor)
 
 
-# Name in the paper: (ours, Pillow's as a function of the argument).
-OPERATIONS = {
-    "AutoContrast": (
-        lambda image, _: color_ops.auto_contrast(image),
-        lambda _: ImageOps.autocontrast,
+# Pillow's by the paper's names: from the argument to a function of an image.
+PILLOW = {
+    "AutoContrast": lambda _: ImageOps.autocontrast,
+    "Brightness": lambda value: enhance(ImageEnhance.Brightness, value),
+    "Color": lambda value: enhance(ImageEnhance.Color, value),
+    "Contrast": lambda value: enhance(ImageEnhance.Contrast, value),
+    "Equalize": lambda _: ImageOps.equalize,
+    "Invert": lambda _: ImageOps.invert,
+    # Zero bits were black and are an error in newer Pillows.
+    "Posterize": lambda bits: (
+        lambda image: (
+            ImageOps.posterize(image, int(bits))
+            if bits
+            else Image.new(image.mode, image.size)
+        )
     ),
-    "Brightness": (
-        color_ops.brightness,
-        lambda value: enhance(ImageEnhance.Brightness, value),
+    "Rotate": lambda degrees: (
+        lambda image: image.rotate(degrees, fillcolor=GREY)
     ),
-    "Color": (
-        color_ops.color,
-        lambda value: enhance(ImageEnhance.Color, value),
+    "Sharpness": lambda value: enhance(ImageEnhance.Sharpness, value),
+    "ShearX": lambda slope: affine(1, slope, 0, 0, 1, 0),
+    "ShearY": lambda slope: affine(1, 0, 0, slope, 1, 0),
+    "Solarize": lambda value: (
+        lambda image: ImageOps.solarize(image, int(value))
     ),
-    "Contrast": (
-        color_ops.contrast,
-        lambda value: enhance(ImageEnhance.Contrast, value),
+    "SolarizeAdd": lambda value: (
+        lambda image: image.point(
+            lambda level: min(level + int(value), 255) if level < 128 else level
+        )
     ),
-    "Equalize": (
-        lambda image, _: color_ops.equalize(image),
-        lambda _: ImageOps.equalize,
-    ),
-    "Invert": (
-        lambda image, _: color_ops.invert(image),
-        lambda _: ImageOps.invert,
-    ),
-    "Posterize": (
-        color_ops.posterize,
-        # Zero bits were black and are an error in newer Pillows.
-        lambda bits: (
-            lambda image: (
-                ImageOps.posterize(image, int(bits))
-                if bits
-                else Image.new(image.mode, image.size)
-            )
-        ),
-    ),
-    "Rotate": (
-        geometric_ops.rotate,
-        lambda degrees: lambda image: image.rotate(degrees, fillcolor=GREY),
-    ),
-    "Sharpness": (
-        color_ops.sharpness,
-        lambda value: enhance(ImageEnhance.Sharpness, value),
-    ),
-    "ShearX": (
-        geometric_ops.shear_x,
-        lambda slope: affine(1, slope, 0, 0, 1, 0),
-    ),
-    "ShearY": (
-        geometric_ops.shear_y,
-        lambda slope: affine(1, 0, 0, slope, 1, 0),
-    ),
-    "Solarize": (
-        color_ops.solarize,
-        lambda value: lambda image: ImageOps.solarize(image, int(value)),
-    ),
-    "SolarizeAdd": (
-        color_ops.solarize_add,
-        lambda value: (
-            lambda image: image.point(
-                lambda level: (
-                    min(level + int(value), 255) if level < 128 else level
-                )
-            )
-        ),
-    ),
-    "TranslateX": (
-        geometric_ops.translate_x,
-        lambda pixels: affine(1, 0, pixels, 0, 1, 0),
-    ),
-    "TranslateY": (
-        geometric_ops.translate_y,
-        lambda pixels: affine(1, 0, 0, 0, 1, pixels),
-    ),
+    "TranslateX": lambda pixels: affine(1, 0, pixels, 0, 1, 0),
+    "TranslateY": lambda pixels: affine(1, 0, 0, 0, 1, pixels),
 }
-UNSIGNED = ("Posterize", "Solarize", "SolarizeAdd", "Cutout")
+OURS = {**color_ops.OPERATIONS, **geometric_ops.OPERATIONS}
 
 
 @functools.cache
@@ -130,7 +87,7 @@ def images():
 def in_graph(name, channels=3):
     """Our operation as the input pipeline runs it: unknown size, a graph."""
     return tf.function(
-        OPERATIONS[name][0],
+        OURS[name],
         input_signature=[
             tf.TensorSpec([None, None, channels], tf.uint8),
             tf.TensorSpec([], tf.float32),
@@ -139,7 +96,7 @@ def in_graph(name, channels=3):
 
 
 def with_pillow(name, image, argument):
-    function = OPERATIONS[name][1](argument)
+    function = PILLOW[name](argument)
     return np.asarray(function(Image.fromarray(image)))
 
 
@@ -159,7 +116,7 @@ def arguments(name, magnitude):
 
 # The definitions are Pillow's, so not one grey level may differ.
 @pytest.mark.parametrize("magnitude", range(11))
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", OURS)
 def test_operations_equal_those_of_pillow(name, magnitude):
     for argument in arguments(name, magnitude):
         for kind, image in images().items():
@@ -217,7 +174,7 @@ def test_large_images(name, shape, share):
 
 
 # Pillow's grey images ("L") go through the same definitions.
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", OURS)
 def test_grey_images(name):
     image = images()["photograph"][..., :1]
     for argument in arguments(name, 3):

@@ -270,6 +270,12 @@ def test_only_the_chosen_operation_runs(monkeypatch):
     assert sum(calls.values()) == 2 * 30
 
 
+def test_operations_that_are_not_implemented_are_refused():
+    policy = single(("Blur", 1.0, 1), ranges={"Blur": policies.Range(0, 1)})
+    with pytest.raises(ValueError, match="Blur"):
+        auto_augment(photograph(), [0, 0], policy)
+
+
 @pytest.mark.parametrize(
     ("image", "seed", "policy", "received"),
     [

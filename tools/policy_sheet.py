@@ -25,7 +25,7 @@ from conadv_tf.data import policies
 _SIZES = {"imagenet": 224, "cifar": 32}
 _TILE = 112  # Side of a tile of the sheet, pixels.
 _GAP = 6
-_LABEL_WIDTH = 330
+_LABEL_WIDTH = 260
 _DOTS_PER_INCH = 100
 
 
@@ -84,7 +84,10 @@ def save(canvas, policy, path):
     """Writes the sheet with its labels as a PNG, dot for pixel."""
     height, width = canvas.shape[:2]
     figure = plt.figure(
-        figsize=((width + _LABEL_WIDTH) / _DOTS_PER_INCH, height / 100),
+        figsize=(
+            (width + _LABEL_WIDTH) / _DOTS_PER_INCH,
+            height / _DOTS_PER_INCH,
+        ),
         dpi=_DOTS_PER_INCH,
     )
     figure.figimage(canvas, xo=_LABEL_WIDTH)

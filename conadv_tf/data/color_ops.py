@@ -181,3 +181,18 @@ def _blend(degenerate, image, factor):
     change = tf.cast(image, tf.float32) - start
     blended = start + tf.cast(factor, tf.float32) * change
     return tf.cast(tf.clip_by_value(blended, 0.0, 255.0), tf.uint8)
+
+
+# By the paper's names; each takes (image, argument).
+OPERATIONS = {
+    "AutoContrast": lambda image, _: auto_contrast(image),
+    "Brightness": brightness,
+    "Color": color,
+    "Contrast": contrast,
+    "Equalize": lambda image, _: equalize(image),
+    "Invert": lambda image, _: invert(image),
+    "Posterize": posterize,
+    "Sharpness": sharpness,
+    "Solarize": solarize,
+    "SolarizeAdd": solarize_add,
+}

@@ -137,3 +137,13 @@ def _nearest(row):
     # floor(v) is round(v - 1/2), except that -1/2 rounds to -1. A quarter of
     # a step is too little to matter otherwise.
     return a, b, at_center - 0.5 + 0.25 / _STEPS_PER_PIXEL
+
+
+# By the paper's names; each takes (image, argument). Cutout takes more.
+OPERATIONS = {
+    "Rotate": rotate,
+    "ShearX": shear_x,
+    "ShearY": shear_y,
+    "TranslateX": translate_x,
+    "TranslateY": translate_y,
+}
