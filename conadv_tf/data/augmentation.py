@@ -95,7 +95,7 @@ def _layer(name, options):
 
 @contextlib.contextmanager
 def _float32_policy():
-    """Layers made here compute in float32: bfloat16 rounds grey levels."""
+    """Layers made here compute in float32; some cannot in bfloat16."""
     # RandAugment makes layers of its own, which an argument does not reach.
     outer = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("float32")
