@@ -1,7 +1,17 @@
-"""Datasets through tensorflow-datasets; see `datasets.load`."""
+"""Datasets through tensorflow-datasets, and augmentation of their images."""
 
+from conadv_tf.data import policies
+from conadv_tf.data.augmentation import augmentation
+from conadv_tf.data.autoaugment import auto_augment
 from conadv_tf.data.datasets import Dataset
 from conadv_tf.data.datasets import load
 from conadv_tf.data.datasets import NAMES
 
-__all__ = ["NAMES", "Dataset", "load"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "augmentation",
+    "auto_augment",
+    "load",
+    "policies",
+]
