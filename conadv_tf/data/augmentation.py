@@ -8,7 +8,7 @@ import contextlib
 import tensorflow as tf
 
 NAMES = ("randaugment", "augmix", "mixup", "cutmix")
-_MIXING = ("mixup", "cutmix")
+MIXING = ("mixup", "cutmix")  # These change labels.
 _VALUE_RANGE = (0.0, 1.0)
 
 
@@ -67,7 +67,7 @@ def augmentation(name, **options):
         images = _unit_images(tf.convert_to_tensor(images))
         labels = _one_hot_labels(tf.convert_to_tensor(labels))
         image_shape, label_shape = images.shape, labels.shape
-        if name in _MIXING:
+        if name in MIXING:
             mixed = layer({"images": images, "labels": labels})
             images, labels = mixed["images"], mixed["labels"]
         else:
