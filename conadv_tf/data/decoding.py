@@ -70,7 +70,7 @@ class EncodedImage:
         return tf.cond(
             self._complete_jpeg,
             lambda: tf.io.decode_and_crop_jpeg(
-                self._contents, window, channels=3
+                self._contents, window, channels=3, dct_method=_DCT
             ),
             lambda: self._slice(window),
         )
@@ -83,11 +83,14 @@ class EncodedImage:
         )
 
 
+# As Pillow and libjpeg decode. TensorFlow's default is wrong by up to 14 grey
+# levels, 1.2 on average in a photograph, to save 3% of the time.
+_DCT = "INTEGER_ACCURATE"
 _NOTHING = np.zeros([1, 1, 3], np.uint8)
 
 
 def _jpeg(contents):
-    return tf.io.decode_jpeg(contents, channels=3)
+    return tf.io.decode_jpeg(contents, channels=3, dct_method=_DCT)
 
 
 def _try_to_decode(contents):

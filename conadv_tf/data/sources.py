@@ -156,7 +156,8 @@ def _check_reachable(urls):
     """Raises an OSError at once where a download would retry for minutes.
 
     Args:
-      urls: addresses that preparing a dataset downloads; may be empty.
+      urls: addresses that preparing a dataset downloads; empty or None if
+        none are known.
     """
     errors = []
 
@@ -169,7 +170,7 @@ def _check_reachable(urls):
         except (OSError, ValueError) as error:
             errors.append(error)
 
-    for url in list(urls)[:1]:
+    for url in list(urls or ())[:1]:
         # In a thread, because a name server's silence has no time limit.
         thread = threading.Thread(target=ask, args=(url,), daemon=True)
         thread.start()
