@@ -79,7 +79,8 @@ def load(
         tensorflow-datasets, "name" or "name/config"; or "folder:PATH", see
         `FolderSource`. "digits" is embedded: no network is touched.
       global_batch_size: images per step over all replicas.
-      seed: int; the same seed gives the same epochs.
+      seed: int; the same seed gives the same epochs, for one value of
+        `tf.random.set_seed`, which tf.data adds to every seed.
       data_dir: directory (or bucket) of prepared datasets; None is the
         environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
       drop_remainder: whether to leave out a last smaller training batch, so
