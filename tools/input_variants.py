@@ -84,9 +84,9 @@ def make_variants(folder, flags):
         np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), "uint8")
     )
 
-    def photos(number, augment=None, whole=None):
+    def photos(number, augment=None):
         view = views.random_views(
-            flags.image_size, number, True, augment, tf.float32, whole
+            flags.image_size, number, True, augment, tf.float32
         )
         return training(source, view, flags)
 
@@ -110,13 +110,7 @@ def make_variants(folder, flags):
     variants = {
         REFERENCE: functools.partial(plain_loop, folder, flags),
         "photos: one view": functools.partial(photos, 1),
-        "photos: one view, decoded whole": functools.partial(
-            photos, 1, whole=True
-        ),
         TWO_VIEWS: functools.partial(photos, 2),
-        "photos: two views, each decoded": functools.partial(
-            photos, 2, whole=False
-        ),
         "photos: evaluation": evaluation,
         "32x32: one view": functools.partial(small, 1),
         "32x32: two views": functools.partial(small, 2),

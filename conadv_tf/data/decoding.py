@@ -13,6 +13,8 @@ gives a wrong image in every decoder, or, where the damage is in the header,
 TensorFlow's own error without a file name.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,21 +25,14 @@ class EncodedImage:
     """One JPEG or PNG, as three channels (a grey one becomes three equal).
 
     shape: int32 [3], (height, width, 3).
-    good: bool; where it is false, `crop` gives meaningless pixels and no
+    good: bool; where it is false, `crops` gives meaningless pixels and no
       error. CMYK JPEGs are not good: without Adobe's marker, TensorFlow and
       Pillow read inverse colours.
     """
 
-    def __init__(self, contents, whole=False):
-        """Looks at an image.
-
-        Args:
-          contents: string scalar, the file's bytes.
-          whole: whether to decode all of it now, which pays off if more than
-            one crop is taken.
-        """
+    def __init__(self, contents):
+        """Looks at an image; contents: string scalar, the file's bytes."""
         self._contents = contents
-        self._whole = whole
         last_two = tf.maximum(tf.strings.length(contents) - 2, 0)
         self._complete_jpeg = tf.logical_and(
             tf.equal(tf.strings.substr(contents, 0, 3), faults.JPEG_START),
@@ -45,7 +40,7 @@ class EncodedImage:
         )
         self._decoded, decodes = tf.cond(
             self._complete_jpeg,
-            lambda: (_jpeg(contents) if whole else _NOTHING, True),
+            lambda: (_NOTHING, True),
             lambda: _try_to_decode(contents),
         )
         shape = tf.cond(
@@ -56,31 +51,34 @@ class EncodedImage:
         self.good = tf.logical_and(decodes, shape[2] != 4)
         self.shape = tf.concat([shape[:2], [3]], axis=0)
 
-    def crop(self, window):
-        """Pixels of a window.
+    def crops(self, windows):
+        """Pixels of windows, from one decoding of what contains them all.
 
         Args:
-          window: int32 [4], (top, left, height, width), inside the image.
+          windows: list of int32 [4], (top, left, height, width), inside the
+            image.
 
         Returns:
-          uint8 [height, width, 3].
+          List of uint8 [height, width, 3].
         """
-        if self._whole:
-            return self._slice(window)
-        return tf.cond(
+        begins = [window[:2] for window in windows]
+        ends = [window[:2] + window[2:] for window in windows]
+        corner = functools.reduce(tf.minimum, begins)
+        size = functools.reduce(tf.maximum, ends) - corner
+        region = tf.cond(
             self._complete_jpeg,
             lambda: tf.io.decode_and_crop_jpeg(
-                self._contents, window, channels=3, dct_method=_DCT
+                self._contents,
+                tf.concat([corner, size], axis=0),
+                channels=3,
+                dct_method=_DCT,
             ),
-            lambda: self._slice(window),
+            lambda: _slice(self._decoded, corner, size),
         )
-
-    def _slice(self, window):
-        return tf.slice(
-            self._decoded,
-            tf.concat([window[:2], [0]], axis=0),
-            tf.concat([window[2:], [3]], axis=0),
-        )
+        return [
+            _slice(region, begin - corner, end - begin)
+            for begin, end in zip(begins, ends)
+        ]
 
 
 # As Pillow and libjpeg decode. TensorFlow's default is wrong by up to 14 grey
@@ -89,8 +87,10 @@ _DCT = "INTEGER_ACCURATE"
 _NOTHING = np.zeros([1, 1, 3], np.uint8)
 
 
-def _jpeg(contents):
-    return tf.io.decode_jpeg(contents, channels=3, dct_method=_DCT)
+def _slice(image, begin, size):
+    return tf.slice(
+        image, tf.concat([begin, [0]], axis=0), tf.concat([size, [3]], axis=0)
+    )
 
 
 def _try_to_decode(contents):
@@ -102,7 +102,8 @@ def _try_to_decode(contents):
 
     def decode(contents):
         # Despite its name it reads PNG too, whatever the file is called.
-        return _jpeg(contents), True
+        image = tf.io.decode_jpeg(contents, channels=3, dct_method=_DCT)
+        return image, True
 
     tried = tf.data.Dataset.from_tensors(contents).map(decode).ignore_errors()
     failed = tf.data.Dataset.from_tensors((_NOTHING, False))

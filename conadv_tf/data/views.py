@@ -96,35 +96,31 @@ def central_view(image_size, dtype):
 
     def view(contents):
         encoded = EncodedImage(contents)
-        crop = encoded.crop(central_window(encoded.shape, image_size))
+        (crop,) = encoded.crops([central_window(encoded.shape, image_size)])
         return encoded.good, to_unit(resize(crop, image_size), dtype)
 
     return view
 
 
-def random_views(image_size, views, mirror, augment, dtype, whole=None):
+def random_views(image_size, views, mirror, augment, dtype):
     """Makes training views of encoded images.
 
     Args:
       image_size: height and width of a view.
       views: 1, or 2 for (clean view, augmented view): independent crops of
-        one image, read once.
+        one image, which is read and decoded once. On photographs that took
+        15% less time than decoding twice.
       mirror: whether half of the views are mirror images.
       augment: None, or function of (uint8 image, int64 key [2]) that returns
         a uint8 image of the same shape; applied to the last view.
       dtype: tf.float32 or tf.bfloat16.
-      whole: whether to decode the image once and cut windows from it rather
-        than to decode each window; None is the faster (tools/
-        benchmark_input.py): once for two views, the window for one.
 
     Returns:
       Function of contents (string scalar) and key (int64 [2]): (good,
       image or pair of images), each [image_size, image_size, 3] in [0, 1].
     """
-    whole = views > 1 if whole is None else whole
 
-    def one_view(encoded, key, augment):
-        crop = encoded.crop(random_window(encoded.shape, key))
+    def one_view(crop, key, augment):
         image = resize(crop, image_size)
         if mirror:
             image = tf.image.stateless_random_flip_left_right(image, key + 1)
@@ -133,10 +129,10 @@ def random_views(image_size, views, mirror, augment, dtype, whole=None):
         return to_unit(image, dtype)
 
     def make(contents, key):
-        encoded = EncodedImage(contents, whole)
-        return encoded.good, _each_view(
-            lambda *args: one_view(encoded, *args), key, views, augment
-        )
+        encoded = EncodedImage(contents)
+        keys = _keys(key, views)
+        crops = encoded.crops([random_window(encoded.shape, k) for k in keys])
+        return encoded.good, _each_view(one_view, crops, keys, augment)
 
     return make
 
@@ -164,9 +160,7 @@ def shifted_views(padding, mirror, views, augment):
         return image if augment is None else _augmented(image, key, augment)
 
     def make(image, key):
-        return _each_view(
-            lambda *args: one_view(image, *args), key, views, augment
-        )
+        return _each_view(one_view, [image] * views, _keys(key, views), augment)
 
     return make
 
@@ -187,11 +181,19 @@ def crop_and_mirror(image, key, padding, mirror):
     return cropped
 
 
-def _each_view(one_view, key, views, augment):
+def _keys(key, views):
+    """A key for each view; the first view's does not depend on their number."""
+    return [key + view * _DRAWS_PER_VIEW for view in range(views)]
+
+
+def _each_view(one_view, images, keys, augment):
     """The only view, or the pair; `augment` is for the last."""
-    if views == 1:
-        return one_view(key, augment)
-    return one_view(key, None), one_view(key + _DRAWS_PER_VIEW, augment)
+    if len(images) == 1:
+        return one_view(images[0], keys[0], augment)
+    return (
+        one_view(images[0], keys[0], None),
+        one_view(images[1], keys[1], augment),
+    )
 
 
 def _augmented(image, key, augment):
