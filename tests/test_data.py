@@ -9,6 +9,7 @@ import pytest
 from sklearn import datasets as sklearn_datasets
 
 import conadv_tf as ca
+from conadv_tf.data import records
 from conadv_tf.data import sources
 from tests.images import ConadvMadeImages
 
@@ -206,7 +207,7 @@ def test_sets_without_image_or_label(data_dir, config):
 # cifar10 cannot be downloaded here, so made images stand in for it.
 def test_cifar_is_shifted_and_mirrored_and_repeats(data_dir, monkeypatch):
     builder = sources.prepared_builder("conadv_made_images/small", data_dir)
-    monkeypatch.setattr(sources, "prepared_builder", lambda *args: builder)
+    monkeypatch.setattr(records, "prepared_builder", lambda *args: builder)
 
     def epochs(seed, **kwargs):
         dataset = ca.data.load("cifar10", 8, seed=seed, **kwargs)

@@ -166,7 +166,7 @@ def draw(rates, memory, path):
         [row["resident_mib"] for row in memory],
         marker="o",
     )
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.2 * max(row["resident_mib"] for row in memory))
     right.set_xlabel("images")
     right.set_ylabel("resident memory, MiB")
     right.set_title(memory[0]["variant"], fontsize=9)
@@ -176,11 +176,14 @@ def draw(rates, memory, path):
 
 def print_tables(rates, memory):
     """What the files hold, for the terminal."""
-    print(f"\n{'':36}{'images/s':>9}{'per core':>9}{'/ plain':>9}")
+    print(
+        f"\n{'':36}{'images/s':>9}{'/ plain':>9}{'per core':>10}{'/ plain':>9}"
+    )
     for row in rates:
         print(
             f"{row['variant']:36}{row['images_per_second']:9.0f}"
-            f"{row['images_per_core_second']:9.0f}{row['ratio_to_plain']:>9}"
+            f"{row['ratio_to_plain']:>9}{row['images_per_core_second']:10.0f}"
+            f"{row['core_ratio_to_plain']:>9}"
         )
     print(f"\nMemory, {memory[0]['variant']}:")
     for row in memory:

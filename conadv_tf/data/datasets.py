@@ -6,12 +6,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from conadv_tf.data import pipelines
-from conadv_tf.data import sharding
-from conadv_tf.data import views as view_lib
 from conadv_tf.data.faults import FaultLog
 from conadv_tf.data.folders import FolderSource
+from conadv_tf.data.pipelines import batched
+from conadv_tf.data.pipelines import evaluation
+from conadv_tf.data.pipelines import training
 from conadv_tf.data.records import TfdsSource
+from conadv_tf.data.sharding import host_batch_size
+from conadv_tf.data.sharding import share_of
+from conadv_tf.data.views import central_view
+from conadv_tf.data.views import random_views
+from conadv_tf.data.views import shifted_views
 
 # Sets whose views are settled; `load` also takes any other of tfds and
 # folder:PATH.
@@ -122,25 +127,21 @@ def load(
             f"Expected a global batch size from 1 to {num_train}, the number "
             f"of training images of {name!r}; received {global_batch_size}."
         )
-    share = sharding.share_of(input_context)
+    share = share_of(input_context)
     if input_context is not None:
         num_replicas = input_context.num_replicas_in_sync
-    batch_size = sharding.host_batch_size(
-        global_batch_size, num_replicas, share.count
-    )
+    batch_size = host_batch_size(global_batch_size, num_replicas, share.count)
     faults = FaultLog(source.num_classes, max_bad_records)
     encoded = source.image_shape is None
     image_size = image_size or _IMAGE_SIZE
     if encoded:
-        view = view_lib.random_views(
+        view = random_views(
             image_size, views, mirror is not False, augment, dtype
         )
     else:
         view = _shifts(name, source.image_shape, mirror, views, augment)
-    train = pipelines.training(source, share, seed, view, faults)
-    test = pipelines.evaluation(
-        source, share, view_lib.central_view(image_size, dtype), faults
-    )
+    train = training(source, share, seed, view, faults)
+    test = evaluation(source, share, central_view(image_size, dtype), faults)
     rounding = math.floor if drop_remainder else math.ceil
     steps = rounding(num_train / global_batch_size)
     finish = {
@@ -148,8 +149,8 @@ def load(
         "sharded": input_context is not None,
         "in_memory": not encoded and source.shuffle_buffer is None,
     }
-    train = pipelines.batched(train, batch_size, drop_remainder, **finish)
-    test = pipelines.batched(test, batch_size, False, **finish)
+    train = batched(train, batch_size, drop_remainder, **finish)
+    test = batched(test, batch_size, False, **finish)
     # A host with one example more than others must not make one step more:
     # they would wait for each other.
     train = train.take(steps).apply(
@@ -187,7 +188,7 @@ def _shifts(name, image_shape, mirror, views, augment):
     padding, mirrored = _SHIFTS.get(name, (image_shape[0] // 8, False))
     if mirror is not None:
         mirrored = mirror
-    return view_lib.shifted_views(padding, mirrored, views, augment)
+    return shifted_views(padding, mirrored, views, augment)
 
 
 def _check_options(views, dtype, image_size):

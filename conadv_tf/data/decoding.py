@@ -18,7 +18,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.data import faults
+from conadv_tf.data.faults import JPEG_END
+from conadv_tf.data.faults import JPEG_START
 
 
 class EncodedImage:
@@ -35,8 +36,8 @@ class EncodedImage:
         self._contents = contents
         last_two = tf.maximum(tf.strings.length(contents) - 2, 0)
         self._complete_jpeg = tf.logical_and(
-            tf.equal(tf.strings.substr(contents, 0, 3), faults.JPEG_START),
-            tf.equal(tf.strings.substr(contents, last_two, 2), faults.JPEG_END),
+            tf.equal(tf.strings.substr(contents, 0, 3), JPEG_START),
+            tf.equal(tf.strings.substr(contents, last_two, 2), JPEG_END),
         )
         self._decoded, decodes = tf.cond(
             self._complete_jpeg,

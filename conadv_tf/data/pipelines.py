@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conadv_tf.data import views
+from conadv_tf.data.views import to_unit
 
 _PREFETCHED_BATCHES = 2
 
@@ -91,7 +91,7 @@ def batched(examples, batch_size, drop_remainder, dtype, sharded, in_memory):
     """
 
     def scale(image):
-        return views.to_unit(image, dtype) if image.dtype == tf.uint8 else image
+        return to_unit(image, dtype) if image.dtype == tf.uint8 else image
 
     dataset = examples.batch(batch_size, drop_remainder=drop_remainder)
     dataset = dataset.map(

@@ -2,9 +2,11 @@
 
 import math
 
-from conadv_tf.data import sources
 from conadv_tf.data.folders import check_holdout
 from conadv_tf.data.folders import check_no_holdout
+from conadv_tf.data.sources import image_and_label
+from conadv_tf.data.sources import prepared_builder
+from conadv_tf.data.sources import quiet
 
 # imagenet2012 has a test split too, without labels.
 _TEST_SPLITS = {"imagenet2012": ("validation",)}
@@ -28,8 +30,8 @@ class TfdsSource:
         """Opens a dataset.
 
         Args:
-          name: as in `sources.prepared_builder`.
-          data_dir: as in `sources.prepared_builder`.
+          name: as in `prepared_builder`.
+          data_dir: as in `prepared_builder`.
           holdout: fraction of the training split, in (0, 1), that is the
             test set of a dataset that has none.
           encoded: whether to read images encoded even if all have one size.
@@ -38,8 +40,8 @@ class TfdsSource:
           ValueError: as `prepared_builder`; or if there is no image, label,
             training or test split.
         """
-        self._builder = sources.prepared_builder(name, data_dir)
-        self._keys = sources.image_and_label(self._builder)
+        self._builder = prepared_builder(name, data_dir)
+        self._keys = image_and_label(self._builder)
         self._splits = _splits(name, self._builder.info.splits, holdout)
         image, label = (self._builder.info.features[k] for k in self._keys)
         static = not encoded and None not in image.shape
@@ -80,7 +82,7 @@ class TfdsSource:
         image, label = self._keys
         encoded = self.image_shape is None
         split = tfds.even_splits(self._splits[part], share.count)[share.index]
-        with sources.quiet():
+        with quiet():
             dataset = self._builder.as_dataset(
                 split=split,
                 shuffle_files=encoded and part == "train",
