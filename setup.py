@@ -44,5 +44,11 @@ setuptools.setup(
         # Plots of a run.
         "matplotlib>=3.6,<4",
     ],
-    extras_require={"test": ["pytest>=7,<10", "ruff>=0.6,<1"]},
+    extras_require={
+        "test": [
+            "pillow>=9",  # The reference of AutoAugment's operations.
+            "pytest>=7,<10",
+            "ruff>=0.6,<1",
+        ]
+    },
 )

@@ -217,18 +217,23 @@ def train(config, model_dir):
         config.global_batch_size // model.microbatches,
         examples_per_epoch=None if config.drop_remainder else dataset.num_train,
     )
-    history = model.fit(
-        build.training_data(config, dataset, schedule),
-        validation_data=build.test_data(dataset),
-        epochs=schedule.epochs,
-        steps_per_epoch=schedule.batches_per_epoch,
-        callbacks=[
-            throughput,
-            ca.TrainingHealth(config.max_skipped_steps),
-            LearningRateLogger(),
-            tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
-        ],
-    ).history
+    try:
+        history = model.fit(
+            build.training_data(config, dataset, schedule),
+            validation_data=build.test_data(dataset),
+            epochs=schedule.epochs,
+            steps_per_epoch=schedule.batches_per_epoch,
+            callbacks=[
+                throughput,
+                ca.TrainingHealth(config.max_skipped_steps),
+                LearningRateLogger(),
+                tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
+            ],
+        ).history
+    except tf.errors.InvalidArgumentError as error:
+        if dataset.faults.error is None:
+            raise
+        raise ValueError(dataset.faults.error) from error
     summary = {
         "top1": history["val_accuracy"][-1],
         "final_loss": history["loss"][-1],

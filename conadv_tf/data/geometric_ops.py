@@ -15,6 +15,7 @@ tensorflow-addons is imported when an operation is first used.
 """
 
 import math
+import warnings
 
 import tensorflow as tf
 
@@ -113,7 +114,10 @@ def _affine(image, row_x, row_y):
         a x + b y + c.
       row_y: the same in y.
     """
-    import tensorflow_addons as tfa
+    with warnings.catch_warnings():
+        # It announces its end, which a user can do nothing about.
+        warnings.simplefilter("ignore")
+        import tensorflow_addons as tfa
 
     coefficients = [*_nearest(row_x), *_nearest(row_y), 0.0, 0.0]
     transformed = tfa.image.transform(
