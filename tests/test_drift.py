@@ -191,10 +191,10 @@ def test_convex_loss_has_no_bound():
 # --- The callback -------------------------------------------------------------
 
 
-def concurrent(staleness=1, attack=None, **kwargs):
-    attack = attack or ca.PGD(epsilon=0.1)
-    model = ca.ConAdvModel(networks.convolutional(), attack, staleness)
-    model.compile(ca.LARS(0.5), networks.LOSS, **kwargs)
+def concurrent(staleness=1, network=None):
+    network = network or networks.convolutional()
+    model = ca.ConAdvModel(network, ca.PGD(epsilon=0.1), staleness)
+    model.compile(ca.LARS(0.5), networks.LOSS)
     return model
 
 
@@ -215,8 +215,13 @@ class Snapshots(tf.keras.callbacks.Callback):
         self._take()
 
 
-@pytest.mark.parametrize("staleness", [1, 3])
-def test_callback_measures_the_weights_of_tau_steps_ago(staleness, tmp_path):
+@pytest.mark.parametrize(
+    "staleness, build", [(1, networks.linear), (3, networks.convolutional)]
+)
+def test_callback_measures_the_weights_of_tau_steps_ago(
+    staleness, build, tmp_path
+):
+    network = build(shape=(6, 6, 1))
     images, labels = networks.batches(1, size=4, seed=9)[0]
     watch = analysis.StalenessDrift(
         images,
@@ -225,7 +230,7 @@ def test_callback_measures_the_weights_of_tau_steps_ago(staleness, tmp_path):
         csv_path=tmp_path / "drift.csv",
         log_dir=str(tmp_path / "board"),
     )
-    model, snapshots = concurrent(staleness), Snapshots()
+    model, snapshots = concurrent(staleness, network), Snapshots()
     model.fit(
         networks.dataset(networks.batches(5)),
         callbacks=[snapshots, watch],
@@ -296,13 +301,14 @@ def _with_weights(values):
 def test_callback_under_replicas_and_with_an_l2_ball():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        model = concurrent(
-            attack=ca.PGD(epsilon=0.5, norm="l2"), steps_per_execution=3
-        )
+        attack = ca.PGD(epsilon=0.5, norm="l2")
+        model = ca.ConAdvModel(networks.linear(), attack)
+        model.compile("sgd", networks.LOSS, steps_per_execution=3)
+    shape = (2, 2, 1)
     watch = analysis.StalenessDrift(
-        *networks.batches(1, size=4)[0], every_steps=2
+        *networks.batches(1, size=4, shape=shape)[0], every_steps=2
     )
-    data = networks.dataset(networks.batches(6))
+    data = networks.dataset(networks.batches(6, shape=shape))
     model.fit(data, callbacks=[watch], verbose=0)
     # Steps 2 and 6 are passed by the executions that end at 3 and 6.
     assert [row["step"] for row in watch.history] == [3, 6]

@@ -8,8 +8,10 @@ measure it like this.
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.analysis import filters
-from conadv_tf.analysis import objective as objective_lib
+from conadv_tf.analysis.filters import filter_norms
+from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import network_objective
+from conadv_tf.analysis.objective import number_of_examples
 
 
 def top_eigenvalues(
@@ -57,7 +59,7 @@ def top_eigenvalues(
     """
     from scipy.sparse import linalg
 
-    objective = objective_lib.network_objective(network, loss)
+    objective = network_objective(network, loss)
     size = sum(
         variable.shape.num_elements() for variable in objective.variables
     )
@@ -66,10 +68,10 @@ def top_eigenvalues(
             f"Expected k from 1 to {size - 1}, the number of weights - 1; "
             f"received {k!r}."
         )
-    product = hessian_product(objective, objective_lib.listed_batches(data))
+    product = hessian_product(objective, listed_batches(data))
     scale = np.ones(size)
     if filter_normalized:
-        scale = _flat([filters.filter_norms(v) for v in objective.variables])
+        scale = _flat([filter_norms(v) for v in objective.variables])
     operator = linalg.LinearOperator(
         (size, size),
         matvec=lambda vector: scale * product(scale * vector.ravel()),
@@ -128,7 +130,7 @@ def hessian_product(objective, batches):
             inner_product, variables, unconnected_gradients="zero"
         )
 
-    count = objective_lib.number_of_examples(batches)
+    count = number_of_examples(batches)
 
     def product(vector):
         vectors = [

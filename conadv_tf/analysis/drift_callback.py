@@ -6,9 +6,12 @@ import os
 import tensorflow as tf
 
 from conadv_tf import objectives
-from conadv_tf.analysis import objective as objective_lib
-from conadv_tf.analysis import theory
 from conadv_tf.analysis.drift import measure_drift
+from conadv_tf.analysis.objective import forward_function
+from conadv_tf.analysis.objective import forward_objective
+from conadv_tf.analysis.theory import approximation_bound
+from conadv_tf.analysis.theory import lemma_1_bound
+from conadv_tf.analysis.theory import theorem_1_of_run
 from conadv_tf.routing import batch_norm_branch
 
 
@@ -82,7 +85,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
         Returns:
           See `theory.theorem_1_of_run`.
         """
-        return theory.theorem_1_of_run(
+        return theorem_1_of_run(
             self.history, self.model.staleness, self.history[-1]["step"]
         )
 
@@ -135,12 +138,10 @@ class StalenessDrift(tf.keras.callbacks.Callback):
         row = {"epoch": self._epoch, "step": self._counted_steps()}
         for name, value in results.items():
             row[name] = float(strategy.experimental_local_results(value)[0])
-        bound = theory.lemma_1_bound(
-            row["L_xtheta"], row["mu"], row["weight_drift"]
-        )
+        bound = lemma_1_bound(row["L_xtheta"], row["mu"], row["weight_drift"])
         row["lemma_1_bound"] = row["lemma_1_approximate_bound"] = bound
         if bound is not None:
-            row["lemma_1_approximate_bound"] += 2 * theory.approximation_bound(
+            row["lemma_1_approximate_bound"] += 2 * approximation_bound(
                 row["lambda_"], row["mu"]
             )
         self.history.append(row)
@@ -151,7 +152,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
         loss = objectives.attack_loss(model.loss)
         with batch_norm_branch("auxiliary"):
             forwards = [
-                objective_lib.forward_function(network)
+                forward_function(network)
                 for network in (model.network, model.stale_network)
             ]
         fresh, outdated = (
@@ -159,7 +160,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
             for forward in forwards
         )
         current, stale = (
-            objective_lib.forward_objective(forward, variables, loss)
+            forward_objective(forward, variables, loss)
             for forward, variables in zip(forwards, zip(*model.stale_weights))
         )
         return measure_drift(

@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.analysis import objective as objective_lib
+from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import network_objective
+from conadv_tf.analysis.objective import number_of_examples
 
 
 def loss_surface(network, data, directions, offsets, loss=None):
@@ -36,10 +38,10 @@ def loss_surface(network, data, directions, offsets, loss=None):
       ValueError: if a direction does not fit the weights, there are not one
         or two of them, or there are no data.
     """
-    objective = objective_lib.network_objective(network, loss)
+    objective = network_objective(network, loss)
     _check_directions(directions, objective.variables)
-    batches = objective_lib.listed_batches(data)
-    count = objective_lib.number_of_examples(batches)
+    batches = listed_batches(data)
+    count = number_of_examples(batches)
     summed = tf.function(objective.loss, reduce_retracing=True)
     origin = [variable.numpy() for variable in objective.variables]
     losses = []

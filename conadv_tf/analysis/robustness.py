@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 from conadv_tf import classification
-from conadv_tf.analysis import objective as objective_lib
+from conadv_tf.analysis.objective import forward_function
+from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import PGD
 
@@ -34,7 +36,7 @@ def accuracy(network, data, attack, seed=0, loss=None):
     """
     return _accuracy(
         _traced(network),
-        objective_lib.listed_batches(data),
+        listed_batches(data),
         attack,
         seed,
         loss,
@@ -73,7 +75,7 @@ def robust_accuracy(
       ValueError: as `accuracy`.
     """
     forward = _traced(network)
-    batches = objective_lib.listed_batches(data)
+    batches = listed_batches(data)
     cases = [("none", 0.0, None)]
     for epsilon in epsilons:
         fgsm = FGSM(epsilon, value_range=value_range)
@@ -85,7 +87,7 @@ def robust_accuracy(
             "attack": name,
             "epsilon": float(epsilon),
             "accuracy": _accuracy(forward, batches, attack, seed, loss),
-            "num_examples": objective_lib.number_of_examples(batches),
+            "num_examples": number_of_examples(batches),
         }
         for name, epsilon, attack in cases
     ]
@@ -94,9 +96,7 @@ def robust_accuracy(
 def _traced(network):
     # The attack's loop is eager, so that one trace of the network serves all
     # steps of all attacks.
-    return tf.function(
-        objective_lib.forward_function(network), reduce_retracing=True
-    )
+    return tf.function(forward_function(network), reduce_retracing=True)
 
 
 def _accuracy(forward, batches, attack, seed, loss):
@@ -107,4 +107,4 @@ def _accuracy(forward, batches, attack, seed, loss):
         correct += float(
             tf.reduce_sum(classification.correct(labels, forward(images)))
         )
-    return correct / objective_lib.number_of_examples(batches)
+    return correct / number_of_examples(batches)
