@@ -165,6 +165,8 @@ def test_bounds_hold_at_the_walls_of_the_box(seed):
         for t, x0 in ((q.theta, q.images), (q.old, q.images))
     ]
     found = q.measure(*approximate, box)
+    change = q.theta - q.old
+    assert found["L_xtheta"] == pytest.approx(quotient(q.b.T @ change, change))
     slope = q.b.T @ q.old - approximate[1] @ q.c
     gaps = [
         max(
@@ -306,15 +308,20 @@ def test_callback_under_replicas_and_with_an_l2_ball():
         model.compile("sgd", networks.LOSS, steps_per_execution=3)
     shape = (2, 2, 1)
     watch = analysis.StalenessDrift(
-        *networks.batches(1, size=4, shape=shape)[0], every_steps=2
+        *networks.batches(1, size=4, shape=shape)[0], every_steps=4
     )
-    data = networks.dataset(networks.batches(6, shape=shape))
+    data = networks.dataset(networks.batches(9, shape=shape))
     model.fit(data, callbacks=[watch], verbose=0)
-    # Steps 2 and 6 are passed by the executions that end at 3 and 6.
-    assert [row["step"] for row in watch.history] == [3, 6]
+    # Executions end at 3, 6 and 9; the last two pass the steps 4 and 8.
+    assert [row["step"] for row in watch.history] == [6, 9]
     for row in watch.history:
         assert row["weight_drift"] > 0 and np.isfinite(row["L_thetax"])
         assert np.isnan(row["lambda_"])
+
+    # The next fit counts on: from 9 to 12 no multiple of 8 is passed.
+    watch.every_steps = 8
+    model.fit(data.take(3), callbacks=[watch], verbose=0)
+    assert watch.history == []
 
 
 @pytest.mark.parametrize("arguments", [{"attack": None}, {"staleness": 0}])

@@ -99,7 +99,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
             )
         self.history = []
         self._epoch = 0
-        self._steps = 0
+        self._steps = self._counted_steps()
         self._measure = tf.function(self._measure_in_replica, autograph=False)
         self._writer = (
             tf.summary.create_file_writer(self._log_dir)
