@@ -39,6 +39,8 @@ setuptools.setup(
         "importlib_resources>=5",
         "absl-py>=1,<3",
         "numpy>=1.23,<2",
+        # Eigenvalues of the Hessian.
+        "scipy>=1.9,<2",
         # The embedded digits.
         "scikit-learn>=1.2,<2",
         # Plots of a run.

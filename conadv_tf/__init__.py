@@ -4,6 +4,7 @@ Liu et al., "Concurrent Adversarial Learning for Large-Batch Training", ICLR
 2022 (arXiv 2106.00221). Start with `ConAdvModel`.
 """
 
+from conadv_tf import analysis
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf import networks
@@ -32,6 +33,7 @@ __all__ = [
     "ThroughputLogger",
     "TrainingHealth",
     "WarmupPolynomialDecay",
+    "analysis",
     "batch_norm_branch",
     "data",
     "distribution",
