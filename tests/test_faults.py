@@ -112,11 +112,10 @@ def test_a_png_may_be_named_jpg(folder):
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-@pytest.mark.parametrize("views", [1, 2])
-def test_the_error_names_file_fault_and_remedy(folder, part, views):
+def test_the_error_names_file_fault_and_remedy(folder, part):
     path = folder / part / "dog" / "01.jpg"
     path.write_bytes(BAD["half a JPEG"][0])
-    dataset = load(folder, views=views)
+    dataset = load(folder, views=2)
     message = (
         rf"bad record '{path}': truncated JPEG.*max_bad_records=0\. Repair"
     )
@@ -125,13 +124,17 @@ def test_the_error_names_file_fault_and_remedy(folder, part, views):
     assert re.search(message, dataset.faults.error)
 
 
-def test_fit_stops_with_the_error(folder):
-    (folder / "train" / "cat" / "03.jpg").write_bytes(b"")
+# Under a strategy of two replicas, which takes the pipeline apart.
+@pytest.mark.parametrize("name", ["one_device", "mirrored"])
+def test_fit_stops_with_the_error(folder, name):
     dataset = load(folder)
-    model = tf.keras.Sequential(
-        [tf.keras.layers.Flatten(), tf.keras.layers.Dense(2)]
-    )
-    model.compile(loss="mse")
+    with ca.distribution.strategy(name).scope():
+        model = tf.keras.Sequential(
+            [tf.keras.layers.Flatten(), tf.keras.layers.Dense(2)]
+        )
+        model.compile(loss="mse")
+    model.fit(dataset.train, verbose=0)
+    (folder / "train" / "cat" / "03.jpg").write_bytes(b"")
     with pytest.raises(tf.errors.InvalidArgumentError, match="03.jpg.*empty"):
         model.fit(dataset.train, verbose=0)
     assert "cat/03.jpg': empty file" in dataset.faults.error
@@ -188,6 +191,13 @@ def test_labels_outside_the_classes(tmp_path, image_size):
     np.testing.assert_array_equal(np.sort(labels), [0, 0, 1, 1, 3, 4])
     assert all(labels.numpy().min() >= 0 for _, labels in dataset.train)
     assert len(dataset.faults.found) == 2
+
+
+def test_labels_are_class_numbers():
+    log = faults.FaultLog(num_classes=5)
+    good = [bool(log.good_label(tf.constant(n))) for n in (-1, 0, 4, 5)]
+    assert good == [False, True, True, False]
+    assert faults.diagnose(JPEG, 5, 5) == "label 5 outside 0 to 4"
 
 
 def test_a_negative_limit_is_an_error(folder):
