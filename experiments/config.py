@@ -135,6 +135,30 @@ class Config:
         return 2 if self.augmentation and self.method != "baseline" else 1
 
 
+def from_dict(values):
+    """The `Config` whose `dataclasses.asdict` these values are.
+
+    Args:
+      values: dict, as in the config.json of a run; fields that it lacks have
+        their defaults.
+
+    Raises:
+      ValueError: if a field does not exist.
+    """
+    groups = {"attack": Attack, "optimizer": Optimizer, "network": Network}
+    try:
+        return Config(
+            **{
+                name: groups[name](**value) if name in groups else value
+                for name, value in values.items()
+            }
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"Expected the configuration of a run; received {values} ({error})."
+        ) from None
+
+
 def override(config, assignments):
     """Returns a config with fields replaced.
 

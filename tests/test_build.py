@@ -102,6 +102,13 @@ def test_networks(network, name):
     assert built.output_shape == (None, 10)
 
 
+def test_from_dict_reads_what_asdict_writes():
+    config = _emulated(4, 16, method="disadv", augmentation="autoaugment")
+    assert config_lib.from_dict(dataclasses.asdict(config)) == config
+    with pytest.raises(ValueError, match="unexpected keyword.*'momentun'"):
+        config_lib.from_dict({"optimizer": {"momentun": 0.9}})
+
+
 def test_unknown_variant():
     config = _config(network=config_lib.Network("efficientnet", variant="b9"))
     with pytest.raises(ValueError, match="received 'b9'"):

@@ -29,6 +29,8 @@ import numpy as np
 
 import conadv_tf as ca
 from conadv_tf import analysis
+from experiments import build
+from experiments import config as config_lib
 from experiments import results
 from tools import analysis_plots
 from tools import comparison
@@ -222,13 +224,7 @@ def identity(run):
 
 def load_network(run, dataset):
     """The trained network of a run, as experiments/run.py builds it."""
-    config = run["config"]["network"]
-    network = ca.networks.resnet_cifar(
-        config["depth"],
-        dataset.num_classes,
-        dataset.image_shape,
-        width=config["width"],
-    )
+    network = build.network(config_lib.from_dict(run["config"]), dataset)
     network.load_weights(run["folder"] / "network.weights.h5")
     return network
 
