@@ -88,7 +88,9 @@ def _surroundings(function):
 
 
 def _names(value):
-    """Global names and attributes in the code of a function or method."""
+    """Global names and attributes in the code of a callable."""
+    if isinstance(value, functools.partial):
+        return _names(value.func)
     code = getattr(getattr(value, "__func__", value), "__code__", None)
     return frozenset() if code is None else _names_in(code)
 

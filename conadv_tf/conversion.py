@@ -42,7 +42,6 @@ def split_batch_norm(network, branches=2):
         norm cannot be reached (a subclass of BatchNormalization, one held by
         a wrapper, a Lambda or a custom layer); the error names the layers.
     """
-
     hidden = _hidden_batch_norms(network)
     if hidden:
         raise ValueError(
