@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
@@ -46,15 +47,44 @@ _LOAD = """
 """
 
 
-def test_exported_network_loads_where_the_package_is_missing(tmp_path):
+def _nested():
     inner = networks.convolutional(num_classes=6)
     inputs = tf.keras.Input((6, 6, 1))
-    x = tf.keras.layers.BatchNormalization()(inner(inputs))  # Nested.
-    network = tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+    x = tf.keras.layers.BatchNormalization()(inner(inputs))
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+def _efficientnet():
+    return ca.networks.efficientnet_b0(3, (32, 32, 3))
+
+
+def _mobilenet():
+    return tf.keras.applications.MobileNetV3Small(
+        weights=None,
+        classes=3,
+        classifier_activation=None,
+        input_shape=(32, 32, 3),
+        include_preprocessing=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "make_network",
+    [
+        _nested,
+        pytest.param(_efficientnet, marks=pytest.mark.slow),
+        pytest.param(_mobilenet, marks=pytest.mark.slow),
+    ],
+)
+def test_exported_network_loads_where_the_package_is_missing(
+    make_network, tmp_path
+):
+    network = make_network()
+    batches = networks.batches(3, shape=network.input_shape[1:])
     model = ca.ConAdvModel(network, ca.PGD(0.1))
-    model.compile(ca.LARS(0.5), networks.LOSS)
-    model.fit(networks.dataset(networks.batches(3)), verbose=0)
-    images, _ = networks.batches(1)[0]
+    model.compile(ca.LARS(0.5), networks.LOSS, run_eagerly=True)
+    model.fit(networks.dataset(batches), verbose=0)
+    images, _ = batches[0]
     np.save(tmp_path / "images.npy", images)
     np.save(tmp_path / "logits.npy", model.predict(images, verbose=0))
     plain = model.export_network()
