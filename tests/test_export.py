@@ -27,6 +27,8 @@ _LOAD = """
     folder = sys.argv[1]
     images = np.load(f"{folder}/images.npy")
     expected = np.load(f"{folder}/logits.npy")
+    # Deep networks cancel large terms after three steps.
+    tolerance = 1e-5 * np.abs(expected).max()
     network = tf.keras.models.load_model(f"{folder}/network.keras")
     again = tf.keras.models.clone_model(network)
     again.load_weights(f"{folder}/network.weights.h5")
@@ -36,12 +38,12 @@ _LOAD = """
         tf.keras.models.load_model(f"{folder}/saved"),
     ):
         np.testing.assert_allclose(
-            each.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-6
+            each.predict(images, verbose=0), expected, rtol=1e-5, atol=tolerance
         )
     signature = tf.saved_model.load(f"{folder}/saved").signatures
     outputs = signature["serving_default"](tf.constant(images))
     np.testing.assert_allclose(
-        list(outputs.values())[0], expected, rtol=1e-5, atol=1e-6
+        list(outputs.values())[0], expected, rtol=1e-5, atol=tolerance
     )
     print("loaded")
 """

@@ -196,7 +196,7 @@ SHRUNK = [
 # --- keras-cv ---------------------------------------------------------------
 
 
-def _backbone(name, is_slow=False, **arguments):
+def _backbone(name, **arguments):
     def build(classes):
         import keras_cv
 
@@ -207,7 +207,7 @@ def _backbone(name, is_slow=False, **arguments):
         x = tf.keras.layers.GlobalAveragePooling2D()(backbone(inputs))
         return tf.keras.Model(inputs, tf.keras.layers.Dense(classes)(x))
 
-    return Entry(f"keras_cv {name}", build, is_slow)
+    return Entry(f"keras_cv.models.{name} (small)", build)
 
 
 _STACKS = {
