@@ -6,10 +6,15 @@ from typing import Optional
 
 from conadv_tf import data
 from conadv_tf import distribution
+from experiments.digits_policy import DIGITS
 
 METHODS = ("baseline", "disadv", "conadv")
 # Of one image before batching, and of keras-cv after it.
-AUTO_AUGMENT = {"autoaugment": "imagenet", "autoaugment_cifar": "cifar"}
+AUTO_AUGMENT = {
+    "autoaugment": "imagenet",
+    "autoaugment_cifar": "cifar",
+    "autoaugment_digits": DIGITS,
+}
 AUGMENTATIONS = (*AUTO_AUGMENT, *data.AUGMENTATIONS)
 NETWORKS = ("resnet_cifar", "resnet", "efficientnet")
 
