@@ -258,6 +258,7 @@ def train(config, model_dir):
                 ca.TrainingHealth(config.max_skipped_steps),
                 LearningRateLogger(),
                 tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
+                *tensorboard(config, model_dir),
             ],
         ).history
     except tf.errors.InvalidArgumentError as error:
@@ -285,6 +286,21 @@ def train(config, model_dir):
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
     return summary
+
+
+def tensorboard(config, model_dir):
+    """Keras's TensorBoard callback, or none, as a list."""
+    if not config.tensorboard and config.profile_batches is None:
+        return []
+    profile = config.profile_batches
+    return [
+        tf.keras.callbacks.TensorBoard(
+            str(model_dir / "tensorboard"),
+            profile_batch=[int(n) for n in profile.split(",")]
+            if profile
+            else 0,
+        )
+    ]
 
 
 class LearningRateLogger(tf.keras.callbacks.Callback):

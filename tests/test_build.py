@@ -56,6 +56,7 @@ def test_a_run_shorter_than_an_update():
         ({"emulate_replicas": 4}, "received 4 and None"),
         ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
         ({"augmentation": "blur"}, "received 'blur'"),
+        ({"profile_batches": "20-40"}, "received .20-40."),
         ({"precision": "float64"}, "received 'float64'"),
     ],
 )
