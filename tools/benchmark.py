@@ -1,7 +1,7 @@
-"""Times the step of ConAdv against its alternatives, in turns.
+r"""Times the step of ConAdv against its alternatives, in turns.
 
     python tools/benchmark.py                       # ResNet-20, about 3 minutes
-    python tools/benchmark.py --network=resnet_cifar20 --image_size=8 \\
+    python tools/benchmark.py --network=resnet_cifar20 --image_size=8 \
         --batch_size=1 --batch_size=4 --repeats=30
     python tools/benchmark.py --variant=baseline --variant=conadv --jit_compile
 
@@ -9,7 +9,8 @@ Variants, all of one network, loss, optimizer and data:
 
   baseline, disadv, conadv   the bare step of the method
   nsl                        AdversarialRegularization of neural-structured-
-                             learning with the same attack, if it is installed
+                             learning with the same attack; if it is
+                             installed, and not with XLA
   conadv_fit                 ConAdv through `fit`: its call, epoch and logs
   conadv_no_refresh          ConAdv without writing the shadow copy
   conadv_sgd                 ConAdv with SGD and momentum for LARS
@@ -124,24 +125,23 @@ def _times(network, image_size, batch_size):
     tf.keras.backend.clear_session()
     runs = {}
     for name in dict.fromkeys(FLAGS.variant):
-        start = time.perf_counter()
         tf.keras.utils.set_random_seed(FLAGS.seed)
         try:
-            run = variants.build(
+            runs[name] = variants.build(
                 name,
                 training_step.network(network, image_size),
                 batch_size,
                 FLAGS.jit_compile,
             )
-        except ImportError as error:
-            _say(f"  {error}")
-            continue
-        run(FLAGS.warmup_steps)
-        runs[name] = run
-        _say(f"  {name} ready after {time.perf_counter() - start:.0f} s")
-
+        except variants.UnavailableError as error:
+            _say(f"  {name} is left out: {error}")
     if not runs:
         sys.exit("error: no variant is left to time.")
+    # After the last seed is set, which makes TensorFlow forget its kernels.
+    for name, run in runs.items():
+        start = time.perf_counter()
+        run(FLAGS.warmup_steps)
+        _say(f"  {name} ready after {time.perf_counter() - start:.0f} s")
 
     def progress(repeat):
         _say(f"  repeat {repeat} of {FLAGS.repeats}")

@@ -12,6 +12,10 @@ from tools import training_step
 _BATCHES = 8
 
 
+class UnavailableError(Exception):
+    """A variant that cannot run here; the message says why."""
+
+
 def build(name, network, batch_size, jit_compile):
     """One way to train a network.
 
@@ -26,7 +30,8 @@ def build(name, network, batch_size, jit_compile):
       Function of the number of steps to train for.
 
     Raises:
-      ImportError: if the variant needs a package that is missing.
+      UnavailableError: if the variant needs a package that is missing, or
+        cannot be compiled by XLA.
     """
     return _BUILDERS[name](network, batches(network, batch_size), jit_compile)
 
@@ -85,11 +90,15 @@ def _adversarial_regularization(network, data, jit_compile):
     try:
         import neural_structured_learning as nsl
     except ImportError as error:
-        raise ImportError(
-            "The row 'nsl' needs neural-structured-learning, which is not "
-            "installed; the others do not. pip install "
-            "neural-structured-learning"
+        raise UnavailableError(
+            "neural-structured-learning is not installed; "
+            "pip install neural-structured-learning"
         ) from error
+    if jit_compile:
+        raise UnavailableError(
+            "its attack from a random start is a loop of open length, whose "
+            "gradient XLA does not compile"
+        )
     attack = training_step.attack()
     low, high = attack.value_range
     name = network.input_names[0]
@@ -110,7 +119,6 @@ def _adversarial_regularization(network, data, jit_compile):
         training_step.optimizer(),
         training_step.loss(),
         metrics=["accuracy"],
-        jit_compile=jit_compile,
     )
     return _steps(
         model, data.map(lambda images, labels: {name: images, "label": labels})
