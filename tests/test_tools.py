@@ -90,6 +90,21 @@ def test_elementwise_operations_reductions_and_fusions():
     assert cost.bytes_accessed == 4 * (48 + 48)  # One fusion.
     cost = hlo_cost.cost(compiled(lambda x: tf.reduce_sum(x, axis=0), [8, 6]))
     assert cost.other_operations == 48 - 6
+    # A window of 9 takes 8 steps.
+    pool = compiled(lambda x: tf.nn.max_pool2d(x, 3, 2, "SAME"), [2, 8, 8, 4])
+    assert hlo_cost.cost(pool).other_operations == 8 * (2 * 4 * 4 * 4)
+    # Of the pairs (value, index) a step compares and selects twice.
+    cost = hlo_cost.cost(compiled(lambda x: tf.argmax(x, axis=1), [8, 6]))
+    assert cost.other_operations > 2 * (48 - 8)
+
+
+def test_calls_of_libraries_are_refused():
+    proto = compiled(lambda x: x + 1, [8])
+    instruction = proto.hlo_module.computations[-1].instructions[-1]
+    instruction.opcode = "custom-call"
+    instruction.custom_call_target = "__onednn$matmul"
+    with pytest.raises(ValueError, match="onednn.matmul"):
+        hlo_cost.cost(proto)
 
 
 def test_the_dearer_branch_of_a_conditional_counts():

@@ -1,12 +1,12 @@
 """Operations, bytes and memory of a compiled step, from XLA's own output.
 
 XLA:CPU hands out the module it has optimized and the buffers it has assigned.
-Operations and bytes are counted as XLA's HloCostAnalysis does, which
-TensorFlow does not offer to Python: a multiplication and an addition in a
-product are two operations, padding is not counted, and any other arithmetic
-instruction is one operation for each element of its result; a fusion reads
-its operands and writes its result once. Of a conditional the dearer branch
-counts, and the body of a loop counts once.
+Operations are counted as XLA's HloCostAnalysis does, which TensorFlow does not
+offer to Python: a multiplication and an addition in a product are two
+operations, padding is not counted, and any other arithmetic instruction is one
+operation for each element of its result. An instruction, or a fusion as a
+whole, reads its operands and writes its result once. Of a conditional the
+dearer branch counts, and the body of a loop counts once.
 
 Only shapes go in: the figures are the same on every machine with the same
 TensorFlow.
@@ -171,16 +171,24 @@ def _computation_cost(computations, key, is_fused):
             for each in called:
                 total += _computation_cost(computations, each, is_fused)
             continue
+        # What a fusion does once, and a reduction for each of its steps.
+        inner = [
+            _computation_cost(computations, each, is_fused=True)
+            for each in called
+        ]
         if opcode == "fusion":
-            total += _computation_cost(computations, called[0], is_fused=True)
-        total += _instruction_cost(instruction, operands)
+            total += inner[0]
+        else:
+            step = sum(each.operations for each in inner)
+            total += _instruction_cost(instruction, operands, step)
         if not is_fused and opcode not in _FREE:
             shapes = [*operands, instruction.shape]
             total += Cost(bytes_accessed=sum(map(_num_bytes, shapes)))
     return total
 
 
-def _instruction_cost(instruction, operands):
+def _instruction_cost(instruction, operands, step):
+    # A step of a reduction takes `step` operations.
     opcode = instruction.opcode
     if opcode == "convolution":
         operations = _convolution_operations(instruction, *operands)
@@ -198,19 +206,15 @@ def _instruction_cost(instruction, operands):
             f"{instruction.custom_call_target!r}, whose operations are "
             "unknown. Unset XLA_FLAGS and TF_XLA_FLAGS."
         )
-    size = _num_elements(instruction.shape)
     if opcode in _ELEMENTWISE:
-        return Cost(other_operations=size)
+        return Cost(other_operations=_num_elements(instruction.shape))
     if opcode == "reduce":
-        half = operands[: len(operands) // 2]
-        before = sum(map(_num_elements, half))
-        return Cost(other_operations=before - size)
-    if opcode in ("reduce-window", "select-and-scatter"):
+        steps = _num_elements(operands[0]) - _num_elements(instruction.shape)
+        return Cost(other_operations=steps * step)
+    if opcode == "reduce-window":
         window = math.prod(each.size for each in instruction.window.dimensions)
-        # A window of n elements takes n - 1 steps; the scatter adds one.
-        if opcode == "reduce-window":
-            return Cost(other_operations=size * (window - 1))
-        return Cost(other_operations=_num_elements(operands[1]) * window)
+        steps = _num_elements(instruction.shape) * (window - 1)
+        return Cost(other_operations=steps * step)
     return Cost()
 
 
@@ -251,8 +255,9 @@ def _valid_positions(size, outputs, window):
 
 
 def _num_elements(shape):
+    # Of several results of one reduction the first stands for all.
     if shape.element_type == xla_data_pb2.TUPLE:
-        return sum(map(_num_elements, shape.tuple_shapes))
+        shape = shape.tuple_shapes[0]
     return math.prod(shape.dimensions)
 
 
