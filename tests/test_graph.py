@@ -34,6 +34,11 @@ def conditional(x):
     return z @ z
 
 
+def late_condition(x):
+    # A branch begins when its condition is known.
+    return tf.cond(tf.reduce_sum(x @ x) > 0, lambda: x @ x @ x, lambda: x)
+
+
 def switch(x):
     branches = [lambda: x, lambda: x @ x, lambda: x @ x @ x]
     return tf.switch_case(tf.cast(x[0, 0], tf.int32), branches)
@@ -64,6 +69,7 @@ def unneeded(x):
     "function, products, chain",
     [
         (conditional, 4, 3),
+        (late_condition, 3, 3),
         (switch, 2, 2),
         (call, 4, 2),
         (loop, 2, 2),

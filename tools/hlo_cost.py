@@ -27,6 +27,8 @@ _ELEMENTWISE = frozenset(
     "shift-right-arithmetic shift-right-logical sign sine sqrt subtract tan "
     "tanh xor".split()
 )
+# What they read and write is that of the instructions in them.
+_CONTROL = frozenset(("call", "conditional", "while"))
 # Names for a value; nothing is read or written.
 _FREE = frozenset(
     (
@@ -160,28 +162,20 @@ def _computation_cost(computations, key, is_fused):
         operands = [by_id[each].shape for each in instruction.operand_ids]
         called = instruction.called_computation_ids
         opcode = instruction.opcode
-        if opcode == "conditional":
-            branches = [
-                _computation_cost(computations, each, is_fused)
-                for each in called
-            ]
-            total += max(branches, key=lambda each: each.operations)
-            continue
-        if opcode in ("call", "while"):
-            for each in called:
-                total += _computation_cost(computations, each, is_fused)
-            continue
-        # What a fusion does once, and a reduction for each of its steps.
         inner = [
-            _computation_cost(computations, each, is_fused=True)
+            _computation_cost(
+                computations, each, is_fused or opcode not in _CONTROL
+            )
             for each in called
         ]
-        if opcode == "fusion":
-            total += inner[0]
-        else:
+        if opcode == "conditional":
+            total += max(inner, key=lambda each: each.operations)
+        elif opcode == "fusion" or opcode in _CONTROL:
+            total += sum(inner, Cost())
+        else:  # A reduction calls its reducer in each step.
             step = sum(each.operations for each in inner)
             total += _instruction_cost(instruction, operands, step)
-        if not is_fused and opcode not in _FREE:
+        if not is_fused and opcode not in _FREE | _CONTROL:
             shapes = [*operands, instruction.shape]
             total += Cost(bytes_accessed=sum(map(_num_bytes, shapes)))
     return total
@@ -232,7 +226,6 @@ def _convolution_operations(instruction, lhs, rhs):
         2
         * positions
         * lhs.dimensions[numbers.input_batch_dimension]
-        // max(instruction.batch_group_count, 1)
         # The kernel's inputs are those of one feature group.
         * rhs.dimensions[numbers.kernel_input_feature_dimension]
         * rhs.dimensions[numbers.kernel_output_feature_dimension]
