@@ -60,6 +60,23 @@ def control_edge(x):
         return tf.identity(x) @ x
 
 
+def late_call(x):
+    # What needs no data begins when the call does.
+    square = tf.function(lambda: tf.random.normal([2, 2]) @ tf.ones([2, 2]))
+    with tf.control_dependencies([x @ x]):
+        return square()
+
+
+def side_effect(x):
+    # The longest path leads to no result.
+    @tf.function
+    def show(y):
+        tf.print(y @ y @ y)
+
+    show(x)
+    return x
+
+
 def unneeded(x):
     _ = x @ x @ x
     return x @ x
@@ -74,6 +91,8 @@ def unneeded(x):
         (call, 4, 2),
         (loop, 2, 2),
         (control_edge, 3, 3),
+        (late_call, 2, 2),
+        (side_effect, 2, 2),
         (unneeded, 1, 1),
     ],
 )

@@ -111,7 +111,10 @@ def test_the_dearer_branch_of_a_conditional_counts():
     def function(x):
         return tf.cond(x[0, 0] > 0, lambda: x @ x @ x, lambda: x @ x)
 
-    assert hlo_cost.cost(compiled(function, [4, 4])).products == 2
+    cost = hlo_cost.cost(compiled(function, [4, 4]))
+    assert cost.products == 2
+    # Three matrices for each product; the condition reads one, writes a bool.
+    assert cost.bytes_accessed == 2 * (3 * 4 * 16) + 4 * 16 + 1
 
 
 # --- The report -------------------------------------------------------------
