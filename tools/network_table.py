@@ -7,6 +7,7 @@ Parameters are for 1000 classes (10 for CIFAR). With --verify each network is
 converted, trained for two ConAdv steps on two small images and exported.
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -81,7 +82,8 @@ def runs(network):
 def row(entry, verify):
     """Cells of one network."""
     tf.keras.backend.clear_session()
-    network = entry.build(10 if "cifar" in entry.name else 1000)
+    with contextlib.redirect_stdout(sys.stderr):  # keras-cv greets on import.
+        network = entry.build(10 if "cifar" in entry.name else 1000)
     trainable = sum(w.shape.num_elements() for w in network.trainable_weights)
     step = ("runs" if runs(network) else "FAILS") if verify else ""
     return (
