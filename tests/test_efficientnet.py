@@ -30,12 +30,13 @@ def _keras_network(variant):
     rng = np.random.default_rng(0)
     for layer in network.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            gamma = rng.uniform(0.5, 1.5, gamma.shape)
-            beta = rng.uniform(-0.5, 0.5, beta.shape)
-            # So that the images make a difference at the other end.
-            variance = rng.uniform(0.3, 0.9, variance.shape)
-            layer.set_weights([gamma, beta, mean, variance])
+            layer.momentum = 0.0
+            layer.set_weights(
+                [rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()]
+            )
+    # Moving statistics of real images, so that images make a difference at
+    # the other end, and rounding none.
+    network(255 * _images(16), training=True)
     return network
 
 
