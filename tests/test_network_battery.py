@@ -1,8 +1,8 @@
 """Every kind of network converts, trains and comes back.
 
 One test for each network of `tools/zoo.py`: building it takes seconds, so all
-that is to be seen of it is seen at once. The larger members of each family
-are in the slow job: `pytest -m slow`.
+that is to be seen of it is seen at once. Networks of a minute are in the slow
+job, `pytest -m slow`; the larger members of each family in `pytest -m large`.
 """
 
 import numpy as np
@@ -102,7 +102,7 @@ def _check_exported(exported, model, network, images):
         pytest.param(
             entry,
             id=entry.name,
-            marks=[pytest.mark.slow] if entry.is_slow else [],
+            marks=[getattr(pytest.mark, entry.job)] if entry.job else [],
         )
         for entry in zoo.ALL
     ],
