@@ -28,6 +28,7 @@ from experiments import build
 from experiments import config as config_lib
 from experiments import plots
 from experiments import results
+from experiments import resume
 
 _DEFAULT = config_lib.Config()
 FLAGS = flags.FLAGS
@@ -92,6 +93,18 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "strategy", _DEFAULT.strategy, ca.distribution.NAMES, "How to distribute."
 )
+flags.DEFINE_list(
+    "workers", [], "host:port of each process of --strategy=multi_worker."
+)
+flags.DEFINE_integer(
+    "worker_index", None, "Which of --workers this is, from 0.", lower_bound=0
+)
+flags.DEFINE_integer(
+    "num_replicas",
+    None,
+    "Devices of --strategy=mirrored; without a GPU the CPU is divided.",
+    lower_bound=1,
+)
 flags.DEFINE_string("tpu", None, "TPU name, 'local' or grpc:// address.")
 flags.DEFINE_integer(
     "max_bad_records",
@@ -131,8 +144,17 @@ def main(argv):
     model_dir = None
     try:
         config = config_from_flags()
-        model_dir = new_model_dir(FLAGS.model_dir, config)
-        train(config, model_dir)
+        strategy = make_strategy(config)
+        if FLAGS.resume:
+            model_dir, summary = resume.open_model_dir(FLAGS.model_dir, config)
+            if summary is not None:
+                results.print_summary(summary, model_dir)
+                return
+        elif is_chief(strategy):
+            model_dir = new_model_dir(FLAGS.model_dir, config)
+        train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
+    except resume.Preempted:
+        resume.preempted(model_dir)
     except (ValueError, FloatingPointError) as error:
         if model_dir is not None:
             results.discard_unused(model_dir)
@@ -152,6 +174,32 @@ def config_from_flags():
         ),
     )
     return config_lib.override(config, FLAGS.set)
+
+
+def make_strategy(config):
+    """The strategy of the flags; TensorFlow must not have computed before."""
+    if FLAGS.num_replicas and not tf.config.list_physical_devices("GPU"):
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * FLAGS.num_replicas,
+        )
+    if config.strategy == "multi_worker" and not FLAGS.model_dir:
+        raise ValueError("Several workers need a --model_dir that all share.")
+    return ca.distribution.strategy(
+        config.strategy,
+        config.tpu,
+        FLAGS.num_replicas,
+        FLAGS.workers,
+        FLAGS.worker_index,
+    )
+
+
+def is_chief(strategy):
+    """Whether this process writes the files."""
+    resolver = strategy.cluster_resolver
+    return not (
+        resolver and resolver.task_type == "worker" and resolver.task_id
+    )
 
 
 def new_model_dir(name, config):
@@ -192,20 +240,21 @@ def new_model_dir(name, config):
     return path
 
 
-def train(config, model_dir):
+def train(config, model_dir, strategy):
     """Trains and evaluates one configuration.
 
     Args:
       config: a `Config`.
-      model_dir: pathlib.Path of an existing folder for the results.
+      model_dir: pathlib.Path of the folder for the results.
+      strategy: a `tf.distribute.Strategy`.
 
     Returns:
-      The summary, as written to summary.json.
+      The summary, as written to summary.json; None in all processes but the
+      first.
     """
     started = time.time()
     tf.keras.utils.set_random_seed(config.seed)
     tf.keras.mixed_precision.set_global_policy(config.precision)
-    strategy = ca.distribution.strategy(config.strategy, config.tpu)
     where = ca.distribution.describe(strategy)
     print(f"{config.method} on {config.dataset}: {where}")
     replicas = strategy.num_replicas_in_sync
@@ -217,26 +266,38 @@ def train(config, model_dir):
         config.global_batch_size // model.microbatches,
         examples_per_epoch=None if config.drop_remainder else dataset.num_train,
     )
+    checkpoints = resume.checkpoints(model_dir, strategy)
+    epoch, batch = checkpoints.position if checkpoints else (0, 0)
+    callbacks = [throughput, ca.TrainingHealth(config.max_skipped_steps)]
+    callbacks.append(LearningRateLogger())
+    if is_chief(strategy):
+        resume.trim_history(model_dir / "history.csv", epoch)
+        callbacks.append(
+            tf.keras.callbacks.CSVLogger(
+                str(model_dir / "history.csv"), append=epoch > 0
+            )
+        )
+    callbacks += [checkpoints] if checkpoints else []
+    callbacks.append(resume.Preemption(checkpoints))
     try:
-        history = model.fit(
-            build.training_data(config, dataset, schedule),
+        model.fit(
+            build.training_data(config, dataset, schedule, epoch, batch),
             validation_data=build.test_data(dataset),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
-            callbacks=[
-                throughput,
-                ca.TrainingHealth(config.max_skipped_steps),
-                LearningRateLogger(),
-                tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
-            ],
-        ).history
+            verbose="auto" if is_chief(strategy) else 0,
+            callbacks=callbacks,
+        )
     except tf.errors.InvalidArgumentError as error:
         if dataset.faults.error is None:
             raise
         raise ValueError(dataset.faults.error) from error
+    if not is_chief(strategy):
+        return None
+    last = resume.last_row(model_dir / "history.csv")
     summary = {
-        "top1": history["val_accuracy"][-1],
-        "final_loss": history["loss"][-1],
+        "top1": last["val_accuracy"],
+        "final_loss": last["loss"],
         "images_per_second": throughput.images_per_second,
         "step_time_ms": throughput.step_time_ms,
         "steps": schedule.updates,
