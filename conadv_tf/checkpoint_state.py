@@ -30,7 +30,7 @@ def read(model):
     values = {
         name: local_values(strategy, variable)
         for name, variable in {
-            **_variables(state),
+            **_variables(model),
             **_metric_variables(model),
         }.items()
     }
@@ -59,7 +59,7 @@ def write(model, values):
       ValueError: if the model or its number of replicas is another.
     """
     strategy, state = model.distribute_strategy, model._state
-    variables = _variables(state)
+    variables = _variables(model)
     missing = sorted(set(variables) - set(values))
     if missing:
         raise ValueError(
@@ -108,12 +108,23 @@ def assign_pending(model):
         assign_local(model.distribute_strategy, variable, values[name])
 
 
-def _variables(state):
-    """Local variables by a name that is the same in every process."""
+def _variables(model):
+    """Local variables by a name that is the same in every process.
+
+    Moving statistics too, each replica's own: a checkpoint has their mean.
+    """
+    state = model._state
     found = {
-        "skipped": state.update.skipped,
-        "first_skipped": state.update.first_skipped,
+        f"network/{index}": variable
+        for index, variable in enumerate(model.network.non_trainable_variables)
+        if variable.synchronization == tf.VariableSynchronization.ON_READ
     }
+    found.update(
+        {
+            "skipped": state.update.skipped,
+            "first_skipped": state.update.first_skipped,
+        }
+    )
     if state.step is not None:
         found["step"] = state.step
     groups = {}

@@ -2,15 +2,13 @@
 
 import io
 import os
-import re
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import checkpoint_files
 from conadv_tf import checkpoint_state
-
-_PREFIX = "ckpt"
 
 
 class _Arrays(tf.train.experimental.PythonState):
@@ -48,8 +46,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
     `data.starting_at`. One is written after every `every_steps` batches and at
     the end of each epoch, after its validation.
 
-    With several processes the first one writes the weights, and each its own
-    pending batch to `worker_<i>`; all must see the same folder.
+    Each of several processes writes its own to `worker_<i>`; all must see the
+    same folder, and continue from the last step that all have.
 
     Writing is synchronous: weights and pending batch must be of one step.
 
@@ -88,12 +86,12 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.keep = keep
         self.restore = restore
         self._worker = _worker_of(strategy)
-        check_writable(self.directory)
-        if not restore and _steps_in(self.directory):
+        checkpoint_files.check_writable(self.directory)
+        if not restore and self._steps():
             raise ValueError(
                 f"{self.directory!r} has checkpoints of steps "
-                f"{_steps_in(self.directory)}. Pass restore=True to continue "
-                "from them, or choose another directory."
+                f"{self._steps()}. Pass restore=True to continue from them, or "
+                "choose another directory."
             )
         self._found = None
         self._searched = False
@@ -121,7 +119,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
             )
         found = self._last_good()
         self._epoch, self._batch = self.position
-        self._managers = self._make_managers()
+        self._manager = self._make_manager()
         # Not at once: other processes may still be looking at them.
         self._remove_later = found is not None
         if found is None:
@@ -131,7 +129,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
         with model.distribute_strategy.scope():
             if hasattr(model.optimizer, "build"):
                 model.optimizer.build(model.trainable_variables)
-        status = _weights(model).restore(self._path(step))
+        status = self._manager.checkpoint.restore(
+            self._path(step, self._worker[0])
+        )
         status.assert_existing_objects_matched()
         checkpoint_state.write(model, values)
         # What Keras asks where to begin, as for its BackupAndRestore.
@@ -177,16 +177,17 @@ class Checkpoints(tf.keras.callbacks.Callback):
         """Writes a checkpoint of this moment, between two batches.
 
         Returns:
-          The optimizer step it is of.
+          Its number: batches since the start of training.
         """
         step = self._total_batches()
         values = checkpoint_state.read(self.model)
         values["position"] = [np.array([self._epoch, self._now], np.int64)]
         self._local.values = values
-        for manager in self._managers:
-            if self._remove_later:  # Damaged ones, which were passed over.
-                _remove_after(manager.directory, self._found[0])
-            manager.save(checkpoint_number=step)
+        if self._remove_later:  # Damaged ones, which were passed over.
+            checkpoint_files.remove_after(
+                self._manager.directory, self._found[0]
+            )
+        self._manager.save(checkpoint_number=step)
         self._remove_later = False
         self._saved_at = self._now
         return step
@@ -199,51 +200,62 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
     # --- Files ---------------------------------------------------------------
 
-    def _make_managers(self):
-        """The process's own part last: a checkpoint is whole with it."""
+    def _make_manager(self):
         self._local = _Arrays()
-        index, _ = self._worker
-        parts = [
-            (
-                tf.train.Checkpoint(local=self._local),
-                os.path.join(self.directory, f"worker_{index}"),
-            )
-        ]
-        if index == 0:
-            parts.insert(0, (_weights(self.model), self.directory))
-        return [
-            tf.train.CheckpointManager(
-                checkpoint, folder, self.keep, checkpoint_name=_PREFIX
-            )
-            for checkpoint, folder in parts
-        ]
+        # Reading a moving mean to save it adds up over all processes, so that
+        # every process has to save the weights, not only the first.
+        return tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                network=self.model.network,
+                optimizer=self.model.optimizer,
+                local=self._local,
+            ),
+            self._folder(self._worker[0]),
+            self.keep,
+            checkpoint_name=checkpoint_files.PREFIX,
+        )
 
-    def _path(self, step, worker=None):
-        folder = "" if worker is None else f"worker_{worker}"
-        return os.path.join(self.directory, folder, f"{_PREFIX}-{step}")
+    def _folder(self, worker):
+        if self._worker[1] == 1:
+            return self.directory
+        return os.path.join(self.directory, f"worker_{worker}")
+
+    def _path(self, step, worker):
+        return os.path.join(
+            self._folder(worker), f"{checkpoint_files.PREFIX}-{step}"
+        )
+
+    def _steps(self):
+        """Steps of which any process has a file, ascending."""
+        steps = set()
+        for worker in range(self._worker[1]):
+            steps.update(checkpoint_files.steps_in(self._folder(worker)))
+        return sorted(steps)
 
     def _last_good(self):
-        """(step, values of this process) of the last whole checkpoint."""
+        """(step, values) of the last checkpoint that all processes have.
+
+        Each process reads the files of all, so that all decide alike.
+        """
         if not self.restore or self._searched:
             return self._found
         index, count = self._worker
         fault = None
-        for step in reversed(_steps_in(self.directory)):
+        for step in reversed(self._steps()):
+            path = self._path(step, index)
             if fault is not None:
                 warnings.warn(
-                    f"{fault} Continuing from {self._path(step)!r}.",
-                    RuntimeWarning,
+                    f"{fault} Trying {path!r} instead.", RuntimeWarning
                 )
-            paths = [self._path(step, worker) for worker in range(count)]
             try:
-                for path in (self._path(step), *paths):
-                    verify(path)
-                local = _Arrays()
-                part = tf.train.Checkpoint(local=local)
-                part.restore(paths[index]).assert_consumed()
+                for worker in range(count):
+                    checkpoint_files.verify(self._path(step, worker))
             except ValueError as error:
                 fault = str(error)
                 continue
+            local = _Arrays()
+            part = tf.train.Checkpoint(local=local)
+            part.restore(path).expect_partial()
             self._found = step, local.values
             break
         else:
@@ -262,70 +274,3 @@ def _worker_of(strategy):
     if not spec or "worker" not in spec.jobs or resolver.task_type != "worker":
         return 0, 1
     return resolver.task_id, spec.num_tasks("worker")
-
-
-def _weights(model):
-    return tf.train.Checkpoint(network=model.network, optimizer=model.optimizer)
-
-
-def verify(path):
-    """Reads a whole checkpoint, which checks the checksum of every tensor.
-
-    Args:
-      path: prefix of its files.
-
-    Raises:
-      ValueError: if it cannot be read.
-    """
-    try:
-        reader = tf.train.load_checkpoint(path)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"Checkpoint {path!r} is damaged or incomplete ({reason})."
-        ) from error
-
-
-def check_writable(directory):
-    """Creates a folder and writes to it, before hours are spent.
-
-    Args:
-      directory: folder or bucket.
-
-    Raises:
-      ValueError: if that fails: no permission, no space, a file in the way.
-    """
-    probe = os.path.join(directory, f".probe_{os.getpid()}")
-    try:
-        tf.io.gfile.makedirs(directory)
-        with tf.io.gfile.GFile(probe, "wb") as file:
-            file.write(b"\0" * 65536)
-        tf.io.gfile.remove(probe)
-    except (tf.errors.OpError, OSError) as error:
-        raise ValueError(
-            f"Cannot write to {directory!r}: {str(error).splitlines()[0]}. "
-            "Choose a folder with free space that this user may write to."
-        ) from error
-
-
-def _remove_after(directory, step):
-    for later in _steps_in(directory):
-        if later > step:
-            for path in tf.io.gfile.glob(
-                os.path.join(directory, f"{_PREFIX}-{later}.*")
-            ):
-                tf.io.gfile.remove(path)
-
-
-def _steps_in(directory):
-    """Steps with any file of a checkpoint, ascending."""
-    if not tf.io.gfile.isdir(directory):
-        return []
-    found = set()
-    for name in tf.io.gfile.listdir(directory):
-        match = re.match(rf"{_PREFIX}-(\d+)\.(index|data)", name)
-        if match:
-            found.add(int(match[1]))
-    return sorted(found)

@@ -52,3 +52,12 @@ def discard_unused(model_dir):
     if [path.name for path in model_dir.iterdir()] == ["config.json"]:
         (model_dir / "config.json").unlink()
         model_dir.rmdir()
+
+
+class LearningRateLogger(tf.keras.callbacks.Callback):
+    """Adds the learning rate of the last update to an epoch's logs."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Reads it from the optimizer."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)

@@ -12,7 +12,7 @@ from absl import flags
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.checkpoints import check_writable
+from conadv_tf.checkpoint_files import check_writable
 from experiments import config as config_lib
 
 FLAGS = flags.FLAGS

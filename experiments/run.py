@@ -269,7 +269,7 @@ def train(config, model_dir, strategy):
     checkpoints = resume.checkpoints(model_dir, strategy)
     epoch, batch = checkpoints.position if checkpoints else (0, 0)
     callbacks = [throughput, ca.TrainingHealth(config.max_skipped_steps)]
-    callbacks.append(LearningRateLogger())
+    callbacks.append(results.LearningRateLogger())
     if is_chief(strategy):
         resume.trim_history(model_dir / "history.csv", epoch)
         callbacks.append(
@@ -316,15 +316,6 @@ def train(config, model_dir, strategy):
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
     return summary
-
-
-class LearningRateLogger(tf.keras.callbacks.Callback):
-    """Adds the learning rate of the last update to an epoch's logs."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Reads it from the optimizer."""
-        if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 if __name__ == "__main__":

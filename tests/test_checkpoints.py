@@ -9,7 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import networks
 
-EPOCHS, STEPS = 3, 4
+EPOCHS, STEPS = 2, 3
 
 
 class Stop(Exception):
@@ -132,17 +132,17 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_continued_equals_uninterrupted(case, tmp_path):
     whole = train(**CASES[case])
-    train(tmp_path, stop_at=2 * STEPS + 1, **CASES[case])
+    train(tmp_path, stop_at=STEPS + 1, **CASES[case])
     continued = train(tmp_path, restore=True, **CASES[case])
     assert_same(whole, continued)
 
 
 def test_any_step_and_twice(tmp_path):
     whole = train()
-    for step in (1, 3, STEPS, STEPS + 2):
+    for step in (1, STEPS, STEPS + 1):
         folder = tmp_path / str(step)
         train(folder, stop_at=step)
-        train(folder, stop_at=3, restore=True)
+        train(folder, stop_at=1, restore=True)
         assert_same(whole, train(folder, restore=True))
 
 
@@ -175,22 +175,21 @@ def damage(path, how):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("interrupted")
-    train(folder, stop_at=6)
+    train(folder, stop_at=5)
     return folder, train()
 
 
-@pytest.mark.parametrize("part", ["", "worker_0/"])
 @pytest.mark.parametrize("how", ["truncated", "no index", "garbage", "one bit"])
-def test_the_one_before_a_damaged_checkpoint(how, part, interrupted, tmp_path):
+def test_the_one_before_a_damaged_checkpoint(how, interrupted, tmp_path):
     folder = tmp_path / "copy"
     source, whole = interrupted
     copy(source, folder)
     assert ca.Checkpoints(folder, restore=True).position == (1, 2)
-    damage(f"{folder}/{part}ckpt-6", how)
-    with pytest.warns(RuntimeWarning, match="ckpt-6.*from.*ckpt-5'"):
+    damage(f"{folder}/ckpt-5", how)
+    with pytest.warns(RuntimeWarning, match="ckpt-5.*Trying.*ckpt-4'"):
         assert ca.Checkpoints(folder, restore=True).position == (1, 1)
     if how == "one bit":
-        with pytest.warns(RuntimeWarning, match="ckpt-6"):
+        with pytest.warns(RuntimeWarning, match="ckpt-5"):
             continued = train(folder, restore=True)
         assert_same(whole, continued)
 
@@ -203,14 +202,13 @@ def copy(source, target):
 
 def test_the_last_ones_are_kept(interrupted):
     folder, _ = interrupted
-    for part in (folder, folder / "worker_0"):
-        names = sorted(path.name for path in part.glob("*.index"))
-        assert names == [f"ckpt-{step}.index" for step in (4, 5, 6)]
+    names = sorted(path.name for path in folder.glob("*.index"))
+    assert names == [f"ckpt-{step}.index" for step in (3, 4, 5)]
 
 
 def test_all_damaged(interrupted, tmp_path):
     copy(interrupted[0], tmp_path / "copy")
-    for step in (4, 5, 6):
+    for step in (3, 4, 5):
         damage(f"{tmp_path}/copy/ckpt-{step}", "truncated")
     with pytest.warns(RuntimeWarning):
         with pytest.raises(ValueError, match="No checkpoint.*is whole"):
