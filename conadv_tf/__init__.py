@@ -11,6 +11,7 @@ from conadv_tf import networks
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import PGD
 from conadv_tf.callbacks import ThroughputLogger
+from conadv_tf.checkpoints import Checkpoints
 from conadv_tf.conversion import merge_batch_norm
 from conadv_tf.conversion import split_batch_norm
 from conadv_tf.health import TrainingHealth
@@ -28,6 +29,7 @@ __all__ = [
     "FGSM",
     "LARS",
     "PGD",
+    "Checkpoints",
     "ConAdvModel",
     "SplitBatchNormalization",
     "ThroughputLogger",

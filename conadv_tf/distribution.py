@@ -1,27 +1,37 @@
 """Distribution strategies by name."""
 
+import threading
+
 import tensorflow as tf
 
+_TPU_SECONDS = 60
+_WORKERS_SECONDS = 120
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
-def strategy(name="auto", tpu=None, num_replicas=None):
+def strategy(
+    name="auto", tpu=None, num_replicas=None, workers=None, worker_index=None
+):
     """Makes a `tf.distribute` strategy.
 
     Args:
       name: "auto" (a TPU if `tpu` is given, all GPUs if there are several,
         else one device), "one_device", "mirrored" (all GPUs, or all logical
-        CPUs where there is no GPU), "multi_worker" (the cluster in the
-        environment variable TF_CONFIG) or "tpu".
+        CPUs where there is no GPU), "multi_worker" (one process on each host;
+        call it before TensorFlow computes anything) or "tpu".
       tpu: TPU name, "local" on a TPU VM, or grpc:// address.
       num_replicas: how many local devices "mirrored" uses; None is all.
+      workers: "host:port" of each process of "multi_worker", the same list in
+        each; None takes the cluster in TF_CONFIG.
+      worker_index: which of them this process is, from 0.
 
     Returns:
       A `tf.distribute.Strategy`.
 
     Raises:
       ValueError: if the name is unknown, `tpu` is missing or superfluous, or
-        there are not that many devices.
+        there are not that many devices; if the TPU or the other workers do
+        not answer in time.
     """
     if name not in NAMES:
         raise ValueError(
@@ -42,10 +52,15 @@ def strategy(name="auto", tpu=None, num_replicas=None):
             f"Expected strategy 'mirrored' with num_replicas={num_replicas}; "
             f"received {name!r}, which uses all devices it finds."
         )
+    if (workers or worker_index is not None) and name != "multi_worker":
+        raise ValueError(
+            f"Expected strategy 'multi_worker' with workers={workers} and "
+            f"worker_index={worker_index}; received {name!r}."
+        )
     if tpu:
         return _tpu_strategy(tpu)
     if name == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _multi_worker(workers, worker_index)
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         return _mirrored(gpus, num_replicas)
@@ -76,9 +91,78 @@ def _mirrored(gpus, num_replicas):
     )
 
 
+def _multi_worker(workers, index):
+    """A strategy over processes, each with its own devices."""
+    if not workers and index is None:
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        workers = resolver.cluster_spec().as_dict().get("worker", [])
+        index = resolver.task_id
+        if not workers:
+            raise ValueError(
+                "Strategy 'multi_worker' needs the workers: a list host:port "
+                "and the index of this one, or the variable TF_CONFIG."
+            )
+    else:
+        workers = list(workers or ())
+        if index is None or not 0 <= index < len(workers):
+            raise ValueError(
+                f"Expected worker_index from 0 to {len(workers) - 1}, the last "
+                f"of the workers {workers}; received {index}."
+            )
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": workers}),
+            task_type="worker",
+            task_id=index,
+            rpc_layer="grpc",
+        )
+    return _in_time(
+        lambda: tf.distribute.MultiWorkerMirroredStrategy(
+            cluster_resolver=resolver
+        ),
+        _WORKERS_SECONDS,
+        f"Worker {index} could not reach the other workers of {workers}",
+        "Start all of them with the same list, and let the ports through.",
+    )
+
+
 def _tpu_strategy(tpu):
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
-    if tpu != "local":
-        tf.config.experimental_connect_to_cluster(resolver)
-    tf.tpu.experimental.initialize_tpu_system(resolver)
-    return tf.distribute.TPUStrategy(resolver)
+    def connect():
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
+        if tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+
+    return _in_time(
+        connect,
+        _TPU_SECONDS,
+        f"The TPU {tpu!r} could not be reached",
+        "Use 'local' on a TPU VM, the TPU's name in this project and zone, or "
+        "its grpc:// address; see that it is READY.",
+    )
+
+
+def _in_time(connect, seconds, failure, remedy):
+    """The result of a call that may block; a ValueError if it does or fails.
+
+    The call goes on in its thread: TensorFlow cannot cancel it.
+    """
+    outcome = {}
+
+    def run():
+        try:
+            outcome["result"] = connect()
+        except Exception as error:  # Clients of clouds raise anything.
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if "result" in outcome:
+        return outcome["result"]
+    error = outcome.get("error")
+    reason = f"no answer in {seconds} s"
+    if error is not None:
+        lines = str(error).strip().splitlines() or [""]
+        reason = f"{type(error).__name__}: {lines[0]}"
+    raise ValueError(f"{failure} ({reason}). {remedy}") from error

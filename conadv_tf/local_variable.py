@@ -4,6 +4,7 @@ A mirrored variable cannot be assigned in a replica's step; one with
 `synchronization=ON_READ` and `aggregation=ONLY_FIRST_REPLICA` can, at no cost.
 """
 
+import numpy as np
 import tensorflow as tf
 
 # Arguments of tf.Variable.
@@ -20,3 +21,39 @@ def local_variable(initial_value, name, shape=None, aggregation=None):
     if aggregation is not None:
         arguments["aggregation"] = aggregation
     return tf.Variable(initial_value, name=name, shape=shape, **arguments)
+
+
+def local_values(strategy, variable):
+    """The copies that the replicas of this process hold; nothing is reduced.
+
+    Args:
+      strategy: the strategy of the variable.
+      variable: a local variable, or any other.
+
+    Returns:
+      List of NumPy arrays, one for each replica.
+    """
+    copies = strategy.experimental_local_results(variable)
+    return [copy.numpy() for copy in copies]
+
+
+def assign_local(strategy, variable, values):
+    """Gives each replica of this process its own copy again.
+
+    Args:
+      strategy: the strategy of the variable.
+      variable: a local variable, or any other.
+      values: what `local_values` returned.
+
+    Raises:
+      ValueError: if this process has another number of replicas.
+    """
+    copies = strategy.experimental_local_results(variable)
+    if len(copies) != len(values):
+        raise ValueError(
+            f"Expected values of {len(copies)} replicas for {variable.name!r}; "
+            f"received those of {len(values)}. Continue with as many replicas "
+            "in each process as before."
+        )
+    for copy, value in zip(copies, values):
+        copy.assign(np.asarray(value))

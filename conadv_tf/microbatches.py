@@ -55,6 +55,10 @@ class MicroBatches:
         for variable in self.variables:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
 
+    def resume(self):
+        """Goes on where the variables, just restored, say."""
+        self._next = int(self._index.read_value().numpy())
+
     def step_function(self, make):
         """A function that trains on the next micro-batch.
 

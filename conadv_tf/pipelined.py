@@ -9,6 +9,7 @@ import inspect
 
 import tensorflow as tf
 
+from conadv_tf import checkpoint_state
 from conadv_tf import input_spec
 from conadv_tf import objectives
 from conadv_tf import value_range
@@ -256,6 +257,7 @@ class PipelinedModel(tf.keras.Model):
         with self.distribute_strategy.scope():
             if self._state.microbatches is not None:
                 self._state.microbatches.reset()
+            self._state.pending_to_restore = None
             for pending in self._state.pending_by_spec.values():
                 pending.reset()
             if self._state.step is not None:
@@ -282,6 +284,7 @@ class PipelinedModel(tf.keras.Model):
                 "Expected (images, labels) or (images, labels, sample_weight); "
                 "received images without labels."
             )
+        self._state.labels = tf.TensorSpec(labels.shape, labels.dtype)
         views = input_spec.views_of(images, self.views)
         if self.is_concurrent and self._state.pending.static_batch_size:
             size = self._state.pending.static_batch_size
@@ -321,3 +324,5 @@ class PipelinedModel(tf.keras.Model):
                     "the pending batch on purpose call model.reset_pending()."
                 )
         self._state.pending = pending
+        if self._state.pending_to_restore is not None:
+            checkpoint_state.assign_pending(self)

@@ -58,6 +58,11 @@ class ShadowWeights:
         """The variables this costs: shadow copies, then rings."""
         return [shadow for _, shadow in self._pairs] + self._rings
 
+    @property
+    def rings(self):
+        """The variables that hold older snapshots, for tau > 1."""
+        return list(self._rings)
+
     def refresh(self, age):
         """Writes the weights that the attack of this step reads.
 
@@ -158,6 +163,16 @@ class PendingBatch:
     def reset(self):
         """Forgets the pending batch (in the cross-replica context)."""
         self.age.assign(tf.constant(0, tf.int64))
+
+    @property
+    def variables(self):
+        """The variables this costs, by name."""
+        buffers = {
+            name: getattr(self._buffers, name)
+            for name in _FIELDS
+            if _has(self._buffers, name)
+        }
+        return {**buffers, "age": self.age}
 
     def age_after(self, received):
         """The age, int64 scalar, once the received batch is there.

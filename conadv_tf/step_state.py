@@ -39,6 +39,9 @@ class StepState:
     out_of_range: int32 local variable, images outside the value range.
     pending: the current `PendingBatch`; one for each kind of data is kept.
     batch_size_hint: local batch size, where `fit` knows it.
+    pending_to_restore: {name: values} for the pending batch of a checkpoint,
+      until the first batch shows the kind of data; or None.
+    labels: TensorSpec of a local batch of labels, once a step is traced.
     """
 
     update: Optional[Any] = None
@@ -52,6 +55,8 @@ class StepState:
     pending: Optional[Any] = None
     pending_by_spec: dict = dataclasses.field(default_factory=dict)
     batch_size_hint: Optional[int] = None
+    pending_to_restore: Optional[dict] = None
+    labels: Optional[Any] = None
 
     def branch_metrics(self):
         """The metrics of the parts of a batch, as a list."""

@@ -115,8 +115,16 @@ def _one_hot(dataset):
     )
 
 
-def training_data(config, dataset, schedule):
-    """Batches of one Keras epoch after another, with one-hot labels."""
+def training_data(config, dataset, schedule, epoch=0, batch=0):
+    """Endless batches with one-hot labels.
+
+    Args:
+      config: a `Config`.
+      dataset: its `ca.data.Dataset`, not iterated yet.
+      schedule: its `Schedule`.
+      epoch: Keras's epoch to begin with.
+      batch: batches of it to leave out.
+    """
     data = dataset.train.map(_one_hot(dataset))
     if config.augmentation in ca.data.AUGMENTATIONS:
         augment = ca.data.augmentation(config.augmentation)
@@ -129,10 +137,15 @@ def training_data(config, dataset, schedule):
 
         # Repeated before, because each iteration draws the same.
         data = data.repeat().map(augment_last)
-    elif schedule.batches_per_epoch == dataset.steps_per_epoch:
-        return data
+        # What was drawn for the batches before is not known otherwise.
+        return data.skip(epoch * schedule.batches_per_epoch + batch)
     # An update may go on over the end of a pass.
-    return data.repeat().prefetch(2)
+    passes, batch = divmod(
+        epoch * schedule.batches_per_epoch + batch, dataset.steps_per_epoch
+    )
+    return ca.data.starting_at(
+        data, passes, batch, dataset.steps_per_epoch
+    ).prefetch(2)
 
 
 def network(config, dataset):

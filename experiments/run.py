@@ -10,7 +10,6 @@ network.weights.h5 to --model_dir.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import sys
@@ -27,118 +26,16 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from experiments import build
-from experiments import config as config_lib
+from experiments import callbacks
 from experiments import plots
 from experiments import presets
-from experiments import rehearsal
 from experiments import results
+from experiments import resume
+from experiments import run_flags
 
-_DEFAULT = config_lib.Config()
 FLAGS = flags.FLAGS
-flags.DEFINE_enum(
-    "method",
-    _DEFAULT.method,
-    config_lib.METHODS,
-    "baseline: no attack; disadv: attack, then update; conadv: attack with "
-    "stale weights beside the update.",
-)
-flags.DEFINE_string(
-    "dataset",
-    _DEFAULT.dataset,
-    f"What to train on: one of {', '.join(ca.data.NAMES)}, any other image "
-    "classification set of tensorflow-datasets, or folder:PATH with one folder "
-    "of images for each class.",
-)
-flags.DEFINE_enum(
-    "augmentation",
-    _DEFAULT.augmentation,
-    config_lib.AUGMENTATIONS,
-    "Of all training images for the baseline; else of a second view beside "
-    "the clean one, with a batch norm of its own.",
-)
-flags.DEFINE_integer(
-    "global_batch_size",
-    _DEFAULT.global_batch_size,
-    "Images per step over all replicas.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "emulate_replicas",
-    None,
-    "Train exactly as this many replicas of --per_replica_batch_size images "
-    "would, one after another; replaces --global_batch_size.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "per_replica_batch_size", None, "See --emulate_replicas.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
-)
-flags.DEFINE_float(
-    "epsilon",
-    _DEFAULT.attack.epsilon,
-    "Radius of the attack in pixels of [0, 1] (8/255 is 0.0314).",
-    lower_bound=0.0,
-)
-flags.DEFINE_integer(
-    "attack_steps",
-    _DEFAULT.attack.num_steps,
-    "Gradient steps of the attack.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "staleness",
-    _DEFAULT.staleness,
-    "Updates the attack's weights are behind, for conadv.",
-    lower_bound=1,
-)
-flags.DEFINE_enum(
-    "strategy", _DEFAULT.strategy, ca.distribution.NAMES, "How to distribute."
-)
-flags.DEFINE_string("tpu", None, "TPU name, 'local' or grpc:// address.")
-flags.DEFINE_integer(
-    "max_bad_records",
-    _DEFAULT.max_bad_records,
-    "Images that cannot be decoded, or without a valid label, to skip before "
-    "stopping.",
-    lower_bound=0,
-)
-flags.DEFINE_integer(
-    "max_skipped_steps",
-    _DEFAULT.max_skipped_steps,
-    "Steps with a gradient that is not finite to skip before stopping.",
-    lower_bound=0,
-)
-flags.DEFINE_integer("seed", _DEFAULT.seed, "Seed of everything random.")
-flags.DEFINE_string(
-    "model_dir",
-    None,
-    "Folder for the results, which must not hold anything yet; by default a "
-    "new one under runs/.",
-)
-flags.DEFINE_string(
-    "data_dir", None, "Folder or bucket of prepared tfds datasets."
-)
-flags.DEFINE_string(
-    "preset",
-    None,
-    "A row of the paper, or of digits, to start from; other flags change it. "
-    "See --list_presets.",
-)
-flags.DEFINE_bool("list_presets", False, "List the presets and stop.")
-flags.DEFINE_bool(
-    "quick",
-    False,
-    "Rehearse: one epoch of a few small batches on made images of the same "
-    "structure, with the same network, method and optimizer.",
-)
-flags.DEFINE_multi_string(
-    "set",
-    [],
-    "key=value for everything else; may be repeated. Keys: "
-    + ", ".join(config_lib.names(_DEFAULT)),
-)
+flags.adopt_module_key_flags(run_flags)
+flags.adopt_module_key_flags(resume)
 
 
 def main(argv):
@@ -151,37 +48,30 @@ def main(argv):
         return
     model_dir = None
     try:
-        config = config_from_flags()
-        model_dir = new_model_dir(FLAGS.model_dir, config)
-        train(config, model_dir)
+        config = run_flags.read_config()
+        strategy = run_flags.make_strategy(config)
+        if FLAGS.resume:
+            model_dir, summary = resume.open_model_dir(FLAGS.model_dir, config)
+            if summary is not None:
+                results.print_summary(summary, model_dir)
+                return
+        elif is_chief(strategy):
+            model_dir = new_model_dir(FLAGS.model_dir, config)
+        train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
+    except resume.Preempted:
+        resume.preempted(model_dir)
     except (ValueError, FloatingPointError) as error:
         if model_dir is not None:
             results.discard_unused(model_dir)
         sys.exit(f"error: {error}")
 
 
-def config_from_flags():
-    """The configuration that the flags describe."""
-    config = _DEFAULT
-    if FLAGS.preset:
-        preset = presets.get(FLAGS.preset)
-        print(f"{preset.name}: {preset.describe()}")
-        config = preset.config
-    given = {name for name in FLAGS if FLAGS[name].present}
-    fields = {field.name for field in dataclasses.fields(config)}
-    attack = {"epsilon": "epsilon", "attack_steps": "num_steps"}
-    config = dataclasses.replace(
-        config,
-        **{name: FLAGS[name].value for name in given & fields},
-        attack=dataclasses.replace(
-            config.attack,
-            **{attack[name]: FLAGS[name].value for name in given & set(attack)},
-        ),
+def is_chief(strategy):
+    """Whether this process writes the files."""
+    resolver = strategy.cluster_resolver
+    return not (
+        resolver and resolver.task_type == "worker" and resolver.task_id
     )
-    config = config_lib.override(config, FLAGS.set)
-    if FLAGS.preset:
-        print(json.dumps(dataclasses.asdict(config), indent=2))
-    return rehearsal.shrink(config) if FLAGS.quick else config
 
 
 def new_model_dir(name, config):
@@ -222,20 +112,21 @@ def new_model_dir(name, config):
     return path
 
 
-def train(config, model_dir):
+def train(config, model_dir, strategy):
     """Trains and evaluates one configuration.
 
     Args:
       config: a `Config`.
-      model_dir: pathlib.Path of an existing folder for the results.
+      model_dir: pathlib.Path of the folder for the results.
+      strategy: a `tf.distribute.Strategy`.
 
     Returns:
-      The summary, as written to summary.json.
+      The summary, as written to summary.json; None in all processes but the
+      first.
     """
     started = time.time()
     tf.keras.utils.set_random_seed(config.seed)
     tf.keras.mixed_precision.set_global_policy(config.precision)
-    strategy = ca.distribution.strategy(config.strategy, config.tpu)
     where = ca.distribution.describe(strategy)
     print(f"{config.method} on {config.dataset}: {where}")
     replicas = strategy.num_replicas_in_sync
@@ -247,27 +138,39 @@ def train(config, model_dir):
         config.global_batch_size // model.microbatches,
         examples_per_epoch=None if config.drop_remainder else dataset.num_train,
     )
+    checkpoints = resume.checkpoints(model_dir, strategy)
+    epoch, batch = checkpoints.position if checkpoints else (0, 0)
+    observers = [throughput, ca.TrainingHealth(config.max_skipped_steps)]
+    observers.append(callbacks.LearningRateLogger())
+    if is_chief(strategy):
+        resume.trim_history(model_dir / "history.csv", epoch)
+        observers.append(
+            tf.keras.callbacks.CSVLogger(
+                str(model_dir / "history.csv"), append=epoch > 0
+            )
+        )
+        observers += callbacks.tensorboard(config, model_dir)
+    observers += [checkpoints] if checkpoints else []
+    observers.append(resume.Preemption(checkpoints))
     try:
-        history = model.fit(
-            build.training_data(config, dataset, schedule),
+        model.fit(
+            build.training_data(config, dataset, schedule, epoch, batch),
             validation_data=build.test_data(dataset),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
-            callbacks=[
-                throughput,
-                ca.TrainingHealth(config.max_skipped_steps),
-                LearningRateLogger(),
-                tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
-                *tensorboard(config, model_dir),
-            ],
-        ).history
+            verbose="auto" if is_chief(strategy) else 0,
+            callbacks=observers,
+        )
     except tf.errors.InvalidArgumentError as error:
         if dataset.faults.error is None:
             raise
         raise ValueError(dataset.faults.error) from error
+    if not is_chief(strategy):
+        return None
+    last = resume.last_row(model_dir / "history.csv")
     summary = {
-        "top1": history["val_accuracy"][-1],
-        "final_loss": history["loss"][-1],
+        "top1": last["val_accuracy"],
+        "final_loss": last["loss"],
         "images_per_second": throughput.images_per_second,
         "step_time_ms": throughput.step_time_ms,
         "steps": schedule.updates,
@@ -286,30 +189,6 @@ def train(config, model_dir):
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
     return summary
-
-
-def tensorboard(config, model_dir):
-    """Keras's TensorBoard callback, or none, as a list."""
-    if not config.tensorboard and config.profile_batches is None:
-        return []
-    profile = config.profile_batches
-    return [
-        tf.keras.callbacks.TensorBoard(
-            str(model_dir / "tensorboard"),
-            profile_batch=[int(n) for n in profile.split(",")]
-            if profile
-            else 0,
-        )
-    ]
-
-
-class LearningRateLogger(tf.keras.callbacks.Callback):
-    """Adds the learning rate of the last update to an epoch's logs."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Reads it from the optimizer."""
-        if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 if __name__ == "__main__":

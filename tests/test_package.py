@@ -120,6 +120,9 @@ def test_documented_commands_parse(document):
         flags = set(re.findall(r"--(\w+)", arguments.split("#")[0]))
         flags -= {"helpshort"}  # Of absl itself.
         source = (ROOT / script).read_text()
+        if script == "experiments/run.py":
+            for name in ("run_flags", "resume"):
+                source += (ROOT / "experiments" / f"{name}.py").read_text()
         for flag in flags:  # Of absl or argparse.
             defined = rf'DEFINE_\w+\(\s*"{flag}"|"--{flag}"'
             assert re.search(defined, source), flag

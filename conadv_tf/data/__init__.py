@@ -9,6 +9,7 @@ from conadv_tf.data.datasets import Dataset
 from conadv_tf.data.datasets import load
 from conadv_tf.data.datasets import NAMES
 from conadv_tf.data.faults import FaultLog
+from conadv_tf.data.position import starting_at
 from conadv_tf.data.sharding import distribute
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "distribute",
     "load",
     "policies",
+    "starting_at",
 ]

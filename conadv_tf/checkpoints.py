@@ -1,0 +1,276 @@
+"""Checkpoints from which a run goes on as if it had not been stopped."""
+
+import io
+import os
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from conadv_tf import checkpoint_files
+from conadv_tf import checkpoint_state
+
+
+class _Arrays(tf.train.experimental.PythonState):
+    """{name: list of arrays} as one string of a checkpoint."""
+
+    def __init__(self, values=None):
+        self.values = values
+
+    def serialize(self):
+        file = io.BytesIO()
+        np.savez(
+            file,
+            **{
+                f"{name}:{replica}": array
+                for name, arrays in self.values.items()
+                for replica, array in enumerate(arrays)
+            },
+        )
+        return file.getvalue()
+
+    def deserialize(self, string):
+        self.values = {}
+        with np.load(io.BytesIO(string), allow_pickle=False) as content:
+            for key in content.files:  # In the order of the replicas.
+                name = key.rpartition(":")[0]
+                self.values.setdefault(name, []).append(content[key])
+
+
+class Checkpoints(tf.keras.callbacks.Callback):
+    """Saves a `ConAdvModel`'s training and continues it exactly.
+
+    A checkpoint has the weights, the optimizer, counters, stale weights, the
+    pending batch of every replica, the metrics of the epoch so far and the
+    position: everything but the dataset, which must begin at `position`; see
+    `data.starting_at`. One is written after every `every_steps` batches and at
+    the end of each epoch, after its validation.
+
+    Each of several processes writes its own to `worker_<i>`; all must see the
+    same folder, and continue from the last step that all have.
+
+    Writing is synchronous: weights and pending batch must be of one step.
+
+    Args:
+      directory: folder or bucket of the checkpoints.
+      every_steps: batches between two checkpoints; None is only at the end of
+        epochs. Needs data whose number of batches Keras knows.
+      keep: how many of the last checkpoints are kept.
+      restore: whether training begins where the last good checkpoint ends;
+        False starts anew and refuses a folder that has any.
+      strategy: the `tf.distribute.Strategy` of the model; needed where it
+        spans several processes.
+
+    Raises:
+      ValueError: if a number is < 1, if there are checkpoints and `restore`
+        is False, or if the directory cannot be written.
+    """
+
+    # Keras's own marker: no copying of the logs to NumPy for this callback.
+    _supports_tf_logs = True
+
+    def __init__(
+        self,
+        directory,
+        every_steps=None,
+        keep=3,
+        restore=False,
+        strategy=None,
+    ):
+        super().__init__()
+        for name, value in (("every_steps", every_steps), ("keep", keep)):
+            if value is not None and value < 1:
+                raise ValueError(f"Expected {name} >= 1; received {value!r}.")
+        self.directory = os.fspath(directory)
+        self.every_steps = every_steps
+        self.keep = keep
+        self.restore = restore
+        self._worker = _worker_of(strategy)
+        checkpoint_files.check_writable(self.directory)
+        if not restore and self._steps():
+            raise ValueError(
+                f"{self.directory!r} has checkpoints of steps "
+                f"{self._steps()}. Pass restore=True to continue from them, or "
+                "choose another directory."
+            )
+        self._found = None
+        self._searched = False
+
+    @property
+    def position(self):
+        """(epoch, batch) at which training begins; (0, 0) without checkpoint.
+
+        Looks for the last good checkpoint, with a warning for each bad one.
+        """
+        values = self._last_good()
+        if values is None:
+            return 0, 0
+        epoch, batch = values[1]["position"][0]
+        return int(epoch), int(batch)
+
+    def on_train_begin(self, logs=None):
+        """Restores the last good checkpoint."""
+        worker = _worker_of(self.model.distribute_strategy)
+        if worker != self._worker:
+            raise ValueError(
+                "Expected the strategy of the model, which has "
+                f"{worker[1]} processes; received one with {self._worker[1]}. "
+                "Pass strategy=model.distribute_strategy."
+            )
+        found = self._last_good()
+        self._epoch, self._batch = self.position
+        self._manager = self._make_manager()
+        # Not at once: other processes may still be looking at them.
+        self._remove_later = found is not None
+        if found is None:
+            return
+        step, values = found
+        model = self.model
+        with model.distribute_strategy.scope():
+            if hasattr(model.optimizer, "build"):
+                model.optimizer.build(model.trainable_variables)
+        status = self._manager.checkpoint.restore(
+            self._path(step, self._worker[0])
+        )
+        status.assert_existing_objects_matched()
+        checkpoint_state.write(model, values)
+        # What Keras asks where to begin, as for its BackupAndRestore.
+        model._training_state = self
+
+    def maybe_load_initial_counters_from_ckpt(
+        self, steps_per_epoch, initial_epoch, mode=None
+    ):
+        """Keras's question where to begin; (epoch, batch)."""
+        self.model._training_state = None
+        return self._epoch, self._batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Restores the metrics of an epoch that was left in its middle."""
+        if self._batch:
+            checkpoint_state.write_metrics(self.model, self._found[1])
+        self._epoch, self._saved_at = epoch, self._batch
+        self._batch = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves now and then; `batch` is the last of a call of several."""
+        self._now = batch + 1
+        if (
+            self.every_steps
+            and self._now // self.every_steps
+            > self._saved_at // self.every_steps
+            and self.can_save
+        ):
+            self.save()
+
+    @property
+    def can_save(self):
+        """Whether a run can continue from here: in the middle of an epoch."""
+        steps = (self.params or {}).get("steps")
+        return steps is not None and self._now < steps
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves the end of the epoch, its validation included."""
+        self._epoch, self._now = epoch + 1, 0
+        self.save()
+
+    def save(self):
+        """Writes a checkpoint of this moment, between two batches.
+
+        Returns:
+          Its number: batches since the start of training.
+        """
+        step = self._total_batches()
+        values = checkpoint_state.read(self.model)
+        values["position"] = [np.array([self._epoch, self._now], np.int64)]
+        self._local.values = values
+        if self._remove_later:  # Damaged ones, which were passed over.
+            checkpoint_files.remove_after(
+                self._manager.directory, self._found[0]
+            )
+        self._manager.save(checkpoint_number=step)
+        self._remove_later = False
+        self._saved_at = self._now
+        return step
+
+    def _total_batches(self):
+        steps = (self.params or {}).get("steps")
+        if steps is None:
+            return self._epoch
+        return self._epoch * steps + self._now
+
+    # --- Files ---------------------------------------------------------------
+
+    def _make_manager(self):
+        self._local = _Arrays()
+        # Reading a moving mean to save it adds up over all processes, so that
+        # every process has to save the weights, not only the first.
+        return tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                network=self.model.network,
+                optimizer=self.model.optimizer,
+                local=self._local,
+            ),
+            self._folder(self._worker[0]),
+            self.keep,
+            checkpoint_name=checkpoint_files.PREFIX,
+        )
+
+    def _folder(self, worker):
+        if self._worker[1] == 1:
+            return self.directory
+        return os.path.join(self.directory, f"worker_{worker}")
+
+    def _path(self, step, worker):
+        return os.path.join(
+            self._folder(worker), f"{checkpoint_files.PREFIX}-{step}"
+        )
+
+    def _steps(self):
+        """Steps of which any process has a file, ascending."""
+        steps = set()
+        for worker in range(self._worker[1]):
+            steps.update(checkpoint_files.steps_in(self._folder(worker)))
+        return sorted(steps)
+
+    def _last_good(self):
+        """(step, values) of the last checkpoint that all processes have.
+
+        Each process reads the files of all, so that all decide alike.
+        """
+        if not self.restore or self._searched:
+            return self._found
+        index, count = self._worker
+        fault = None
+        for step in reversed(self._steps()):
+            path = self._path(step, index)
+            if fault is not None:
+                warnings.warn(
+                    f"{fault} Trying {path!r} instead.", RuntimeWarning
+                )
+            try:
+                for worker in range(count):
+                    checkpoint_files.verify(self._path(step, worker))
+            except ValueError as error:
+                fault = str(error)
+                continue
+            local = _Arrays()
+            part = tf.train.Checkpoint(local=local)
+            part.restore(path).expect_partial()
+            self._found = step, local.values
+            break
+        else:
+            if fault is not None:
+                raise ValueError(
+                    f"No checkpoint in {self.directory!r} is whole. {fault}"
+                )
+        self._searched = True
+        return self._found
+
+
+def _worker_of(strategy):
+    """(number of this process, processes) of a strategy."""
+    resolver = None if strategy is None else strategy.cluster_resolver
+    spec = None if resolver is None else resolver.cluster_spec()
+    if not spec or "worker" not in spec.jobs or resolver.task_type != "worker":
+        return 0, 1
+    return resolver.task_id, spec.num_tasks("worker")

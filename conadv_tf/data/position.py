@@ -1,0 +1,29 @@
+"""Training data from the middle of a run on."""
+
+import tensorflow as tf
+
+
+def starting_at(dataset, epoch, step, steps_per_epoch):
+    """Endless training data, from one batch of one epoch on.
+
+    A dataset that is shuffled anew in each iteration with a seed gives its
+    n-th iteration the n-th order. Epochs before are begun and left, so each
+    costs as much as its first batch.
+
+    Args:
+      dataset: finite, one epoch, not iterated yet; or endless.
+      epoch: first epoch, from 0.
+      step: batches of it to leave out.
+      steps_per_epoch: batches of an epoch.
+
+    Returns:
+      An endless dataset, for `fit` with `steps_per_epoch`. Of an endless
+      dataset all batches before are made and left out.
+    """
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        return dataset.skip(epoch * steps_per_epoch + step)
+    for _ in range(epoch):
+        next(iter(dataset))
+    if not step:
+        return dataset.repeat()
+    return dataset.skip(step).concatenate(dataset.repeat())

@@ -1,0 +1,184 @@
+"""Runs that go on: checkpoints, preemption, what an earlier start left."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import sys
+
+from absl import flags
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.checkpoint_files import check_writable
+from experiments import config as config_lib
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer(
+    "checkpoint_every",
+    0,
+    "Batches between two checkpoints; 0 is at the end of each epoch.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "keep_checkpoints",
+    3,
+    "How many of the last checkpoints are kept; 0 writes none.",
+    lower_bound=0,
+)
+flags.DEFINE_bool(
+    "resume",
+    False,
+    "Continue the run in --model_dir, with the same other flags; if it is "
+    "finished, print its summary.",
+)
+
+# EX_TEMPFAIL: start it again.
+PREEMPTED = 75
+
+
+class Preempted(Exception):
+    """The machine is about to go away."""
+
+
+class Preemption(tf.keras.callbacks.Callback):
+    """On SIGTERM saves a checkpoint after the batch, and raises `Preempted`.
+
+    Args:
+      checkpoints: a `ca.Checkpoints` of the same `fit`, or None.
+    """
+
+    _supports_tf_logs = True
+
+    def __init__(self, checkpoints):
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._received = False
+
+    def on_train_begin(self, logs=None):
+        """Waits for the signal."""
+        self._before = signal.signal(signal.SIGTERM, self._note)
+
+    def on_train_end(self, logs=None):
+        """Leaves the signal to whom it was."""
+        signal.signal(signal.SIGTERM, self._before)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves where a run can continue; else an epoch's end does it."""
+        if self._received and self._can_save():
+            self._checkpoints.save()
+            raise Preempted
+
+    def on_epoch_end(self, epoch, logs=None):
+        """`Checkpoints`, which comes before, has saved."""
+        if self._received:
+            raise Preempted
+
+    def _can_save(self):
+        return self._checkpoints is not None and self._checkpoints.can_save
+
+    def _note(self, number, frame):
+        self._received = True
+
+
+def preempted(model_dir):
+    """Says how to continue, and ends the process."""
+    print(
+        f"preempted; continue with: {' '.join(sys.argv)} --resume"
+        + ("" if FLAGS.model_dir else f" --model_dir={model_dir}"),
+        flush=True,
+    )
+    sys.exit(PREEMPTED)
+
+
+def checkpoints(model_dir, strategy):
+    """The `ca.Checkpoints` of the flags, or None."""
+    if not FLAGS.keep_checkpoints:
+        return None
+    return ca.Checkpoints(
+        os.path.join(model_dir, "checkpoints"),
+        FLAGS.checkpoint_every or None,
+        FLAGS.keep_checkpoints,
+        restore=FLAGS.resume,
+        strategy=strategy,
+    )
+
+
+def open_model_dir(name, config):
+    """The folder of a run to continue, and its summary if it is finished.
+
+    Args:
+      name: --model_dir.
+      config: the `Config` of the flags.
+
+    Returns:
+      (pathlib.Path, summary or None).
+
+    Raises:
+      ValueError: if there is no run, or one with another configuration.
+    """
+    if name is None:
+        raise ValueError("--resume needs the --model_dir of the run.")
+    path = pathlib.Path(name)
+    try:
+        before = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--model_dir={name} holds no run to continue ({error})."
+        ) from error
+    differing = _differing(
+        dataclasses.asdict(config_lib.from_dict(before)),
+        dataclasses.asdict(config),
+    )
+    if differing:
+        raise ValueError(
+            f"The run in --model_dir={name} has another configuration: "
+            + "; ".join(differing)
+            + ". Give the same flags, or choose a new folder."
+        )
+    check_writable(path)
+    summary = path / "summary.json"
+    return path, json.loads(summary.read_text()) if summary.exists() else None
+
+
+def _differing(before, now, prefix=""):
+    found = []
+    for key, value in now.items():
+        if isinstance(value, dict):
+            found += _differing(before[key], value, f"{prefix}{key}.")
+        elif before[key] != value:
+            found.append(
+                f"{prefix}{key} is {before[key]!r} there, received {value!r}"
+            )
+    return found
+
+
+def last_row(path):
+    """The last epoch's {name: number} in history.csv."""
+    with open(path, newline="", encoding="utf-8") as file:
+        *_, row = csv.DictReader(file)
+    return {name: float(value) for name, value in row.items() if value}
+
+
+def trim_history(path, epoch):
+    """Drops the rows of epochs that will be trained again.
+
+    Args:
+      path: pathlib.Path of history.csv.
+      epoch: first epoch to come.
+    """
+    if not path.exists():
+        return
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if int(row["epoch"]) < epoch]
+        names = reader.fieldnames
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        if rows:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+    os.replace(temporary, path)

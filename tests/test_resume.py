@@ -1,0 +1,114 @@
+"""run.py killed, preempted and resumed."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMALL = (
+    "--epochs=2",
+    "--global_batch_size=256",
+    "--set=network.depth=8",
+    "--set=network.width=4",
+    "--checkpoint_every=2",
+)
+
+
+def start(folder, *flags):
+    return subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / "experiments/run.py"),
+            f"--model_dir={folder}",
+            *SMALL,
+            *flags,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def finish(process):
+    try:
+        output, errors = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    return process.returncode, output, errors
+
+
+def stop_after(process, path, number):
+    """Sends a signal once a file exists."""
+    end = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.002)
+    process.send_signal(number)
+
+
+def result(folder):
+    import h5py
+
+    weights = []
+    with h5py.File(folder / "network.weights.h5") as file:
+        file.visititems(
+            lambda name, item: (
+                weights.append(np.asarray(item))
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["images_per_second"], row["step_time_ms"]
+    summary = json.loads((folder / "summary.json").read_text())
+    return weights, rows, (summary["top1"], summary["final_loss"])
+
+
+def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    code, _, errors = finish(start(whole))
+    assert code == 0, errors
+
+    process = start(cut)
+    stop_after(process, cut / "checkpoints/ckpt-2.index", signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+
+    process = start(cut, "--resume")
+    # At the end of the first epoch, which has 5 steps.
+    stop_after(process, cut / "checkpoints/ckpt-5.index", signal.SIGTERM)
+    code, output, errors = finish(process)
+    assert code == 75, errors
+    assert "continue with" in output and "--resume" in output
+
+    code, _, errors = finish(start(cut, "--resume"))
+    assert code == 0, errors
+    for one, other in zip(result(whole), result(cut)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other):
+            np.testing.assert_array_equal(left, right)
+
+    # A finished run only prints its summary; another is refused.
+    before = (cut / "summary.json").stat().st_mtime_ns
+    code, output, _ = finish(start(cut, "--resume"))
+    assert code == 0 and "top-1 (test)" in output
+    assert (cut / "summary.json").stat().st_mtime_ns == before
+    code, _, errors = finish(start(cut, "--resume", "--seed=4"))
+    assert code == 1 and "seed is 0 there, received 4" in errors
+
+
+@pytest.mark.parametrize("folder", ["file/below", "nothing"])
+def test_resume_without_a_run(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, errors = finish(start(tmp_path / folder, "--resume"))
+    assert code == 1 and "holds no run to continue" in errors
