@@ -39,10 +39,18 @@ setuptools.setup(
         "importlib_resources>=5",
         "absl-py>=1,<3",
         "numpy>=1.23,<2",
+        # Eigenvalues of the Hessian.
+        "scipy>=1.9,<2",
         # The embedded digits.
         "scikit-learn>=1.2,<2",
         # Plots of a run.
         "matplotlib>=3.6,<4",
     ],
-    extras_require={"test": ["pytest>=7,<10", "ruff>=0.6,<1"]},
+    extras_require={
+        "test": [
+            "pillow>=9",  # The reference of AutoAugment's operations.
+            "pytest>=7,<10",
+            "ruff>=0.6,<1",
+        ]
+    },
 )

@@ -4,6 +4,7 @@ Liu et al., "Concurrent Adversarial Learning for Large-Batch Training", ICLR
 2022 (arXiv 2106.00221). Start with `ConAdvModel`.
 """
 
+from conadv_tf import analysis
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf import networks
@@ -14,6 +15,7 @@ from conadv_tf.conversion import merge_batch_norm
 from conadv_tf.conversion import split_batch_norm
 from conadv_tf.health import TrainingHealth
 from conadv_tf.lars import LARS
+from conadv_tf.memory import step_memory
 from conadv_tf.model import ConAdvModel
 from conadv_tf.normalization import SplitBatchNormalization
 from conadv_tf.routing import batch_norm_branch
@@ -31,6 +33,7 @@ __all__ = [
     "ThroughputLogger",
     "TrainingHealth",
     "WarmupPolynomialDecay",
+    "analysis",
     "batch_norm_branch",
     "data",
     "distribution",
@@ -38,4 +41,5 @@ __all__ = [
     "networks",
     "scaling_rule",
     "split_batch_norm",
+    "step_memory",
 ]

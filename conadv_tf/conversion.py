@@ -7,6 +7,7 @@
 
 import tensorflow as tf
 
+from conadv_tf.captured_layers import captured_layers
 from conadv_tf.normalization import batch_norm_config
 from conadv_tf.normalization import SplitBatchNormalization
 
@@ -39,8 +40,18 @@ def split_batch_norm(network, branches=2):
     Raises:
       ValueError: if the network is subclassed or not built, or if a batch
         norm cannot be reached (a subclass of BatchNormalization, one held by
-        a wrapper or a custom layer); the error names the layers.
+        a wrapper, a Lambda or a custom layer); the error names the layers.
     """
+    hidden = _hidden_batch_norms(network)
+    if hidden:
+        raise ValueError(
+            "Expected every batch norm to be a keras.layers."
+            "BatchNormalization in a functional network; these cannot be "
+            f"split: {', '.join(hidden)}. They are subclasses of "
+            "BatchNormalization, or are held by a wrapper, a Lambda or a "
+            "custom layer. Replace them by the plain layer in the functional "
+            "graph."
+        )
 
     def split(layer):
         if type(layer) in _PLAIN:
@@ -56,21 +67,7 @@ def split_batch_norm(network, branches=2):
                 )
         return copy_layer(layer)
 
-    converted = rebuild(network, split)
-    left = [
-        layer.name
-        for layer in converted._flatten_layers()
-        if isinstance(layer, _ANY) and not _is_branch(layer, converted)
-    ]
-    if left:
-        raise ValueError(
-            "Expected every batch norm to be a keras.layers."
-            "BatchNormalization in a functional network; these cannot be "
-            f"split: {left}. They are subclasses of BatchNormalization, or "
-            "are held by a wrapper or custom layer. Replace them by the "
-            "plain layer in the functional graph."
-        )
-    return converted
+    return rebuild(network, split)
 
 
 def merge_batch_norm(network):
@@ -216,10 +213,32 @@ def _copy_state(source, target, with_weights):
             new.set_weights(old.get_weights())
 
 
-def _is_branch(layer, network):
-    return any(
-        layer is branch
-        for split in network._flatten_layers()
-        if isinstance(split, SplitBatchNormalization)
-        for branch in split.branch_layers
-    )
+def _hidden_batch_norms(network):
+    """Names of the batch norms that are no layer of the graph themselves."""
+    hidden = {}
+    for layer in _graph_layers(network):
+        if type(layer) in _PLAIN or isinstance(layer, SplitBatchNormalization):
+            continue
+        inside = list(layer._flatten_layers())
+        if isinstance(layer, tf.keras.layers.Lambda):
+            inside += captured_layers([layer.function, layer.arguments])
+        branches = {
+            id(branch)
+            for split in inside
+            if isinstance(split, SplitBatchNormalization)
+            for branch in split.branch_layers
+        }
+        for each in inside:
+            if isinstance(each, _ANY) and id(each) not in branches:
+                holder = "" if each is layer else f" (held by {layer.name!r})"
+                hidden[id(each)] = f"{each.name!r}{holder}"
+    return list(hidden.values())
+
+
+def _graph_layers(network):
+    check_functional(network)
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.Model):
+            yield from _graph_layers(layer)
+        else:
+            yield layer

@@ -39,15 +39,20 @@ class MicroBatches:
         self._index = local_variable(tf.constant(0, tf.int64), "index")
         self._updates = local_variable(tf.constant(0, tf.int64), "updates")
 
-    def reset(self):
-        """Forgets what was summed (in the cross-replica context)."""
-        self._next = 0
-        for variable in (
+    @property
+    def variables(self):
+        """The variables this costs."""
+        return [
             *self._gradients,
             *self._statistics,
             self._index,
             self._updates,
-        ):
+        ]
+
+    def reset(self):
+        """Forgets what was summed (in the cross-replica context)."""
+        self._next = 0
+        for variable in self.variables:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
 
     def step_function(self, make):

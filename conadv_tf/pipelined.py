@@ -75,6 +75,22 @@ class PipelinedModel(tf.keras.Model):
         step = self._state.update.first_skipped.read_value().numpy().item()
         return None if step < 0 else step
 
+    @property
+    def stale_network(self):
+        """The network that the attack runs, or None; only to be read.
+
+        Between two steps its trainable weights are those of `staleness`
+        updates ago (or the first); everything else it shares with `network`.
+        """
+        shadow = self._state.shadow
+        return None if shadow is None else shadow.network
+
+    @property
+    def stale_weights(self):
+        """(weight, its stale copy) for each trainable weight, or None."""
+        shadow = self._state.shadow
+        return None if shadow is None else shadow.pairs
+
     def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
         """Configures training; the arguments are those of Keras.
 

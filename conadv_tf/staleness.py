@@ -49,6 +49,11 @@ class ShadowWeights:
         ]
 
     @property
+    def pairs(self):
+        """(weight, shadow copy) variables."""
+        return list(self._pairs)
+
+    @property
     def variables(self):
         """The variables this costs: shadow copies, then rings."""
         return [shadow for _, shadow in self._pairs] + self._rings

@@ -8,6 +8,10 @@ from conadv_tf import data
 from conadv_tf import distribution
 
 METHODS = ("baseline", "disadv", "conadv")
+# Of one image before batching, and of keras-cv after it.
+AUTO_AUGMENT = {"autoaugment": "imagenet", "autoaugment_cifar": "cifar"}
+AUGMENTATIONS = (*AUTO_AUGMENT, *data.AUGMENTATIONS)
+NETWORKS = ("resnet_cifar", "resnet", "efficientnet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +43,12 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A ResNet; small ones have depth 6n + 2."""
+    """What is trained."""
 
-    depth: int = 20
+    name: str = "resnet_cifar"
+    depth: int = 20  # Of ResNets: 6n + 2 for small ones, else 18 to 152.
     width: int = 16  # Channels of the first stage of a small ResNet.
+    variant: str = "b2"  # Of EfficientNet.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +57,25 @@ class Config:
 
     method: str = "conadv"
     dataset: str = "digits"
+    image_size: Optional[int] = None  # None: the images' own, or 224.
+    augmentation: Optional[str] = None  # Of the only or the second view.
+    max_bad_records: int = 0
     global_batch_size: int = 128
+    # Together: this many replicas of this many images are emulated exactly,
+    # and global_batch_size is their product.
+    emulate_replicas: Optional[int] = None
+    per_replica_batch_size: Optional[int] = None
     epochs: int = 30
     staleness: int = 1  # tau of "conadv"; "disadv" is 0.
     label_smoothing: float = 0.1
     seed: int = 0
     strategy: str = "auto"
     tpu: Optional[str] = None
-    precision: str = "float32"  # Or "mixed_bfloat16".
+    precision: str = "float32"  # Or mixed_bfloat16, mixed_float16.
     jit_compile: bool = False
     steps_per_execution: int = 1
     drop_remainder: bool = True
+    max_skipped_steps: int = 10  # With a gradient that is not finite.
     data_dir: Optional[str] = None
     attack: Attack = dataclasses.field(default_factory=Attack)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
@@ -71,9 +85,9 @@ class Config:
         """Raises a ValueError for values that no library class checks."""
         for name, allowed in (
             ("method", METHODS),
-            ("dataset", data.NAMES),
             ("strategy", distribution.NAMES),
-            ("precision", ("float32", "mixed_bfloat16")),
+            ("precision", ("float32", "mixed_bfloat16", "mixed_float16")),
+            ("augmentation", (None, *AUGMENTATIONS)),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -91,11 +105,58 @@ class Config:
                 "Expected staleness >= 1 for method conadv; received "
                 f"{self.staleness}. Staleness 0 is --method=disadv."
             )
+        self._check_emulation()
+        if self.augmentation in data.MIXING and self.method != "baseline":
+            raise ValueError(
+                f"Expected method baseline with augmentation "
+                f"{self.augmentation}, which mixes labels: the views of an "
+                f"image share theirs. Received {self.method}."
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(
                 "Expected label_smoothing in [0, 1); received "
                 f"{self.label_smoothing}."
             )
+
+    def _check_emulation(self):
+        pair = self.emulate_replicas, self.per_replica_batch_size
+        if pair == (None, None):
+            return
+        if None in pair or min(pair) < 1:
+            raise ValueError(
+                "Expected emulate_replicas and per_replica_batch_size, both "
+                f"of them and both >= 1; received {pair[0]} and {pair[1]}."
+            )
+        object.__setattr__(self, "global_batch_size", pair[0] * pair[1])
+
+    @property
+    def views(self):
+        """Training views of an image; adversarial methods keep a clean one."""
+        return 2 if self.augmentation and self.method != "baseline" else 1
+
+
+def from_dict(values):
+    """The `Config` whose `dataclasses.asdict` these values are.
+
+    Args:
+      values: dict, as in the config.json of a run; fields that it lacks have
+        their defaults.
+
+    Raises:
+      ValueError: if a field does not exist.
+    """
+    groups = {"attack": Attack, "optimizer": Optimizer, "network": Network}
+    try:
+        return Config(
+            **{
+                name: groups[name](**value) if name in groups else value
+                for name, value in values.items()
+            }
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"Expected the configuration of a run; received {values} ({error})."
+        ) from None
 
 
 def override(config, assignments):

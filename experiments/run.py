@@ -24,6 +24,7 @@ from absl import flags
 import tensorflow as tf
 
 import conadv_tf as ca
+from experiments import build
 from experiments import config as config_lib
 from experiments import plots
 from experiments import results
@@ -37,14 +38,35 @@ flags.DEFINE_enum(
     "baseline: no attack; disadv: attack, then update; conadv: attack with "
     "stale weights beside the update.",
 )
+flags.DEFINE_string(
+    "dataset",
+    _DEFAULT.dataset,
+    f"What to train on: one of {', '.join(ca.data.NAMES)}, any other image "
+    "classification set of tensorflow-datasets, or folder:PATH with one folder "
+    "of images for each class.",
+)
 flags.DEFINE_enum(
-    "dataset", _DEFAULT.dataset, ca.data.NAMES, "What to train on."
+    "augmentation",
+    _DEFAULT.augmentation,
+    config_lib.AUGMENTATIONS,
+    "Of all training images for the baseline; else of a second view beside "
+    "the clean one, with a batch norm of its own.",
 )
 flags.DEFINE_integer(
     "global_batch_size",
     _DEFAULT.global_batch_size,
     "Images per step over all replicas.",
     lower_bound=1,
+)
+flags.DEFINE_integer(
+    "emulate_replicas",
+    None,
+    "Train exactly as this many replicas of --per_replica_batch_size images "
+    "would, one after another; replaces --global_batch_size.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "per_replica_batch_size", None, "See --emulate_replicas.", lower_bound=1
 )
 flags.DEFINE_integer(
     "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
@@ -71,6 +93,19 @@ flags.DEFINE_enum(
     "strategy", _DEFAULT.strategy, ca.distribution.NAMES, "How to distribute."
 )
 flags.DEFINE_string("tpu", None, "TPU name, 'local' or grpc:// address.")
+flags.DEFINE_integer(
+    "max_bad_records",
+    _DEFAULT.max_bad_records,
+    "Images that cannot be decoded, or without a valid label, to skip before "
+    "stopping.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "max_skipped_steps",
+    _DEFAULT.max_skipped_steps,
+    "Steps with a gradient that is not finite to skip before stopping.",
+    lower_bound=0,
+)
 flags.DEFINE_integer("seed", _DEFAULT.seed, "Seed of everything random.")
 flags.DEFINE_string(
     "model_dir",
@@ -98,7 +133,7 @@ def main(argv):
         config = config_from_flags()
         model_dir = new_model_dir(FLAGS.model_dir, config)
         train(config, model_dir)
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:
         if model_dir is not None:
             results.discard_unused(model_dir)
         sys.exit(f"error: {error}")
@@ -106,17 +141,10 @@ def main(argv):
 
 def config_from_flags():
     """The configuration that the flags describe."""
+    names = {field.name for field in dataclasses.fields(_DEFAULT)}
     config = dataclasses.replace(
         _DEFAULT,
-        method=FLAGS.method,
-        dataset=FLAGS.dataset,
-        global_batch_size=FLAGS.global_batch_size,
-        epochs=FLAGS.epochs,
-        staleness=FLAGS.staleness,
-        strategy=FLAGS.strategy,
-        tpu=FLAGS.tpu,
-        seed=FLAGS.seed,
-        data_dir=FLAGS.data_dir,
+        **{name: FLAGS[name].value for name in sorted(names & set(FLAGS))},
         attack=dataclasses.replace(
             _DEFAULT.attack,
             epsilon=FLAGS.epsilon,
@@ -180,40 +208,38 @@ def train(config, model_dir):
     strategy = ca.distribution.strategy(config.strategy, config.tpu)
     where = ca.distribution.describe(strategy)
     print(f"{config.method} on {config.dataset}: {where}")
-    dataset = ca.data.load(
-        config.dataset,
-        config.global_batch_size,
-        seed=config.seed,
-        data_dir=config.data_dir,
-        drop_remainder=config.drop_remainder,
-    )
+    replicas = strategy.num_replicas_in_sync
+    dataset = build.dataset(config, replicas)
+    schedule = build.schedule(config, dataset, replicas)
     with strategy.scope():
-        model = build_model(config, dataset)
+        model = build.model(config, dataset, schedule, replicas)
     throughput = ca.ThroughputLogger(
-        config.global_batch_size,
+        config.global_batch_size // model.microbatches,
         examples_per_epoch=None if config.drop_remainder else dataset.num_train,
     )
-
-    def encode(images, labels):
-        # One-hot, because only such labels can be smoothed.
-        return images, tf.one_hot(labels, dataset.num_classes)
-
-    history = model.fit(
-        dataset.train.map(encode),
-        validation_data=dataset.test.map(encode),
-        epochs=config.epochs,
-        callbacks=[
-            throughput,
-            LearningRateLogger(),
-            tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
-        ],
-    ).history
+    try:
+        history = model.fit(
+            build.training_data(config, dataset, schedule),
+            validation_data=build.test_data(dataset),
+            epochs=schedule.epochs,
+            steps_per_epoch=schedule.batches_per_epoch,
+            callbacks=[
+                throughput,
+                ca.TrainingHealth(config.max_skipped_steps),
+                LearningRateLogger(),
+                tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
+            ],
+        ).history
+    except tf.errors.InvalidArgumentError as error:
+        if dataset.faults.error is None:
+            raise
+        raise ValueError(dataset.faults.error) from error
     summary = {
         "top1": history["val_accuracy"][-1],
         "final_loss": history["loss"][-1],
         "images_per_second": throughput.images_per_second,
         "step_time_ms": throughput.step_time_ms,
-        "steps": config.epochs * dataset.steps_per_epoch,
+        "steps": schedule.updates,
         "seconds": time.time() - started,
         "method": config.method,
         "batch_size": config.global_batch_size,
@@ -224,66 +250,11 @@ def train(config, model_dir):
     network.save_weights(model_dir / "network.weights.h5")
     plots.curves(model_dir / "history.csv", model_dir / "curves.png")
     plots.examples(
-        network, dataset.test, attack(config), model_dir / "examples.png"
+        network, dataset.test, build.attack(config), model_dir / "examples.png"
     )
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
     return summary
-
-
-def build_model(config, dataset):
-    """The compiled `ConAdvModel` of a configuration.
-
-    Args:
-      config: a `Config`.
-      dataset: a `ca.data.Dataset`.
-
-    Returns:
-      A compiled model; call this under the strategy scope.
-    """
-    network = ca.networks.resnet_cifar(
-        config.network.depth,
-        dataset.num_classes,
-        dataset.image_shape,
-        width=config.network.width,
-    )
-    model = ca.ConAdvModel(
-        network,
-        attack=None if config.method == "baseline" else attack(config),
-        staleness=config.staleness if config.method == "conadv" else 0,
-        seed=config.seed,
-    )
-    schedule = ca.WarmupPolynomialDecay(
-        config.optimizer.learning_rate,
-        train_steps=config.epochs * dataset.steps_per_epoch,
-        # A run shorter than the warm-up warms up all the way.
-        warmup_steps=dataset.steps_per_epoch
-        * min(config.optimizer.warmup_epochs, config.epochs),
-        power=config.optimizer.power,
-        end_learning_rate=config.optimizer.end_learning_rate,
-    )
-    model.compile(
-        optimizer=ca.LARS(
-            schedule,
-            momentum=config.optimizer.momentum,
-            weight_decay=config.optimizer.weight_decay,
-            trust_coefficient=config.optimizer.trust_coefficient,
-            nesterov=config.optimizer.nesterov,
-            decay_in_norm=config.optimizer.decay_in_norm,
-        ),
-        loss=tf.keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing
-        ),
-        metrics=["accuracy"],
-        jit_compile=config.jit_compile,
-        steps_per_execution=config.steps_per_execution,
-    )
-    return model
-
-
-def attack(config):
-    """The attack of a configuration; the baseline's is only for the plot."""
-    return ca.PGD(**dataclasses.asdict(config.attack))
 
 
 class LearningRateLogger(tf.keras.callbacks.Callback):

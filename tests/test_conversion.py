@@ -1,5 +1,8 @@
 """Splitting and merging batch norms: same functions, names and weights."""
 
+import functools
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -379,28 +382,31 @@ def _around(layer):
 
 
 @pytest.mark.parametrize(
-    "make_layer, name",
+    "make_layer, names",
     [
-        (lambda: _OwnBatchNorm(name="own_norm"), "own_norm"),
-        (lambda: _OwnSyncBatchNorm(name="own_sync_norm"), "own_sync_norm"),
+        (lambda: _OwnBatchNorm(name="own_norm"), "'own_norm'"),
+        (lambda: _OwnSyncBatchNorm(name="own_sync_norm"), "'own_sync_norm'"),
         (
             lambda: tf.compat.v1.keras.layers.BatchNormalization(
                 name="old_norm"
             ),
-            "old_norm",
+            "'old_norm'",
         ),
         (
             lambda: layers.TimeDistributed(
-                layers.BatchNormalization(name="timed_norm")
+                layers.BatchNormalization(name="timed_norm"), name="timed"
             ),
-            "timed_norm",
+            "'timed_norm' (held by 'timed')",
         ),
-        (_Holder, "held_norm"),
+        (
+            lambda: _Holder(name="holder"),
+            "'held_norm' (held by 'holder')",
+        ),
         (
             lambda: tf.keras.Sequential(
                 [tf.keras.Input(SHAPE), _OwnBatchNorm(name="deep_norm")]
             ),
-            "deep_norm",
+            "'deep_norm'",
         ),
     ],
     ids=[
@@ -412,16 +418,114 @@ def _around(layer):
         "nested",
     ],
 )
-def test_batch_norms_out_of_reach_are_named(make_layer, name):
+def test_batch_norms_out_of_reach_are_named(make_layer, names):
     network = _around(make_layer())
-    message = rf"cannot be split: \['{name}'\]"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(f"be split: {names}. ")):
         ca.split_batch_norm(network)
     # Copying needs to reach nothing.
     images = _images()
     np.testing.assert_array_equal(
         conversion.copy_network(network)(images), network(images)
     )
+
+
+class _Helper:
+    """An ordinary object with a method that uses a layer."""
+
+    def __init__(self, norm):
+        self.norm = norm
+        self.unused = layers.BatchNormalization(name="unused")
+
+    def apply(self, images):
+        return self.norm(images)
+
+
+class _CallableHelper(_Helper):
+    def __call__(self, images):
+        return self.apply(images)
+
+
+def _attribute(norm):
+    layer = layers.Lambda(lambda images: images, name="function")
+    layer.norm = norm
+    return layer
+
+
+def _closure(norm):
+    def apply(images):
+        return norm(images)
+
+    return lambda images: apply(images) + 1.0
+
+
+_GLOBAL = []
+
+
+def _global(norm):
+    _GLOBAL[:] = [norm]
+    return lambda images: _GLOBAL[0](images)
+
+
+def _default(norm):
+    return lambda images, norm=norm: norm(images)
+
+
+def _partial(norm):
+    return functools.partial(lambda norm, images: norm(images), norm)
+
+
+def _block(norm):
+    block = tf.keras.Sequential([norm, layers.ReLU()])
+    return lambda images: block(images)
+
+
+# Keras does not see what a Lambda takes from around it, and a copy would
+# share the batch norm with the original.
+@pytest.mark.parametrize(
+    "make_function",
+    [
+        _attribute,
+        _closure,
+        _global,
+        _default,
+        _partial,
+        _block,
+        lambda norm: _Helper(norm).apply,
+        lambda norm: _global(_CallableHelper(norm)),
+        lambda norm: functools.partial(_Helper.apply, _Helper(norm)),
+    ],
+)
+def test_batch_norm_in_a_lambda_is_named(make_function):
+    norm = layers.BatchNormalization(name="norm")
+    norm.build((None, *SHAPE))  # A Lambda may not make variables.
+    layer = make_function(norm)
+    if not isinstance(layer, layers.Lambda):
+        layer = layers.Lambda(layer, name="function")
+    message = re.escape("be split: 'norm' (held by 'function'). ")
+    with pytest.raises(ValueError, match=message):
+        ca.split_batch_norm(_around(layer))
+
+
+def test_batch_norm_in_the_arguments_of_a_lambda_is_named():
+    norm = layers.BatchNormalization(name="norm")
+    norm.build((None, *SHAPE))
+    layer = layers.Lambda(
+        lambda images, norm: norm(images),
+        arguments={"norm": norm},
+        name="function",
+    )
+    message = re.escape("be split: 'norm' (held by 'function'). ")
+    with pytest.raises(ValueError, match=message):
+        ca.split_batch_norm(_around(layer))
+
+
+# What a Lambda has at hand but does not mention is not its business.
+def test_a_lambda_may_use_an_object_that_has_batch_norms():
+    helper = _Helper(layers.BatchNormalization())
+    helper.scale = 2.0
+    layer = layers.Lambda(lambda images: tf.nn.relu(images) * helper.scale)
+    split = ca.split_batch_norm(_around(layer))
+    assert len(_norms(split, ca.SplitBatchNormalization)) == 1
 
 
 class _Subclassed(tf.keras.Model):

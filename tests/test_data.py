@@ -1,16 +1,17 @@
 """Datasets: the embedded digits, and what all of them promise."""
 
+import re
 import socket
 import time
-import types
 
 import numpy as np
 import pytest
 from sklearn import datasets as sklearn_datasets
-import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.data import datasets
+from conadv_tf.data import records
+from conadv_tf.data import sources
+from tests.images import ConadvMadeImages
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,10 @@ def test_no_network_is_touched(tmp_path, monkeypatch):
         ({"name": "mnits"}, "received 'mnits'"),
         ({"name": "digits", "global_batch_size": 1298}, "1 to 1297.*1298"),
         ({"name": "digits", "global_batch_size": 0}, "received 0"),
+        ({"views": 3}, "1 or 2; received 3"),
+        ({"dtype": "float16"}, "'bfloat16'.*received 'float16'"),
+        ({"image_size": 0}, "image_size >= 1; received 0"),
+        ({"num_replicas": 5}, r"128 = 5 x 25 \+ 3. Take 125 or 130"),
     ],
 )
 def test_errors(data_dir, arguments, message):
@@ -103,65 +108,133 @@ def test_data_that_cannot_be_downloaded(tmp_path, monkeypatch):
     assert time.monotonic() - started < 10
 
 
-class FakeCifar:
-    """What `load` needs of a tfds builder, with 40 made images."""
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        (
+            "imagenet2012",
+            "ILSVRC2012_img_train.tar.*ILSVRC2012_img_val.tar.*downloads/"
+            "manual.*tfds.builder\\('imagenet2012', data_dir=",
+        ),
+        # Another one that people must fetch: its own instructions.
+        (
+            "stanford_dogs_of_mine",
+            "received 'stanford_dogs_of_mine'.*not found",
+        ),
+        ("the300w_lp/none", "received 'the300w_lp/none'"),
+    ],
+)
+def test_data_that_nobody_can_prepare(tmp_path, name, message):
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)):
+        ca.data.load(name, data_dir=str(tmp_path))
+    assert time.monotonic() - started < 10
 
-    def __init__(self):
-        rng = np.random.default_rng(0)
-        self.images = rng.integers(0, 256, (40, 32, 32, 3), "uint8")
-        split = types.SimpleNamespace(num_examples=40)
-        self.info = types.SimpleNamespace(
-            splits={"train": split, "test": split},
-            features={
-                "image": types.SimpleNamespace(shape=(32, 32, 3)),
-                "label": types.SimpleNamespace(num_classes=10),
-            },
-        )
 
-    def as_dataset(self, **kwargs):
-        labels = np.arange(40, dtype=np.int64) % 10
-        return tf.data.Dataset.from_tensor_slices((self.images, labels))
+# A name server that never answers has no time limit of its own.
+def test_a_silent_name_server(tmp_path, monkeypatch):
+    def wait(*arguments, **kwargs):
+        time.sleep(2)
+        raise OSError("no answer at last")
+
+    monkeypatch.setattr(sources, "_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    with pytest.raises(ValueError, match="TimeoutError: no answer from http"):
+        ca.data.load("cifar10", data_dir=str(tmp_path))
 
 
-# cifar10 cannot be downloaded here, so its pipeline runs on made images.
-def test_augmentation_repeats_with_the_seed(monkeypatch):
-    monkeypatch.setattr(
-        datasets, "_prepared_builder", lambda *args: FakeCifar()
+def made(data_dir, config="small", **kwargs):
+    return ca.data.load(
+        f"conadv_made_images/{config}", 4, data_dir=data_dir, **kwargs
     )
+
+
+def test_any_set_of_tfds(data_dir):
+    dataset = made(data_dir)
+    assert dataset.image_shape == (8, 8, 3) and dataset.num_classes == 5
+    assert dataset.num_train == ConadvMadeImages.NUM_TRAIN
+    assert dataset.num_test == ConadvMadeImages.NUM_TEST
+    # tfds shuffles what it writes; its number is each image's grey level.
+    images, labels = collect(dataset.test)
+    levels = np.round(images[:, 0, 0, 0] * 255).astype(int)
+    assert sorted(levels) == list(range(100, 107))
+    np.testing.assert_array_equal(levels % 5, labels)
+
+
+def test_images_of_any_size_are_cropped_and_resized(data_dir):
+    dataset = made(data_dir, "any_size", image_size=24, views=2)
+    assert dataset.image_shape == (24, 24, 3)
+    for _ in range(2):
+        (clean, augmented), _ = next(iter(dataset.train))
+        assert clean.shape == augmented.shape == (4, 24, 24, 3)
+    images, _ = collect(dataset.test)
+    assert images.shape == (7, 24, 24, 3)
+    assert images.min() >= 0 and images.max() <= 1
+
+
+def test_encoded_epochs_repeat_with_the_seed(data_dir):
     epochs = []
     for seed in (0, 0, 1):
-        dataset = ca.data.load("cifar10", 8, seed=seed)
+        dataset = made(data_dir, "any_size", image_size=8, seed=seed)
         epochs.append([collect(dataset.train)[0] for _ in range(2)])
-    assert epochs[0][0].shape == (40, 32, 32, 3)
     np.testing.assert_array_equal(epochs[0], epochs[1])
     assert not np.array_equal(epochs[0][0], epochs[0][1])
     assert not np.array_equal(epochs[0][0], epochs[2][0])
-    images, _ = collect(dataset.test)  # As they are, in order.
-    np.testing.assert_allclose(
-        images, FakeCifar().images / np.float32(255), atol=1e-7
+
+
+def test_a_part_of_train_can_be_held_out(data_dir):
+    with pytest.raises(ValueError, match=r"found \['train'\].*holdout=0.1"):
+        made(data_dir, "no_test")
+    dataset = made(data_dir, "no_test", holdout=0.3, drop_remainder=False)
+    assert (dataset.num_train, dataset.num_test) == (16, 7)
+    train, test = (
+        collect(d)[0].max((1, 2, 3)) for d in (dataset.train, dataset.test)
     )
+    levels = np.round(np.concatenate([train, test]) * 255)
+    assert sorted(levels) == list(range(23))
+    with pytest.raises(ValueError, match="own test set.*holdout=0.3"):
+        made(data_dir, holdout=0.3)
 
 
-def test_crop_and_mirror_is_a_window_of_the_padded_image():
-    image = np.random.default_rng(0).integers(1, 256, (6, 6, 3), "uint8")
-    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
-    windows = [
-        window[:, ::step]
-        for row in range(5)
-        for column in range(5)
-        for window in [padded[row : row + 6, column : column + 6]]
-        for step in (1, -1)
-    ]
-    seen = set()
-    for key in range(60):
-        crop = datasets._crop_and_mirror(
-            tf.constant(image), tf.constant([key, 1], tf.int64), 2, True
-        )
-        seen.add(
-            next(
-                index
-                for index, window in enumerate(windows)
-                if np.array_equal(window, crop)
-            )
-        )
-    assert len(seen) > 20
+@pytest.mark.parametrize("config", ["no_image", "unlabelled"])
+def test_sets_without_image_or_label(data_dir, config):
+    with pytest.raises(
+        ValueError, match="one image and one class label; found"
+    ):
+        made(data_dir, config)
+
+
+# cifar10 cannot be downloaded here, so made images stand in for it.
+def test_cifar_is_shifted_and_mirrored_and_repeats(data_dir, monkeypatch):
+    builder = sources.prepared_builder("conadv_made_images/small", data_dir)
+    monkeypatch.setattr(records, "prepared_builder", lambda *args: builder)
+
+    def epochs(seed, **kwargs):
+        dataset = ca.data.load("cifar10", 8, seed=seed, **kwargs)
+        return [collect(dataset.train)[0] for _ in range(2)]
+
+    first = epochs(0)
+    assert first[0].shape == (16, 8, 8, 3)
+    assert (first[0].min(axis=(1, 2)) == 0).any()  # The padding shows.
+    np.testing.assert_array_equal(first, epochs(0))
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], epochs(1)[0])
+    # A second view changes nothing about the first.
+    dataset = ca.data.load("cifar10", 8, views=2)
+    pairs = [pair for pair, _ in dataset.train]
+    clean, other = (np.concatenate(views) for views in zip(*pairs))
+    np.testing.assert_array_equal(clean, first[0])
+    assert not np.array_equal(clean, other)
+
+
+def test_digits_in_two_views(data_dir):
+    dataset = load(data_dir, views=2, augment=lambda image, seed: 255 - image)
+    (clean, inverted), labels = next(iter(dataset.train))
+    expected, expected_labels = next(iter(load(data_dir).train))
+    np.testing.assert_array_equal(clean, expected)  # No crop, no mirror.
+    np.testing.assert_array_equal(labels, expected_labels)
+    np.testing.assert_allclose(inverted, 1 - clean, atol=1e-6)
+    assert (
+        load(data_dir, dtype="bfloat16").test.element_spec[0].dtype
+        == "bfloat16"
+    )

@@ -1,11 +1,10 @@
-"""The paper's networks, and conversion of those that Keras ships."""
+"""The paper's ResNets; `test_network_battery.py` converts and trains them."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from tests import networks
 
 
 def count(variables):
@@ -74,30 +73,3 @@ def test_wrong_depths():
         ca.networks.resnet(51)
     with pytest.raises(ValueError, match="received 21"):
         ca.networks.resnet_cifar(21)
-
-
-@pytest.mark.parametrize(
-    "name", ["MobileNet", "MobileNetV2", "EfficientNetB0", "ResNet50V2"]
-)
-def test_keras_applications_convert_to_the_bit(name):
-    network = getattr(tf.keras.applications, name)(
-        weights=None,
-        classes=5,
-        classifier_activation=None,
-        input_shape=(32, 32, 3),
-    )
-    converted = ca.split_batch_norm(network)
-    assert [layer.name for layer in converted.layers] == [
-        layer.name for layer in network.layers
-    ]
-    images = np.random.rand(2, 32, 32, 3).astype(np.float32)
-    np.testing.assert_array_equal(converted(images), network(images))
-
-
-def test_a_resnet_takes_a_conadv_step():
-    network = ca.networks.resnet_cifar(8, 3, (8, 8, 1), width=4)
-    model = ca.ConAdvModel(network, ca.PGD(0.1))
-    model.compile(ca.LARS(1.0), networks.LOSS)
-    data = networks.dataset(networks.batches(3, shape=(8, 8, 1)))
-    history = model.fit(data, epochs=2, verbose=0).history
-    assert np.isfinite(history["loss"]).all()

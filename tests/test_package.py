@@ -18,7 +18,7 @@ def test_import_loads_nothing_that_is_not_needed_and_says_nothing():
     code = (
         "import sys, conadv_tf; print([name for name in ("
         "'tensorflow_addons', 'keras_cv', 'tensorflow_datasets', "
-        "'matplotlib', 'sklearn') if name in sys.modules])"
+        "'matplotlib', 'scipy', 'sklearn') if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -77,7 +77,8 @@ def test_the_library_does_not_know_its_users():
 
 
 def test_files_are_of_one_idea():
-    for path in [*MODULES, *(ROOT / "experiments").glob("*.py")]:
+    scripts = [*ROOT.glob("experiments/*.py"), *ROOT.glob("tools/*.py")]
+    for path in [*MODULES, *scripts]:
         assert len(path.read_text().splitlines()) <= 330, path
 
 
@@ -111,11 +112,14 @@ def test_readme_examples_run(index):
 @pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
 def test_documented_commands_parse(document):
     text = (ROOT / document).read_text()
-    commands = re.findall(r"python experiments/(\w+\.py)([^\n`]*)", text)
+    commands = re.findall(
+        r"python ((?:experiments|tools)/\w+\.py)([^\n`]*)", text
+    )
     assert commands or document != "README.md"
     for script, arguments in commands:
         flags = set(re.findall(r"--(\w+)", arguments.split("#")[0]))
         flags -= {"helpshort"}  # Of absl itself.
-        source = (ROOT / "experiments" / script).read_text()
-        for flag in flags:
-            assert re.search(rf'DEFINE_\w+\(\s*"{flag}"', source), flag
+        source = (ROOT / script).read_text()
+        for flag in flags:  # Of absl or argparse.
+            defined = rf'DEFINE_\w+\(\s*"{flag}"|"--{flag}"'
+            assert re.search(defined, source), flag

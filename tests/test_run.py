@@ -100,7 +100,7 @@ def test_a_finished_run_is_not_overwritten(finished):
     "flag, message",
     [
         ("--method=sgd", "baseline|disadv|conadv"),
-        ("--dataset=mnist", "digits|cifar10|cifar100"),
+        ("--dataset=no_such_set", "'no_such_set'"),
         ("--epsilon=-1", "not a non-negative number"),
         ("--set=optimizer.momentun=0.9", "optimizer.momentum"),
         ("--set=optimizer.momentum=high", "'high'"),

@@ -1,35 +1,47 @@
-"""One interface to classification datasets, on tensorflow-datasets.
-
-tensorflow-datasets is imported when a dataset is loaded, not before.
-"""
+"""One interface to image classification sets, embedded, tfds or folders."""
 
 import dataclasses
 import math
-import os
 from typing import Any
-import urllib.error
-import urllib.request
 
 import tensorflow as tf
 
-NAMES = ("digits", "cifar10", "cifar100")
-_EMBEDDED = ("digits",)
-_TFDS_NAMES = {"digits": "conadv_digits"}
-# Zero padding around a training image before its random crop, and whether a
-# mirrored image is of the same class.
-_AUGMENTATION = {"cifar10": (4, True), "cifar100": (4, True)}
-_SHUFFLE_BUFFER = 50_000
-_TIMEOUT_SECONDS = 5
+from conadv_tf.data.faults import FaultLog
+from conadv_tf.data.folders import FolderSource
+from conadv_tf.data.pipelines import batched
+from conadv_tf.data.pipelines import evaluation
+from conadv_tf.data.pipelines import training
+from conadv_tf.data.records import TfdsSource
+from conadv_tf.data.sharding import host_batch_size
+from conadv_tf.data.sharding import share_of
+from conadv_tf.data.views import central_view
+from conadv_tf.data.views import random_views
+from conadv_tf.data.views import shifted_views
+
+# Sets whose views are settled; `load` also takes any other of tfds and
+# folder:PATH.
+NAMES = ("digits", "cifar10", "cifar100", "imagenet2012")
+_FOLDER = "folder:"
+_IMAGE_SIZE = 224
+# Zero padding around a small training image before its random crop, and
+# whether its mirror image is of the same class.
+_SHIFTS = {"digits": (0, False), "cifar10": (4, True), "cifar100": (4, True)}
+_DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """A dataset ready for `model.fit`, and what one must know about it.
 
-    train: batches (images float32 [batch, height, width, channels] in [0, 1],
-      labels int64 [batch]), one epoch, shuffled anew in each.
-    test: the same, in order, last batch smaller.
+    train: batches (images [batch, height, width, channels] in [0, 1], labels
+      int64 [batch]), one epoch, shuffled anew in each. With two views, images
+      are a pair (clean view, augmented view).
+    test: batches of one view, in order, last batch smaller.
     image_shape: (height, width, channels).
+    num_train, num_test: examples on all hosts together.
+    steps_per_epoch: training batches of each host.
+    class_names: str, by class number.
+    faults: `FaultLog` of what was wrong with which record so far.
     """
 
     train: Any
@@ -39,6 +51,8 @@ class Dataset:
     num_train: int
     num_test: int
     steps_per_epoch: int
+    class_names: tuple[str, ...]
+    faults: FaultLog
 
 
 def load(
@@ -47,151 +61,142 @@ def load(
     seed=0,
     data_dir=None,
     drop_remainder=True,
+    *,
+    image_size=None,
+    views=1,
+    augment=None,
+    mirror=None,
+    dtype="float32",
+    holdout=None,
+    max_bad_records=0,
+    num_replicas=1,
+    input_context=None,
 ):
     """Loads a dataset, preparing it first where that is possible.
 
+    Small images of one size are shifted and mirrored for training (digits:
+    neither) and evaluated as they are. Images of any size are cropped at
+    random (8 to 100% of the area), mirrored and resized for training; for
+    evaluation the centre is cropped.
+
     Args:
-      name: one of `NAMES`. "digits" is embedded: no network is touched.
+      name: one of `NAMES`; any image classification set of
+        tensorflow-datasets, "name" or "name/config"; or "folder:PATH", see
+        `FolderSource`. "digits" is embedded: no network is touched.
       global_batch_size: images per step over all replicas.
-      seed: int; the same seed gives the same epochs.
+      seed: int; the same seed gives the same epochs, for one value of
+        `tf.random.set_seed`, which tf.data adds to every seed.
       data_dir: directory (or bucket) of prepared datasets; None is the
         environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
       drop_remainder: whether to leave out a last smaller training batch, so
         that shapes are static (XLA, TPUs).
+      image_size: height and width of what the network sees. None: 224, or
+        the images' own size where all have one. Given for such a set, it
+        asks for crops as of ImageNet.
+      views: 1; or 2 training views of each image, cropped and mirrored
+        independently.
+      augment: None, or a function of (uint8 image [height, width, channels],
+        int64 seed [2]) that returns an image like it; applied to the last
+        training view, after crop, resizing and mirroring.
+      mirror: whether half of the training images are mirrored. None: for
+        cifar and for images of any size, but for no other small set.
+      dtype: "float32" or "bfloat16", of the images.
+      holdout: fraction of the training images, in (0, 1), that is the test
+        set where there is none; else None.
+      max_bad_records: how many records that cannot be decoded or have no
+        valid label are skipped; see `Dataset.faults`. Others are drawn a
+        second time in their place.
+      num_replicas: replicas that share a batch, to check that they can.
+      input_context: a `tf.distribute.InputContext`; this host then reads its
+        share only, in batches of global_batch_size / num_input_pipelines;
+        see `sharding.distribute`. None: everything.
 
     Returns:
       A `Dataset`.
 
     Raises:
       ValueError: if the name is unknown, the training set is smaller than one
-        batch, or the data are not prepared and cannot be downloaded.
+        batch, replicas cannot share a batch, the data are not prepared and
+        cannot be downloaded, or another argument is not as described.
     """
-    if name not in NAMES:
-        raise ValueError(
-            f"Expected a dataset among {NAMES}; received {name!r}."
-        )
-    builder = _prepared_builder(name, data_dir)
-    num_train = builder.info.splits["train"].num_examples
+    _check_options(views, dtype, image_size)
+    source = _open(name, data_dir, holdout, image_size)
+    num_train = source.num_examples["train"]
     if not 0 < global_batch_size <= num_train:
         raise ValueError(
             f"Expected a global batch size from 1 to {num_train}, the number "
             f"of training images of {name!r}; received {global_batch_size}."
         )
-    features = builder.info.features
-    rounding = math.floor if drop_remainder else math.ceil
-    return Dataset(
-        train=_train_pipeline(
-            builder, name, global_batch_size, seed, drop_remainder
-        ),
-        test=_batched(
-            builder.as_dataset(split="test", as_supervised=True),
-            global_batch_size,
-            drop_remainder=False,
-        ),
-        num_classes=features["label"].num_classes,
-        image_shape=tuple(features["image"].shape),
-        num_train=num_train,
-        num_test=builder.info.splits["test"].num_examples,
-        steps_per_epoch=rounding(num_train / global_batch_size),
-    )
-
-
-def _prepared_builder(name, data_dir):
-    import tensorflow_datasets as tfds
-
-    from conadv_tf.data import digits  # noqa: F401  Registers the builder.
-
-    # Asking the public bucket for metadata costs seconds and a stack trace
-    # where there is no network; newer versions do not ask by default.
-    tfds.core.utils.gcs_utils._is_gcs_disabled = True
-    tfds.disable_progress_bar()
-    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    builder = tfds.builder(_TFDS_NAMES.get(name, name), data_dir=data_dir)
-    try:
-        if name not in _EMBEDDED and not builder.is_prepared():
-            _check_reachable(builder.url_infos)
-        builder.download_and_prepare()
-    except Exception as error:
-        raise ValueError(
-            f"Dataset {name!r} is not prepared in {builder.data_dir!r} and "
-            f"could not be downloaded ({type(error).__name__}: {error}). On a "
-            'machine with network run `python -c "import tensorflow_datasets '
-            f"as tfds; tfds.builder('{name}').download_and_prepare()\"`, then "
-            "pass the directory as data_dir."
-        ) from error
-    return builder
-
-
-def _check_reachable(urls):
-    """Raises an OSError at once where a download would retry for minutes.
-
-    Args:
-      urls: addresses that preparing a dataset downloads; may be empty.
-    """
-    for url in list(urls)[:1]:
-        request = urllib.request.Request(url, method="HEAD")
-        try:
-            urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
-        except urllib.error.HTTPError:
-            pass  # The host answers; what it thinks of HEAD does not matter.
-
-
-def _train_pipeline(builder, name, global_batch_size, seed, drop_remainder):
-    dataset = builder.as_dataset(
-        split="train", as_supervised=True, shuffle_files=False
-    )
-    # Decoded once: these sets fit in memory.
-    dataset = dataset.cache()
-    dataset = dataset.shuffle(
-        min(builder.info.splits["train"].num_examples, _SHUFFLE_BUFFER),
-        seed=seed,
-        reshuffle_each_iteration=True,
-    )
-    if name in _AUGMENTATION:
-        padding, mirror = _AUGMENTATION[name]
-        # A seed for each image of each epoch, in order: augmentation does
-        # not depend on how the map is scheduled.
-        seeds = tf.data.Dataset.random(
-            seed=seed, rerandomize_each_iteration=True
-        ).batch(2, drop_remainder=True)
-        dataset = tf.data.Dataset.zip((dataset, seeds)).map(
-            lambda example, key: (
-                _crop_and_mirror(example[0], key, padding, mirror),
-                example[1],
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
+    share = share_of(input_context)
+    if input_context is not None:
+        num_replicas = input_context.num_replicas_in_sync
+    batch_size = host_batch_size(global_batch_size, num_replicas, share.count)
+    faults = FaultLog(source.num_classes, max_bad_records)
+    encoded = source.image_shape is None
+    image_size = image_size or _IMAGE_SIZE
+    if encoded:
+        view = random_views(
+            image_size, views, mirror is not False, augment, dtype
         )
-    return _batched(dataset, global_batch_size, drop_remainder)
-
-
-def _crop_and_mirror(image, key, padding, mirror):
-    shape = tf.shape(image)
-    padded = tf.image.pad_to_bounding_box(
-        image,
-        padding,
-        padding,
-        shape[0] + 2 * padding,
-        shape[1] + 2 * padding,
+    else:
+        view = _shifts(name, source.image_shape, mirror, views, augment)
+    train = training(source, share, seed, view, faults)
+    test = evaluation(source, share, central_view(image_size, dtype), faults)
+    rounding = math.floor if drop_remainder else math.ceil
+    steps = rounding(num_train / global_batch_size)
+    finish = {
+        "dtype": dtype,
+        "sharded": input_context is not None,
+        "in_memory": not encoded and source.shuffle_buffer is None,
+    }
+    train = batched(train, batch_size, drop_remainder, **finish)
+    test = batched(test, batch_size, False, **finish)
+    # A host with one example more than others must not make one step more:
+    # they would wait for each other.
+    train = train.take(steps).apply(
+        tf.data.experimental.assert_cardinality(
+            min(steps, rounding(share.size(num_train) / batch_size))
+        )
     )
-    cropped = tf.image.stateless_random_crop(padded, image.shape, seed=key)
-    if mirror:
-        cropped = tf.image.stateless_random_flip_left_right(cropped, key + 1)
-    return cropped
-
-
-def _batched(dataset, global_batch_size, drop_remainder):
-    def scale(images, labels):
-        return tf.cast(images, tf.float32) / 255.0, labels
-
-    dataset = dataset.batch(global_batch_size, drop_remainder=drop_remainder)
-    dataset = dataset.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.prefetch(2)
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
+    if not max_bad_records:
+        test = test.apply(
+            tf.data.experimental.assert_cardinality(
+                math.ceil(share.size(source.num_examples["test"]) / batch_size)
+            )
+        )
+    return Dataset(
+        train=train,
+        test=test,
+        num_classes=source.num_classes,
+        image_shape=source.image_shape or (image_size, image_size, 3),
+        num_train=num_train,
+        num_test=source.num_examples["test"],
+        steps_per_epoch=steps,
+        class_names=tuple(source.class_names),
+        faults=faults,
     )
-    # Small sets in memory gain nothing from tuning, and the tuner can keep
-    # the end of `fit` waiting for seconds.
-    options.autotune.enabled = False
-    return dataset.with_options(options)
+
+
+def _open(name, data_dir, holdout, image_size):
+    if name.startswith(_FOLDER):
+        return FolderSource(name[len(_FOLDER) :], holdout)
+    return TfdsSource(name, data_dir, holdout, encoded=image_size is not None)
+
+
+def _shifts(name, image_shape, mirror, views, augment):
+    """Training views of small images; padding is 1/8 of the height."""
+    padding, mirrored = _SHIFTS.get(name, (image_shape[0] // 8, False))
+    if mirror is not None:
+        mirrored = mirror
+    return shifted_views(padding, mirrored, views, augment)
+
+
+def _check_options(views, dtype, image_size):
+    if views not in (1, 2):
+        raise ValueError(f"Expected views to be 1 or 2; received {views!r}.")
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"Expected a dtype among {_DTYPES}; received {dtype!r}."
+        )
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"Expected image_size >= 1; received {image_size}.")

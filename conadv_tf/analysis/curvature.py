@@ -1,0 +1,153 @@
+"""Sharpness: the largest eigenvalues of the Hessian of a loss.
+
+The paper's motivation: large batches fall into sharp minima, adversarial
+examples lead to flat ones (section 1). Yao et al. 2018 (arXiv 1802.08241)
+measure it like this.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from conadv_tf.analysis.filters import filter_norms
+from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import network_objective
+from conadv_tf.analysis.objective import number_of_examples
+
+
+def top_eigenvalues(
+    network,
+    data,
+    k=1,
+    loss=None,
+    filter_normalized=False,
+    tolerance=1e-3,
+    seed=0,
+):
+    """The k largest eigenvalues of the Hessian of the mean loss.
+
+    By SciPy's implicitly restarted Lanczos method (ARPACK) on Hessian-vector
+    products over all the data. The network runs in inference mode (see
+    `forward_function`) and is not changed.
+
+    Two networks with batch norm that compute the same have different Hessians
+    if their filters differ in scale. `filter_normalized` measures each weight
+    in units of its filter's norm:
+
+        eigenvalues of D H D,   D = diag(|filter of the weight|)
+
+    which is the curvature along filter-normalized directions (see `filters`),
+    does not depend on that scale, and leaves out scales, offsets and biases.
+
+    Args:
+      network: Keras model, images to logits.
+      data: iterable of (images, labels) batches; kept in memory.
+      k: number of eigenvalues, from 1 to the number of weights - 1.
+      loss: callable (labels, logits) -> scalar, the sum over examples; None
+        is the cross-entropy of logits.
+      filter_normalized: see above.
+      tolerance: relative accuracy of the eigenvalues.
+      seed: int, for the first vector.
+
+    Returns:
+      float64 NumPy array [k], descending; the largest algebraic ones, so that
+      a negative one means that fewer than k are positive.
+
+    Raises:
+      ValueError: if k is out of range or there are no data.
+      scipy.sparse.linalg.ArpackNoConvergence: if the iteration does not get
+        there; it holds the eigenvalues found.
+    """
+    from scipy.sparse import linalg
+
+    objective = network_objective(network, loss)
+    size = sum(
+        variable.shape.num_elements() for variable in objective.variables
+    )
+    if not 0 < k < size:
+        raise ValueError(
+            f"Expected k from 1 to {size - 1}, the number of weights - 1; "
+            f"received {k!r}."
+        )
+    product = hessian_product(objective, listed_batches(data))
+    scale = np.ones(size)
+    if filter_normalized:
+        scale = _flat([filter_norms(v) for v in objective.variables])
+    operator = linalg.LinearOperator(
+        (size, size),
+        matvec=lambda vector: scale * product(scale * vector.ravel()),
+        dtype=np.float64,
+    )
+    start = np.random.default_rng(seed).standard_normal(size)
+    eigenvalues = linalg.eigsh(
+        operator,
+        k,
+        which="LA",
+        v0=start * (scale > 0),
+        tol=tolerance,
+        return_eigenvectors=False,
+    )
+    return np.sort(eigenvalues)[::-1]
+
+
+def hessian_product(objective, batches):
+    """The product of the Hessian of the mean loss with a vector.
+
+        H v = grad_theta <grad_theta mean loss, v>
+
+    Two backward passes for each batch, in the dtype of the weights; summed
+    over batches in float64. At a kink of a ReLU it is the Hessian beside it.
+
+    Args:
+      objective: an `Objective`.
+      batches: list of (images, labels) pairs of tensors.
+
+    Returns:
+      Function of a flat array [number of weights] that returns a float64
+      NumPy array of that shape. The order is that of the variables.
+    """
+    variables = objective.variables
+    shapes = [variable.shape for variable in variables]
+    ends = np.cumsum([shape.num_elements() for shape in shapes])
+
+    @tf.function(reduce_retracing=True)
+    def batch_product(images, labels, vectors):
+        with tf.GradientTape(watch_accessed_variables=False) as outer:
+            outer.watch(variables)
+            with tf.GradientTape(watch_accessed_variables=False) as inner:
+                inner.watch(variables)
+                loss = objective.loss(images, labels)
+            # Zeros for the auxiliary batch norm, which the main branch skips.
+            gradients = inner.gradient(
+                loss, variables, unconnected_gradients="zero"
+            )
+            inner_product = tf.add_n(
+                [
+                    tf.reduce_sum(gradient * vector)
+                    for gradient, vector in zip(gradients, vectors)
+                ]
+            )
+        return outer.gradient(
+            inner_product, variables, unconnected_gradients="zero"
+        )
+
+    count = number_of_examples(batches)
+
+    def product(vector):
+        vectors = [
+            tf.constant(part.reshape(shape), variable.dtype)
+            for part, shape, variable in zip(
+                np.split(vector, ends[:-1]), shapes, variables
+            )
+        ]
+        total = np.zeros(ends[-1])
+        for images, labels in batches:
+            total += _flat(
+                part.numpy() for part in batch_product(images, labels, vectors)
+            )
+        return total / count
+
+    return product
+
+
+def _flat(arrays):
+    return np.concatenate([np.ravel(a).astype(np.float64) for a in arrays])

@@ -1,0 +1,200 @@
+"""A callback that watches what staleness changes while a model trains."""
+
+import csv
+import os
+
+import tensorflow as tf
+
+from conadv_tf import objectives
+from conadv_tf.analysis.drift import measure_drift
+from conadv_tf.analysis.objective import forward_function
+from conadv_tf.analysis.objective import forward_objective
+from conadv_tf.analysis.theory import approximation_bound
+from conadv_tf.analysis.theory import lemma_1_bound
+from conadv_tf.analysis.theory import theorem_1_of_run
+from conadv_tf.routing import batch_norm_branch
+
+
+class StalenessDrift(tf.keras.callbacks.Callback):
+    """Logs the drift of weights and examples, and the paper's constants.
+
+    For a `ConAdvModel` with an attack and staleness >= 1. On one fixed batch,
+    after every `every_steps` steps or each epoch: `measure_drift` between the
+    weights theta_t and those that the attack reads, theta_t-tau, with the
+    model's attack, the same random starts for both, and the compiled loss
+    without label smoothing; and Lemma 1's bound.
+
+    Both networks run through the auxiliary batch norm in inference mode,
+    because the theory needs the loss of one image not to depend on others;
+    training crafts with batch statistics. Costs as much as a few hundred
+    passes of the batch: choose a small one. Every replica does the same
+    work; the first one's numbers are taken.
+
+    `history` has one dict for each measurement: `epoch`, `step` (t), what
+    `measure_drift` returns, and
+      lemma_1_bound: L_xtheta / mu |theta_t - theta_t-tau|, to be compared
+        with `example_drift`; None unless mu > 0.
+      lemma_1_approximate_bound: the same plus 2 sqrt(lambda / mu), since the
+        attack does not find the best example; see Eq. (30).
+
+    Args:
+      images: [batch, ...] floats inside the attack's value range.
+      labels: their labels, in the format of training.
+      every_steps: steps between measurements; None measures at the end of
+        each epoch. With `steps_per_execution` above 1, at the end of the
+        execution that reaches it.
+      seed: int, for the random starts.
+      csv_path: file to write one row per measurement to; replaced if it
+        exists. What has no value is empty.
+      log_dir: TensorBoard directory for the same numbers.
+
+    Raises:
+      ValueError: if `every_steps` is not positive; in `fit`, if the model has
+        no stale weights.
+    """
+
+    # Keras's own marker: no copying of the logs to NumPy for this callback.
+    _supports_tf_logs = True
+
+    def __init__(
+        self,
+        images,
+        labels,
+        every_steps=None,
+        seed=0,
+        csv_path=None,
+        log_dir=None,
+    ):
+        super().__init__()
+        if every_steps is not None and every_steps < 1:
+            raise ValueError(
+                "Expected every_steps >= 1, or None for each epoch; received "
+                f"{every_steps!r}."
+            )
+        self.images = tf.convert_to_tensor(images)
+        self.labels = tf.convert_to_tensor(labels)
+        self.every_steps = every_steps
+        self.seed = seed
+        self.history = []
+        self._csv_path = csv_path
+        self._log_dir = log_dir
+
+    def theorem_1(self):
+        """Theorem 1 with the worst constants of `history`.
+
+        Returns:
+          See `theory.theorem_1_of_run`.
+        """
+        return theorem_1_of_run(
+            self.history, self.model.staleness, self.history[-1]["step"]
+        )
+
+    def on_train_begin(self, logs=None):
+        """Checks the model and starts a history."""
+        if getattr(self.model, "stale_network", None) is None:
+            raise ValueError(
+                "Expected a ConAdvModel with an attack and staleness >= 1; "
+                f"received {self.model.name!r}, which has no stale weights. "
+                "Leave StalenessDrift out of its callbacks."
+            )
+        self.history = []
+        self._epoch = 0
+        self._steps = self._counted_steps()
+        self._measure = tf.function(self._measure_in_replica, autograph=False)
+        self._writer = (
+            tf.summary.create_file_writer(self._log_dir)
+            if self._log_dir
+            else None
+        )
+
+    def on_train_end(self, logs=None):
+        """Closes the files."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remembers the epoch for the rows."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Measures after every `every_steps` steps."""
+        if self.every_steps is None:
+            return
+        before, self._steps = self._steps, self._counted_steps()
+        if self._steps // self.every_steps > before // self.every_steps:
+            self._record()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measures at the end of each epoch."""
+        if self.every_steps is None:
+            self._record()
+
+    def _counted_steps(self):
+        return int(self.model.optimizer.iterations.numpy())
+
+    def _record(self):
+        strategy = self.model.distribute_strategy
+        results = strategy.run(self._measure, (self.images, self.labels))
+        row = {"epoch": self._epoch, "step": self._counted_steps()}
+        for name, value in results.items():
+            row[name] = float(strategy.experimental_local_results(value)[0])
+        bound = lemma_1_bound(row["L_xtheta"], row["mu"], row["weight_drift"])
+        row["lemma_1_bound"] = row["lemma_1_approximate_bound"] = bound
+        if bound is not None:
+            row["lemma_1_approximate_bound"] += 2 * approximation_bound(
+                row["lambda_"], row["mu"]
+            )
+        self.history.append(row)
+        self._write(row)
+
+    def _measure_in_replica(self, images, labels):
+        model = self.model
+        loss = objectives.attack_loss(model.loss)
+        with batch_norm_branch("auxiliary"):
+            forwards = [
+                forward_function(network)
+                for network in (model.network, model.stale_network)
+            ]
+        fresh, outdated = (
+            model.attack(forward, images, labels, self.seed, loss)
+            for forward in forwards
+        )
+        current, stale = (
+            forward_objective(forward, variables, loss)
+            for forward, variables in zip(forwards, zip(*model.stale_weights))
+        )
+        return measure_drift(
+            current,
+            stale,
+            tf.cast(images, fresh.dtype),
+            labels,
+            fresh,
+            outdated,
+            self._box(images),
+        )
+
+    def _box(self, images):
+        """X_i of Assumption 2 within the value range; None for other balls."""
+        attack = self.model.attack
+        if getattr(attack, "norm", None) != "linf":
+            return None
+        low, high = attack.value_range
+        return (
+            tf.maximum(images - attack.epsilon, low),
+            tf.minimum(images + attack.epsilon, high),
+        )
+
+    def _write(self, row):
+        if self._csv_path:
+            temporary = f"{self._csv_path}.tmp"
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, fieldnames=list(row))
+                writer.writeheader()
+                writer.writerows(self.history)
+            os.replace(temporary, self._csv_path)
+        if self._writer is not None:
+            with self._writer.as_default(step=row["step"]):
+                for name in set(row) - {"epoch", "step"}:
+                    if row[name] is not None:
+                        tf.summary.scalar(f"staleness/{name}", row[name])
+            self._writer.flush()

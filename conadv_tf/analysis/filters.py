@@ -1,0 +1,68 @@
+"""Filter normalization: directions on the scale of the weights.
+
+A network with batch norm computes the same whatever the scale of its filters,
+so that distances between weights, and curvatures, mean something only
+relative to the filters (Li et al. 2018, arXiv 1712.09913).
+"""
+
+import numpy as np
+
+
+def filter_norms(variable):
+    """The norm of the filter that each weight belongs to.
+
+    A filter is all that feeds one output: a column of a dense kernel, the
+    [height, width, in] of one output channel of a convolution, the [height,
+    width] of one channel of a depthwise one. Scales, offsets and biases
+    (rank 0 and 1) have 0: they do not move, as in the code of Li et al.
+
+    Args:
+      variable: a weight.
+
+    Returns:
+      NumPy array of the variable's shape and dtype.
+    """
+    return _norms(variable.numpy(), _axes(variable))
+
+
+def filter_normalized_direction(variables, seed):
+    """A random direction with the norm of the weights, filter by filter.
+
+        d_ij <- d_ij / |d_ij| * |theta_ij|,   filter j of layer i
+
+    Section 4 of Li et al. 2018 (arXiv 1712.09913). At distance 1 along it
+    every filter is perturbed by as much as its own norm.
+
+    Args:
+      variables: the weights, for example `network.trainable_variables`.
+      seed: int; the same seed draws the same direction.
+
+    Returns:
+      List of NumPy arrays of the variables' shapes; 0 for scales, offsets and
+      biases.
+    """
+    rng = np.random.default_rng(seed)
+    direction = []
+    for variable in variables:
+        weights, axes = variable.numpy(), _axes(variable)
+        draw = rng.standard_normal(weights.shape).astype(weights.dtype)
+        # Gaussian filters have no norm of 0.
+        direction.append(
+            draw / (_norms(draw, axes) + (axes is None)) * _norms(weights, axes)
+        )
+    return direction
+
+
+def _axes(variable):
+    """The axes within a filter, None where there are no filters."""
+    rank = len(variable.shape)
+    if rank < 2:
+        return None
+    return tuple(range(rank - (2 if "depthwise" in variable.name else 1)))
+
+
+def _norms(values, axes):
+    if axes is None:
+        return np.zeros_like(values)
+    norms = np.sqrt(np.sum(np.square(values), axis=axes, keepdims=True))
+    return np.broadcast_to(norms, values.shape)

@@ -1,0 +1,79 @@
+"""Extreme eigenvalues of many symmetric matrices at once.
+
+SciPy's Lanczos takes one matrix at a time; the Hessians of a batch of images
+are one product for all of them.
+"""
+
+import tensorflow as tf
+
+
+def extreme_eigenvalues(product, start, num_steps):
+    """The smallest and largest eigenvalue of each of a batch of matrices.
+
+    Lanczos's Krylov space with full reorthogonalization, then the extreme
+    eigenvalues within it. They lie inside the true range, and are exact once
+    num_steps reaches the number of distinct eigenvalues (or the size).
+
+    Args:
+      product: callable [batch, size] -> [batch, size], each matrix times its
+        vector. Traced once.
+      start: [batch, size], random; the size must be static.
+      num_steps: products to make, >= 1.
+
+    Returns:
+      Two tensors [batch]: smallest, largest.
+    """
+    num_steps = min(num_steps, start.shape[1])
+
+    def body(step, basis, images):
+        vector = basis[step]
+        image = product(vector)
+        images = _with_row(images, step, image)
+        following = _orthogonal_to(basis, image)
+        # An exhausted space leaves nothing: go on in any new direction.
+        is_empty = _norm(following) <= 1e-6 * _norm(image)
+        fresh = tf.random.stateless_normal(
+            tf.shape(start), tf.stack([step, 0]), dtype=start.dtype
+        )
+        following = _unit(tf.where(is_empty, fresh, following))
+        # Once more: dividing by a small norm has made rounding errors large.
+        following = _unit(_orthogonal_to(basis, following))
+        return step + 1, _with_row(basis, step + 1, following), images
+
+    # Rows that are still zero change nothing; one more than is used.
+    empty = tf.zeros(
+        tf.concat([[num_steps + 1], tf.shape(start)], axis=0), start.dtype
+    )
+    _, basis, images = tf.while_loop(
+        lambda step, *_: step < num_steps,
+        body,
+        (tf.constant(0), _with_row(empty, 0, _unit(start)), empty),
+        parallel_iterations=1,
+    )
+    projected = tf.einsum("ibn,jbn->bij", basis[:num_steps], images[:num_steps])
+    eigenvalues = tf.linalg.eigvalsh(
+        (projected + tf.transpose(projected, [0, 2, 1])) / 2
+    )
+    return eigenvalues[:, 0], eigenvalues[:, -1]
+
+
+def _with_row(rows, index, row):
+    return tf.tensor_scatter_nd_update(
+        rows, tf.reshape(index, [1, 1]), row[tf.newaxis]
+    )
+
+
+def _orthogonal_to(basis, vector):
+    """Gram and Schmidt's projection, twice, which is enough (Kahan)."""
+    for _ in range(2):
+        overlap = tf.einsum("ibn,bn->ib", basis, vector)
+        vector -= tf.einsum("ib,ibn->bn", overlap, basis)
+    return vector
+
+
+def _norm(vectors):
+    return tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=1, keepdims=True))
+
+
+def _unit(vectors):
+    return tf.math.divide_no_nan(vectors, _norm(vectors))

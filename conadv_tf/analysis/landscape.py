@@ -1,0 +1,80 @@
+"""The loss around a network's weights, along given directions."""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import network_objective
+from conadv_tf.analysis.objective import number_of_examples
+
+
+def loss_surface(network, data, directions, offsets, loss=None):
+    """The mean loss at theta + a_1 d_1 [+ a_2 d_2] for all a in a grid.
+
+    Use it with `filter_normalized_direction`: two networks can be compared
+    only along directions on the scale of their filters. The network runs in
+    inference mode (see `forward_function`). The statistics of its batch
+    norms stay those of the trained weights, as in the code of Li et al. 2018
+    (arXiv 1712.09913), and so do scales, offsets and biases if the direction
+    has zeros there.
+
+    Args:
+      network: Keras model, images to logits. Its weights are moved and put
+        back.
+      data: iterable of (images, labels) batches; kept in memory.
+      directions: one or two lists of arrays, each of the shapes of
+        `network.trainable_variables`.
+      offsets: the values of a_1 (and of a_2), in units of the directions.
+      loss: callable (labels, logits) -> scalar, the sum over examples; None
+        is the cross-entropy of logits.
+
+    Returns:
+      float64 NumPy array [len(offsets)] for one direction, [len(offsets),
+      len(offsets)] for two, indexed by a_1 and a_2.
+
+    Raises:
+      ValueError: if a direction does not fit the weights, there are not one
+        or two of them, or there are no data.
+    """
+    objective = network_objective(network, loss)
+    _check_directions(directions, objective.variables)
+    batches = listed_batches(data)
+    count = number_of_examples(batches)
+    summed = tf.function(objective.loss, reduce_retracing=True)
+    origin = [variable.numpy() for variable in objective.variables]
+    losses = []
+    try:
+        for point in itertools.product(offsets, repeat=len(directions)):
+            for index, variable in enumerate(objective.variables):
+                steps = [
+                    a * direction[index]
+                    for a, direction in zip(point, directions)
+                ]
+                variable.assign(origin[index] + sum(steps))
+            losses.append(
+                sum(float(summed(*batch)) for batch in batches) / count
+            )
+    finally:
+        for variable, values in zip(objective.variables, origin):
+            variable.assign(values)
+    return np.reshape(losses, [len(offsets)] * len(directions))
+
+
+def _check_directions(directions, variables):
+    if len(directions) not in (1, 2):
+        raise ValueError(
+            "Expected one or two directions, each a list of arrays; received "
+            f"{len(directions)}."
+        )
+    expected = [tuple(variable.shape) for variable in variables]
+    for direction in directions:
+        received = [np.shape(part) for part in direction]
+        if received != expected:
+            raise ValueError(
+                "Expected a direction with one array for each trainable "
+                f"variable, of shapes {expected}; received {received}. Make "
+                "it with filter_normalized_direction("
+                "network.trainable_variables, seed)."
+            )

@@ -1,0 +1,110 @@
+"""Accuracy on adversarial examples made for the network under test."""
+
+import tensorflow as tf
+
+from conadv_tf import classification
+from conadv_tf.analysis.objective import forward_function
+from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import number_of_examples
+from conadv_tf.attacks import FGSM
+from conadv_tf.attacks import PGD
+
+
+def accuracy(network, data, attack, seed=0, loss=None):
+    """The share of images that stay rightly classified under an attack.
+
+    White-box: the attack climbs the gradient of this network, and both run it
+    in inference mode (through the main batch norm; see
+    `forward_function`).
+
+    Args:
+      network: Keras model, images to logits: an exported network or a
+        `ConAdvModel`.
+      data: iterable of (images, labels) batches.
+      attack: `ca.PGD`, `ca.FGSM` or a callable of that signature; None
+        measures clean accuracy.
+      seed: int, for random starts: draws are keyed by it and by the batch's
+        position.
+      loss: see `PGD.__call__`.
+
+    Returns:
+      Float from 0 to 1.
+
+    Raises:
+      ValueError: if there are no data, or an image lies outside the attack's
+        `value_range`.
+    """
+    return _accuracy(
+        _traced(network),
+        listed_batches(data),
+        attack,
+        seed,
+        loss,
+    )
+
+
+def robust_accuracy(
+    network,
+    data,
+    epsilons,
+    num_steps=20,
+    value_range=(0.0, 1.0),
+    seed=0,
+    loss=None,
+):
+    """Clean accuracy, and accuracy under FGSM and PGD for each radius.
+
+    L-infinity balls. FGSM starts at the image; PGD at a random point of the
+    ball, with steps of 2.5 * epsilon / num_steps (Madry et al. 2018, arXiv
+    1706.06083, and their usual 20 steps).
+
+    Args:
+      network: Keras model, images to logits.
+      data: iterable of (images, labels) batches; kept in memory.
+      epsilons: radii, in pixel units of `value_range`.
+      num_steps: gradient steps of PGD.
+      value_range: (low, high) of valid pixels.
+      seed: int, for the random starts.
+      loss: see `PGD.__call__`.
+
+    Returns:
+      List of rows {"attack": "none", "fgsm" or "pgd20" (with the number of
+      steps), "epsilon", "accuracy", "num_examples"}.
+
+    Raises:
+      ValueError: as `accuracy`.
+    """
+    forward = _traced(network)
+    batches = listed_batches(data)
+    cases = [("none", 0.0, None)]
+    for epsilon in epsilons:
+        fgsm = FGSM(epsilon, value_range=value_range)
+        pgd = PGD(epsilon, num_steps=num_steps, value_range=value_range)
+        cases.append(("fgsm", epsilon, fgsm))
+        cases.append((f"pgd{num_steps}", epsilon, pgd))
+    return [
+        {
+            "attack": name,
+            "epsilon": float(epsilon),
+            "accuracy": _accuracy(forward, batches, attack, seed, loss),
+            "num_examples": number_of_examples(batches),
+        }
+        for name, epsilon, attack in cases
+    ]
+
+
+def _traced(network):
+    # The attack's loop is eager, so that one trace of the network serves all
+    # steps of all attacks.
+    return tf.function(forward_function(network), reduce_retracing=True)
+
+
+def _accuracy(forward, batches, attack, seed, loss):
+    correct = 0.0
+    for position, (images, labels) in enumerate(batches):
+        if attack is not None:
+            images = attack(forward, images, labels, [seed, position], loss)
+        correct += float(
+            tf.reduce_sum(classification.correct(labels, forward(images)))
+        )
+    return correct / number_of_examples(batches)

@@ -1,0 +1,185 @@
+"""Lemma 1 and Theorem 1 of the paper, as formulas.
+
+Liu et al. 2022 (arXiv 2106.00221), section 3.4 and appendix. The symbols of
+its assumptions are the names here:
+
+    L_xtheta      |grad_x L(theta_1; x) - grad_x L(theta_2; x)|
+                      <= L_xtheta |theta_1 - theta_2|                     (6)
+    L_thetatheta, L_thetax, L_xx   the other three of Assumption 1        (6)
+    mu            L is mu-strongly concave in x on the ball of x_i        (7)
+    M             |g_hat| <= M                                            (8)
+    sigma         E |g - grad L_D|^2 <= sigma^2                           (9)
+    lambda_       <x - x_hat, grad_x L(theta; x_hat)> <= lambda for all x of
+                  the ball: how far x_hat is from the best example
+    delta         L_D(theta_0) - min L_D
+    staleness     tau
+
+Errata of the paper that matter here:
+
+    (3), (5)   the sign of the gradient is missing (the text says FGSM/PGD);
+    (4)        ascends: the sign of the update should be minus;
+    (6)        the third line prints L_xx for L_thetax;
+    (7)        the norm in the last term should be squared;
+    (10)       prints L / mu where (12) and its proof have L_xtheta / mu;
+    (11)       dividing (35) by eta T / 2 gives 4 sigma sqrt(L delta / T), not
+               2, for eta = sqrt(delta / (L sigma^2 T)), and 2 L delta / T
+               more for eta = 1 / L;
+    (19)       L / (t - tau) should be L / 2 and the norm squared;
+    (23)       leaves out the staleness, which (31) has;
+    (25), (27) mix delta with lambda and grad_theta with grad_x;
+    (32)       gives a second L, which contradicts that of (11).
+
+Assumption 2 is strong: for cross-entropy and a network that is piecewise
+linear (ReLU) the Hessian in x is J^T H J with a positive semidefinite H, so
+that mu <= 0 and nothing follows. Bounds are then None.
+"""
+
+import math
+
+
+def lemma_1_bound(L_xtheta, mu, weight_drift):  # noqa: N803 (the paper's)
+    """How far the best adversarial example can move, (10) and (12).
+
+        |x*(theta_t) - x*(theta_t-tau)|
+            <= L_xtheta / mu |theta_t - theta_t-tau|
+
+    Args:
+      L_xtheta: the constant of Assumption 1.
+      mu: the constant of Assumption 2.
+      weight_drift: |theta_t - theta_t-tau|; eta tau M is an upper bound.
+
+    Returns:
+      Float, in pixel units and the L2 norm; None unless mu > 0.
+    """
+    return L_xtheta / mu * weight_drift if mu > 0 else None
+
+
+def approximation_bound(lambda_, mu):
+    """How far an approximate example is from the best one, (30).
+
+        |x* - x_hat| <= sqrt(lambda / mu)
+
+    Args:
+      lambda_: of the approximate example, >= 0.
+      mu: the constant of Assumption 2.
+
+    Returns:
+      Float; None unless mu > 0.
+    """
+    return math.sqrt(lambda_ / mu) if mu > 0 else None
+
+
+def smoothness(L_thetatheta, L_thetax, L_xtheta, mu):  # noqa: N803
+    """L of L_D, Lemma 2: L_thetatheta + L_xtheta L_thetax / (2 mu).
+
+    Returns:
+      Float; None unless mu > 0.
+    """
+    return L_thetatheta + L_xtheta * L_thetax / (2 * mu) if mu > 0 else None
+
+
+def theorem_1_bound(
+    *,
+    L_thetatheta,  # noqa: N803
+    L_thetax,  # noqa: N803
+    L_xtheta,  # noqa: N803
+    mu,
+    lambda_,
+    M,  # noqa: N803
+    sigma,
+    delta,
+    staleness,
+    num_steps,
+    eta=None,
+):
+    """The bound on the mean squared gradient of L_D over a run of SGD.
+
+    As printed, with the step size of the theorem:
+
+        2 sigma sqrt(L delta / T)
+            + L_thetax^2 / 2 (tau M L_xtheta / (L mu) + sqrt(lambda / mu))^2
+
+    Implements Eq. (11). For a given constant step size eta <= 1 / L, Eq. (35)
+    divided by eta T / 2, which the proof does establish:
+
+        2 delta / (eta T) + 2 L eta sigma^2
+            + L_thetax^2 / 4 (1 + L eta)
+              (eta tau M L_xtheta / mu + sqrt(lambda / mu))^2
+
+    Args:
+      L_thetatheta: and the other constants, see above.
+      L_thetax: likewise.
+      L_xtheta: likewise.
+      mu: likewise.
+      lambda_: likewise.
+      M: likewise.
+      sigma: likewise; of a batch as large as those of the run.
+      delta: likewise.
+      staleness: tau.
+      num_steps: T, updates made.
+      eta: step size; None is Eq. (11).
+
+    Returns:
+      Float; None unless mu > 0 and eta <= 1 / L.
+    """
+    L = smoothness(L_thetatheta, L_thetax, L_xtheta, mu)  # noqa: N806
+    if L is None or (eta is not None and eta * L > 1):
+        return None
+    example = approximation_bound(lambda_, mu)
+    if eta is None:
+        drift = staleness * M * L_xtheta / (L * mu)
+        return (
+            2 * sigma * math.sqrt(L * delta / num_steps)
+            + L_thetax**2 / 2 * (drift + example) ** 2
+        )
+    drift = eta * staleness * M * L_xtheta / mu
+    return (
+        2 * delta / (eta * num_steps)
+        + 2 * L * eta * sigma**2
+        + L_thetax**2 / 4 * (1 + L * eta) * (drift + example) ** 2
+    )
+
+
+def theorem_1_of_run(rows, staleness, num_steps):
+    """Theorem 1 for a run: its constants as measured, and both sides.
+
+    The constants are the worst of the rows. They are estimates: true
+    constants hold everywhere, these where the run was measured. delta is
+    L_D of the first row, which is as much as it can be for a loss >= 0. The
+    theorem is about SGD with a step size of its own; a run with another
+    optimizer is outside it.
+
+    Args:
+      rows: dicts of `measure_drift`, in the order of the run.
+      staleness: tau.
+      num_steps: T.
+
+    Returns:
+      Dict of the constants, "bound" (Eq. 11; None unless mu > 0) and
+      "measured", the mean of |grad L_D|^2 over the rows.
+
+    Raises:
+      ValueError: if there are no rows.
+    """
+    if not rows:
+        raise ValueError(
+            "Expected at least one row of measure_drift; received none."
+        )
+    constants = {
+        name: max(row[name] for row in rows)
+        for name in (
+            "L_thetatheta",
+            "L_thetax",
+            "L_xtheta",
+            "lambda_",
+            "M",
+            "sigma",
+        )
+    }
+    constants["mu"] = min(row["mu"] for row in rows)
+    constants["delta"] = rows[0]["L_D"]
+    bound = theorem_1_bound(
+        **constants, staleness=staleness, num_steps=num_steps
+    )
+    measured = sum(row["gradient_norm"] ** 2 for row in rows) / len(rows)
+    return {**constants, "bound": bound, "measured": measured}

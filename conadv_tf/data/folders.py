@@ -1,0 +1,191 @@
+"""A user's own images, one folder for each class."""
+
+import hashlib
+
+import tensorflow as tf
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_TEST_NAMES = ("test", "validation", "val")
+
+
+class FolderSource:
+    """Files `class_name/*.jpg|jpeg|png` below a path or bucket.
+
+    Either PATH/train/class/file with PATH/test (or validation, val), or
+    PATH/class/file with a hold-out fraction. Classes are numbered in the
+    order of their names; other files are not looked at.
+
+    image_shape: None, images have any size.
+    num_examples: {"train": ..., "test": ...}.
+    class_names: str, by class number.
+    shuffle_buffer: records that may wait in memory; None is all of them.
+    """
+
+    image_shape = None
+    shuffle_buffer = None
+
+    def __init__(self, path, holdout=None):
+        """Lists the files.
+
+        Args:
+          path: folder or bucket address.
+          holdout: fraction of each class, in (0, 1), that is the test set
+            of PATH/class/file. Which files depends on their names alone.
+
+        Raises:
+          ValueError: if there is no such layout, a class has no image, or
+            `holdout` is missing or superfluous.
+        """
+        entries = _folders(path)
+        if "train" in entries:
+            check_no_holdout(path, holdout)
+            test = next((name for name in _TEST_NAMES if name in entries), None)
+            if test is None:
+                raise ValueError(
+                    f"Expected one of the folders {_TEST_NAMES} beside "
+                    f"{_join(path, 'train')!r}; found {entries}."
+                )
+            train_files = _files_by_class(_join(path, "train"))
+            test_files = _files_by_class(_join(path, test))
+            _check_same_classes(path, train_files, test_files)
+        else:
+            if holdout is None:
+                raise ValueError(
+                    f"{path!r} has no folder train, so its class folders need "
+                    "a hold-out fraction, for example holdout=0.1; received "
+                    "None."
+                )
+            check_holdout(holdout)
+            files = _files_by_class(path)
+            train_files, test_files = {}, {}
+            for name, members in files.items():
+                test_files[name], train_files[name] = _hold_out(
+                    name, members, holdout
+                )
+        self.class_names = sorted(train_files)
+        self.num_classes = len(self.class_names)
+        self._files = {
+            "train": self._labelled(train_files),
+            "test": self._labelled(test_files),
+        }
+        self.num_examples = {
+            part: len(labels) for part, (_, labels) in self._files.items()
+        }
+
+    def read(self, image):
+        """Contents of the file that stands for the image in a record."""
+        return tf.io.read_file(image)
+
+    def records(self, part, share, seed):
+        """Records of one host, unread.
+
+        Args:
+          part: "train" or "test".
+          share: the `Share` of this host.
+          seed: not needed: what is shuffled are names, and all at once.
+
+        Returns:
+          Dataset of (path, label, path): string, int64, string; in order of
+          class and name.
+        """
+        del seed
+        paths, labels = self._files[part]
+        dataset = tf.data.Dataset.from_tensor_slices(
+            (tf.constant(paths), tf.constant(labels, tf.int64))
+        ).shard(share.count, share.index)
+        return dataset.map(lambda path, label: (path, label, path))
+
+    def _labelled(self, files):
+        pairs = [
+            (path, label)
+            for label, name in enumerate(self.class_names)
+            for path in files[name]
+        ]
+        return [path for path, _ in pairs], [label for _, label in pairs]
+
+
+def _join(path, name):
+    # os.path.join would be wrong for buckets on some systems.
+    return f"{path.rstrip('/')}/{name}"
+
+
+def _folders(path):
+    if not tf.io.gfile.isdir(path):
+        raise ValueError(
+            f"Expected a folder of images at {path!r}; there is no folder. "
+            "Make PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or "
+            "PATH/CLASS/*.jpg with a hold-out fraction."
+        )
+    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
+    return [
+        name
+        for name in names
+        if not name.startswith(".") and tf.io.gfile.isdir(_join(path, name))
+    ]
+
+
+def _files_by_class(path):
+    """{class name: sorted paths of its images}."""
+    files = {}
+    for name in _folders(path):
+        folder = _join(path, name)
+        files[name] = [
+            _join(folder, file)
+            for file in sorted(tf.io.gfile.listdir(folder))
+            if file.lower().endswith(_SUFFIXES)
+        ]
+        if not files[name]:
+            raise ValueError(
+                f"Expected images {_SUFFIXES} in the class folder {folder!r}; "
+                "found none. Remove the folder if it is no class."
+            )
+    if not files:
+        raise ValueError(
+            f"Expected a folder for each class in {path!r}; found none."
+        )
+    return files
+
+
+def _hold_out(class_name, paths, fraction):
+    """(held out, rest): the files whose names hash lowest, and the others."""
+
+    def rank(path):
+        name = f"{class_name}/{path.rsplit('/', 1)[-1]}"
+        return hashlib.sha256(name.encode()).hexdigest()
+
+    count = max(1, round(fraction * len(paths)))
+    if count == len(paths):
+        raise ValueError(
+            f"A hold-out of {fraction} leaves no training image of class "
+            f"{class_name!r}, which has {len(paths)}. Take a smaller fraction "
+            "or add images."
+        )
+    held_out = set(sorted(paths, key=rank)[:count])
+    return (
+        [path for path in paths if path in held_out],
+        [path for path in paths if path not in held_out],
+    )
+
+
+def check_holdout(holdout):
+    """Raises a ValueError unless it is a fraction."""
+    if not 0 < holdout < 1:
+        raise ValueError(f"Expected holdout in (0, 1); received {holdout}.")
+
+
+def check_no_holdout(name, holdout):
+    """Raises a ValueError if a part of a dataset with a test set is asked."""
+    if holdout is not None:
+        raise ValueError(
+            f"{name!r} has its own test set, so nothing is held out; "
+            f"received holdout={holdout}."
+        )
+
+
+def _check_same_classes(path, train, test):
+    different = sorted(set(train) ^ set(test))
+    if different:
+        raise ValueError(
+            f"Expected the same classes in both parts of {path!r}; only one "
+            f"part has {different[:5]}."
+        )

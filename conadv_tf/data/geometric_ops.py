@@ -1,0 +1,153 @@
+"""Geometric operations of AutoAugment on one image, equal to Pillow's.
+
+Each takes uint8 [height, width, channels] and returns the same shape; pixels
+that come from outside are grey 128, as in the released TPU code. They run
+inside `tf.data` maps.
+
+The pixels are those of PIL.Image.transform(AFFINE, NEAREST), which differs
+from tensorflow-addons in where a pixel is: Pillow samples the centre (x + 1/2,
+y + 1/2) and takes the integer part, in steps of 2**-16; tensorflow-addons
+samples (x, y) and rounds, in float32. `_affine` converts. What remains: for
+coordinates over 256 pixels float32 is coarser than 2**-16, so that in larger
+images a few pixels (below one in a thousand) may be a neighbour of Pillow's.
+
+tensorflow-addons is imported when an operation is first used.
+"""
+
+import math
+import warnings
+
+import tensorflow as tf
+
+FILL = 128
+_STEPS_PER_PIXEL = 2.0**16
+
+
+def shear_x(image, slope):
+    """Moves row y to the left, by slope * y pixels.
+
+    Args:
+      image: uint8 [height, width, channels].
+      slope: float scalar.
+    """
+    return _affine(image, (1.0, slope, 0.0), (0.0, 1.0, 0.0))
+
+
+def shear_y(image, slope):
+    """Moves column x up, by slope * x pixels.
+
+    Args:
+      image: uint8 [height, width, channels].
+      slope: float scalar.
+    """
+    return _affine(image, (1.0, 0.0, 0.0), (slope, 1.0, 0.0))
+
+
+def translate_x(image, pixels):
+    """Moves the image to the left.
+
+    Args:
+      image: uint8 [height, width, channels].
+      pixels: float scalar.
+    """
+    return _affine(image, (1.0, 0.0, pixels), (0.0, 1.0, 0.0))
+
+
+def translate_y(image, pixels):
+    """Moves the image up.
+
+    Args:
+      image: uint8 [height, width, channels].
+      pixels: float scalar.
+    """
+    return _affine(image, (1.0, 0.0, 0.0), (0.0, 1.0, pixels))
+
+
+def rotate(image, degrees):
+    """Rotates about the centre, counter-clockwise, as PIL's `rotate`.
+
+    Args:
+      image: uint8 [height, width, channels].
+      degrees: float scalar.
+    """
+    angle = -tf.cast(degrees, tf.float64) * (math.pi / 180.0)
+    cosine, sine = tf.cos(angle), tf.sin(angle)
+    height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float64))
+    x, y = width / 2.0, height / 2.0
+    return _affine(
+        image,
+        (cosine, sine, x - cosine * x - sine * y),
+        (-sine, cosine, y + sine * x - cosine * y),
+    )
+
+
+def cutout(image, half_size, center):
+    """Covers a square with grey 128; it is cut off at the borders.
+
+    The square is the rows and columns [center - half_size,
+    center + half_size), as in the TPU code.
+
+    Args:
+      image: uint8 [height, width, channels].
+      half_size: int scalar, pixels.
+      center: int32 [2], row and column.
+    """
+    height, width = tf.unstack(tf.shape(image)[:2])
+    half_size = tf.cast(half_size, tf.int32)
+    rows = tf.range(height)[:, tf.newaxis, tf.newaxis] - center[0]
+    columns = tf.range(width)[tf.newaxis, :, tf.newaxis] - center[1]
+    covered = (
+        (rows >= -half_size)
+        & (rows < half_size)
+        & (columns >= -half_size)
+        & (columns < half_size)
+    )
+    return tf.where(covered, tf.constant(FILL, tf.uint8), image)
+
+
+def _affine(image, row_x, row_y):
+    """PIL.Image.transform(AFFINE, (*row_x, *row_y), NEAREST).
+
+    Args:
+      image: uint8 [height, width, channels].
+      row_x: (a, b, c): where the pixel at (x, y) is taken from, in x:
+        a x + b y + c.
+      row_y: the same in y.
+    """
+    with warnings.catch_warnings():
+        # It announces its end, which a user can do nothing about.
+        warnings.simplefilter("ignore")
+        import tensorflow_addons as tfa
+
+    coefficients = [*_nearest(row_x), *_nearest(row_y), 0.0, 0.0]
+    transformed = tfa.image.transform(
+        image,
+        tf.stack([tf.cast(c, tf.float32) for c in coefficients]),
+        interpolation="nearest",
+        fill_mode="constant",
+        fill_value=FILL,
+    )
+    return tf.ensure_shape(transformed, image.shape)
+
+
+def _nearest(row):
+    """Coefficients with which rounding at (x, y) is Pillow's sampling."""
+    a, b, c = (tf.cast(value, tf.float64) for value in row)
+    at_center = c + (a + b) / 2.0
+    a, b, at_center = (
+        tf.floor(value * _STEPS_PER_PIXEL + 0.5) / _STEPS_PER_PIXEL
+        for value in (a, b, at_center)
+    )
+    # floor(v) is round(v - 1/2), except that -1/2 rounds to -1. A quarter of
+    # a step is too little to matter otherwise.
+    return a, b, at_center - 0.5 + 0.25 / _STEPS_PER_PIXEL
+
+
+# By the paper's names; each takes (image, argument). Cutout takes more.
+OPERATIONS = {
+    "Rotate": rotate,
+    "ShearX": shear_x,
+    "ShearY": shear_y,
+    "TranslateX": translate_x,
+    "TranslateY": translate_y,
+}

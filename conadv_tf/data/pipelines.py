@@ -1,0 +1,139 @@
+"""From the records of a source to batches: shuffled, decoded, checked."""
+
+import tensorflow as tf
+
+from conadv_tf.data.views import to_unit
+
+_PREFETCHED_BATCHES = 2
+
+
+def training(source, share, seed, view, faults):
+    """Examples of one epoch of one host, shuffled anew in each.
+
+    Args:
+      source: a `TfdsSource` or `FolderSource`.
+      share: the `Share` of this host.
+      seed: int.
+      view: function of (image, key), see `views`; for encoded images it
+        returns (good, image). None: small images as they are.
+      faults: a `FaultLog`.
+
+    Returns:
+      Dataset of (image or pair of images, label).
+    """
+    seed = share.seed(seed)
+    size = share.size(source.num_examples["train"])
+    records = source.records("train", share, seed)
+    if source.image_shape is not None:
+        records = _with_good_labels(records, faults)
+        if source.shuffle_buffer is None:
+            records = records.cache()  # Decoded once.
+    examples = records.shuffle(
+        min(size, source.shuffle_buffer or size),
+        seed=seed,
+        reshuffle_each_iteration=True,
+    )
+    if view is not None:
+        # A key for each image of each epoch, in order: what is random in a
+        # view does not depend on how the map is scheduled.
+        keys = tf.data.Dataset.random(
+            seed=seed, rerandomize_each_iteration=True
+        ).batch(2, drop_remainder=True)
+        examples = tf.data.Dataset.zip((examples, keys))
+        if source.image_shape is None:
+            examples = _checked(examples, source, view, faults)
+        else:
+            examples = examples.map(
+                lambda example, key: (view(example[0], key), example[1]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+    if faults.max_bad_records:
+        # All hosts make the same number of steps, whoever has bad records.
+        examples = examples.repeat().take(size)
+    return examples
+
+
+def evaluation(source, share, view, faults):
+    """Test examples of one host, in order.
+
+    Args:
+      source: a `TfdsSource` or `FolderSource`.
+      share: the `Share` of this host.
+      view: function of contents that returns (good, image); not used where
+        images are not encoded.
+      faults: a `FaultLog`.
+
+    Returns:
+      Dataset of (image, label).
+    """
+    records = source.records("test", share, seed=None)
+    if source.image_shape is not None:
+        return _with_good_labels(records, faults)
+    unkeyed = records.map(lambda *record: (record, ()))
+    return _checked(
+        unkeyed, source, lambda contents, key: view(contents), faults
+    )
+
+
+def batched(examples, batch_size, drop_remainder, dtype, sharded, in_memory):
+    """Batches of images in [0, 1], with the options that `fit` needs.
+
+    Args:
+      examples: dataset of (image or pair of images, label).
+      batch_size: examples of a batch.
+      drop_remainder: whether to leave out a last smaller batch.
+      dtype: of the images; uint8 images are divided by 255.
+      sharded: whether each host has its own share already.
+      in_memory: whether all decoded images are in memory.
+
+    Returns:
+      A prefetching dataset.
+    """
+
+    def scale(image):
+        return to_unit(image, dtype) if image.dtype == tf.uint8 else image
+
+    dataset = examples.batch(batch_size, drop_remainder=drop_remainder)
+    dataset = dataset.map(
+        lambda images, labels: (tf.nest.map_structure(scale, images), labels),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    dataset = dataset.prefetch(_PREFETCHED_BATCHES)
+    options = tf.data.Options()
+    options.deterministic = True
+    policy = tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = (
+        policy.OFF if sharded else policy.DATA
+    )
+    # Small sets in memory gain nothing from tuning, and the tuner can keep
+    # the end of `fit` waiting for seconds.
+    options.autotune.enabled = not in_memory
+    return dataset.with_options(options)
+
+
+def _checked(keyed, source, view, faults):
+    """Views of encoded records, without the bad ones."""
+
+    def example(record, key):
+        image, label, name = record
+        contents = source.read(image)
+        decodes, images = view(contents, key)
+        good = tf.logical_and(decodes, faults.good_label(label))
+        return good, (contents, label, name), (images, label)
+
+    return faults.drop_bad(
+        keyed.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    )
+
+
+def _with_good_labels(records, faults):
+    """(image, label) of images that are not encoded, without bad labels."""
+    return faults.drop_bad(
+        records.map(
+            lambda image, label, name: (
+                faults.good_label(label),
+                ("", label, name),
+                (image, label),
+            )
+        )
+    )

@@ -1,0 +1,126 @@
+"""Records of a tensorflow-datasets image set, host by host."""
+
+import math
+
+from conadv_tf.data.folders import check_holdout
+from conadv_tf.data.folders import check_no_holdout
+from conadv_tf.data.sources import image_and_label
+from conadv_tf.data.sources import prepared_builder
+from conadv_tf.data.sources import quiet
+
+# imagenet2012 has a test split too, without labels.
+_TEST_SPLITS = {"imagenet2012": ("validation",)}
+# Encoded records in memory while shuffling: 1 GB of ImageNet.
+_SHUFFLE_BUFFER = 8192
+# Decoded sets up to this size are kept in memory.
+_IN_MEMORY_BYTES = 2**30
+
+
+class TfdsSource:
+    """A tensorflow-datasets classification set.
+
+    image_shape: (height, width, channels), or None where images have any
+      size; those are read encoded.
+    num_examples: {"train": ..., "test": ...}.
+    class_names: str, by class number.
+    shuffle_buffer: records that may wait in memory; None is all of them.
+    """
+
+    def __init__(self, name, data_dir=None, holdout=None, encoded=False):
+        """Opens a dataset.
+
+        Args:
+          name: as in `prepared_builder`.
+          data_dir: as in `prepared_builder`.
+          holdout: fraction of the training split, in (0, 1), that is the
+            test set of a dataset that has none.
+          encoded: whether to read images encoded even if all have one size.
+
+        Raises:
+          ValueError: as `prepared_builder`; or if there is no image, label,
+            training or test split.
+        """
+        self._builder = prepared_builder(name, data_dir)
+        self._keys = image_and_label(self._builder)
+        self._splits = _splits(name, self._builder.info.splits, holdout)
+        image, label = (self._builder.info.features[k] for k in self._keys)
+        static = not encoded and None not in image.shape
+        self.image_shape = tuple(image.shape) if static else None
+        self.class_names = label.names
+        self.num_classes = label.num_classes
+        splits = self._builder.info.splits
+        self.num_examples = {
+            part: splits[split].num_examples
+            for part, split in self._splits.items()
+        }
+        self.shuffle_buffer = _SHUFFLE_BUFFER
+        if static:
+            size = self.num_examples["train"] * math.prod(image.shape)
+            if size <= _IN_MEMORY_BYTES:
+                self.shuffle_buffer = None
+
+    def read(self, image):
+        """The image of a record, which is there already."""
+        return image
+
+    def records(self, part, share, seed):
+        """Records of one host.
+
+        Args:
+          part: "train" or "test".
+          share: the `Share` of this host: a contiguous part of the split, so
+            that no other host reads these bytes.
+          seed: shuffles the files of encoded training records, anew in each
+            epoch; they are too many to shuffle in memory.
+
+        Returns:
+          Dataset of (image, label, name): string or uint8 [height, width,
+          channels], int64, string.
+        """
+        import tensorflow_datasets as tfds
+
+        image, label = self._keys
+        encoded = self.image_shape is None
+        split = tfds.even_splits(self._splits[part], share.count)[share.index]
+        with quiet():
+            dataset = self._builder.as_dataset(
+                split=split,
+                shuffle_files=encoded and part == "train",
+                decoders=tfds.decode.PartialDecoding(
+                    {image: True, label: True},
+                    {image: tfds.decode.SkipDecoding()} if encoded else None,
+                ),
+                read_config=tfds.ReadConfig(
+                    add_tfds_id=True,
+                    shuffle_seed=seed,
+                    shuffle_reshuffle_each_iteration=True,
+                    try_autocache=False,
+                ),
+            )
+        return dataset.map(
+            lambda record: (record[image], record[label], record["tfds_id"])
+        )
+
+
+def _splits(name, available, holdout):
+    """{"train": split, "test": split} in the notation of tfds."""
+    if "train" not in available:
+        raise ValueError(
+            f"Expected {name!r} to have a split 'train'; found "
+            f"{sorted(available)}."
+        )
+    wanted = _TEST_SPLITS.get(name.split("/")[0], ("test", "validation"))
+    test = next((split for split in wanted if split in available), None)
+    if test is not None:
+        check_no_holdout(name, holdout)
+        return {"train": "train", "test": test}
+    if holdout is None:
+        raise ValueError(
+            f"Expected {name!r} to have a split among {wanted}; found "
+            f"{sorted(available)}. Hold a part of 'train' out, for example "
+            "holdout=0.1."
+        )
+    check_holdout(holdout)
+    size = available["train"].num_examples
+    first = size - max(1, round(holdout * size))
+    return {"train": f"train[:{first}]", "test": f"train[{first}:]"}

@@ -1,0 +1,181 @@
+"""Prepared tensorflow-datasets, opened or prepared, or a clear error.
+
+tensorflow-datasets is imported when a dataset is opened, not before.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import urllib.error
+import urllib.request
+
+import numpy as np
+
+_TFDS_NAMES = {"digits": "conadv_digits"}
+_EMBEDDED = ("digits",)
+_TIMEOUT_SECONDS = 5
+_MANUAL = {
+    "imagenet2012": "imagenet2012 must be downloaded by hand: register at "
+    "https://image-net.org/download-images and put "
+    "ILSVRC2012_img_train.tar (138 GiB) and ILSVRC2012_img_val.tar (6.3 GiB), "
+    "not unpacked, into {manual_dir!r}.",
+}
+
+
+def prepared_builder(name, data_dir):
+    """The tfds builder of a dataset, prepared first where that is possible.
+
+    Args:
+      name: "digits", or a name of tensorflow-datasets, with "/config" if it
+        has several.
+      data_dir: folder or bucket of prepared datasets; None is the
+        environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+
+    Returns:
+      A `tfds.core.DatasetBuilder`.
+
+    Raises:
+      ValueError: if the name is unknown, or the data are not prepared and
+        cannot be downloaded; it says what to run.
+    """
+    import tensorflow_datasets as tfds
+
+    from conadv_tf.data import digits  # noqa: F401  Registers the builder.
+
+    # Asking the public bucket for metadata costs seconds and a stack trace
+    # where there is no network; newer versions do not ask by default.
+    tfds.core.utils.gcs_utils._is_gcs_disabled = True
+    tfds.disable_progress_bar()
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+    try:
+        with quiet():
+            builder = tfds.builder(
+                _TFDS_NAMES.get(name, name), data_dir=data_dir
+            )
+            prepared = builder.is_prepared()
+    except ValueError as error:
+        raise ValueError(
+            "Expected a dataset that tensorflow-datasets knows, or "
+            f"folder:PATH; received {name!r} "
+            f"({str(error).strip().splitlines()[0]})."
+        ) from error
+    if prepared:
+        return builder
+    by_hand = _manual_instructions(name, builder)
+    if by_hand:
+        raise ValueError(
+            f"Dataset {name!r} is not prepared in {builder.data_dir!r}. "
+            f"{by_hand} Then run {_command(name, data_dir)}; it takes hours "
+            "for a large set."
+        )
+    try:
+        if name not in _EMBEDDED:
+            _check_reachable(builder.url_infos)
+        builder.download_and_prepare()
+    except Exception as error:
+        raise ValueError(
+            f"Dataset {name!r} is not prepared in {builder.data_dir!r} and "
+            f"could not be downloaded ({type(error).__name__}: {error}). On a "
+            f"machine with network run {_command(name, data_dir)}, then "
+            "pass the directory as data_dir."
+        ) from error
+    return builder
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keeps what tfds deprecates in itself from the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+def image_and_label(builder):
+    """Names of the image and the label of a dataset's records.
+
+    Args:
+      builder: a `tfds.core.DatasetBuilder`.
+
+    Returns:
+      (image key, label key).
+
+    Raises:
+      ValueError: if the dataset is no classification of uint8 images.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    wanted = (tfds.features.Image, tfds.features.ClassLabel)
+    keys = builder.info.supervised_keys
+    if keys is None or len(keys) != 2 or not set(keys) <= set(features):
+        found = [
+            [key for key, value in features.items() if type(value) is kind]
+            for kind in wanted
+        ]
+        keys = [names[0] if len(names) == 1 else None for names in found]
+    for key, kind in zip(keys, wanted):
+        if key is None or not isinstance(features[key], kind):
+            raise ValueError(
+                f"Expected records of {builder.name!r} with one image and "
+                f"one class label; found {features!r}."
+            )
+    if np.dtype(features[keys[0]].np_dtype) != np.uint8:
+        raise ValueError(
+            f"Expected uint8 images in {builder.name!r}; found "
+            f"{features[keys[0]]!r}."
+        )
+    return tuple(keys)
+
+
+def _command(name, data_dir):
+    where = f", data_dir='{data_dir}'" if data_dir else ""
+    return (
+        '`python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}'{where}).download_and_prepare()\"`"
+    )
+
+
+def _manual_instructions(name, builder):
+    """What a person must fetch; empty if nothing."""
+    name = name.split("/")[0]
+    if name in _MANUAL:
+        root = builder.data_dir_root
+        manual_dir = os.path.join(root, "downloads", "manual")
+        return _MANUAL[name].format(manual_dir=str(manual_dir))
+    return getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None) or ""
+
+
+def _check_reachable(urls):
+    """Raises an OSError at once where a download would retry for minutes.
+
+    Args:
+      urls: addresses that preparing a dataset downloads; empty or None if
+        none are known.
+    """
+    errors = []
+
+    def ask(url):
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
+        except urllib.error.HTTPError:
+            pass  # The host answers; what it thinks of HEAD does not matter.
+        except (OSError, ValueError) as error:
+            errors.append(error)
+
+    for url in list(urls or ())[:1]:
+        # In a thread, because a name server's silence has no time limit.
+        thread = threading.Thread(target=ask, args=(url,), daemon=True)
+        thread.start()
+        thread.join(_TIMEOUT_SECONDS + 1)
+        if thread.is_alive():
+            errors.append(TimeoutError(f"no answer from {url}"))
+    if errors:
+        raise errors[0]

@@ -1,0 +1,151 @@
+"""keras-cv's augmentations behind `augmentation`."""
+
+import numpy as np
+import pytest
+from sklearn import datasets
+import tensorflow as tf
+
+from conadv_tf.data import augmentation
+
+PER_IMAGE = ("randaugment", "augmix")
+MIXING = ("mixup", "cutmix")
+
+
+def batch(number=6, size=24):
+    """uint8 images of a photograph and one-hot labels, each its own class."""
+    photograph = datasets.load_sample_image("flower.jpg")
+    images = [
+        photograph[100 + 20 * i : 100 + 20 * i + size, 200 : 200 + size]
+        for i in range(number)
+    ]
+    return np.stack(images), np.eye(number, dtype=np.float32)
+
+
+def pipeline(name, images, labels, **options):
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    dataset = dataset.batch(len(images), drop_remainder=True)
+    return dataset.map(augmentation(name, **options))
+
+
+@pytest.fixture
+def mixed_precision():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+# Under mixed precision, where bfloat16 would round grey levels.
+@pytest.mark.parametrize("name", PER_IMAGE + MIXING)
+def test_in_a_pipeline(name, mixed_precision):
+    images, labels = batch()
+    # Tracing RandAugment takes seconds for each of its default three.
+    options = {"augmentations_per_image": 1, "rate": 1.0}
+    dataset = pipeline(
+        name, images, labels, **(options if name == "randaugment" else {})
+    )
+    policy = tf.keras.mixed_precision.global_policy()
+    assert policy.name == "mixed_bfloat16"
+    for spec, shape in zip(dataset.element_spec, (images.shape, labels.shape)):
+        assert spec.shape == shape
+        assert spec.dtype == tf.float32
+    augmented, new_labels = next(dataset.as_numpy_iterator())
+    assert augmented.min() >= 0.0
+    assert 0.5 < augmented.max() <= 1.0
+    assert not np.array_equal(augmented, images / np.float32(255))
+    # More levels than bfloat16 has in [0.25, 1].
+    assert len(np.unique(augmented)) > 200
+    np.testing.assert_allclose(new_labels.sum(axis=1), 1.0, atol=1e-6)
+    if name in PER_IMAGE:
+        np.testing.assert_array_equal(new_labels, labels)
+    else:
+        assert not np.array_equal(new_labels, labels)
+
+
+# Bytes and [0, 1] are the same images.
+def test_both_kinds_of_images():
+    images, labels = batch()
+    augment = augmentation("cutmix")
+    results = []
+    for received in (images, images / np.float64(255)):
+        tf.random.set_seed(5)
+        results.append(augment(received, labels)[0])
+    np.testing.assert_allclose(*results, atol=1e-6)
+
+
+# A constant image for each class: what was mixed can be read off the pixels.
+def test_mixup_mixes_labels_as_it_mixes_pixels():
+    number = 8
+    values = np.linspace(0.0, 1.0, number, dtype=np.float32)
+    images = np.broadcast_to(values[:, None, None, None], (number, 4, 4, 1))
+    augment = augmentation("mixup")
+    augmented, labels = augment(images, np.eye(number, dtype=np.float32))
+    np.testing.assert_allclose(
+        augmented[:, 0, 0, 0], labels.numpy() @ values, atol=1e-6
+    )
+
+
+# Where the rectangle lies inside the image, labels are shares of pixels. At a
+# border keras-cv cuts it off and does not correct the label.
+def test_cutmix_labels_are_shares_of_pixels_up_to_the_border():
+    number, size = 200, 16
+    values = np.arange(number, dtype=np.float32) / number
+    images = np.broadcast_to(
+        values[:, None, None, None], (number, size, size, 1)
+    )
+    augmented, labels = augmentation("cutmix")(
+        images, np.eye(number, dtype=np.float32)
+    )
+    kept = np.mean(np.abs(augmented.numpy() - images) < 1e-6, axis=(1, 2, 3))
+    of_label = np.diag(labels)
+    assert np.all(of_label <= kept + 1e-6)
+    exact = np.abs(of_label - kept) < 1e-6
+    assert 0.1 < np.mean(exact) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "labels", "received"),
+    [
+        ("blur", (2, 4, 4, 3), (2, 5), "blur"),
+        ("mixup", (4, 4, 3), (5,), "4, 4, 3"),
+        ("mixup", (2, 4, 4, 3), (2,), r"float32 \(2,\)"),
+    ],
+)
+def test_wrong_arguments_are_refused(name, images, labels, received):
+    with pytest.raises(ValueError, match=received):
+        augmentation(name)(
+            np.zeros(images, np.float32), np.zeros(labels, np.float32)
+        )
+
+
+@pytest.mark.parametrize(
+    ("images_dtype", "labels_dtype"), [("int32", "float32"), ("uint8", "int64")]
+)
+def test_wrong_types_are_refused(images_dtype, labels_dtype):
+    images, labels = batch(2)
+    with pytest.raises(ValueError, match="int"):
+        augmentation("mixup")(
+            images.astype(images_dtype), labels.astype(labels_dtype)
+        )
+
+
+# What the docstring says of reproducibility, and the trap in it.
+def test_a_global_seed_repeats_a_run_and_the_mixing_of_each_epoch():
+    images, labels = batch()
+
+    def two_epochs():
+        tf.keras.utils.set_random_seed(3)
+        dataset = pipeline("mixup", images, labels)
+        return [next(dataset.as_numpy_iterator())[1] for _ in range(2)]
+
+    first, second = two_epochs()
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, two_epochs()[0])
+
+
+def test_repeating_before_the_map_gives_each_epoch_its_own_mixing():
+    images, labels = batch()
+    tf.keras.utils.set_random_seed(3)
+    dataset = tf.data.Dataset.from_tensors((images, labels)).repeat(2)
+    dataset = dataset.map(augmentation("mixup"))
+    first, second = (labels for _, labels in dataset.as_numpy_iterator())
+    assert not np.array_equal(first, second)

@@ -1,0 +1,115 @@
+"""From a configuration to what it describes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from experiments import build
+from experiments import config as config_lib
+
+SMALL = config_lib.Network(depth=8, width=4)
+
+
+def _config(**kwargs):
+    return config_lib.Config(**{"network": SMALL, **kwargs})
+
+
+def _emulated(replicas, size, **kwargs):
+    return _config(
+        emulate_replicas=replicas, per_replica_batch_size=size, **kwargs
+    )
+
+
+# 1297 training images.
+@pytest.mark.parametrize(
+    "config, replicas, expected",
+    [
+        (_config(epochs=3), 1, (30, 3, 10)),
+        (_config(epochs=3, drop_remainder=False), 1, (33, 3, 11)),
+        (_emulated(4, 32, epochs=3), 1, (30, 3, 40)),
+        (_emulated(4, 32, epochs=3), 2, (30, 3, 20)),
+        # An update of 3072 images takes 32 batches of 96; 13 make an epoch.
+        (_emulated(32, 96, epochs=5), 1, (2, 2, 32)),
+    ],
+)
+def test_schedule(config, replicas, expected):
+    dataset = build.dataset(config, replicas)
+    schedule = build.schedule(config, dataset, replicas)
+    assert dataclasses.astuple(schedule) == expected
+
+
+def test_a_run_shorter_than_an_update():
+    config = _emulated(32, 96, epochs=2)
+    dataset = build.dataset(config, 1)
+    with pytest.raises(ValueError, match="epochs >= 3.*3072.*received 2"):
+        build.schedule(config, dataset, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"emulate_replicas": 4}, "received 4 and None"),
+        ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
+        ({"augmentation": "blur"}, "received 'blur'"),
+        ({"precision": "float64"}, "received 'float64'"),
+    ],
+)
+def test_wrong_configurations(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _config(**arguments)
+
+
+def test_replicas_that_do_not_divide_the_emulated_ones():
+    with pytest.raises(ValueError, match="multiple of 3.*received 4"):
+        build.microbatches(_emulated(4, 32), 3)
+
+
+# Plain training sees augmented images only, adversarial training both; labels
+# are one-hot and each epoch draws anew.
+@pytest.mark.parametrize("method", ["baseline", "conadv"])
+@pytest.mark.parametrize("name", [None, "autoaugment_cifar", "randaugment"])
+def test_views(method, name):
+    config = _config(method=method, augmentation=name)
+    dataset = build.dataset(config, 1)
+    schedule = build.schedule(config, dataset, 1)
+    data = build.training_data(config, dataset, schedule).take(2)
+    images, labels = next(iter(data))
+    assert labels.shape == (128, 10) and labels.dtype == tf.float32
+    views = images if isinstance(images, tuple) else (images,)
+    assert len(views) == config.views == (2 if name and "con" in method else 1)
+    for view in views:
+        assert view.shape == (128, 8, 8, 1)
+        assert 0 <= view.numpy().min() < view.numpy().max() <= 1
+    levels = np.unique(np.round(views[0] * 255))
+    assert (len(levels) == 17) == (config.views == 2 or not name)
+
+
+@pytest.mark.parametrize(
+    "network, name",
+    [
+        (SMALL, "resnet8_cifar"),
+        (config_lib.Network("resnet", depth=18), "resnet18"),
+        (config_lib.Network("efficientnet", variant="b0"), "efficientnet_b0"),
+    ],
+)
+def test_networks(network, name):
+    dataset = ca.data.load("digits")
+    built = build.network(_config(network=network), dataset)
+    assert built.name == name
+    assert built.output_shape == (None, 10)
+
+
+def test_from_dict_reads_what_asdict_writes():
+    config = _emulated(4, 16, method="disadv", augmentation="autoaugment")
+    assert config_lib.from_dict(dataclasses.asdict(config)) == config
+    with pytest.raises(ValueError, match="unexpected keyword.*'momentun'"):
+        config_lib.from_dict({"optimizer": {"momentun": 0.9}})
+
+
+def test_unknown_variant():
+    config = _config(network=config_lib.Network("efficientnet", variant="b9"))
+    with pytest.raises(ValueError, match="received 'b9'"):
+        build.network(config, ca.data.load("digits"))

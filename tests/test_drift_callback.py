@@ -1,0 +1,164 @@
+"""The callback that measures drift while a model trains."""
+
+import csv
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf import analysis
+from conadv_tf.analysis import drift
+from conadv_tf.routing import batch_norm_branch
+from tests import networks
+
+
+def concurrent(staleness=1, network=None):
+    network = network or networks.convolutional()
+    model = ca.ConAdvModel(network, ca.PGD(epsilon=0.1), staleness)
+    model.compile(ca.LARS(0.5), networks.LOSS)
+    return model
+
+
+class Snapshots(tf.keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def _take(self):
+        self.weights.append(
+            [w.numpy() for w in self.model.network.trainable_variables]
+        )
+
+    def on_train_begin(self, logs=None):
+        self._take()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._take()
+
+
+@pytest.mark.parametrize(
+    "staleness, build", [(1, networks.linear), (3, networks.convolutional)]
+)
+def test_callback_measures_the_weights_of_tau_steps_ago(
+    staleness, build, tmp_path
+):
+    network = build(shape=(6, 6, 1))
+    images, labels = networks.batches(1, size=4, seed=9)[0]
+    watch = analysis.StalenessDrift(
+        images,
+        labels,
+        every_steps=1,
+        csv_path=tmp_path / "drift.csv",
+        log_dir=str(tmp_path / "board"),
+    )
+    model, snapshots = concurrent(staleness, network), Snapshots()
+    model.fit(
+        networks.dataset(networks.batches(5)),
+        callbacks=[snapshots, watch],
+        verbose=0,
+    )
+    assert [row["step"] for row in watch.history] == [1, 2, 3, 4, 5]
+    for t, row in enumerate(watch.history, start=1):
+        now, old = (
+            snapshots.weights[t],
+            snapshots.weights[max(0, t - staleness)],
+        )
+        norm = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(now, old)))
+        assert row["weight_drift"] == pytest.approx(norm, rel=1e-4)
+
+    # The last row again, with two networks that have these weights.
+    current, stale = (ca.split_batch_norm(model.network) for _ in range(2))
+    for weight, value in zip(stale.trainable_variables, old):
+        weight.assign(value)
+    with batch_norm_branch("auxiliary"):
+        examples = [
+            model.attack(network, images, labels, seed=0)
+            for network in (current, stale)
+        ]
+        objectives = [analysis.network_objective(n) for n in (current, stale)]
+        box = np.maximum(images - 0.1, 0), np.minimum(images + 0.1, 1)
+        expected = drift.measure_drift(
+            *objectives, tf.constant(images), labels, *examples, box
+        )
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            row[name], value, rtol=2e-3, atol=1e-5, err_msg=name
+        )
+    # Cross-entropy on a ReLU network: convex in the images.
+    assert row["mu"] <= 1e-5 and row["lemma_1_bound"] is None
+    theorem = watch.theorem_1()
+    assert theorem["bound"] is None and theorem["measured"] > 0
+
+    with open(tmp_path / "drift.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 and rows[-1]["lemma_1_bound"] == ""
+    assert float(rows[-1]["mu"]) == row["mu"]
+    assert list((tmp_path / "board").iterdir())
+
+
+def test_callback_at_epochs_changes_nothing():
+    data = networks.dataset(networks.batches(3))
+    images, labels = networks.batches(1, size=4)[0]
+    start = networks.convolutional().get_weights()
+    trained = []
+    watch = analysis.StalenessDrift(images, labels)
+    for callbacks in ([watch], []):
+        model = concurrent()
+        model.network.set_weights(
+            ca.split_batch_norm(_with_weights(start)).get_weights()
+        )
+        model.fit(data, epochs=2, callbacks=callbacks, verbose=0)
+        trained.append(networks.weights(model.network))
+    np.testing.assert_array_equal(*trained)
+    assert [(r["epoch"], r["step"]) for r in watch.history] == [(0, 3), (1, 6)]
+
+
+def _with_weights(values):
+    network = networks.convolutional()
+    network.set_weights(values)
+    return network
+
+
+def test_callback_under_replicas_and_with_an_l2_ball():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        attack = ca.PGD(epsilon=0.5, norm="l2")
+        model = ca.ConAdvModel(networks.linear(), attack)
+        model.compile("sgd", networks.LOSS, steps_per_execution=3)
+    shape = (2, 2, 1)
+    watch = analysis.StalenessDrift(
+        *networks.batches(1, size=4, shape=shape)[0], every_steps=4
+    )
+    data = networks.dataset(networks.batches(9, shape=shape))
+    model.fit(data, callbacks=[watch], verbose=0)
+    # Executions end at 3, 6 and 9; the last two pass the steps 4 and 8.
+    assert [row["step"] for row in watch.history] == [6, 9]
+    for row in watch.history:
+        assert row["weight_drift"] > 0 and np.isfinite(row["L_thetax"])
+        assert np.isnan(row["lambda_"])
+
+    # The next fit counts on: from 9 to 12 no multiple of 8 is passed.
+    watch.every_steps = 8
+    model.fit(data.take(3), callbacks=[watch], verbose=0)
+    assert watch.history == []
+
+
+@pytest.mark.parametrize("arguments", [{"attack": None}, {"staleness": 0}])
+def test_models_without_stale_weights_are_refused(arguments):
+    settings = {"attack": ca.PGD(epsilon=0.1), "staleness": 1, **arguments}
+    model = ca.ConAdvModel(networks.convolutional(), **settings)
+    model.compile("sgd", networks.LOSS)
+    assert model.stale_network is None and model.stale_weights is None
+    images, labels = networks.batches(1)[0]
+    with pytest.raises(ValueError, match="no stale weights"):
+        model.fit(
+            networks.dataset(networks.batches(1)),
+            callbacks=[analysis.StalenessDrift(images, labels)],
+            verbose=0,
+        )
+
+
+def test_steps_between_measurements_are_positive():
+    with pytest.raises(ValueError, match="received 0"):
+        analysis.StalenessDrift(*networks.batches(1)[0], every_steps=0)

@@ -1,0 +1,205 @@
+"""Bad records: each is found, named, and skipped only where asked."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.data import faults
+from conadv_tf.data import views
+from conadv_tf.data.decoding import EncodedImage
+from tests import images
+
+PHOTO = images.photo(60, 80)
+JPEG = images.encode(PHOTO)
+PNG = images.encode(PHOTO, "PNG")
+# An upper half that is intact: a crop from it decodes.
+BAD = {
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "truncated JPEG"),
+    "JPEG without its last byte": (JPEG[:-1], "truncated JPEG"),
+    "JPEG filled up with zeros": (JPEG[:-300] + bytes(300), "truncated JPEG"),
+    "only the header": (JPEG[:100], "truncated JPEG"),
+    "half a PNG": (PNG[: len(PNG) // 2], "truncated PNG"),
+    "changed PNG": (PNG[:300] + b"?" + PNG[301:], "damaged or truncated PNG"),
+    "CMYK": (images.encode(PHOTO, mode="CMYK"), "CMYK JPEG"),
+    "empty": (b"", "empty file"),
+    "one byte": (b"\xff", "neither JPEG nor PNG"),
+    "text": (b"<html>not found</html>", "neither JPEG nor PNG.*<html>n"),
+    "BMP": (images.encode(PHOTO, "BMP"), "neither JPEG nor PNG"),
+}
+FINE = {
+    "JPEG": JPEG,
+    "JPEG with padding": JPEG + bytes(7),
+    "PNG": PNG,
+    "grey JPEG": images.encode(PHOTO, mode="L"),
+    "grey PNG": images.encode(PHOTO, "PNG", mode="L"),
+    "PNG with transparency": images.encode(PHOTO, "PNG", mode="RGBA"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_images_are_found_whatever_is_cropped(name):
+    contents, fault = BAD[name]
+
+    @tf.function
+    def look(contents):
+        encoded = EncodedImage(contents)
+        window = views.central_window(encoded.shape, 16)
+        return encoded.good, encoded.crops([window])
+
+    good, _ = look(tf.constant(contents))
+    assert not good
+    assert re.search(fault, faults.diagnose(contents, 0, 5), re.DOTALL)
+
+
+# The premise: TensorFlow itself is content with half a file.
+def test_a_crop_of_a_truncated_jpeg_decodes():
+    contents, _ = BAD["half a JPEG"]
+    crop = tf.io.decode_and_crop_jpeg(
+        contents, [0, 0, 8, 80], channels=3, dct_method="INTEGER_ACCURATE"
+    )
+    np.testing.assert_array_equal(crop, images.decode(JPEG)[:8])
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_good_images_are_what_pillow_reads(name):
+    encoded = EncodedImage(tf.constant(FINE[name]))
+    assert encoded.good
+    expected = images.decode(FINE[name])
+    np.testing.assert_array_equal(encoded.shape, expected.shape)
+    (crop,) = encoded.crops([tf.constant([0, 0, 60, 80])])
+    np.testing.assert_array_equal(crop, expected)
+
+
+# Why CMYK is a fault: without Adobe's marker the colours are inverted.
+def test_decoders_disagree_about_cmyk():
+    contents, _ = BAD["CMYK"]
+    marker = contents.index(b"\xff\xee")
+    length = int.from_bytes(contents[marker + 2 : marker + 4], "big")
+    contents = contents[:marker] + contents[marker + 2 + length :]
+    difference = tf.io.decode_jpeg(contents, channels=3).numpy().astype(
+        int
+    ) - images.decode(contents)
+    assert np.abs(difference).max() > 100
+    assert not EncodedImage(tf.constant(contents)).good
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """24 good training images and 6 good test images."""
+    images.write_class_folders(tmp_path / "train", {"cat": 12, "dog": 12})
+    images.write_class_folders(tmp_path / "test", {"cat": 3, "dog": 3})
+    return tmp_path
+
+
+def load(folder, **kwargs):
+    return ca.data.load(f"folder:{folder}", 4, image_size=16, **kwargs)
+
+
+# A PNG named .jpg is decoded as the PNG it is.
+def test_a_png_may_be_named_jpg(folder):
+    pixels = images.noise(48, 48)
+    contents = images.encode(pixels, "PNG")
+    (folder / "test" / "cat" / "00.jpg").write_bytes(contents)
+    dataset = load(folder)
+    batch, _ = next(iter(dataset.test))
+    np.testing.assert_allclose(
+        batch[0], pixels[16:32, 16:32] / 255.0, atol=1e-6
+    )
+    assert dataset.faults.found == {}
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_error_names_file_fault_and_remedy(folder, part):
+    path = folder / part / "dog" / "01.jpg"
+    path.write_bytes(BAD["half a JPEG"][0])
+    dataset = load(folder, views=2)
+    message = (
+        rf"bad record '{path}': truncated JPEG.*max_bad_records=0\. Repair"
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        list(getattr(dataset, part))
+    assert re.search(message, dataset.faults.error)
+
+
+# Under a strategy of two replicas, which takes the pipeline apart.
+@pytest.mark.parametrize("name", ["one_device", "mirrored"])
+def test_fit_stops_with_the_error(folder, name):
+    dataset = load(folder)
+    with ca.distribution.strategy(name).scope():
+        model = tf.keras.Sequential(
+            [tf.keras.layers.Flatten(), tf.keras.layers.Dense(2)]
+        )
+        model.compile(loss="mse")
+    model.fit(dataset.train, verbose=0)
+    (folder / "train" / "cat" / "03.jpg").write_bytes(b"")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="03.jpg.*empty"):
+        model.fit(dataset.train, verbose=0)
+    assert "cat/03.jpg': empty file" in dataset.faults.error
+
+
+def test_skipped_records_are_counted_once_and_replaced(folder, caplog):
+    bad = {}
+    for number, name in enumerate(("half a JPEG", "CMYK", "empty")):
+        path = folder / "train" / "dog" / f"{number:02}.jpg"
+        path.write_bytes(BAD[name][0])
+        bad[str(path)] = BAD[name][1]
+    dataset = load(folder, max_bad_records=3)
+    for _ in range(3):
+        batches = list(dataset.train)
+        # As many steps as without: other images fill the gaps.
+        assert [len(labels) for _, labels in batches] == [4] * 6
+    assert len(dataset.faults.found) == 3 and dataset.faults.error is None
+    for name, fault in bad.items():
+        assert fault in dataset.faults.found[name]
+        assert caplog.text.count(name) == 1
+    dataset = load(folder, max_bad_records=2)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="number 3.*max_bad_records=2"
+    ):
+        list(dataset.train)
+
+
+def test_skipped_test_images_are_left_out(folder):
+    (folder / "test" / "cat" / "01.jpg").write_bytes(BAD["text"][0])
+    dataset = load(folder, max_bad_records=1)
+    labels = np.concatenate([labels for _, labels in dataset.test])
+    np.testing.assert_array_equal(labels, [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("image_size", [None, 16])
+def test_labels_outside_the_classes(tmp_path, image_size):
+    def made(**kwargs):
+        return ca.data.load(
+            "conadv_made_images/bad_label",
+            4,
+            data_dir=str(tmp_path),
+            image_size=image_size,
+            **kwargs,
+        )
+
+    for part in ("train", "test"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match="bad record 'conadv_made_images-.*label -1 outside 0 to 4",
+        ):
+            list(getattr(made(), part))
+    dataset = made(max_bad_records=2)
+    labels = np.concatenate([labels for _, labels in dataset.test])
+    np.testing.assert_array_equal(np.sort(labels), [0, 0, 1, 1, 3, 4])
+    assert all(labels.numpy().min() >= 0 for _, labels in dataset.train)
+    assert len(dataset.faults.found) == 2
+
+
+def test_labels_are_class_numbers():
+    log = faults.FaultLog(num_classes=5)
+    good = [bool(log.good_label(tf.constant(n))) for n in (-1, 0, 4, 5)]
+    assert good == [False, True, True, False]
+    assert faults.diagnose(JPEG, 5, 5) == "label 5 outside 0 to 4"
+
+
+def test_a_negative_limit_is_an_error(folder):
+    with pytest.raises(ValueError, match="max_bad_records >= 0; received -1"):
+        load(folder, max_bad_records=-1)

@@ -1,0 +1,155 @@
+"""Every kind of network converts, trains and comes back.
+
+One test for each network of `tools/zoo.py`: building it takes seconds, so all
+that is to be seen of it is seen at once. The larger members of each family
+are in the slow job: `pytest -m slow`.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+from tools import zoo
+
+# Keras 2.15 says this of its own EfficientNetV2.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:The `keras.initializers.serialize\(\)` API:UserWarning"
+)
+CLASSES = 5
+# What half of these networks expect; with [0, 1] their preprocessing leaves
+# so little that the gradients of EfficientNetV2 overflow, in plain Keras too.
+ATTACK = ca.PGD(8.0, value_range=(0.0, 255.0))
+
+
+def _graph_layers(network):
+    """Layers of the graph; those of nested networks in place of these."""
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.Model):
+            yield from _graph_layers(layer)
+        else:
+            yield layer
+
+
+def _names(network):
+    return [
+        (layer.name, _names(layer) if isinstance(layer, tf.keras.Model) else 0)
+        for layer in network.layers
+    ]
+
+
+def _is_batch_norm(layer):
+    return isinstance(layer, tf.keras.layers.BatchNormalization)
+
+
+def _perturb_batch_norms(network):
+    """Gives every batch norm weights of its own, near those it had."""
+    rng = np.random.default_rng(0)
+    for layer in filter(_is_batch_norm, _graph_layers(network)):
+        layer.set_weights(
+            [w + rng.uniform(0.0, 0.1, w.shape) for w in layer.get_weights()]
+        )
+
+
+def _check_split(converted, network):
+    assert _names(converted) == _names(network)
+    count = 0
+    for new, old in zip(_graph_layers(converted), _graph_layers(network)):
+        if not _is_batch_norm(old):
+            assert type(new) is type(old)
+            continue
+        count += 1
+        assert type(new) is ca.SplitBatchNormalization
+        assert len(new.branch_layers) == 2
+        for branch in new.branch_layers:
+            for ours, theirs in zip(branch.get_weights(), old.get_weights()):
+                np.testing.assert_array_equal(ours, theirs)
+    assert count
+
+
+def _check_step(model, images):
+    """Two steps: the second is the first on adversarial images."""
+    model.compile(
+        tf.keras.optimizers.SGD(0.01), networks.LOSS, run_eagerly=True
+    )
+    before = model.network.get_weights()
+    for _ in range(2):
+        logs = model.train_on_batch(images, np.arange(len(images)))
+        assert np.isfinite(logs).all()
+    after = model.network.get_weights()
+    assert all(np.isfinite(weight).all() for weight in after)
+    trained = {id(weight) for weight in model.network.trainable_weights}
+    changed = [
+        np.any(old != new)
+        for variable, old, new in zip(model.network.weights, before, after)
+        if id(variable) in trained
+    ]
+    # Where a map has one pixel, the gradient of two images' mean may be 0.
+    assert np.mean(changed) > 0.9
+
+
+def _check_exported(exported, model, network, images):
+    assert _names(exported) == _names(network)
+    for new, old in zip(_graph_layers(exported), _graph_layers(network)):
+        assert type(new) is type(old)
+    np.testing.assert_array_equal(
+        exported(images, training=False), model.network(images, training=False)
+    )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(
+            entry,
+            id=entry.name,
+            marks=[pytest.mark.slow] if entry.is_slow else [],
+        )
+        for entry in zoo.ALL
+    ],
+)
+def test_network_converts_trains_and_comes_back(entry):
+    network = entry.build(CLASSES)
+    _perturb_batch_norms(network)
+    images = np.random.default_rng(1).uniform(
+        0, 255, size=(2, *network.input_shape[1:])
+    )
+    images = images.astype(np.float32)
+    logits = network(images, training=False).numpy()
+    assert np.isfinite(logits).all()
+
+    model = ca.ConAdvModel(network, ATTACK)
+    _check_split(model.network, network)
+    for branch in ("main", "auxiliary"):
+        with ca.batch_norm_branch(branch):
+            converted_logits = model.network(images, training=False)
+        np.testing.assert_array_equal(converted_logits, logits)
+    _check_step(model, images)
+    _check_exported(model.export_network(), model, network, images)
+
+
+@pytest.mark.parametrize("entry", zoo.REFUSED, ids=lambda entry: entry.name)
+def test_network_of_custom_blocks_is_refused_by_name(entry):
+    network = entry.build(CLASSES)
+    held = [
+        layer.name
+        for layer in network._flatten_layers()
+        if _is_batch_norm(layer) and layer not in list(_graph_layers(network))
+    ]
+    assert held
+    with pytest.raises(ValueError, match="cannot be split") as error:
+        ca.ConAdvModel(network, ATTACK)
+    for name in held:
+        assert f"{name!r} (held by " in str(error.value)
+
+
+# The zoo holds every family: no class of keras.applications is forgotten.
+def test_the_zoo_is_complete():
+    ours = {entry.name for entry in zoo.APPLICATIONS}
+    families = [
+        name
+        for name in dir(tf.keras.applications)
+        if name[0].isupper() and not name.startswith(("VGG", "ConvNeXt"))
+    ]
+    assert ours == set(families)

@@ -1,0 +1,108 @@
+"""Prints a Markdown table of networks that ConAdv trains.
+
+    python tools/network_table.py           # counts parameters
+    python tools/network_table.py --verify  # and runs a step of each
+
+Parameters are for 1000 classes (10 for CIFAR). With --verify each network is
+converted, trained for two ConAdv steps on two small images and exported.
+"""
+
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+import numpy as np
+import tensorflow as tf
+
+# Runs as a script from any folder.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import conadv_tf as ca
+from tools import zoo
+
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "Run two ConAdv steps of each network."
+)
+_SLOW = flags.DEFINE_bool(
+    "slow", False, "All networks; else ours and one of each family."
+)
+_HEADER = (
+    "network",
+    "trainable",
+    "all, by Keras",
+    "published",
+    "source",
+    "ConAdv step",
+)
+# The first member of its family, but not the smallest to test.
+_TABLED = (
+    "EfficientNetB0",
+    "DenseNet121",
+    "InceptionResNetV2",
+    "NASNetMobile",
+    "ResNetRS50",
+    "RegNetX002",
+    "RegNetY002",
+)
+
+
+def entries(with_slow):
+    """Ours, one member of each family (or all), backbones of keras-cv."""
+    applications = [
+        entry
+        for entry in zoo.APPLICATIONS
+        if with_slow or not entry.is_slow or entry.name in _TABLED
+    ]
+    return [*zoo.OURS, *applications, *zoo.KERAS_CV]
+
+
+def runs(network):
+    """Whether two ConAdv steps leave finite weights that export alike."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, size=(2, *network.input_shape[1:]))
+    model = ca.ConAdvModel(network, ca.PGD(8.0, value_range=(0.0, 255.0)))
+    model.compile(
+        tf.keras.optimizers.SGD(0.01),
+        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        run_eagerly=True,
+    )
+    images = images.astype(np.float32)
+    for _ in range(2):
+        model.train_on_batch(images, np.array([0, 1]))
+    finite = all(np.isfinite(w).all() for w in model.network.get_weights())
+    exported = model.export_network()(images, training=False)
+    kept = np.array_equal(exported, model.network(images, training=False))
+    return finite and kept
+
+
+def row(entry, verify):
+    """Cells of one network."""
+    tf.keras.backend.clear_session()
+    network = entry.build(10 if "cifar" in entry.name else 1000)
+    trainable = sum(w.shape.num_elements() for w in network.trainable_weights)
+    step = ("runs" if runs(network) else "FAILS") if verify else ""
+    return (
+        entry.name,
+        f"{trainable:,}",
+        f"{network.count_params():,}",
+        entry.reference or "",
+        entry.source,
+        step,
+    )
+
+
+def main(_):
+    """Prints the table row by row."""
+    print("| " + " | ".join(_HEADER) + " |")
+    print("|---|--:|--:|--:|---|---|")
+    failed = False
+    for entry in entries(_SLOW.value):
+        cells = row(entry, _VERIFY.value)
+        failed = failed or "FAILS" in cells
+        print("| " + " | ".join(cells) + " |", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    app.run(main)

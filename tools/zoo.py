@@ -1,0 +1,266 @@
+"""Networks with batch norm that the conversion is checked on.
+
+Ours, every family of tf.keras.applications that has batch norm, and the
+backbones of keras-cv, built from its generic classes: its named ones reach for
+the network. `tests/test_network_battery.py` converts and trains each;
+`tools/network_table.py` prints them.
+"""
+
+import dataclasses
+import functools
+import sys
+from typing import Callable
+from typing import Optional
+
+import tensorflow as tf
+
+import conadv_tf as ca
+
+_HE = "He et al. 2015, table 6"
+_KERAS = "keras.io/api/applications"
+_TORCHVISION = "torchvision"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A network and what is known of it.
+
+    Attributes:
+      name: function or class that builds it.
+      build: number of classes to a classifier for small images. Global
+        pooling makes the number of parameters that of large images.
+      is_slow: checked in the slow job only: a larger member of its family.
+      reference: published number of parameters for 1000 classes (10 for
+        CIFAR), as printed there; None without.
+      source: where that is published.
+    """
+
+    name: str
+    build: Callable
+    is_slow: bool = False
+    reference: Optional[str] = None
+    source: str = ""
+
+
+# --- Ours -------------------------------------------------------------------
+
+
+def _ours(name, reference, source, is_slow=True, **arguments):
+    function = getattr(ca.networks, name)
+    shape = (32, 32, 3)
+    return Entry(
+        "ca.networks."
+        + name
+        + "".join(f"({value})" for value in arguments.values()),
+        lambda classes: function(
+            **arguments, num_classes=classes, input_shape=shape
+        ),
+        is_slow,
+        reference,
+        source,
+    )
+
+
+OURS = [
+    _ours("resnet", "11,689,512", _TORCHVISION, False, depth=18),
+    _ours("resnet", "21,797,672", _TORCHVISION, depth=34),
+    _ours("resnet50", "25,557,032", f"MLPerf, {_TORCHVISION}"),
+    _ours("resnet", "44,549,160", _TORCHVISION, depth=101),
+    _ours("resnet", "60,192,808", _TORCHVISION, depth=152),
+    _ours("resnet_cifar", "0.27M", _HE, False, depth=20),
+    _ours("resnet_cifar", "0.46M", _HE, depth=32),
+    _ours("resnet_cifar", "0.66M", _HE, depth=44),
+    _ours("resnet_cifar", "0.85M", _HE, depth=56),
+    _ours("efficientnet_b0", "5,330,571", "keras.applications", False),
+    _ours("efficientnet_b1", "7,856,239", "keras.applications"),
+    _ours("efficientnet_b2", "9,177,569", "keras.applications"),
+    _ours("efficientnet_b3", "12,320,535", "keras.applications"),
+]
+
+
+# --- tf.keras.applications --------------------------------------------------
+
+
+def _application(name, reference=None, source=_KERAS, is_slow=True, size=32):
+    def build(classes):
+        return getattr(tf.keras.applications, name)(
+            weights=None,
+            classes=classes,
+            classifier_activation=None,
+            input_shape=(size, size, 3),
+        )
+
+    return Entry(name, build, is_slow, reference, source if reference else "")
+
+
+def _shrunk(name, application, **arguments):
+    """A member with fewer blocks, by the function that makes all members."""
+
+    def build(classes):
+        # Not a public name of Keras; the public ones are in its module.
+        module = getattr(tf.keras.applications, application).__module__
+        return getattr(sys.modules[module], name)(
+            weights=None,
+            classes=classes,
+            classifier_activation=None,
+            input_shape=(32, 32, 3),
+            **arguments,
+        )
+
+    return Entry(f"{name} (shrunk)", build)
+
+
+_small = functools.partial(_application, is_slow=False)
+APPLICATIONS = [
+    _small("ResNet50", "25.6M"),
+    _application("ResNet101", "44.7M"),
+    _application("ResNet152", "60.4M"),
+    _small("ResNet50V2", "25.6M"),
+    _application("ResNet101V2", "44.7M"),
+    _application("ResNet152V2", "60.4M"),
+    _small("MobileNet", "4.3M"),
+    _small("MobileNetV2", "3.5M"),
+    _small("MobileNetV3Small", "2.5M", "Howard et al. 2019, table 3"),
+    _application("MobileNetV3Large", "5.4M", "Howard et al. 2019, table 3"),
+    _application("DenseNet121", "8.1M"),
+    _application("DenseNet169", "14.3M"),
+    _application("DenseNet201", "20.2M"),
+    _application("EfficientNetB0", "5.3M"),  # Ours, above, is made of it.
+    _application("EfficientNetB1", "7.9M"),
+    _application("EfficientNetB2", "9.2M"),
+    _application("EfficientNetB3", "12.3M"),
+    _application("EfficientNetB4", "19.5M"),
+    _application("EfficientNetB5", "30.6M"),
+    _application("EfficientNetB6", "43.3M"),
+    _application("EfficientNetB7", "66.7M"),
+    _small("EfficientNetV2B0", "7.2M"),
+    _application("EfficientNetV2B1", "8.2M"),
+    _application("EfficientNetV2B2", "10.2M"),
+    _application("EfficientNetV2B3", "14.5M"),
+    _application("EfficientNetV2S", "21.6M"),
+    _application("EfficientNetV2M", "54.4M"),
+    _application("EfficientNetV2L", "119.0M"),
+    _small("InceptionV3", "23.9M", size=75),
+    _application("InceptionResNetV2", "55.9M", size=75),
+    _small("Xception", "22.9M", size=71),
+    _application("NASNetMobile", "5.3M"),
+    _application("NASNetLarge", "88.9M"),
+    _application("ResNetRS50", "36M", "Bello et al. 2021, table 6"),
+    _application("ResNetRS101"),
+    _application("ResNetRS152"),
+    _application("ResNetRS200"),
+    _application("ResNetRS270"),
+    _application("ResNetRS350"),
+    _application("ResNetRS420"),
+    _application("RegNetX002", "2.7M", "Radosavovic et al. 2020, table 2"),
+    _application("RegNetY002", "3.2M", "Radosavovic et al. 2020, table 4"),
+    *(
+        _application(f"RegNet{kind}{size:03d}")
+        for kind in "XY"
+        for size in (4, 6, 8, 16, 32, 40, 64, 80, 120, 160, 320)
+    ),
+]
+
+# Families whose smallest member takes minutes with the other tests.
+SHRUNK = [
+    _shrunk("DenseNet", "DenseNet121", blocks=[2, 2, 2, 2]),
+    _shrunk(
+        "NASNet",
+        "NASNetMobile",
+        penultimate_filters=1056,
+        num_blocks=1,
+        stem_block_filters=32,
+        skip_reduction=False,
+    ),
+    _shrunk(
+        "ResNetRS",
+        "ResNetRS50",
+        depth=50,
+        block_args=[
+            {"input_filters": 64, "num_repeats": 1},
+            {"input_filters": 128, "num_repeats": 2},
+        ],
+    ),
+    _shrunk(
+        "RegNet",
+        "RegNetY002",
+        depths=[1, 1, 2, 1],
+        widths=[24, 56, 152, 368],
+        group_width=8,
+        block_type="Y",
+        default_size=224,
+    ),
+]
+
+
+# --- keras-cv ---------------------------------------------------------------
+
+
+def _backbone(name, **arguments):
+    def build(classes):
+        import keras_cv
+
+        backbone = getattr(keras_cv.models, name)(
+            include_rescaling=False, input_shape=(32, 32, 3), **arguments
+        )
+        inputs = tf.keras.Input((32, 32, 3))
+        x = tf.keras.layers.GlobalAveragePooling2D()(backbone(inputs))
+        return tf.keras.Model(inputs, tf.keras.layers.Dense(classes)(x))
+
+    return Entry(f"keras_cv.models.{name} (small)", build)
+
+
+_STACKS = {
+    "stackwise_filters": [16, 32],
+    "stackwise_blocks": [2, 2],
+    "stackwise_strides": [1, 2],
+}
+_INVERTED = {
+    "stackwise_kernel_sizes": [3, 5],
+    "stackwise_num_repeats": [1, 2],
+    "stackwise_input_filters": [32, 16],
+    "stackwise_output_filters": [16, 24],
+    "stackwise_expansion_ratios": [1, 6],
+    "stackwise_strides": [1, 2],
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+}
+_SQUEEZED = {**_INVERTED, "stackwise_squeeze_and_excite_ratios": [0.25, 0.25]}
+
+KERAS_CV = [
+    _backbone("ResNetBackbone", **_STACKS),
+    _backbone("ResNetV2Backbone", **_STACKS),
+    _backbone("DenseNetBackbone", stackwise_num_repeats=[2, 2]),
+    _backbone("EfficientNetV1Backbone", **_SQUEEZED),
+    _backbone("EfficientNetLiteBackbone", **_INVERTED),
+    _backbone(
+        "MobileNetV3Backbone",
+        stackwise_expansion=[1, 4],
+        stackwise_filters=[16, 24],
+        stackwise_kernel_size=[3, 5],
+        stackwise_stride=[2, 1],
+        stackwise_se_ratio=[0.25, None],
+        stackwise_activation=["relu", "hard_swish"],
+    ),
+    _backbone(
+        "YOLOV8Backbone",
+        stackwise_channels=[16, 32, 48, 64],
+        stackwise_depth=[1, 1, 1, 1],
+    ),
+]
+
+# Their blocks are layers that hold batch norms: refused, with the names.
+REFUSED = [
+    _backbone(
+        "EfficientNetV2Backbone",
+        **_SQUEEZED,
+        stackwise_conv_types=["fused", "unfused"],
+    ),
+    _backbone(
+        "CSPDarkNetBackbone",
+        stackwise_channels=[16, 32],
+        stackwise_depth=[1, 1],
+    ),
+]
+
+ALL = [*OURS, *APPLICATIONS, *SHRUNK, *KERAS_CV]
