@@ -13,6 +13,7 @@ METHODS = ("baseline", "attack", "disadv", "conadv")
 NETWORKS = {
     "resnet20": lambda: ca.networks.resnet_cifar(20),
     "resnet50": ca.networks.resnet50,
+    "efficientnet_b2": ca.networks.efficientnet_b2,
 }
 _LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -40,8 +41,11 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
     images = tf.TensorSpec([batch_size, *network.input_shape[1:]], tf.float32)
     labels = tf.TensorSpec([batch_size], tf.int32)
     if method == "attack":
+        # As in a step, the seed is not a constant: a good part of the random
+        # draws could be folded away if it were.
+        seed = tf.TensorSpec([2], tf.int64)
         function = _attack_function(network, attack)
-        return tf.function(function, jit_compile=True), (images, labels)
+        return tf.function(function, jit_compile=True), (images, labels, seed)
     if method == "baseline":
         model = ca.ConAdvModel(network)
     else:
@@ -87,8 +91,8 @@ def _attack_function(network, attack):
         with ca.batch_norm_branch("auxiliary", update_statistics=False):
             return network(images, training=True)
 
-    def function(images, labels):
-        return _Named(attack)(auxiliary_logits, images, labels, seed=0)
+    def function(images, labels, seed):
+        return _Named(attack)(auxiliary_logits, images, labels, seed)
 
     return function
 

@@ -47,7 +47,12 @@ flags.DEFINE_string(
     "Python of the environment with tensorflow-tpu; without it operations are "
     "not looked up.",
 )
-flags.DEFINE_enum("network", "resnet20", ["resnet20", "resnet50"], "Network.")
+flags.DEFINE_enum(
+    "network",
+    "resnet20",
+    ["resnet20", "resnet50", "efficientnet_b2"],
+    "Network, at its own image size.",
+)
 flags.DEFINE_multi_enum(
     "method",
     ["baseline", "attack", "disadv", "conadv"],
