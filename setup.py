@@ -50,6 +50,7 @@ setuptools.setup(
         "test": [
             "pillow>=9",  # The reference of AutoAugment's operations.
             "pytest>=7,<10",
+            "pytest-xdist>=3,<4",  # Tests on two cores.
             "ruff>=0.6,<1",
         ]
     },

@@ -1,15 +1,21 @@
 """The configuration of a run: frozen dataclasses, and overrides by name."""
 
 import dataclasses
+import re
 import typing
 from typing import Optional
 
 from conadv_tf import data
 from conadv_tf import distribution
+from experiments.digits_policy import DIGITS
 
 METHODS = ("baseline", "disadv", "conadv")
 # Of one image before batching, and of keras-cv after it.
-AUTO_AUGMENT = {"autoaugment": "imagenet", "autoaugment_cifar": "cifar"}
+AUTO_AUGMENT = {
+    "autoaugment": "imagenet",
+    "autoaugment_cifar": "cifar",
+    "autoaugment_digits": DIGITS,
+}
 AUGMENTATIONS = (*AUTO_AUGMENT, *data.AUGMENTATIONS)
 NETWORKS = ("resnet_cifar", "resnet", "efficientnet")
 
@@ -77,6 +83,8 @@ class Config:
     drop_remainder: bool = True
     max_skipped_steps: int = 10  # With a gradient that is not finite.
     data_dir: Optional[str] = None
+    tensorboard: bool = False  # Writes <model_dir>/tensorboard.
+    profile_batches: Optional[str] = None  # "first,last" batch to profile.
     attack: Attack = dataclasses.field(default_factory=Attack)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     network: Network = dataclasses.field(default_factory=Network)
@@ -111,6 +119,13 @@ class Config:
                 f"Expected method baseline with augmentation "
                 f"{self.augmentation}, which mixes labels: the views of an "
                 f"image share theirs. Received {self.method}."
+            )
+        if self.profile_batches is not None and not re.fullmatch(
+            r"\d+,\d+", self.profile_batches
+        ):
+            raise ValueError(
+                "Expected profile_batches like '20,40', the first and the last "
+                f"batch; received {self.profile_batches!r}."
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(

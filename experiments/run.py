@@ -3,12 +3,14 @@
     python experiments/run.py                      # ConAdv on digits, 1 minute
     python experiments/run.py --method=baseline --global_batch_size=432
     python experiments/run.py --set optimizer.momentum=0.95 --seed=3
+    python experiments/run.py --preset=resnet50_96k_conadv_aa --tpu=local
 
 Writes config.json, history.csv, summary.json, curves.png, examples.png and
 network.weights.h5 to --model_dir.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import sys
@@ -27,6 +29,8 @@ import conadv_tf as ca
 from experiments import build
 from experiments import config as config_lib
 from experiments import plots
+from experiments import presets
+from experiments import rehearsal
 from experiments import results
 
 _DEFAULT = config_lib.Config()
@@ -116,6 +120,19 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "data_dir", None, "Folder or bucket of prepared tfds datasets."
 )
+flags.DEFINE_string(
+    "preset",
+    None,
+    "A row of the paper, or of digits, to start from; other flags change it. "
+    "See --list_presets.",
+)
+flags.DEFINE_bool("list_presets", False, "List the presets and stop.")
+flags.DEFINE_bool(
+    "quick",
+    False,
+    "Rehearse: one epoch of a few small batches on made images of the same "
+    "structure, with the same network, method and optimizer.",
+)
 flags.DEFINE_multi_string(
     "set",
     [],
@@ -128,6 +145,10 @@ def main(argv):
     """Parses flags, trains, and says what came out."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    if FLAGS.list_presets:
+        for preset in presets.PRESETS.values():
+            print(f"{preset.name:36} {preset.describe()}")
+        return
     model_dir = None
     try:
         config = config_from_flags()
@@ -141,17 +162,26 @@ def main(argv):
 
 def config_from_flags():
     """The configuration that the flags describe."""
-    names = {field.name for field in dataclasses.fields(_DEFAULT)}
+    config = _DEFAULT
+    if FLAGS.preset:
+        preset = presets.get(FLAGS.preset)
+        print(f"{preset.name}: {preset.describe()}")
+        config = preset.config
+    given = {name for name in FLAGS if FLAGS[name].present}
+    fields = {field.name for field in dataclasses.fields(config)}
+    attack = {"epsilon": "epsilon", "attack_steps": "num_steps"}
     config = dataclasses.replace(
-        _DEFAULT,
-        **{name: FLAGS[name].value for name in sorted(names & set(FLAGS))},
+        config,
+        **{name: FLAGS[name].value for name in given & fields},
         attack=dataclasses.replace(
-            _DEFAULT.attack,
-            epsilon=FLAGS.epsilon,
-            num_steps=FLAGS.attack_steps,
+            config.attack,
+            **{attack[name]: FLAGS[name].value for name in given & set(attack)},
         ),
     )
-    return config_lib.override(config, FLAGS.set)
+    config = config_lib.override(config, FLAGS.set)
+    if FLAGS.preset:
+        print(json.dumps(dataclasses.asdict(config), indent=2))
+    return rehearsal.shrink(config) if FLAGS.quick else config
 
 
 def new_model_dir(name, config):
@@ -228,6 +258,7 @@ def train(config, model_dir):
                 ca.TrainingHealth(config.max_skipped_steps),
                 LearningRateLogger(),
                 tf.keras.callbacks.CSVLogger(str(model_dir / "history.csv")),
+                *tensorboard(config, model_dir),
             ],
         ).history
     except tf.errors.InvalidArgumentError as error:
@@ -255,6 +286,21 @@ def train(config, model_dir):
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
     return summary
+
+
+def tensorboard(config, model_dir):
+    """Keras's TensorBoard callback, or none, as a list."""
+    if not config.tensorboard and config.profile_batches is None:
+        return []
+    profile = config.profile_batches
+    return [
+        tf.keras.callbacks.TensorBoard(
+            str(model_dir / "tensorboard"),
+            profile_batch=[int(n) for n in profile.split(",")]
+            if profile
+            else 0,
+        )
+    ]
 
 
 class LearningRateLogger(tf.keras.callbacks.Callback):

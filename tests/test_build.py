@@ -1,6 +1,7 @@
 """From a configuration to what it describes."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import build
 from experiments import config as config_lib
+from experiments import rehearsal
 
 SMALL = config_lib.Network(depth=8, width=4)
 
@@ -54,6 +56,7 @@ def test_a_run_shorter_than_an_update():
         ({"emulate_replicas": 4}, "received 4 and None"),
         ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
         ({"augmentation": "blur"}, "received 'blur'"),
+        ({"profile_batches": "20-40"}, "received .20-40."),
         ({"precision": "float64"}, "received 'float64'"),
     ],
 )
@@ -70,7 +73,7 @@ def test_replicas_that_do_not_divide_the_emulated_ones():
 # Plain training sees augmented images only, adversarial training both; labels
 # are one-hot and each epoch draws anew.
 @pytest.mark.parametrize("method", ["baseline", "conadv"])
-@pytest.mark.parametrize("name", [None, "autoaugment_cifar", "randaugment"])
+@pytest.mark.parametrize("name", [None, "autoaugment_digits"])
 def test_views(method, name):
     config = _config(method=method, augmentation=name)
     dataset = build.dataset(config, 1)
@@ -96,10 +99,32 @@ def test_views(method, name):
     ],
 )
 def test_networks(network, name):
-    dataset = ca.data.load("digits")
+    dataset = types.SimpleNamespace(num_classes=10, image_shape=(32, 32, 3))
     built = build.network(_config(network=network), dataset)
     assert built.name == name
     assert built.output_shape == (None, 10)
+
+
+# keras-cv's augmentations come after batching, on the last view.
+@pytest.mark.parametrize(
+    "method, name",
+    [("conadv", "randaugment"), ("baseline", "augmix"), ("baseline", "mixup")],
+)
+def test_views_after_batching(method, name):
+    config = rehearsal.shrink(
+        _config(method=method, augmentation=name, dataset="imagenet2012")
+    )
+    dataset = build.dataset(config, 1)
+    schedule = build.schedule(config, dataset, 1)
+    data = build.training_data(config, dataset, schedule)
+    (images, labels), *_ = data.take(1)
+    views = images if isinstance(images, tuple) else (images,)
+    assert len(views) == config.views
+    assert all(view.shape == (8, 32, 32, 3) for view in views)
+    mixed = np.unique(labels.numpy()).size > 2
+    assert mixed == (name == "mixup")
+    if config.views == 2:
+        assert not np.allclose(*views)
 
 
 def test_from_dict_reads_what_asdict_writes():

@@ -9,6 +9,7 @@ import pytest
 from sklearn import datasets as sklearn_datasets
 
 import conadv_tf as ca
+from conadv_tf.data import digits
 from conadv_tf.data import records
 from conadv_tf.data import sources
 from tests.images import ConadvMadeImages
@@ -238,3 +239,16 @@ def test_digits_in_two_views(data_dir):
         load(data_dir, dtype="bfloat16").test.element_spec[0].dtype
         == "bfloat16"
     )
+
+
+def test_another_process_prepares_the_data_first(tmp_path, monkeypatch):
+    prepare = digits.ConadvDigits.download_and_prepare
+
+    def prepare_too_late(self, **kwargs):
+        prepare(self, **kwargs)
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(
+        digits.ConadvDigits, "download_and_prepare", prepare_too_late
+    )
+    assert ca.data.load("digits", data_dir=tmp_path).num_train == 1297

@@ -5,46 +5,8 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
-
-_PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv2dNative", "Einsum")
-
-
-def _is_product(operation):
-    # Conv2DBackpropInput and Conv2DBackpropFilter too.
-    return operation.type.startswith(_PRODUCTS)
-
-
-def longest_chain(graph):
-    """Most convolutions and matrix products on any path of a graph.
-
-    Paths follow data and control edges. A function that an operation calls
-    (a branch of a conditional, say) counts as its own longest chain.
-    """
-    bodies = {}
-
-    def body(name):
-        if name not in bodies:
-            function = graph._get_function(name)
-            bodies[name] = longest_chain(function.graph)
-        return bodies[name]
-
-    chain = {}
-    for operation in graph.get_operations():  # In topological order.
-        before = [tensor.op for tensor in operation.inputs]
-        before += operation.control_inputs
-        own = int(_is_product(operation))
-        own += max(
-            (
-                body(operation.get_attr(attribute.name).name)
-                for attribute in operation.op_def.attr
-                if attribute.type == "func"
-            ),
-            default=0,
-        )
-        chain[operation.name] = own + max(
-            (chain.get(each.name, 0) for each in before), default=0
-        )
-    return max(chain.values())
+from tools import graph_walk
+from tools import training_step
 
 
 def step_graph(staleness, attack=None):
@@ -54,41 +16,108 @@ def step_graph(staleness, attack=None):
         staleness or 0,
     )
     model.compile(ca.LARS(0.1), networks.LOSS)
-    specs = (
-        tf.TensorSpec([8, 6, 6, 1], tf.float32),
-        tf.TensorSpec([8], tf.int64),
-    )
-    if model.is_concurrent:
-        model._select_pending(specs)
-    model.optimizer.build(model.trainable_variables)
-    step = tf.function(lambda *data: model.train_step(data))
+    specs = training_step.batch_specs(model.network, 8)
+    step = training_step.step_function(model, specs)
     return step.get_concrete_function(*specs).graph
 
 
-def test_walker_sees_functions_and_control_edges():
-    @tf.function
-    def chained(x):
-        y = tf.cond(tf.reduce_sum(x) > 0, lambda: x @ x @ x, lambda: x @ x)
-        return y @ x
-
+def graph_of(function):
     spec = tf.TensorSpec([2, 2], tf.float32)
-    graph = chained.get_concrete_function(spec).graph
-    assert longest_chain(graph) == 3
+    return tf.function(function).get_concrete_function(spec).graph
+
+
+def conditional(x):
+    # Only the second argument has waited for a product.
+    y, z = x, x @ x
+    if tf.reduce_sum(x) > 0:
+        return y @ y @ y @ y
+    return z @ z
+
+
+def late_condition(x):
+    # A branch begins when its condition is known.
+    return tf.cond(tf.reduce_sum(x @ x) > 0, lambda: x @ x @ x, lambda: x)
+
+
+def switch(x):
+    branches = [lambda: x, lambda: x @ x, lambda: x @ x @ x]
+    return tf.switch_case(tf.cast(x[0, 0], tf.int32), branches)
+
+
+def call(x):
+    # One result of the call is nearer than the other.
+    near, far = tf.function(lambda a, b: (a @ a, b @ b))(x, x @ x)
+    return near @ near, far
+
+
+def loop(x):
+    return tf.while_loop(lambda y: y[0, 0] < 9, lambda y: [y @ y], [x])[0] @ x
+
+
+def control_edge(x):
+    y = x @ x
+    with tf.control_dependencies([y @ y]):
+        return tf.identity(x) @ x
+
+
+def late_call(x):
+    # What needs no data begins when the call does.
+    square = tf.function(lambda: tf.random.normal([2, 2]) @ tf.ones([2, 2]))
+    with tf.control_dependencies([x @ x]):
+        return square()
+
+
+def side_effect(x):
+    # The longest path leads to no result.
+    @tf.function
+    def show(y):
+        tf.print(y @ y @ y)
+
+    show(x)
+    return x
+
+
+def unneeded(x):
+    _ = x @ x @ x
+    return x @ x
+
+
+@pytest.mark.parametrize(
+    "function, products, chain",
+    [
+        (conditional, 4, 3),
+        (late_condition, 3, 3),
+        (switch, 2, 2),
+        (call, 4, 2),
+        (loop, 2, 2),
+        (control_edge, 3, 3),
+        (late_call, 2, 2),
+        (side_effect, 2, 2),
+        (unneeded, 1, 1),
+    ],
+)
+def test_walker(function, products, chain):
+    graph = graph_of(function)
+    assert graph_walk.count_products(graph) == products
+    assert graph_walk.longest_chain(graph) == chain
 
 
 # The heart of the paper: an update is not delayed by the attack beside it.
 @pytest.mark.parametrize("staleness", [1, 2, 3])
 def test_conadv_is_as_long_as_plain_training(staleness):
-    plain = longest_chain(step_graph(None))
-    assert longest_chain(step_graph(staleness)) == plain
+    plain = graph_walk.longest_chain(step_graph(None))
+    assert graph_walk.longest_chain(step_graph(staleness)) == plain
     # Forward and backward through the attack come first in DisAdv: as many
     # products as training has on its longest path.
-    assert longest_chain(step_graph(0)) == 2 * plain
+    assert graph_walk.longest_chain(step_graph(0)) == 2 * plain
 
 
 def test_attack_steps_do_not_lengthen_the_update():
     # Two steps are two passes; they follow one another but not the update.
-    plain = longest_chain(step_graph(None))
+    plain = graph_walk.longest_chain(step_graph(None))
     two = step_graph(1, ca.PGD(0.1, num_steps=2))
-    assert longest_chain(two) == 2 * plain
-    assert longest_chain(step_graph(0, ca.PGD(0.1, num_steps=2))) == 3 * plain
+    assert graph_walk.longest_chain(two) == 2 * plain
+    assert (
+        graph_walk.longest_chain(step_graph(0, ca.PGD(0.1, num_steps=2)))
+        == 3 * plain
+    )

@@ -68,6 +68,11 @@ def test_logits_are_float32_in_bfloat16():
     assert network(np.zeros((1, 32, 32, 3))).dtype == tf.float32
 
 
+def test_a_mean_of_other_channels():
+    with pytest.raises(ValueError, match="each of 1 channels.*mean=None"):
+        ca.networks.resnet(18, input_shape=(32, 32, 1))
+
+
 def test_wrong_depths():
     with pytest.raises(ValueError, match="received 51"):
         ca.networks.resnet(51)

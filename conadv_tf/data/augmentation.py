@@ -65,6 +65,11 @@ def augmentation(name, **options):
 
     def augment(images, labels):
         images = _unit_images(tf.convert_to_tensor(images))
+        if name not in MIXING and images.shape[-1] != 3:
+            raise ValueError(
+                f"Expected images with 3 channels for {name}; received shape "
+                f"{images.shape}."
+            )
         labels = _one_hot_labels(tf.convert_to_tensor(labels))
         image_shape, label_shape = images.shape, labels.shape
         if name in MIXING:

@@ -10,7 +10,6 @@ from conadv_tf.data.policies import Policy
 
 _POSITIONS = 2  # Operations of a sub-policy.
 _DRAWS_PER_OPERATION = 4
-_OPERATIONS = {**COLOR_OPERATIONS, **GEOMETRIC_OPERATIONS}
 
 
 def auto_augment(image, seed, policy="imagenet"):
@@ -90,8 +89,11 @@ def _apply(image, policy, operations, chosen, draws):
 
     def branch(name):
         if name == "Cutout":
-            return lambda: cutout(image, argument, center)
-        return lambda: _OPERATIONS[name](image, argument)
+            return lambda: cutout(image, argument, center, policy.fill)
+        if name in GEOMETRIC_OPERATIONS:
+            operation = GEOMETRIC_OPERATIONS[name]
+            return lambda: operation(image, argument, policy.fill)
+        return lambda: COLOR_OPERATIONS[name](image, argument)
 
     return tf.switch_case(
         tf.where(is_applied, tf.constant(branches)[chosen], 0),
@@ -107,7 +109,7 @@ def _resolve(policy):
                 f"policies.Policy; received {policy!r}."
             )
         policy = POLICIES[policy]
-    known = {*_OPERATIONS, "Cutout"}
+    known = {*COLOR_OPERATIONS, *GEOMETRIC_OPERATIONS, "Cutout"}
     for pair in policy.sub_policies:
         for operation in pair:
             if operation.name not in known:

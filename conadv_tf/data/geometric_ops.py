@@ -1,8 +1,8 @@
 """Geometric operations of AutoAugment on one image, equal to Pillow's.
 
 Each takes uint8 [height, width, channels] and returns the same shape; pixels
-that come from outside are grey 128, as in the released TPU code. They run
-inside `tf.data` maps.
+that come from outside are grey 128, as in the released TPU code, unless `fill`
+says otherwise. They run inside `tf.data` maps.
 
 The pixels are those of PIL.Image.transform(AFFINE, NEAREST), which differs
 from tensorflow-addons in where a pixel is: Pillow samples the centre (x + 1/2,
@@ -23,52 +23,57 @@ FILL = 128
 _STEPS_PER_PIXEL = 2.0**16
 
 
-def shear_x(image, slope):
+def shear_x(image, slope, fill=FILL):
     """Moves row y to the left, by slope * y pixels.
 
     Args:
       image: uint8 [height, width, channels].
       slope: float scalar.
+      fill: grey level of what comes from outside.
     """
-    return _affine(image, (1.0, slope, 0.0), (0.0, 1.0, 0.0))
+    return _affine(image, (1.0, slope, 0.0), (0.0, 1.0, 0.0), fill)
 
 
-def shear_y(image, slope):
+def shear_y(image, slope, fill=FILL):
     """Moves column x up, by slope * x pixels.
 
     Args:
       image: uint8 [height, width, channels].
       slope: float scalar.
+      fill: grey level of what comes from outside.
     """
-    return _affine(image, (1.0, 0.0, 0.0), (slope, 1.0, 0.0))
+    return _affine(image, (1.0, 0.0, 0.0), (slope, 1.0, 0.0), fill)
 
 
-def translate_x(image, pixels):
+def translate_x(image, pixels, fill=FILL):
     """Moves the image to the left.
 
     Args:
       image: uint8 [height, width, channels].
       pixels: float scalar.
+      fill: grey level of what comes from outside.
     """
-    return _affine(image, (1.0, 0.0, pixels), (0.0, 1.0, 0.0))
+    return _affine(image, (1.0, 0.0, pixels), (0.0, 1.0, 0.0), fill)
 
 
-def translate_y(image, pixels):
+def translate_y(image, pixels, fill=FILL):
     """Moves the image up.
 
     Args:
       image: uint8 [height, width, channels].
       pixels: float scalar.
+      fill: grey level of what comes from outside.
     """
-    return _affine(image, (1.0, 0.0, 0.0), (0.0, 1.0, pixels))
+    return _affine(image, (1.0, 0.0, 0.0), (0.0, 1.0, pixels), fill)
 
 
-def rotate(image, degrees):
+def rotate(image, degrees, fill=FILL):
     """Rotates about the centre, counter-clockwise, as PIL's `rotate`.
 
     Args:
       image: uint8 [height, width, channels].
       degrees: float scalar.
+      fill: grey level of what comes from outside.
     """
     angle = -tf.cast(degrees, tf.float64) * (math.pi / 180.0)
     cosine, sine = tf.cos(angle), tf.sin(angle)
@@ -78,10 +83,11 @@ def rotate(image, degrees):
         image,
         (cosine, sine, x - cosine * x - sine * y),
         (-sine, cosine, y + sine * x - cosine * y),
+        fill,
     )
 
 
-def cutout(image, half_size, center):
+def cutout(image, half_size, center, fill=FILL):
     """Covers a square with grey 128; it is cut off at the borders.
 
     The square is the rows and columns [center - half_size,
@@ -91,6 +97,7 @@ def cutout(image, half_size, center):
       image: uint8 [height, width, channels].
       half_size: int scalar, pixels.
       center: int32 [2], row and column.
+      fill: grey level of the square.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     half_size = tf.cast(half_size, tf.int32)
@@ -102,10 +109,10 @@ def cutout(image, half_size, center):
         & (columns >= -half_size)
         & (columns < half_size)
     )
-    return tf.where(covered, tf.constant(FILL, tf.uint8), image)
+    return tf.where(covered, tf.constant(fill, tf.uint8), image)
 
 
-def _affine(image, row_x, row_y):
+def _affine(image, row_x, row_y, fill):
     """PIL.Image.transform(AFFINE, (*row_x, *row_y), NEAREST).
 
     Args:
@@ -113,6 +120,7 @@ def _affine(image, row_x, row_y):
       row_x: (a, b, c): where the pixel at (x, y) is taken from, in x:
         a x + b y + c.
       row_y: the same in y.
+      fill: grey level of what comes from outside.
     """
     with warnings.catch_warnings():
         # It announces its end, which a user can do nothing about.
@@ -125,7 +133,7 @@ def _affine(image, row_x, row_y):
         tf.stack([tf.cast(c, tf.float32) for c in coefficients]),
         interpolation="nearest",
         fill_mode="constant",
-        fill_value=FILL,
+        fill_value=fill,
     )
     return tf.ensure_shape(transformed, image.shape)
 

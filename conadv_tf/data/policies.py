@@ -56,6 +56,7 @@ class Policy:
       (name, probability, magnitude).
     ranges: dict from the name of each operation with an argument to its
       `Range`. The keys and `WITHOUT_ARGUMENT` are the names known.
+    fill: grey level of pixels that a geometric operation takes from outside.
 
     Raises:
       ValueError: if there is no sub-policy, one is not a pair, a name is
@@ -66,6 +67,7 @@ class Policy:
     name: str
     sub_policies: tuple
     ranges: dict
+    fill: int = 128
 
     def __post_init__(self):
         if not self.sub_policies:

@@ -48,12 +48,14 @@ def prepared_builder(name, data_dir):
     tfds.core.utils.gcs_utils._is_gcs_disabled = True
     tfds.disable_progress_bar()
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    try:
+
+    def open_builder():
         with quiet():
-            builder = tfds.builder(
-                _TFDS_NAMES.get(name, name), data_dir=data_dir
-            )
-            prepared = builder.is_prepared()
+            return tfds.builder(_TFDS_NAMES.get(name, name), data_dir=data_dir)
+
+    try:
+        builder = open_builder()
+        prepared = builder.is_prepared()
     except ValueError as error:
         raise ValueError(
             "Expected a dataset that tensorflow-datasets knows, or "
@@ -74,6 +76,11 @@ def prepared_builder(name, data_dir):
             _check_reachable(builder.url_infos)
         builder.download_and_prepare()
     except Exception as error:
+        # Two processes may prepare it at once: one of them cannot rename what
+        # it wrote, because the other has.
+        builder = open_builder()
+        if builder.is_prepared():
+            return builder
         raise ValueError(
             f"Dataset {name!r} is not prepared in {builder.data_dir!r} and "
             f"could not be downloaded ({type(error).__name__}: {error}). On a "

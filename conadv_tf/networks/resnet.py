@@ -7,6 +7,7 @@ the paper's runs. Input normalization is a layer of the network, so that
 images come in as pixels in [0, 1] and epsilon is in pixels.
 """
 
+import numpy as np
 import tensorflow as tf
 
 # Of ImageNet's pixels in [0, 1], by channel.
@@ -134,6 +135,12 @@ def resnet_cifar(
 def _normalize_input(inputs, mean, std):
     if mean is None:
         return inputs
+    if np.ndim(mean) and np.size(mean) != inputs.shape[-1]:
+        raise ValueError(
+            f"Expected a mean for each of {inputs.shape[-1]} channels; "
+            f"received {mean}. Pass mean and std of your images, or mean=None "
+            "to leave them as they are."
+        )
     variance = tf.nest.map_structure(lambda value: value**2, std)
     return tf.keras.layers.Normalization(
         mean=mean, variance=variance, name="normalization"

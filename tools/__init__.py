@@ -1,0 +1,1 @@
+"""Scripts that measure and picture what the package does."""

@@ -1,0 +1,159 @@
+r"""Times the step of ConAdv against its alternatives, in turns.
+
+    python tools/benchmark.py                       # ResNet-20, about 3 minutes
+    python tools/benchmark.py --network=resnet_cifar20 --image_size=8 \
+        --batch_size=1 --batch_size=4 --repeats=30
+    python tools/benchmark.py --variant=baseline --variant=conadv --jit_compile
+
+Variants, all of one network, loss, optimizer and data:
+
+  baseline, disadv, conadv   the bare step of the method
+  nsl                        AdversarialRegularization of neural-structured-
+                             learning with the same attack; if it is
+                             installed, and not with XLA
+  conadv_fit                 ConAdv through `fit`: its call, epoch and logs
+  conadv_no_refresh          ConAdv without writing the shadow copy
+  conadv_sgd                 ConAdv with SGD and momentum for LARS
+
+Each repeat runs all variants for --steps steps in a new random order. Prints
+medians and quartiles, and those of the ratios within each repeat, for every
+combination of networks, image and batch sizes. Writes times.csv (each repeat),
+summary.json (with cores, load and versions) and benchmark.png to --output_dir.
+Needs an otherwise idle machine.
+"""
+
+import itertools
+import os
+import pathlib
+import sys
+import time
+
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Runs as a script from any folder.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app
+from absl import flags
+import tensorflow as tf
+
+from experiments import results
+from tools import benchmark_results
+from tools import timing
+from tools import training_step
+from tools import variants
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+    "network",
+    ["resnet_cifar20"],
+    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
+    "(D of 18, 34, 50, 101, 152); repeat the flag for several.",
+)
+flags.DEFINE_multi_integer(
+    "image_size", [32], "Height and width; repeat the flag for several.", 1
+)
+flags.DEFINE_multi_integer(
+    "batch_size", [4], "Images per step; repeat the flag for several.", 1
+)
+flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the steps.")
+flags.DEFINE_multi_enum(
+    "variant",
+    list(variants.NAMES),
+    list(variants.NAMES),
+    "Variants to time; repeat the flag for several.",
+)
+flags.DEFINE_integer("repeats", 10, "Turns of each variant.", lower_bound=1)
+flags.DEFINE_integer(
+    "steps",
+    20,
+    "Steps per turn; for conadv_fit one turn is one `fit`, start and end too.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "warmup_steps", 5, "Steps of each variant before the clock.", lower_bound=1
+)
+flags.DEFINE_integer("seed", 0, "Of weights and of the order of the turns.")
+flags.DEFINE_string("output_dir", "runs/benchmark", "Folder of the results.")
+
+
+def main(argv):
+    """Times all settings; what is done is written after each."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    output = pathlib.Path(FLAGS.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    environment = benchmark_results.environment()
+    rows = []
+    settings = list(
+        itertools.product(FLAGS.network, FLAGS.image_size, FLAGS.batch_size)
+    )
+    for number, (network, image_size, batch_size) in enumerate(settings, 1):
+        _say(
+            f"[{number}/{len(settings)}] {network}, {batch_size} images of "
+            f"{image_size}x{image_size}"
+        )
+        rows += benchmark_results.rows(
+            {
+                "network": network,
+                "image_size": image_size,
+                "batch_size": batch_size,
+                "jit_compile": FLAGS.jit_compile,
+            },
+            _times(network, image_size, batch_size),
+        )
+        benchmark_results.write_csv(output / "times.csv", rows)
+    times = benchmark_results.read_csv(output / "times.csv")
+    benchmark_results.plot(times, output / "benchmark.png")
+    results.write_json(
+        output / "summary.json",
+        {
+            **environment,
+            "flags": {
+                flag.name: flag.value
+                for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
+            },
+            "settings": benchmark_results.summary(times),
+        },
+    )
+    print(f"\n{environment['cores']} cores\n")
+    print(benchmark_results.tables(times))
+
+
+def _times(network, image_size, batch_size):
+    """Seconds per step of each variant, one for each repeat."""
+    tf.keras.backend.clear_session()
+    runs = {}
+    for name in dict.fromkeys(FLAGS.variant):
+        tf.keras.utils.set_random_seed(FLAGS.seed)
+        try:
+            runs[name] = variants.build(
+                name,
+                training_step.network(network, image_size),
+                batch_size,
+                FLAGS.jit_compile,
+            )
+        except variants.UnavailableError as error:
+            _say(f"  {name} is left out: {error}")
+    if not runs:
+        sys.exit("error: no variant is left to time.")
+    # After the last seed is set, which makes TensorFlow forget its kernels.
+    for name, run in runs.items():
+        start = time.perf_counter()
+        run(FLAGS.warmup_steps)
+        _say(f"  {name} ready after {time.perf_counter() - start:.0f} s")
+
+    def progress(repeat):
+        _say(f"  repeat {repeat} of {FLAGS.repeats}")
+
+    return timing.alternate(
+        runs, FLAGS.repeats, FLAGS.steps, FLAGS.seed, progress
+    )
+
+
+def _say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)

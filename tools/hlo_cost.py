@@ -1,0 +1,260 @@
+"""Operations, bytes and memory of a compiled step, from XLA's own output.
+
+XLA:CPU hands out the module it has optimized and the buffers it has assigned.
+Operations are counted as XLA's HloCostAnalysis does, which TensorFlow does not
+offer to Python: a multiplication and an addition in a product are two
+operations, padding is not counted, and any other arithmetic instruction is one
+operation for each element of its result. An instruction, or a fusion as a
+whole, reads its operands and writes its result once. Of a conditional the
+dearer branch counts, and the body of a loop counts once.
+
+Only shapes go in: the figures are the same on every machine with the same
+TensorFlow.
+"""
+
+import dataclasses
+import math
+
+from tensorflow.compiler.xla import xla_data_pb2
+from tensorflow.compiler.xla.service import hlo_pb2
+
+# One operation for each element of the result.
+_ELEMENTWISE = frozenset(
+    "abs add and atan2 cbrt ceil clamp compare convert cosine count-leading-"
+    "zeros divide erf exponential exponential-minus-one floor is-finite log "
+    "log-plus-one logistic maximum minimum multiply negate not or popcnt power "
+    "remainder round-nearest-afz round-nearest-even rsqrt select shift-left "
+    "shift-right-arithmetic shift-right-logical sign sine sqrt subtract tan "
+    "tanh xor".split()
+)
+# What they read and write is that of the instructions in them.
+_CONTROL = frozenset(("call", "conditional", "while"))
+# Names for a value; nothing is read or written.
+_FREE = frozenset(
+    (
+        "after-all",
+        "bitcast",
+        "constant",
+        "get-tuple-element",
+        "parameter",
+        "tuple",
+    )
+)
+_BYTES = {
+    xla_data_pb2.PRED: 1,
+    xla_data_pb2.S8: 1,
+    xla_data_pb2.U8: 1,
+    xla_data_pb2.S16: 2,
+    xla_data_pb2.U16: 2,
+    xla_data_pb2.F16: 2,
+    xla_data_pb2.BF16: 2,
+    xla_data_pb2.S32: 4,
+    xla_data_pb2.U32: 4,
+    xla_data_pb2.F32: 4,
+    xla_data_pb2.S64: 8,
+    xla_data_pb2.U64: 8,
+    xla_data_pb2.F64: 8,
+    xla_data_pb2.C64: 8,
+    xla_data_pb2.C128: 16,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one run of a compiled function costs.
+
+    Attributes:
+      products: convolutions and matrix products.
+      product_operations: multiplications and additions in them.
+      other_operations: arithmetic operations in all else.
+      bytes_accessed: read and written by instructions and fusions.
+    """
+
+    products: int = 0
+    product_operations: int = 0
+    other_operations: int = 0
+    bytes_accessed: int = 0
+
+    @property
+    def operations(self):
+        """All arithmetic operations."""
+        return self.product_operations + self.other_operations
+
+    def __add__(self, other):
+        return Cost(
+            *(
+                a + b
+                for a, b in zip(
+                    dataclasses.astuple(self), dataclasses.astuple(other)
+                )
+            )
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes that XLA:CPU assigns to a compiled function.
+
+    Attributes:
+      arguments: weights, optimizer slots, other variables and the batch.
+      temporary: everything else: activations, gradients, results that replace
+        no variable, constants.
+    """
+
+    arguments: int
+    temporary: int
+
+    @property
+    def total(self):
+        """The peak: the arguments live all along, the rest is reused."""
+        return self.arguments + self.temporary
+
+
+def compiled(function, *specs):
+    """XLA:CPU's optimized module of a function with its buffers.
+
+    Args:
+      function: `tf.function` with `jit_compile=True`.
+      *specs: TensorSpecs of static shape.
+
+    Returns:
+      An `hlo_pb2.HloProto`.
+    """
+    serialized = function.experimental_get_compiler_ir(*specs)(
+        stage="optimized_hlo_proto_serialized", device_name="/device:CPU:0"
+    )
+    return hlo_pb2.HloProto.FromString(serialized)
+
+
+def cost(proto):
+    """The `Cost` of one run of a compiled function.
+
+    Args:
+      proto: an `hlo_pb2.HloProto`.
+    """
+    computations = {each.id: each for each in proto.hlo_module.computations}
+    entry = proto.hlo_module.entry_computation_id
+    return _computation_cost(computations, entry, is_fused=False)
+
+
+def memory(proto):
+    """The `Memory` of a compiled function.
+
+    Args:
+      proto: an `hlo_pb2.HloProto` with its buffer assignment.
+    """
+    arguments = temporary = 0
+    for allocation in proto.buffer_assignment.buffer_allocations:
+        if allocation.is_thread_local:
+            continue  # Scalars on a stack.
+        if allocation.is_entry_computation_parameter:
+            arguments += allocation.size
+        else:
+            temporary += allocation.size
+    return Memory(arguments, temporary)
+
+
+def _computation_cost(computations, key, is_fused):
+    instructions = computations[key].instructions
+    by_id = {each.id: each for each in instructions}
+    total = Cost()
+    for instruction in instructions:
+        operands = [by_id[each].shape for each in instruction.operand_ids]
+        called = instruction.called_computation_ids
+        opcode = instruction.opcode
+        inner = [
+            _computation_cost(
+                computations, each, is_fused or opcode not in _CONTROL
+            )
+            for each in called
+        ]
+        if opcode == "conditional":
+            total += max(inner, key=lambda each: each.operations)
+        elif opcode == "fusion" or opcode in _CONTROL:
+            total += sum(inner, Cost())
+        else:  # A reduction calls its reducer in each step.
+            step = sum(each.operations for each in inner)
+            total += _instruction_cost(instruction, operands, step)
+        if not is_fused and opcode not in _FREE | _CONTROL:
+            shapes = [*operands, instruction.shape]
+            total += Cost(bytes_accessed=sum(map(_num_bytes, shapes)))
+    return total
+
+
+def _instruction_cost(instruction, operands, step):
+    # A step of a reduction takes `step` operations.
+    opcode = instruction.opcode
+    if opcode == "convolution":
+        operations = _convolution_operations(instruction, *operands)
+        return Cost(products=1, product_operations=operations)
+    if opcode == "dot":
+        lhs = operands[0].dimensions
+        contracted = instruction.dot_dimension_numbers
+        operations = 2 * _num_elements(instruction.shape)
+        for dimension in contracted.lhs_contracting_dimensions:
+            operations *= lhs[dimension]
+        return Cost(products=1, product_operations=operations)
+    if opcode == "custom-call":
+        raise ValueError(
+            "Expected a module of XLA's own instructions; received a call of "
+            f"{instruction.custom_call_target!r}, whose operations are "
+            "unknown. Unset XLA_FLAGS and TF_XLA_FLAGS."
+        )
+    if opcode in _ELEMENTWISE:
+        return Cost(other_operations=_num_elements(instruction.shape))
+    if opcode == "reduce":
+        steps = _num_elements(operands[0]) - _num_elements(instruction.shape)
+        return Cost(other_operations=steps * step)
+    if opcode == "reduce-window":
+        window = math.prod(each.size for each in instruction.window.dimensions)
+        steps = _num_elements(instruction.shape) * (window - 1)
+        return Cost(other_operations=steps * step)
+    return Cost()
+
+
+def _convolution_operations(instruction, lhs, rhs):
+    numbers = instruction.convolution_dimension_numbers
+    positions = math.prod(
+        _valid_positions(lhs.dimensions[i], instruction.shape.dimensions[o], w)
+        for i, o, w in zip(
+            numbers.input_spatial_dimensions,
+            numbers.output_spatial_dimensions,
+            instruction.window.dimensions,
+        )
+    )
+    return (
+        2
+        * positions
+        * lhs.dimensions[numbers.input_batch_dimension]
+        # The kernel's inputs are those of one feature group.
+        * rhs.dimensions[numbers.kernel_input_feature_dimension]
+        * rhs.dimensions[numbers.kernel_output_feature_dimension]
+    )
+
+
+def _valid_positions(size, outputs, window):
+    """(output, kernel) pairs of one dimension that meet no padding or hole."""
+    dilated = (size - 1) * window.base_dilation + 1
+    count = 0
+    for output in range(outputs):
+        for tap in range(window.size):
+            at = (
+                output * window.stride
+                - window.padding_low
+                + tap * window.window_dilation
+            )
+            count += 0 <= at < dilated and at % window.base_dilation == 0
+    return count
+
+
+def _num_elements(shape):
+    # Of several results of one reduction the first stands for all.
+    if shape.element_type == xla_data_pb2.TUPLE:
+        shape = shape.tuple_shapes[0]
+    return math.prod(shape.dimensions)
+
+
+def _num_bytes(shape):
+    if shape.element_type == xla_data_pb2.TUPLE:
+        return sum(map(_num_bytes, shape.tuple_shapes))
+    return _BYTES.get(shape.element_type, 0) * math.prod(shape.dimensions)

@@ -1,0 +1,112 @@
+"""Models and their training step for the tools that measure them."""
+
+import re
+
+import tensorflow as tf
+
+import conadv_tf as ca
+
+# The staleness of each method; None is no attack.
+METHODS = {"baseline": None, "disadv": 0, "conadv": 1}
+NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
+_EPSILON = 4 / 255
+# So small that a network can be trained on noise for long.
+_LEARNING_RATE = 0.01
+
+
+def network(name, image_size):
+    """A network by name.
+
+    Args:
+      name: "resnet50" (18, 34, 50, 101, 152), "resnet_cifar20" (6n + 2) or
+        "resnet_cifar20x4", where the first stage has 4 channels.
+      image_size: height and width of the images.
+
+    Returns:
+      Functional Keras model of images with three channels.
+
+    Raises:
+      ValueError: if the name is of none of these forms.
+    """
+    match = re.fullmatch(r"(resnet_cifar|resnet)(\d+)(?:x(\d+))?", name)
+    if not match or (match[1] == "resnet" and match[3]):
+        raise ValueError(
+            "Expected a network like 'resnet50', 'resnet_cifar20' or "
+            f"'resnet_cifar20x4' (depth x width); received {name!r}."
+        )
+    arguments = {"width": int(match[3])} if match[3] else {}
+    return getattr(ca.networks, match[1])(
+        int(match[2]),
+        num_classes=NUM_CLASSES[match[1]],
+        input_shape=(image_size, image_size, 3),
+        **arguments,
+    )
+
+
+def attack():
+    """One step with a random start: the paper's attack."""
+    return ca.PGD(_EPSILON, random_start=True)
+
+
+def optimizer():
+    """LARS with momentum and weight decay, which the paper trains with."""
+    return ca.LARS(_LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
+
+
+def loss():
+    """Cross-entropy of logits and class ids."""
+    return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def model(method, network, jit_compile=False, optimizer=optimizer):
+    """A compiled `ConAdvModel`.
+
+    Args:
+      method: one of `METHODS`.
+      network: functional Keras model, images to logits.
+      jit_compile: whether Keras compiles the step with XLA.
+      optimizer: function that makes the optimizer.
+    """
+    staleness = METHODS[method]
+    result = ca.ConAdvModel(
+        network,
+        attack=None if staleness is None else attack(),
+        staleness=staleness or 0,
+    )
+    result.compile(
+        optimizer(), loss(), metrics=["accuracy"], jit_compile=jit_compile
+    )
+    return result
+
+
+def batch_specs(network, batch_size):
+    """TensorSpecs of a batch of images and class ids."""
+    return (
+        tf.TensorSpec([batch_size, *network.input_shape[1:]], tf.float32),
+        tf.TensorSpec([batch_size], tf.int64),
+    )
+
+
+def step_function(model, specs):
+    """The step of a compiled `ConAdvModel` as a function of one batch.
+
+    What Keras calls for each batch of an iterator, without the iterator,
+    which XLA cannot compile.
+
+    Args:
+      model: compiled `ConAdvModel`.
+      specs: TensorSpecs of (images, labels).
+
+    Returns:
+      `tf.function` of (images, labels); it compiles with XLA if the model
+      was compiled so.
+    """
+    # Variables cannot be made in the trace. Keras's wrapper around the step
+    # makes these from the iterator, of which there is none here.
+    if model.is_concurrent:
+        model._select_pending(specs)
+    model.optimizer.build(model.trainable_variables)
+    return tf.function(
+        lambda images, labels: model.train_step((images, labels)),
+        jit_compile=model._jit_compile,
+    )

@@ -1,0 +1,151 @@
+"""What the benchmark compares: ways to train one network, step by step.
+
+Each function returns another, which trains for so many steps and comes back
+when they are done. All train the same network with the same loss, optimizer
+and batches; they differ in what their name says.
+"""
+
+import tensorflow as tf
+
+from tools import training_step
+
+_BATCHES = 8
+
+
+class UnavailableError(Exception):
+    """A variant that cannot run here; the message says why."""
+
+
+def build(name, network, batch_size, jit_compile):
+    """One way to train a network.
+
+    Args:
+      name: one of `NAMES`.
+      network: functional Keras model, images to logits; training may change
+        it.
+      batch_size: images per step.
+      jit_compile: whether XLA compiles the step.
+
+    Returns:
+      Function of the number of steps to train for.
+
+    Raises:
+      UnavailableError: if the variant needs a package that is missing, or
+        cannot be compiled by XLA.
+    """
+    return _BUILDERS[name](network, batches(network, batch_size), jit_compile)
+
+
+def batches(network, batch_size):
+    """Endless batches of random images and labels that lie in memory."""
+    images, labels = training_step.batch_specs(network, _BATCHES * batch_size)
+    random = tf.random.Generator.from_seed(0)
+    data = tf.data.Dataset.from_tensor_slices(
+        (
+            random.uniform(images.shape),
+            random.uniform(
+                labels.shape, 0, network.output_shape[-1], labels.dtype
+            ),
+        )
+    )
+    options = tf.data.Options()
+    # Its threads would measure the data, of which there is next to none.
+    options.autotune.enabled = False
+    data = data.batch(batch_size, drop_remainder=True).cache().repeat()
+    return data.with_options(options)
+
+
+def _method(method, optimizer=training_step.optimizer):
+    def make(network, data, jit_compile):
+        model = training_step.model(method, network, jit_compile, optimizer)
+        return _steps(model, data)
+
+    return make
+
+
+def _fit(network, data, jit_compile):
+    """ConAdv through `fit`: each call is a whole one of an epoch."""
+    model = training_step.model("conadv", network, jit_compile)
+    return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
+
+
+def _without_refresh(network, data, jit_compile):
+    """ConAdv whose shadow copy is never written: wrong, but it shows cost."""
+    model = training_step.model("conadv", network, jit_compile)
+    model._state.shadow.refresh = lambda age: None
+    return _steps(model, data)
+
+
+def _sgd():
+    return tf.keras.optimizers.SGD(1e-4, momentum=0.9)
+
+
+def _adversarial_regularization(network, data, jit_compile):
+    """Adversarial training of neural-structured-learning, at its equal.
+
+    The same attack (FGSM in the infinity norm from a uniform random start) and
+    the same weight for the adversarial loss. Clean and adversarial images go
+    through one batch norm in two passes.
+    """
+    try:
+        import neural_structured_learning as nsl
+    except ImportError as error:
+        raise UnavailableError(
+            "neural-structured-learning is not installed; "
+            "pip install neural-structured-learning"
+        ) from error
+    if jit_compile:
+        raise UnavailableError(
+            "its attack from a random start is a loop of open length, whose "
+            "gradient XLA does not compile"
+        )
+    attack = training_step.attack()
+    low, high = attack.value_range
+    name = network.input_names[0]
+    model = nsl.keras.AdversarialRegularization(
+        network,
+        label_keys=["label"],
+        adv_config=nsl.configs.make_adv_reg_config(
+            multiplier=1.0,
+            adv_step_size=attack.epsilon,
+            adv_grad_norm="infinity",
+            clip_value_min={name: low},
+            clip_value_max={name: high},
+            pgd_epsilon=attack.epsilon,
+            random_init=True,
+        ),
+    )
+    model.compile(
+        training_step.optimizer(),
+        training_step.loss(),
+        metrics=["accuracy"],
+    )
+    return _steps(
+        model, data.map(lambda images, labels: {name: images, "label": labels})
+    )
+
+
+def _steps(model, data):
+    """Trains on an iterator: Keras's function for a step without its `fit`."""
+    step = model.make_train_function()
+    iterator = iter(data)
+
+    def run(steps):
+        for _ in range(steps):
+            logs = step(iterator)
+        # An accelerator is done when its result is there.
+        tf.nest.map_structure(lambda tensor: tensor.numpy(), logs)
+
+    return run
+
+
+_BUILDERS = {
+    "baseline": _method("baseline"),
+    "disadv": _method("disadv"),
+    "conadv": _method("conadv"),
+    "nsl": _adversarial_regularization,
+    "conadv_fit": _fit,
+    "conadv_no_refresh": _without_refresh,
+    "conadv_sgd": _method("conadv", _sgd),
+}
+NAMES = tuple(_BUILDERS)
