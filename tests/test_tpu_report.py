@@ -26,64 +26,11 @@ if not flags.FLAGS.is_parsed():
     flags.FLAGS(["tests"])
 
 
-def config(cycles):
-    return (
-        f'backend_config={{"window_config":{{"estimated_cycles":"{cycles}"}}}}'
-    )
-
-
 # As libtpu prints it, shortened: tuples, layouts with brackets, a fusion in a
-# fusion, a conditional and a loop.
-MODULE = f"""HloModule step, is_scheduled=true
-
-%inner (p: f32[8]) -> f32[4] {{
-  %p = f32[8]{{0:T(256)}} parameter(0)
-  ROOT %slice.1 = f32[4]{{0:T(256)}} slice(%p), slice={{[0:4]}}
-}}
-
-%fused.1 (p.1: f32[8]) -> (f32[4], f32[4]) {{
-  %p.1 = f32[8]{{0:T(256)}} parameter(0), {config(5000)}
-  %c = f32[8]{{0:T(256)}} convolution(%p.1, %p.1), dim_labels=b0f_0io->b0f
-  %f = f32[4]{{0:T(256)}} fusion(%c), kind=kLoop, calls=%inner
-  ROOT %t = (f32[4]{{0:T(256)}}, f32[4]{{0:T(256)}}) tuple(%f, %f)
-}}
-
-%fused.2 (p.2: f32[8]) -> f32[] {{
-  %p.2 = f32[8]{{0:T(256)}} parameter(0)
-  ROOT %r = f32[]{{:T(256)}} reduce(%p.2, %z), dimensions={{0}}, to_apply=%add
-}}
-
-%fused.3 (p.3: f32[8]) -> f32[8] {{
-  ROOT %p.3 = f32[8]{{0:T(256)}} negate(%p.3)
-}}
-
-%cheap (a: f32[8]) -> f32[8] {{
-  ROOT %copy.1 = f32[8]{{0:T(256)}} copy(%a), {config(10)}
-}}
-
-%dear (a: f32[8]) -> f32[8] {{
-  ROOT %copy.2 = f32[8]{{0:T(256)}} copy(%a), {config(30)}
-}}
-
-%body (a: f32[8]) -> f32[8] {{
-  ROOT %neg = f32[8]{{0:T(256)}} fusion(%a), calls=%fused.3, {config(7)}
-}}
-
-%test (a: f32[8]) -> pred[] {{
-  ROOT %less = pred[]{{:T(256)}} compare(%a, %a), direction=LT
-}}
-
-ENTRY %main.9 (x: f32[8]) -> f32[8] {{
-  %x = f32[8]{{0:T(8,128)(2,1)}} parameter(0)
-  %fusion.1 = (f32[4]{{0:T(256)}}, pred[8]{{0:T(1024)(128)(4,1)}}) fusion(%x),
-  %fusion.2 = (f32[4]{{0:T(256)}}, /*index=1*/f32[4]{{0:T(256)}}) fusion(%x), kind=kOutput, calls=%fused.1, metadata={{op_name="gradient_tape/attack/net/conv"}}, {config(1000)}
-  %fusion.3 = f32[]{{:T(256)}} fusion(%x), kind=kLoop, calls=%fused.2, metadata={{op_name="net/norm"}}, {config(200)}
-  %cond.1 = f32[8]{{0:T(256)}} conditional(%i, %x, %x), branch_computations={{%cheap, %dear}}
-  %cond.2 = f32[8]{{0:T(256)}} conditional(%b, %x, %x), true_computation=%dear, false_computation=%cheap
-  %while.1 = f32[8]{{0:T(256)}} while(%x), condition=%test, body=%body, backend_config={{"known_trip_count":{{"n":"4"}}}}
-  ROOT %done = f32[8]{{0:T(256)}} copy-done(%x)
-}}
-"""  # noqa: E501
+# fusion, conditionals and a loop.
+MODULE = (
+    pathlib.Path(__file__).parent / "testdata" / "step.hlo.txt"
+).read_text()
 
 
 # --- Reading a module ---------------------------------------------------------
