@@ -8,23 +8,17 @@ import subprocess
 import sys
 import types
 
-from absl import flags
-from absl.testing import flagsaver
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
-from tools import cost_tables
-from tools import hlo_costs
 from tools import step_export
 from tools import tpu_compiler
+from tools import tpu_cycles
 from tools import tpu_kernels
-from tools import tpu_report
-
-if not flags.FLAGS.is_parsed():
-    flags.FLAGS(["tests"])
-
+from tools import tpu_steps
+from tools import tpu_tables
 
 # As libtpu prints it, shortened: tuples, layouts with brackets, a fusion in a
 # fusion, conditionals and a loop.
@@ -37,10 +31,10 @@ MODULE = (
 
 
 def test_parse_reads_names_shapes_and_calls():
-    entry, computations = hlo_costs.parse(MODULE)
+    entry, computations = tpu_cycles.parse(MODULE)
     assert entry == "main.9"
     fusion = {each.name: each for each in computations[entry]}["fusion.2"]
-    assert fusion == hlo_costs.Instruction(
+    assert fusion == tpu_cycles.Instruction(
         "fusion.2",
         "(f32[4]{0:T(256)}, /*index=1*/f32[4]{0:T(256)})",
         "fusion",
@@ -52,7 +46,7 @@ def test_parse_reads_names_shapes_and_calls():
 
 
 def test_costs_follow_one_run_of_the_module():
-    found = hlo_costs.costs(MODULE)
+    found = tpu_cycles.costs(MODULE)
     # One branch of each conditional, four trips; nothing from inside fusions.
     assert [(c.instruction.name, c.cycles) for c in found] == [
         ("fusion.2", 1000),
@@ -61,13 +55,13 @@ def test_costs_follow_one_run_of_the_module():
         ("copy.2", 30),
         ("neg", 28),
     ]
-    assert hlo_costs.by(found, "kind") == {
+    assert tpu_cycles.by(found, "kind") == {
         "convolution + split/concat": 1000,
         "reduction": 200,
         "copy": 60,
         "elementwise": 28,
     }
-    assert hlo_costs.by(found, "part") == {
+    assert tpu_cycles.by(found, "part") == {
         "attack": 1000,
         "update": 200,
         "other": 88,
@@ -76,8 +70,8 @@ def test_costs_follow_one_run_of_the_module():
 
 def test_no_module_and_no_estimates():
     with pytest.raises(ValueError, match="ENTRY.*received 'nothing'"):
-        hlo_costs.costs("nothing")
-    assert hlo_costs.costs("ENTRY %main (x: f32[]) -> f32[] {\n}\n") == []
+        tpu_cycles.costs("nothing")
+    assert tpu_cycles.costs("ENTRY %main (x: f32[]) -> f32[] {\n}\n") == []
 
 
 # --- Tables -------------------------------------------------------------------
@@ -98,8 +92,8 @@ def facts(device="TPU v3"):
 
 
 def row(method="conadv", batch_size=8, device="TPU v3"):
-    found = hlo_costs.costs(MODULE)
-    return cost_tables.summary(method, batch_size, facts(device), found)
+    found = tpu_cycles.costs(MODULE)
+    return tpu_tables.summary(method, batch_size, facts(device), found)
 
 
 def test_summary_counts_memory_once_and_uses_the_clock():
@@ -115,29 +109,29 @@ def test_summary_counts_memory_once_and_uses_the_clock():
         "compile_seconds": 3.0,
     }
     assert row(device="TPU v9")["estimated_ms"] is None
-    empty = cost_tables.summary("conadv", 8, facts(), [])
+    empty = tpu_tables.summary("conadv", 8, facts(), [])
     assert empty["cycles"] is None and empty["estimated_ms"] is None
 
 
 def test_relative_is_to_the_baseline_of_the_same_batch():
     plain = {**row("baseline"), "cycles": 644}
-    rows = cost_tables.with_relative([row(), plain, row(batch_size=4)])
+    rows = tpu_tables.with_relative([row(), plain, row(batch_size=4)])
     assert [each["relative"] for each in rows] == [2.0, 1.0, None]
-    lines = cost_tables.methods_table(rows).splitlines()
+    lines = tpu_tables.methods_table(rows).splitlines()
     assert lines[0].startswith("| method | batch_size |")
     assert "| conadv | 8 | TPU v3 | 1,288 | 2.00 |" in lines[2]
     assert "| - |" in lines[4]
-    read = list(csv.DictReader(io.StringIO(cost_tables.csv_text(rows))))
+    read = list(csv.DictReader(io.StringIO(tpu_tables.csv_text(rows))))
     assert [each["cycles"] for each in read] == ["1288", "644", "1288"]
 
 
 def test_details_name_parts_kinds_and_the_dearest():
-    found = hlo_costs.costs(MODULE)
-    text = tpu_report.details_text("conadv", 8, found, 1)
+    found = tpu_cycles.costs(MODULE)
+    text = tpu_steps.details_text("conadv", 8, found, 1)
     assert "| attack | 1,000 | 77.64 |" in text
     assert "| reduction | 200 | 15.53 |" in text
     assert "fusion.2" in text and "fusion.3" not in text
-    assert "estimates no cycles" in tpu_report.details_text("x", 8, [], 1)
+    assert "estimates no cycles" in tpu_steps.details_text("x", 8, [], 1)
 
 
 # --- Kernels ------------------------------------------------------------------
@@ -156,9 +150,9 @@ def test_missing_kernels_are_named_with_their_types():
     ]
     absent = tpu_kernels.missing(operations, kernels)
     assert absent == operations[1:3]
-    text = tpu_report.kernels_text("conadv", 8, absent)
+    text = tpu_steps.kernels_text("conadv", 8, absent)
     assert "no TPU kernel for Conv2D {'T': ['float64']}, AsString" in text
-    assert "all operations" in tpu_report.kernels_text("conadv", 8, [])
+    assert "all operations" in tpu_steps.kernels_text("conadv", 8, [])
 
 
 # --- Lowering -----------------------------------------------------------------
@@ -208,14 +202,6 @@ def test_operations_hold_those_of_called_functions_once():
     assert ("AddV2", {"T": ["float32"]}) in found
 
 
-def test_flags_offer_what_can_be_exported():
-    def offered(name):
-        return tuple(flags.FLAGS[name].parser.enum_values)
-
-    assert offered("network") == tuple(step_export.NETWORKS)
-    assert offered("method") == step_export.METHODS
-
-
 def test_unknown_method_is_named():
     with pytest.raises(ValueError, match="received 'fast'"):
         step_export.step_function(networks.linear(), "fast", 4, ca.PGD(0.1))
@@ -227,7 +213,7 @@ def test_unknown_method_is_named():
 @pytest.mark.parametrize("python", [None, "/nowhere/python"])
 def test_missing_environment_says_how_to_make_one(python):
     with pytest.raises(ValueError, match="received .*") as error:
-        tpu_report.check_python(python, "--python", tpu_compiler.REQUIREMENTS)
+        tpu_steps.check_python(python, "--python", tpu_compiler.REQUIREMENTS)
     assert repr(python) in str(error.value)
     assert "pip install jax==" in str(error.value)
 
@@ -250,7 +236,24 @@ def test_environment_without_packages(tmp_path, name, arguments, remedy):
     paths = [tmp_path / path for path in paths]
     given = [topology, *paths] if topology else paths
     with pytest.raises(ValueError, match=f"install {remedy}"):
-        tpu_report.run_tool(str(python), name, *given)
+        tpu_steps.run_tool(str(python), name, *given)
+
+
+def options(python, output_dir):
+    return tpu_steps.Options(
+        python,
+        python,
+        "resnet_cifar8",
+        8,
+        ["baseline", "conadv"],
+        [8],
+        1,
+        1,
+        "float32",
+        "v3:2x2",
+        3,
+        output_dir,
+    )
 
 
 def test_report_writes_tables(tmp_path, monkeypatch, capsys):
@@ -266,24 +269,25 @@ def test_report_writes_tables(tmp_path, monkeypatch, capsys):
         return types.SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(tpu_report, "export", lambda *arguments: None)
-    with flagsaver.flagsaver(
-        python=sys.executable,
-        kernels_python=sys.executable,
-        method=["baseline", "conadv"],
-        output=str(tmp_path),
-    ):
-        tpu_report.main(["tpu_report"])
+    monkeypatch.setattr(tpu_steps, "export", lambda *arguments: None)
+    tpu_steps.report(options(sys.executable, str(tmp_path)))
     printed = capsys.readouterr().out
     assert "| conadv | 8 | TPU v3 | 1,288 | 1.00 |" in printed
     markdown = (tmp_path / "report.md").read_text()
     assert "conadv, 8 images: all operations have a TPU kernel" in markdown
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written["flags"]["topology"] == "v3:2x2"
+    assert written["options"]["topology"] == "v3:2x2"
     assert [each["relative"] for each in written["steps"]] == [1.0, 1.0]
     assert (tmp_path / "report.csv").read_text().count("\n") == 3
 
 
 def test_command_without_environment_ends_with_the_remedy():
-    with pytest.raises(SystemExit, match="error: Expected --python"):
-        tpu_report.main(["tpu_report"])
+    script = pathlib.Path(__file__).parents[1] / "tools" / "tpu_report.py"
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: Expected --python")

@@ -8,14 +8,9 @@ that alias them.
 import tensorflow as tf
 
 import conadv_tf as ca
+from tools import training_step
 
 METHODS = ("baseline", "attack", "disadv", "conadv")
-NETWORKS = {
-    "resnet20": lambda: ca.networks.resnet_cifar(20),
-    "resnet50": ca.networks.resnet50,
-    "efficientnet_b2": ca.networks.efficientnet_b2,
-}
-_LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def step_function(network, method, batch_size, attack, staleness=1, views=1):
@@ -38,8 +33,7 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
     """
     if method not in METHODS:
         raise ValueError(f"Expected method in {METHODS}; received {method!r}.")
-    images = tf.TensorSpec([batch_size, *network.input_shape[1:]], tf.float32)
-    labels = tf.TensorSpec([batch_size], tf.int32)
+    images, labels = training_step.batch_specs(network, batch_size)
     if method == "attack":
         # As in a step, the seed is not a constant: a good part of the random
         # draws could be folded away if it were.
@@ -56,20 +50,11 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
             views=views,
         )
     model.compile(
-        ca.LARS(0.1, momentum=0.9, weight_decay=5e-5), _LOSS, jit_compile=True
+        training_step.optimizer(), training_step.loss(), jit_compile=True
     )
     specs = (images if model.views == 1 else (images, images), labels)
-    if model.is_concurrent:
-        # What `fit` does before its first step; the wrapper that
-        # make_train_function returns would need an iterator to run.
-        model._select_pending(specs)
-    model.optimizer.build(model.trainable_variables)
-
-    # Lowering takes no structures.
-    def step(*flat):
-        return model.train_step(tf.nest.pack_sequence_as(specs, flat))
-
-    return tf.function(step, jit_compile=True), tuple(tf.nest.flatten(specs))
+    function = training_step.step_function(model, specs)
+    return function, tuple(tf.nest.flatten(specs))
 
 
 class _Named:

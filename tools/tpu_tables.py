@@ -3,7 +3,7 @@
 import csv
 import io
 
-from tools import hlo_costs
+from tools import tpu_cycles
 
 # Of one core, from Google's documentation; others are not known.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}
@@ -28,7 +28,7 @@ def summary(method, batch_size, facts, found):
       method: name of the method.
       batch_size: images of one step on one core.
       facts: dict that `tpu_compiler` wrote.
-      found: list of `hlo_costs.Cost`.
+      found: list of `tpu_cycles.Cost`.
 
     Returns:
       Dict with keys COLUMNS, without "relative". Cycles and milliseconds are
@@ -36,7 +36,7 @@ def summary(method, batch_size, facts, found):
       10**6 bytes of arguments, results that do not alias them and temporary
       memory at its peak.
     """
-    cycles = hlo_costs.total(found) or None
+    cycles = tpu_cycles.total(found) or None
     clock = CLOCK_MHZ.get(facts["device"])
     memory = (
         facts["argument_bytes"]
@@ -116,12 +116,12 @@ def csv_text(rows):
 
 def breakdown_table(found, attribute):
     """Cycles by "kind" or "part", with their share in percent."""
-    whole = hlo_costs.total(found)
+    whole = tpu_cycles.total(found)
     return markdown(
         (attribute, "cycles", "percent"),
         [
             (value, cycles, 100 * cycles / whole)
-            for value, cycles in hlo_costs.by(found, attribute).items()
+            for value, cycles in tpu_cycles.by(found, attribute).items()
         ],
     )
 
