@@ -95,11 +95,12 @@ def step_function(model, specs):
 
     Args:
       model: compiled `ConAdvModel`.
-      specs: TensorSpecs of (images, labels).
+      specs: TensorSpecs of (images, labels); with two views of ((images,
+        augmented images), labels).
 
     Returns:
-      `tf.function` of (images, labels); it compiles with XLA if the model
-      was compiled so.
+      `tf.function` of the tensors that `specs` describes, flat; it compiles
+      with XLA if the model was compiled so.
     """
     # Variables cannot be made in the trace. Keras's wrapper around the step
     # makes these from the iterator, of which there is none here.
@@ -107,6 +108,7 @@ def step_function(model, specs):
         model._select_pending(specs)
     model.optimizer.build(model.trainable_variables)
     return tf.function(
-        lambda images, labels: model.train_step((images, labels)),
+        # Flat, because lowering takes no structures.
+        lambda *flat: model.train_step(tf.nest.pack_sequence_as(specs, flat)),
         jit_compile=model._jit_compile,
     )

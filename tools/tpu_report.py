@@ -1,0 +1,100 @@
+"""What the TPU compiler makes of a training step, without a TPU.
+
+    python tools/tpu_report.py --python=$HOME/tpu-venv/bin/python \
+        --network=resnet50 --image_size=224 --batch_size=64
+
+Each method's whole step is lowered here and compiled by the real TPU compiler
+in an environment of its own, which is made once:
+
+    python3.11 -m venv $HOME/tpu-venv
+    $HOME/tpu-venv/bin/pip install jax==0.10.2 libtpu==0.0.52
+
+With --kernels_python, an environment that holds only the wheel
+tensorflow-tpu==2.19.1, it also names operations that TPUs do not have.
+
+Prints a table of the methods, of what the cycles go into and of the dearest
+instructions; writes all of it, with the modules, to --output_dir. Cycles are
+the compiler's estimates for one core, not measurements. ResNet-50 takes
+minutes a method.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Runs as a script from any folder.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app
+from absl import flags
+
+from tools import tpu_steps
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "python", None, "Python of the environment with jax and libtpu."
+)
+flags.DEFINE_string(
+    "kernels_python",
+    None,
+    "Python of the environment with tensorflow-tpu; without it operations are "
+    "not looked up.",
+)
+flags.DEFINE_string(
+    "network",
+    "resnet_cifar20",
+    "Network: resnet50 (18, 34, ...), resnet_cifar20 (6n + 2).",
+)
+flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
+flags.DEFINE_multi_enum(
+    "method",
+    ["baseline", "attack", "disadv", "conadv"],
+    ["baseline", "attack", "disadv", "conadv"],
+    "Steps to compile; repeat the flag for several. attack: only the attack.",
+)
+flags.DEFINE_multi_integer(
+    "batch_size",
+    [8],
+    "Images of one step on one core; repeat the flag for several.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("staleness", 1, "tau of conadv.", lower_bound=1)
+flags.DEFINE_integer(
+    "views", 1, "2: with an augmented view.", lower_bound=1, upper_bound=2
+)
+flags.DEFINE_string(
+    "precision", "mixed_bfloat16", "Keras precision policy of the network."
+)
+flags.DEFINE_string(
+    "topology",
+    "v3:2x2",
+    "TPU to compile for: v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, ... A step is "
+    "compiled for one core of it.",
+)
+flags.DEFINE_integer(
+    "num_dearest", 10, "Instructions to print for each step.", lower_bound=0
+)
+flags.DEFINE_string("output_dir", "runs/tpu", "Folder for the results.")
+
+
+def main(argv):
+    """Lowers and compiles each step, then prints the tables."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    options = tpu_steps.Options(
+        **{
+            field.name: FLAGS[field.name].value
+            for field in dataclasses.fields(tpu_steps.Options)
+        }
+    )
+    try:
+        tpu_steps.report(options)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)
