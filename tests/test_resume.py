@@ -61,9 +61,11 @@ def result(folder):
     weights = []
     with h5py.File(folder / "network.weights.h5") as file:
         file.visititems(
-            lambda name, item: weights.append(np.asarray(item))
-            if isinstance(item, h5py.Dataset)
-            else None
+            lambda name, item: (
+                weights.append(np.asarray(item))
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
         )
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
