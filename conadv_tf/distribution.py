@@ -1,9 +1,13 @@
 """Distribution strategies by name."""
 
+import socket
 import threading
+import time
+import urllib.parse
 
 import tensorflow as tf
 
+_CONNECT_SECONDS = 10
 _TPU_SECONDS = 60
 _WORKERS_SECONDS = 120
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -115,20 +119,54 @@ def _multi_worker(workers, index):
             task_id=index,
             rpc_layer="grpc",
         )
-    return _in_time(
-        lambda: tf.distribute.MultiWorkerMirroredStrategy(
-            cluster_resolver=resolver
-        ),
-        _WORKERS_SECONDS,
-        f"Worker {index} could not reach the other workers of {workers}",
-        "Start all of them with the same list, and let the ports through.",
-    )
+    _meet(workers, index)
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+def _meet(workers, index):
+    """Waits until all workers answer; TensorFlow would wait without end.
+
+    It also holds Python's lock meanwhile, so that no thread can watch it. Here
+    a worker listens on its port until it has seen all others once. They then
+    see its listener, or TensorFlow's server in its place.
+    """
+    missing = [each for i, each in enumerate(workers) if i != index]
+    end = time.monotonic() + _WORKERS_SECONDS
+    port = workers[index].rpartition(":")[2]
+    try:
+        listener = socket.create_server(("", int(port)), backlog=128)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Worker {index} cannot listen at {workers[index]!r} ({error}). "
+            "Expected host:port with a free port of this machine."
+        ) from error
+    with listener:
+        while missing and time.monotonic() < end:
+            missing = [each for each in missing if not _answers(each)]
+            if missing:
+                time.sleep(0.1)
+    if missing:
+        raise ValueError(
+            f"Worker {index} of {workers} waited {_WORKERS_SECONDS} s for "
+            f"{missing}. Start all workers with the same list, and let the "
+            "ports through."
+        )
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _tpu_strategy(tpu):
     def connect():
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
         if tpu != "local":
+            _check_answers(resolver.master())
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
@@ -140,6 +178,14 @@ def _tpu_strategy(tpu):
         "Use 'local' on a TPU VM, the TPU's name in this project and zone, or "
         "its grpc:// address; see that it is READY.",
     )
+
+
+def _check_answers(address):
+    """Raises an OSError where TensorFlow would abort the process instead."""
+    parts = urllib.parse.urlsplit(address)
+    socket.create_connection(
+        (parts.hostname, parts.port or 8470), timeout=_CONNECT_SECONDS
+    ).close()
 
 
 def _in_time(connect, seconds, failure, remedy):

@@ -9,7 +9,9 @@ class LearningRateLogger(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Reads it from the optimizer."""
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            rate = self.model.optimizer.learning_rate
+            # Of several replicas it is no number by itself.
+            logs["learning_rate"] = float(tf.convert_to_tensor(rate))
 
 
 def tensorboard(config, model_dir):

@@ -162,6 +162,7 @@ def make_strategy(config):
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * FLAGS.num_replicas,
         )
+    tf.get_logger().setLevel("WARNING")  # Not a line for each collective.
     if config.strategy == "multi_worker" and not FLAGS.model_dir:
         raise ValueError("Several workers need a --model_dir that all share.")
     return ca.distribution.strategy(
