@@ -18,6 +18,7 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture(autouse=True)
 def fresh_keras_state():
-    """Same seeds and layer names for each test, whatever ran before."""
+    """Same seeds, names and policy for each test, whatever ran before."""
     tf.keras.backend.clear_session()
+    tf.keras.mixed_precision.set_global_policy(None)  # By floatx again.
     tf.keras.utils.set_random_seed(0)

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 from PIL import Image
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_tables_and_picture(tmp_path):
     result = subprocess.run(
         [

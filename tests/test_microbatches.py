@@ -65,6 +65,7 @@ def test_microbatches_equal_replicas(staleness, attack):
         )
 
 
+@pytest.mark.slow
 def test_random_targets_and_starts_are_those_of_replicas():
     batches = networks.batches(3, size=8)
     network = networks.convolutional()
@@ -80,6 +81,7 @@ def test_random_targets_and_starts_are_those_of_replicas():
     )
 
 
+@pytest.mark.slow
 def test_microbatches_on_two_replicas_equal_four_replicas():
     batches = networks.batches(3, size=8)
     network = networks.convolutional()

@@ -251,16 +251,18 @@ def test_only_the_chosen_operation_runs(monkeypatch):
             calls[name] += 1
             return image
 
-        def counted(image, argument):
+        def counted(image, *arguments):
             image = tf.numpy_function(count, [image], tf.uint8)
-            return operation(tf.ensure_shape(image, [8, 8, 3]), argument)
+            return operation(tf.ensure_shape(image, [8, 8, 3]), *arguments)
 
         return counted
 
-    for name, operation in list(autoaugment._OPERATIONS.items()):
-        monkeypatch.setitem(
-            autoaugment._OPERATIONS, name, counting(name, operation)
-        )
+    for operations in (
+        autoaugment.COLOR_OPERATIONS,
+        autoaugment.GEOMETRIC_OPERATIONS,
+    ):
+        for name, operation in list(operations.items()):
+            monkeypatch.setitem(operations, name, counting(name, operation))
     always = [
         tuple((name, 1.0, magnitude) for name, _, magnitude in pair)
         for pair in policies.IMAGENET.sub_policies

@@ -106,6 +106,7 @@ def test_the_digits_policy_keeps_the_ground():
     assert images.max(axis=(1, 2, 3)).min() > 64
 
 
+@pytest.mark.slow
 def test_a_digits_preset_runs(tmp_path):
     result = _run(
         "--preset=digits_432_conadv_aa", "--quick", "--seed=3", cwd=tmp_path

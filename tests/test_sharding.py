@@ -161,7 +161,7 @@ def test_two_processes_share_an_epoch_that_repeats(sets):
 # Each of two replicas gets its half of every batch, as it is.
 def test_distribute_feeds_each_replica(sets, monkeypatch):
     arguments = plain(sets["in memory"], monkeypatch)
-    strategy = ca.distribution.strategy("mirrored")
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     assert strategy.num_replicas_in_sync == 2
     distributed = sharding.distribute(
         strategy,

@@ -260,6 +260,7 @@ def test_variants_that_cannot_run_say_why(monkeypatch):
         variants.build("nsl", networks.linear(), 4, True)
 
 
+@pytest.mark.slow
 def test_benchmark_without_the_optional_package(tmp_path):
     missing = tmp_path / "neural_structured_learning.py"
     missing.write_text("raise ImportError('not here')\n")

@@ -117,7 +117,7 @@ APPLICATIONS = [
     _slow("ResNet50", "25.6M"),
     _application("ResNet101", "44.7M"),
     _application("ResNet152", "60.4M"),
-    _small("ResNet50V2", "25.6M"),
+    _slow("ResNet50V2", "25.6M"),
     _application("ResNet101V2", "44.7M"),
     _application("ResNet152V2", "60.4M"),
     _small("MobileNet", "4.3M"),
