@@ -165,6 +165,8 @@ def train(config, model_dir, strategy):
         if dataset.faults.error is None:
             raise
         raise ValueError(dataset.faults.error) from error
+    # Of all processes: reading a moving mean takes the mean over them.
+    network = model.export_network()
     if not is_chief(strategy):
         return None
     last = resume.last_row(model_dir / "history.csv")
@@ -180,7 +182,6 @@ def train(config, model_dir, strategy):
         "seed": config.seed,
         "versions": results.versions(),
     }
-    network = model.export_network()
     network.save_weights(model_dir / "network.weights.h5")
     plots.curves(model_dir / "history.csv", model_dir / "curves.png")
     plots.examples(
