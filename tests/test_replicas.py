@@ -21,10 +21,10 @@ def _train(strategy, network, attack, staleness, data, **fit_args):
     return networks.weights(model.network), history
 
 
-def _strategies():
+def _strategies(num_replicas=2):
     return (
         tf.distribute.get_strategy(),
-        ca.distribution.strategy("mirrored", num_replicas=2),
+        ca.distribution.strategy("mirrored", num_replicas=num_replicas),
     )
 
 
@@ -69,6 +69,18 @@ def test_two_replicas_equal_one(batch_norm, staleness):
         np.testing.assert_allclose(
             two_history[key], values, rtol=1e-3, atol=1e-3, err_msg=key
         )
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "synchronized"])
+def test_four_replicas_equal_one(batch_norm):
+    network = NETWORKS[batch_norm]()
+    attack = ca.PGD(0.5, random_start=0.8, norm="l2")
+    data = networks.dataset(networks.batches(20))
+    one, four = (
+        _train(strategy, network, attack, 1, data)[0]
+        for strategy in _strategies(4)
+    )
+    np.testing.assert_allclose(four, one, rtol=1e-4, atol=1e-5)
 
 
 def test_statistics_are_per_replica_by_default():
