@@ -48,12 +48,16 @@ class Preemption(tf.keras.callbacks.Callback):
 
     Args:
       checkpoints: a `ca.Checkpoints` of the same `fit`, or None.
+      alone: whether this process trains alone. Of several one may be told
+        and others not, and saving takes all: then only the end of an epoch
+        saves.
     """
 
     _supports_tf_logs = True
 
-    def __init__(self, checkpoints):
+    def __init__(self, checkpoints, alone=True):
         super().__init__()
+        self._alone = alone
         self._checkpoints = checkpoints
         self._received = False
 
@@ -77,7 +81,11 @@ class Preemption(tf.keras.callbacks.Callback):
             raise Preempted
 
     def _can_save(self):
-        return self._checkpoints is not None and self._checkpoints.can_save
+        return (
+            self._alone
+            and self._checkpoints is not None
+            and self._checkpoints.can_save
+        )
 
     def _note(self, number, frame):
         self._received = True

@@ -151,7 +151,9 @@ def train(config, model_dir, strategy):
         )
         observers += callbacks.tensorboard(config, model_dir)
     observers += [checkpoints] if checkpoints else []
-    observers.append(resume.Preemption(checkpoints))
+    observers.append(
+        resume.Preemption(checkpoints, config.strategy != "multi_worker")
+    )
     try:
         model.fit(
             build.training_data(config, dataset, schedule, epoch, batch),

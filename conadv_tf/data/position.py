@@ -7,8 +7,10 @@ def starting_at(dataset, epoch, step, steps_per_epoch):
     """Endless training data, from one batch of one epoch on.
 
     A dataset that is shuffled anew in each iteration with a seed gives its
-    n-th iteration the n-th order. Epochs before are begun and left, so each
-    costs as much as its first batch.
+    n-th iteration the n-th order. Iterations before are begun and left, so each
+    costs as much as its first batch: the epochs before and the one that Keras
+    begins to look at the data, so that a seed means here what it means in
+    `fit(dataset)`.
 
     Args:
       dataset: finite, one epoch, not iterated yet; or endless.
@@ -22,7 +24,7 @@ def starting_at(dataset, epoch, step, steps_per_epoch):
     """
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         return dataset.skip(epoch * steps_per_epoch + step)
-    for _ in range(epoch):
+    for _ in range(epoch + 1):
         next(iter(dataset))
     if not step:
         return dataset.repeat()
