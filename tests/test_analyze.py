@@ -46,6 +46,7 @@ def runs(tmp_path_factory):
     return sorted(map(str, folder.iterdir()))
 
 
+@pytest.mark.slow
 def test_files_and_table(runs, tmp_path):
     output = tmp_path / "out"
     arguments = (*runs, f"--output_dir={output}", "--num_examples=32")

@@ -126,10 +126,17 @@ CASES = {
     "micro-batches": {"microbatches": 2, "staleness": 2},
     "two replicas": {"replicas": 2, "staleness": 2},
 }
+SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches")
 
 
 # In the middle of an epoch, at its end, right at the start.
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] if case in SLOW else [])
+        for case in CASES
+    ],
+)
 def test_continued_equals_uninterrupted(case, tmp_path):
     whole = train(**CASES[case])
     # With micro-batches that is in the middle of an update too.
@@ -138,6 +145,7 @@ def test_continued_equals_uninterrupted(case, tmp_path):
     assert_same(whole, continued)
 
 
+@pytest.mark.slow
 def test_any_step_and_twice(tmp_path):
     whole = train()
     for step in (1, STEPS, STEPS + 1):

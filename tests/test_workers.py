@@ -48,6 +48,7 @@ def check_same(one, other):
 
 # Equal weights also show that the workers' batches are the halves of the
 # batches of one process, in order: random starts are drawn by position.
+@pytest.mark.slow
 def test_two_workers_equal_one_process_even_if_one_is_killed(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     process = test_resume.start(
