@@ -118,9 +118,28 @@ def test_a_digits_preset_runs(tmp_path):
     assert '"augmentation": "autoaugment_digits"' in result.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("network", paper.TABLES)
-@pytest.mark.parametrize("method", paper.RESNET50)
+# Every network and method; those that differ most in the slow job.
+_SLOW = (
+    ("resnet50", "baseline"),
+    ("resnet50", "conadv_aa"),
+    ("efficientnet_b2", "conadv"),
+)
+
+
+@pytest.mark.parametrize(
+    "network, method",
+    [
+        pytest.param(
+            network,
+            method,
+            marks=pytest.mark.slow
+            if (network, method) in _SLOW
+            else pytest.mark.large,
+        )
+        for network in paper.TABLES
+        for method in paper.RESNET50
+    ],
+)
 def test_an_imagenet_preset_runs_shrunk(network, method, tmp_path):
     result = _run(
         f"--preset={network}_16k_{method}",

@@ -124,7 +124,7 @@ APPLICATIONS = [
     _small("MobileNetV2", "3.5M"),
     _slow("MobileNetV3Small", "2.5M", "Howard et al. 2019"),
     _application("MobileNetV3Large", "5.4M", "Howard et al. 2019"),
-    _slow("DenseNet121", "8.1M"),
+    _application("DenseNet121", "8.1M"),
     _application("DenseNet169", "14.3M"),
     _application("DenseNet201", "20.2M"),
     _application("EfficientNetB0", "5.3M"),  # Ours, above, is made of it.
@@ -145,17 +145,17 @@ APPLICATIONS = [
     _slow("InceptionV3", "23.9M", size=75),
     _slow("InceptionResNetV2", "55.9M", size=75),
     _slow("Xception", "22.9M", size=71),
-    _slow("NASNetMobile", "5.3M"),
+    _application("NASNetMobile", "5.3M"),
     _application("NASNetLarge", "88.9M"),
-    _slow("ResNetRS50", "36M", "Bello et al. 2021"),
+    _application("ResNetRS50", "36M", "Bello et al. 2021"),
     _application("ResNetRS101"),
     _application("ResNetRS152"),
     _application("ResNetRS200"),
     _application("ResNetRS270"),
     _application("ResNetRS350"),
     _application("ResNetRS420"),
-    _slow("RegNetX002", "2.7M", "Radosavovic et al. 2020"),
-    _slow("RegNetY002", "3.2M", "Radosavovic et al. 2020"),
+    _application("RegNetX002", "2.7M", "Radosavovic et al. 2020"),
+    _application("RegNetY002", "3.2M", "Radosavovic et al. 2020"),
     *(
         _application(f"RegNet{kind}{size:03d}")
         for kind in "XY"
