@@ -4,6 +4,8 @@ A checkpoint of TensorFlow keeps only the first replica's copy of a local
 variable, so the copies of all replicas are read here one by one.
 """
 
+import io
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +14,38 @@ from conadv_tf.local_variable import local_values
 
 _PENDING = "pending/"
 _LABELS = "labels"
+
+
+class Arrays(tf.train.experimental.PythonState):
+    """{name: list of arrays} as one string of a checkpoint."""
+
+    def __init__(self, values=None):
+        self.values = values
+
+    def serialize(self):
+        """The values as the bytes of a NumPy file."""
+        file = io.BytesIO()
+        np.savez(
+            file,
+            **{
+                f"{name}:{replica}": array
+                for name, arrays in self.values.items()
+                for replica, array in enumerate(arrays)
+            },
+        )
+        return file.getvalue()
+
+    def deserialize(self, string):
+        """Sets the values from what `serialize` gave."""
+        self.values = {}
+        with np.load(io.BytesIO(string), allow_pickle=False) as content:
+            for key in content.files:  # In the order of the replicas.
+                name = key.rpartition(":")[0]
+                self.values.setdefault(name, []).append(content[key])
+
+    def _copy_trackable_to_cpu(self, object_map):
+        """Its own copy: values are replaced, never changed."""
+        object_map[self] = self
 
 
 def read(model):

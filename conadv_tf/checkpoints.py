@@ -1,6 +1,5 @@
 """Checkpoints from which a run goes on as if it had not been stopped."""
 
-import io
 import os
 import warnings
 
@@ -9,32 +8,6 @@ import tensorflow as tf
 
 from conadv_tf import checkpoint_files
 from conadv_tf import checkpoint_state
-
-
-class _Arrays(tf.train.experimental.PythonState):
-    """{name: list of arrays} as one string of a checkpoint."""
-
-    def __init__(self, values=None):
-        self.values = values
-
-    def serialize(self):
-        file = io.BytesIO()
-        np.savez(
-            file,
-            **{
-                f"{name}:{replica}": array
-                for name, arrays in self.values.items()
-                for replica, array in enumerate(arrays)
-            },
-        )
-        return file.getvalue()
-
-    def deserialize(self, string):
-        self.values = {}
-        with np.load(io.BytesIO(string), allow_pickle=False) as content:
-            for key in content.files:  # In the order of the replicas.
-                name = key.rpartition(":")[0]
-                self.values.setdefault(name, []).append(content[key])
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
@@ -49,7 +22,10 @@ class Checkpoints(tf.keras.callbacks.Callback):
     Each of several processes writes its own to `worker_<i>`; all must see the
     same folder, and continue from the last step that all have.
 
-    Writing is synchronous: weights and pending batch must be of one step.
+    A save copies everything of that moment to host memory; files are written
+    from the copy while training goes on. `wait` waits for them, as the next
+    save and the end of training do. Of several processes each writes before it
+    goes on: a copy of a moving statistic would need all of them.
 
     Args:
       directory: folder or bucket of the checkpoints.
@@ -95,6 +71,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
             )
         self._found = None
         self._searched = False
+        # Prefixes of files: being written, if any, and written last.
+        self._writing = self._written = None
 
     @property
     def position(self):
@@ -173,12 +151,20 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._epoch, self._now = epoch + 1, 0
         self.save()
 
+    def on_train_end(self, logs=None):
+        """Waits for the last files."""
+        self.wait()
+
     def save(self):
-        """Writes a checkpoint of this moment, between two batches.
+        """Saves this moment, between two batches.
 
         Returns:
           Its number: batches since the start of training.
+
+        Raises:
+          OSError: if the checkpoint before could not be written.
         """
+        self.wait()
         step = self._total_batches()
         values = checkpoint_state.read(self.model)
         values["position"] = [np.array([self._epoch, self._now], np.int64)]
@@ -187,10 +173,43 @@ class Checkpoints(tf.keras.callbacks.Callback):
             checkpoint_files.remove_after(
                 self._manager.directory, self._found[0]
             )
-        self._manager.save(checkpoint_number=step)
+        self._writing = self._start_writing(step)
         self._remove_later = False
         self._saved_at = self._now
         return step
+
+    def wait(self):
+        """Waits until the last checkpoint saved is whole.
+
+        Raises:
+          OSError: if it could not be written.
+        """
+        if self._writing is None:
+            return
+        self._manager.sync()
+        path, self._writing = self._writing, None
+        if path == self._written:
+            return
+        try:  # TensorFlow tells the error of a write at the next one.
+            self._start_writing(self._total_batches())
+        except tf.errors.OpError as error:
+            raise OSError(
+                f"Checkpoint {path!r} could not be written ({error.message}). "
+                "Look for space and permission, then continue from the one "
+                "before it."
+            ) from error
+
+    def _start_writing(self, step):
+        return self._manager.save(
+            checkpoint_number=step,
+            options=tf.train.CheckpointOptions(
+                experimental_enable_async_checkpoint=self._worker[1] == 1,
+                experimental_write_callbacks=[self._note_written],
+            ),
+        )
+
+    def _note_written(self, path):
+        self._written = path
 
     def _total_batches(self):
         steps = (self.params or {}).get("steps")
@@ -201,7 +220,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     # --- Files ---------------------------------------------------------------
 
     def _make_manager(self):
-        self._local = _Arrays()
+        self._local = checkpoint_state.Arrays()
         # Reading a moving mean to save it adds up over all processes, so that
         # every process has to save the weights, not only the first.
         return tf.train.CheckpointManager(
@@ -253,7 +272,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
             except ValueError as error:
                 fault = str(error)
                 continue
-            local = _Arrays()
+            local = checkpoint_state.Arrays()
             part = tf.train.Checkpoint(local=local)
             part.restore(path).expect_partial()
             self._found = step, local.values

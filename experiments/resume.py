@@ -73,11 +73,14 @@ class Preemption(tf.keras.callbacks.Callback):
         """Saves where a run can continue; else an epoch's end does it."""
         if self._received and self._can_save():
             self._checkpoints.save()
+            self._checkpoints.wait()
             raise Preempted
 
     def on_epoch_end(self, epoch, logs=None):
         """`Checkpoints`, which comes before, has saved."""
         if self._received:
+            if self._checkpoints is not None:
+                self._checkpoints.wait()
             raise Preempted
 
     def _can_save(self):

@@ -60,7 +60,7 @@ def main(argv):
         train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
     except resume.Preempted:
         resume.preempted(model_dir)
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         if model_dir is not None:
             results.discard_unused(model_dir)
         sys.exit(f"error: {error}")

@@ -1,6 +1,10 @@
 """Interrupted and continued training equals training in one go."""
 
+import contextlib
 import glob
+import resource
+import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -48,9 +52,13 @@ def train(
     replicas=1,
     optimizer=None,
     attack="pgd",
+    after_batch=None,
     **compile_args,
 ):
-    """Returns (model, history of the epochs it finished)."""
+    """Returns (model, history of the epochs it finished).
+
+    `after_batch(model, checkpoints)` is called once, after the first save.
+    """
     tf.keras.utils.set_random_seed(1)
     strategy = tf.distribute.get_strategy()
     if replicas > 1:
@@ -74,6 +82,14 @@ def train(
     if folder is not None:
         checkpoints = ca.Checkpoints(folder, every_steps=1, restore=restore)
         callbacks.append(checkpoints)
+    if after_batch is not None:
+        callbacks.append(
+            tf.keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs: (
+                    batch == 0 and after_batch(model, checkpoints)
+                )
+            )
+        )
     if stop_at is not None:
         callbacks.append(StopAt(stop_at))
     images, labels = networks.batches(1, seed=9)[0]
@@ -87,7 +103,8 @@ def train(
             verbose=0,
         )
     except Stop:
-        pass
+        if checkpoints is not None:
+            checkpoints.wait()
     return model, model.history.history
 
 
@@ -204,8 +221,6 @@ def test_the_one_before_a_damaged_checkpoint(how, interrupted, tmp_path):
 
 
 def copy(source, target):
-    import shutil
-
     shutil.copytree(source, target)
 
 
@@ -235,20 +250,58 @@ def test_wrong_use(interrupted, tmp_path):
             ca.Checkpoints(folder)
 
 
-# A full disk: files may not grow beyond a few bytes.
-def test_no_space(tmp_path):
-    import resource
-    import signal
-
+@contextlib.contextmanager
+def no_space():
+    """A full disk: files may not grow beyond a few bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(ValueError, match="Cannot write to.*free space"):
-            ca.Checkpoints(tmp_path)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_no_space(tmp_path):
+    with no_space():
+        with pytest.raises(ValueError, match="Cannot write to.*free space"):
+            ca.Checkpoints(tmp_path)
+
+
+# Files are written while training goes on.
+def test_what_is_written_is_of_the_moment_of_saving(tmp_path):
+    saved = []
+
+    def overwrite(model, checkpoints):
+        weight = model.network.trainable_variables[0]
+        saved.append(weight.numpy())
+        weight.assign(tf.zeros_like(weight))
+
+    train(tmp_path, stop_at=1, after_batch=overwrite)
+    reader = tf.train.load_checkpoint(str(tmp_path / "ckpt-1"))
+    shapes = reader.get_variable_to_shape_map()
+    same = [
+        name
+        for name, shape in shapes.items()
+        if shape == list(saved[0].shape)
+        and np.array_equal(reader.get_tensor(name), saved[0])
+    ]
+    assert same
+
+
+def test_no_space_in_the_middle(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def fill(model, checkpoints):
+            checkpoints.wait()
+            stack.enter_context(no_space())
+
+        with pytest.raises(
+            OSError, match="ckpt-2' could not be written .*too large"
+        ):
+            train(tmp_path, after_batch=fill)
+    assert ca.Checkpoints(tmp_path, restore=True).position == (0, 1)
 
 
 def test_another_model(interrupted):
