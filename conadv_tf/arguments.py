@@ -25,7 +25,7 @@ def with_branches(network, wanted):
             f"1 that all parts of a batch share; the network's have "
             f"{branches}. Merge them: merge_batch_norm(network)."
         )
-    return conversion.split_batch_norm(network, branches or wanted)
+    return conversion.for_attacks(network, branches or wanted)
 
 
 def check(network, attack, staleness, seed, views, microbatches):

@@ -7,9 +7,11 @@
 
 import tensorflow as tf
 
+from conadv_tf import strided_convolution
 from conadv_tf.captured_layers import captured_layers
 from conadv_tf.normalization import batch_norm_config
 from conadv_tf.normalization import SplitBatchNormalization
+from conadv_tf.strided_convolution import StridedConv2D
 
 # The classes whose statistics we know how to split. A subclass may compute
 # anything, so it is refused by name instead of guessed at.
@@ -42,6 +44,32 @@ def split_batch_norm(network, branches=2):
         norm cannot be reached (a subclass of BatchNormalization, one held by
         a wrapper, a Lambda or a custom layer); the error names the layers.
     """
+    return _split_batch_norm(network, branches, copy_layer)
+
+
+def for_attacks(network, branches):
+    """`split_batch_norm`, with convolutions whose input gradient is fast.
+
+    Args:
+      network: see `split_batch_norm`.
+      branches: likewise.
+
+    Returns:
+      A new Keras model, where some `Conv2D` are `StridedConv2D`.
+
+    Raises:
+      ValueError: see `split_batch_norm`.
+    """
+
+    def convert(layer):
+        if strided_convolution.gains(layer):
+            return StridedConv2D.from_config(layer.get_config())
+        return copy_layer(layer)
+
+    return _split_batch_norm(network, branches, convert)
+
+
+def _split_batch_norm(network, branches, otherwise):
     hidden = _hidden_batch_norms(network)
     if hidden:
         raise ValueError(
@@ -65,7 +93,7 @@ def split_batch_norm(network, branches=2):
                     f"branches; {branches} were asked for. Merge it first: "
                     "split_batch_norm(merge_batch_norm(network), branches)."
                 )
-        return copy_layer(layer)
+        return otherwise(layer)
 
     return rebuild(network, split)
 
@@ -91,6 +119,8 @@ def merge_batch_norm(network):
                 "trainable": layer.trainable,
             }
             return tf.keras.layers.BatchNormalization.from_config(config)
+        if isinstance(layer, StridedConv2D):
+            return tf.keras.layers.Conv2D.from_config(layer.get_config())
         return copy_layer(layer)
 
     return rebuild(network, merge)

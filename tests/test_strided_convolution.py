@@ -1,0 +1,167 @@
+"""The input gradient over blocks is that of the convolution."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf import compilation
+from conadv_tf import conversion
+from conadv_tf import strided_convolution
+from tests import networks
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("strides", [(2, 2), (3, 2)])
+@pytest.mark.parametrize("kernel_size", [(7, 7), (3, 3), (2, 4), (1, 1)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 14)])
+def test_equals_the_convolution(size, kernel_size, strides, padding):
+    arguments = dict(strides=strides, padding=padding)
+    plain = tf.keras.layers.Conv2D(4, kernel_size, **arguments)
+    images = tf.random.stateless_normal([2, *size, 3], [1, 2])
+    outputs = plain(images)
+    factors = tf.random.stateless_normal(outputs.shape, [3, 4])
+    expected = gradients(plain, images, factors)
+    strided = strided_convolution.StridedConv2D.from_config(plain.get_config())
+    strided.build(images.shape)
+    strided.set_weights(plain.get_weights())
+    compiled = tf.function(gradients, jit_compile=True)
+    for value, other in zip(compiled(strided, images, factors), expected):
+        np.testing.assert_allclose(value, other, rtol=1e-4, atol=1e-4)
+
+
+def gradients(layer, images, factors):
+    """Outputs, and gradients with respect to images and kernel."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = layer(images)
+    return outputs, *tape.gradient(
+        outputs, [images, layer.kernel], output_gradients=factors
+    )
+
+
+def test_the_gradient_has_no_stride():
+    layer = strided_convolution.StridedConv2D(4, 7, 2, padding="same")
+    layer.build([2, 16, 16, 3])
+    function = tf.function(gradients, jit_compile=True)
+    graph = function.get_concrete_function(
+        layer, tf.zeros([2, 16, 16, 3]), tf.zeros([2, 8, 8, 4])
+    ).graph
+    (backprop,) = (
+        operation
+        for operation in graph.get_operations()
+        if operation.type == "Conv2DBackpropInput"
+    )
+    assert backprop.get_attr("strides") == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(policy):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    images = tf.random.stateless_uniform([2, 16, 16, 3], [1, 2])
+    layer = strided_convolution.StridedConv2D(4, 7, 2, padding="same")
+    outputs = layer(images)
+    factors = tf.cast(
+        tf.random.stateless_normal(outputs.shape, [3, 4]), outputs.dtype
+    )
+    expected = gradients(layer, images, factors)
+    compiled = tf.function(gradients, jit_compile=True)(layer, images, factors)
+    for value, other in zip(compiled, expected):
+        assert value.dtype == other.dtype
+        np.testing.assert_allclose(
+            tf.cast(value, tf.float32),
+            tf.cast(other, tf.float32),
+            rtol=0.05,
+            atol=0.05,
+        )
+
+
+def test_the_model_has_it_and_the_export_has_not():
+    network = ca.networks.resnet(18, 10, (32, 32, 3))
+    model = ca.ConAdvModel(network, ca.PGD(0.1))
+    stem = model.network.get_layer("stem_conv")
+    assert isinstance(stem, strided_convolution.StridedConv2D)
+    assert not isinstance(
+        model.network.get_layer("stage2_block1_1_conv"),
+        strided_convolution.StridedConv2D,
+    )
+    exported = model.export_network().get_layer("stem_conv")
+    assert type(exported) is tf.keras.layers.Conv2D
+    np.testing.assert_array_equal(exported.kernel, stem.kernel)
+    assert [weight.name for weight in exported.weights] == [
+        weight.name for weight in network.get_layer("stem_conv").weights
+    ]
+
+
+def test_an_unbuilt_or_unusual_convolution_stays():
+    for layer in (
+        tf.keras.layers.Conv2D(4, 3, 2, dilation_rate=1),
+        built(tf.keras.layers.Conv2D(4, 3, 1)),
+        built(tf.keras.layers.Conv2D(4, 3, 2), channels=8),
+        built(tf.keras.layers.Conv2D(4, 3, 2, groups=2), channels=2),
+        built(tf.keras.layers.DepthwiseConv2D(3, 2)),
+    ):
+        assert not strided_convolution.gains(layer)
+    assert strided_convolution.gains(built(tf.keras.layers.Conv2D(4, 3, 2)))
+
+
+def built(layer, channels=3):
+    layer.build([None, 8, 8, channels])
+    return layer
+
+
+def test_is_compiled_where_xla_compiles():
+    seen = {}
+
+    def note(name):
+        seen[name] = compilation.is_compiled()
+
+    @tf.function
+    def inner():
+        note("inner")
+        return tf.constant(0.0)
+
+    @tf.function(jit_compile=True)
+    def compiled(x):
+        note("compiled")
+        inner()
+        return tf.cond(x > 0, lambda: x, lambda: (note("branch"), x)[1])
+
+    @tf.function
+    def plain(x):
+        note("plain")
+        return x
+
+    note("eager")
+    plain(tf.constant(1.0))
+    compiled(tf.constant(1.0))
+    assert seen == {
+        "eager": False,
+        "plain": False,
+        "compiled": True,
+        "inner": True,
+        "branch": True,
+    }
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_is_compiled_in_a_step(jit_compile):
+    seen = []
+
+    class Spy(tf.keras.layers.Layer):
+        def call(self, inputs):
+            seen.append(compilation.is_compiled())
+            return inputs
+
+        def get_config(self):
+            return super().get_config()
+
+    inputs = tf.keras.Input((8, 8, 3))
+    x = tf.keras.layers.Flatten()(Spy()(inputs))
+    network = tf.keras.Model(inputs, tf.keras.layers.Dense(10)(x))
+    model = ca.ConAdvModel(network, ca.PGD(0.1))
+    model.compile("sgd", networks.LOSS, jit_compile=jit_compile)
+    images, labels = tf.zeros([4, 8, 8, 3]), tf.zeros([4], tf.int64)
+    seen.clear()
+    model.fit(images, labels, batch_size=2, verbose=0)
+    assert seen and set(seen) == {jit_compile}
