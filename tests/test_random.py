@@ -54,6 +54,24 @@ def test_xla_draws_the_same_numbers(shape, seed):
     )
 
 
+# A layout that a TPU draws four words wide costs a quarter of an attack.
+def test_a_word_fills_a_quarter_of_the_rows():
+    draws = _draw(seed=(3, 5), stream=2, offset=4, batch_size=2, shape=(8, 6))
+    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[2, 2, 6, 4],
+        key=tf.constant([(3 << 32) + 5], tf.uint64),
+        counter=tf.constant([4 * 12, 2], tf.uint64),
+        alg=1,
+        dtype=tf.uint32,
+    ).numpy()
+    quarters = np.concatenate(np.moveaxis(words, -1, 0), axis=1)
+    np.testing.assert_array_equal(draws, (quarters >> 8) * 2.0**-24)
+
+
+def test_no_examples():
+    assert _draw(batch_size=0, shape=(5, 5)).shape == (0, 5, 5)
+
+
 def test_seeds_steps_and_streams_draw_different_numbers():
     keys = [
         (seed, step, stream)

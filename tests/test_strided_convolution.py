@@ -6,7 +6,6 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import compilation
-from conadv_tf import conversion
 from conadv_tf import strided_convolution
 from tests import networks
 
