@@ -1,0 +1,165 @@
+"""Pictures of a report."""
+
+from matplotlib.figure import Figure
+import numpy as np
+
+from tools import report_runs
+
+# The palette of Okabe and Ito (2008), told apart by the colour-blind too. The
+# baseline is black; a method has its colour and marker in every picture.
+STYLES = {
+    "baseline": {"color": "#000000", "marker": "o"},
+    "aa": {"color": "#E69F00", "marker": "s"},
+    "disadv": {"color": "#0072B2", "marker": "^"},
+    "conadv": {"color": "#D55E00", "marker": "D"},
+    "conadv_aa": {"color": "#009E73", "marker": "v"},
+}
+_DOTS_PER_INCH = 120
+
+
+def batch_sizes(references, path):
+    """Draws every run, means and standard deviations by batch size.
+
+    Args:
+      references: what `sweep_statistics.references` returned.
+      path: PNG file to write.
+    """
+    figure, (axis,) = _figure(1)
+    methods = list(dict.fromkeys(method for method, _ in references))
+    for number, method in enumerate(methods):
+        cells = {s: cell for (m, s), cell in references.items() if m == method}
+        where = _dodged(cells, number, len(methods))
+        _errorbar(
+            axis,
+            method,
+            where,
+            [_mean(cell) for cell in cells.values()],
+            [_deviation(cell) for cell in cells.values()],
+        )
+        for place, cell in zip(where, cells.values()):
+            values = [*cell.top1.values()]
+            axis.scatter(
+                np.full(len(values), place * 1.02),
+                values,
+                s=7,
+                alpha=0.35,
+                linewidths=0,
+                color=STYLES[method]["color"],
+            )
+    _batch_size_axis(axis, {size for _, size in references})
+    axis.set_ylabel("top-1, %; bars: standard deviation")
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+
+
+def gains(gains, path):
+    """Draws mean gains over the baseline and their intervals.
+
+    Args:
+      gains: dict from (method, batch_size) to a `Comparison` with an interval.
+      path: PNG file to write.
+    """
+    figure, (axis,) = _figure(1)
+    methods = list(dict.fromkeys(method for method, _ in gains))
+    for number, method in enumerate(methods):
+        points = {s: gain for (m, s), gain in gains.items() if m == method}
+        _errorbar(
+            axis,
+            method,
+            _dodged(points, number, len(methods)),
+            [gain.mean for gain in points.values()],
+            [gain.interval[1] - gain.mean for gain in points.values()],
+        )
+    axis.axhline(0, color=STYLES["baseline"]["color"], lw=0.8)
+    _batch_size_axis(axis, {size for _, size in gains})
+    axis.set_ylabel("gain over the baseline, points; bars: 95 % interval")
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+
+
+def curves(curves, baselines, label, path):
+    """Draws accuracy along a setting, a panel for each batch size.
+
+    Args:
+      curves: dict from (method, batch_size) to a dict from a value to a
+        `Cell`.
+      baselines: dict from a batch size to the baseline's `Cell`.
+      label: of the setting.
+      path: PNG file to write.
+    """
+    sizes = sorted({size for _, size in curves})
+    figure, axes = _figure(len(sizes))
+    for axis, size in zip(axes, sizes):
+        if size in baselines:
+            _level(axis, baselines[size])
+        members = {m: cells for (m, s), cells in curves.items() if s == size}
+        values = sorted(
+            {value for cells in members.values() for value in cells}
+        )
+        for number, (method, cells) in enumerate(members.items()):
+            offset = number - (len(members) - 1) / 2
+            _errorbar(
+                axis,
+                method,
+                np.array([*cells]) + 0.012 * offset * np.ptp(values),
+                [_mean(cell) for cell in cells.values()],
+                [_deviation(cell) for cell in cells.values()],
+            )
+        axis.set_title(f"batch size {size}", fontsize=10)
+        axis.set_xticks(values, [f"{value:.4g}" for value in values])
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    axes[0].set_ylabel("top-1, %; bars: standard deviation")
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+
+
+def _figure(columns):
+    width = 6.4 if columns == 1 else 4.2 * columns
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+
+
+def _errorbar(axis, method, where, means, bars):
+    axis.errorbar(
+        where,
+        means,
+        bars,
+        ms=5,
+        lw=1.2,
+        capsize=3,
+        label=report_runs.METHODS[method],
+        **STYLES[method],
+    )
+
+
+def _level(axis, cell):
+    """The baseline, which has no attack: a line with a band around it."""
+    mean, deviation = _mean(cell), _deviation(cell)
+    color = STYLES["baseline"]["color"]
+    label = report_runs.METHODS["baseline"]
+    axis.axhline(mean, color=color, ls="--", lw=1, label=label)
+    axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
+
+
+def _dodged(sizes, number, count):
+    """Batch sizes moved apart by method, so that no bar hides another."""
+    return np.array([*sizes]) * 1.05 ** (number - (count - 1) / 2)
+
+
+def _batch_size_axis(axis, sizes):
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sorted(sizes), [str(size) for size in sorted(sizes)])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
+    axis.set_xlabel("global batch size")
+    axis.grid(alpha=0.3)
+
+
+def _mean(cell):
+    return np.mean([*cell.top1.values()])
+
+
+def _deviation(cell):
+    values = [*cell.top1.values()]
+    return np.std(values, ddof=1) if len(values) > 1 else 0.0

@@ -1,0 +1,323 @@
+"""The tables of a report."""
+
+import numpy as np
+
+from tools import comparison
+from tools import report_runs
+from tools import sweep_statistics
+from tools.report_page import Table
+
+_ALPHA = 0.05
+
+
+def accuracy(references):
+    """Methods by batch sizes, with the published numbers.
+
+    Args:
+      references: what `sweep_statistics.references` returned.
+    """
+    return _by_batch_size(
+        "Top-1 in %, mean +- standard deviation (number of seeds)",
+        references,
+        top1_text,
+    )
+
+
+def settings(cells, references, tuning):
+    """Every setting that was run, one per line.
+
+    Args:
+      cells: list of `Cell`s.
+      references: those of them that are compared.
+      tuning: list of `Cell`s on validation data.
+    """
+    compared = [*references.values()]
+    rows = []
+    for cell in cells:
+        spread = comparison.spread([*cell.top1.values()])
+        known = cell.published is not None
+        rows.append(
+            (
+                report_runs.METHODS[cell.method],
+                str(cell.batch_size),
+                _number(cell.epsilon),
+                _number(cell.staleness),
+                f"{cell.learning_rate:g}",
+                _tried(cell, tuning),
+                str(len(cell.top1)),
+                f"{spread['mean']:.2f}",
+                "" if spread["std"] is None else f"{spread['std']:.2f}",
+                f"{cell.published:.1f}" if known else "",
+                f"{spread['mean'] - cell.published:+.2f}" if known else "",
+                "yes" if cell in compared else "no",
+                cell.preset,
+            )
+        )
+    return Table(
+        "Every setting: learning rate, top-1 in %, the paper's number",
+        (
+            "method",
+            "batch size",
+            "epsilon",
+            "tau",
+            "learning rate",
+            "rates tried",
+            "n",
+            "mean",
+            "std",
+            "paper",
+            "ours - paper",
+            "compared",
+            "preset",
+        ),
+        rows,
+        "Rates tried: how many were tuned over for this very setting on "
+        "validation data, where tuning.csv lists it.",
+        num_labels=2,
+    )
+
+
+def gains(gains):
+    """Gains over the baseline.
+
+    Args:
+      gains: dict from (method, batch_size) to a `Comparison`.
+    """
+    adjusted = sweep_statistics.holm([gain.p_t for gain in gains.values()])
+    rows = [
+        (
+            report_runs.METHODS[method],
+            str(size),
+            *_difference(gain),
+            p_text(gain.p_wilcoxon),
+            p_text(gain.p_t),
+            p_text(p_holm),
+            _verdict(p_holm),
+        )
+        for ((method, size), gain), p_holm in zip(gains.items(), adjusted)
+    ]
+    count = sum(p is not None for p in adjusted)
+    return Table(
+        "Gain over the baseline of the same batch size, points of top-1",
+        (
+            "method",
+            "batch size",
+            "pairs",
+            "mean gain",
+            "95 % interval",
+            "p (Wilcoxon)",
+            "p (t)",
+            "p (t, Holm)",
+            "differs at 5 %",
+        ),
+        rows,
+        "Paired by seed: Student's t on the differences, and Wilcoxon's "
+        "signed-rank test as a check (with n pairs its p is at least "
+        f"2^(1-n)). Holm's correction is for the {count} t tests of this "
+        "table; the intervals are not corrected.",
+        num_labels=2,
+    )
+
+
+def equality(pairs, margin):
+    """ConAdv against DisAdv.
+
+    Args:
+      pairs: dict from batch size to a `Comparison`.
+      margin: points, as in `sweep_statistics.compare`.
+    """
+    different = sweep_statistics.holm([pair.p_t for pair in pairs.values()])
+    equal = sweep_statistics.holm(
+        [pair.p_equivalent for pair in pairs.values()]
+    )
+    rows = [
+        (
+            str(size),
+            *_difference(pair),
+            p_text(pair.p_wilcoxon),
+            p_text(p_different),
+            _verdict(p_different),
+            p_text(p_equal),
+            _verdict(p_equal),
+        )
+        for (size, pair), p_different, p_equal in zip(
+            pairs.items(), different, equal
+        )
+    ]
+    return Table(
+        "ConAdv minus DisAdv, points of top-1",
+        (
+            "batch size",
+            "pairs",
+            "mean difference",
+            "95 % interval",
+            "p (Wilcoxon)",
+            "p (t, Holm)",
+            "differs at 5 %",
+            f"p (equal within {margin:g}, Holm)",
+            f"equal within {margin:g} at 5 %",
+        ),
+        rows,
+        "Paired by seed. That no difference is seen does not show equality: "
+        "two one-sided t tests do, if both reject a difference of "
+        f"{margin:g} points or more. Holm's correction is for the tests of a "
+        "difference in one family and for those of equality in another.",
+    )
+
+
+def curves(title, name, curves, with_paper):
+    """Accuracy along a setting.
+
+    Args:
+      title: of the table.
+      name: what is in the columns.
+      curves: dict from (method, batch_size) to a dict from a value to a
+        `Cell`.
+      with_paper: whether what the paper prints is for these values.
+    """
+    values = sorted({value for cells in curves.values() for value in cells})
+    rows = [
+        (
+            report_runs.METHODS[method],
+            str(size),
+            *(
+                top1_text(cells[value], with_paper) if value in cells else "-"
+                for value in values
+            ),
+        )
+        for (method, size), cells in curves.items()
+    ]
+    header = "method", "batch size", *(f"{name} {v:.4g}" for v in values)
+    return Table(title, header, rows, num_labels=2)
+
+
+def speed(references):
+    """Median rates."""
+
+    def median(cell):
+        rates = np.asarray(cell.images_per_second)
+        known = rates[np.isfinite(rates)]
+        return f"{np.median(known):,.0f}" if len(known) else "-"
+
+    return _by_batch_size(
+        "Images per second, median over the runs", references, median
+    )
+
+
+def tuning(cells):
+    """Accuracy on validation data by learning rate.
+
+    Args:
+      cells: list of `Cell`s on validation data.
+    """
+    groups = {}
+    for cell in cells:
+        key = cell.method, cell.batch_size, cell.epsilon, cell.staleness
+        groups.setdefault(key, {})[cell.learning_rate] = cell
+    tried = sorted({rate for members in groups.values() for rate in members})
+    rows = []
+    for (method, size, epsilon, staleness), members in groups.items():
+        best = max(members, key=lambda rate: _mean(members[rate]))
+        edge = len(members) > 1 and best in (min(members), max(members))
+        rows.append(
+            (
+                report_runs.METHODS[method],
+                str(size),
+                _number(epsilon),
+                _number(staleness),
+                f"{best:g}" + (" (at the edge)" if edge else ""),
+                *(
+                    top1_text(members[rate], with_paper=False)
+                    if rate in members
+                    else "-"
+                    for rate in tried
+                ),
+            )
+        )
+    return Table(
+        "Learning rates by top-1 in % on validation data",
+        (
+            "method",
+            "batch size",
+            "epsilon",
+            "tau",
+            "best rate",
+            *(f"rate {rate:g}" for rate in tried),
+        ),
+        rows,
+        "At the edge: the best may lie beyond the rates tried.",
+        num_labels=2,
+    )
+
+
+def top1_text(cell, with_paper=True):
+    """Mean +- std (n), and the paper's number where there is one."""
+    spread = comparison.spread([*cell.top1.values()])
+    text = f"{spread['mean']:.2f}"
+    if spread["std"] is not None:
+        text += f" +- {spread['std']:.2f}"
+    text += f" ({len(cell.top1)})"
+    if with_paper and cell.published is not None:
+        text += f", paper {cell.published:.1f}"
+    return text
+
+
+def p_text(p_value):
+    """A p value, or a dash where there was no test."""
+    if p_value is None:
+        return "-"
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
+
+
+def _by_batch_size(title, references, text):
+    """Methods by batch sizes; `text` writes a cell."""
+    sizes = sorted({size for _, size in references})
+    rows = [
+        (
+            report_runs.METHODS[method],
+            *(
+                text(references[method, size])
+                if (method, size) in references
+                else "-"
+                for size in sizes
+            ),
+        )
+        for method in dict.fromkeys(method for method, _ in references)
+    ]
+    return Table(
+        title, ("method", *(f"batch size {size}" for size in sizes)), rows
+    )
+
+
+def _mean(cell):
+    return np.mean([*cell.top1.values()])
+
+
+def _difference(pair):
+    if pair.mean is None:
+        return "0", "-", "-"
+    interval = "-"
+    if pair.interval is not None:
+        low, high = pair.interval
+        interval = f"[{low:+.2f}, {high:+.2f}]"
+    return str(pair.n), f"{pair.mean:+.2f}", interval
+
+
+def _verdict(p_value):
+    if p_value is None:
+        return "-"
+    return "yes" if p_value < _ALPHA else "no"
+
+
+def _number(value):
+    return "" if value is None else f"{value:.4g}"
+
+
+def _tried(cell, tuning):
+    settings = ("method", "batch_size", "epsilon", "staleness")
+    same = {
+        other.learning_rate
+        for other in tuning
+        if all(getattr(other, n) == getattr(cell, n) for n in settings)
+    }
+    return str(len(same)) if same else ""
