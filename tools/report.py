@@ -65,7 +65,8 @@ def main(argv):
         sections = make_sections(
             sweep, groups, FLAGS.margin, command, output_dir
         )
-        write(sweep, sections, output_dir, FLAGS.html)
+        title = f"Sweep {sweep.name}: {', '.join(groups)}"
+        write(title, sections, output_dir, FLAGS.html)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
@@ -119,8 +120,9 @@ def make_sections(sweep, groups, margin, command, output_dir):
       List of `report_page.Section`s.
     """
     sections = [report_sections.state(sweep, groups)]
+    several = len(groups) > 1
     for number, (name, group) in enumerate(groups.items(), start=1):
-        suffix = f"_{number}" if len(groups) > 1 else ""
+        suffix = f"_{number}" if several else ""
         draw = functools.partial(draw_picture, output_dir, suffix)
 
         if not group.cells:
@@ -137,7 +139,7 @@ def make_sections(sweep, groups, margin, command, output_dir):
             report_sections.tuning(group),
             report_sections.speed(group),
         ):
-            title = f"{name}: {section.title}"
+            title = f"{name}: {section.title}" if several else section.title
             sections.append(report_page.Section(title, section.blocks))
     return [*sections, report_sections.origin(sweep, command)]
 
@@ -162,9 +164,8 @@ def draw_picture(folder, suffix, stem, caption, description, plot, *what):
     return report_page.Picture(path, caption, description)
 
 
-def write(sweep, sections, output_dir, with_html):
+def write(title, sections, output_dir, with_html):
     """Writes the report and prints its tables."""
-    title = f"Sweep {sweep.name}"
     pages = {"report.md": report_page.markdown(title, sections)}
     if with_html:
         pages["report.html"] = report_page.page(title, sections)

@@ -26,20 +26,21 @@ def batch_sizes(references, path):
     """
     figure, (axis,) = _figure(1)
     methods = list(dict.fromkeys(method for method, _ in references))
+    step = _dodge(references)
     for number, method in enumerate(methods):
         cells = {s: cell for (m, s), cell in references.items() if m == method}
-        where = _dodged(cells, number, len(methods))
+        where = np.array([*cells]) * step ** (number - (len(methods) - 1) / 2)
         _errorbar(
             axis,
             method,
             where,
-            [_mean(cell) for cell in cells.values()],
-            [_deviation(cell) for cell in cells.values()],
+            [cell.spread["mean"] for cell in cells.values()],
+            [cell.spread["std"] or 0.0 for cell in cells.values()],
         )
         for place, cell in zip(where, cells.values()):
             values = [*cell.top1.values()]
             axis.scatter(
-                np.full(len(values), place * 1.02),
+                np.full(len(values), place * step**0.4),
                 values,
                 s=7,
                 alpha=0.35,
@@ -48,7 +49,7 @@ def batch_sizes(references, path):
             )
     _batch_size_axis(axis, {size for _, size in references})
     axis.set_ylabel("top-1, %; bars: standard deviation")
-    axis.legend(fontsize=8)
+    _legend(axis)
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
 
@@ -61,19 +62,20 @@ def gains(gains, path):
     """
     figure, (axis,) = _figure(1)
     methods = list(dict.fromkeys(method for method, _ in gains))
+    step = _dodge(gains)
     for number, method in enumerate(methods):
         points = {s: gain for (m, s), gain in gains.items() if m == method}
         _errorbar(
             axis,
             method,
-            _dodged(points, number, len(methods)),
+            np.array([*points]) * step ** (number - (len(methods) - 1) / 2),
             [gain.mean for gain in points.values()],
             [gain.interval[1] - gain.mean for gain in points.values()],
         )
     axis.axhline(0, color=STYLES["baseline"]["color"], lw=0.8)
     _batch_size_axis(axis, {size for _, size in gains})
     axis.set_ylabel("gain over the baseline, points; bars: 95 % interval")
-    axis.legend(fontsize=8)
+    _legend(axis)
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
 
@@ -102,14 +104,19 @@ def curves(curves, baselines, label, path):
                 axis,
                 method,
                 np.array([*cells]) + 0.012 * offset * np.ptp(values),
-                [_mean(cell) for cell in cells.values()],
-                [_deviation(cell) for cell in cells.values()],
+                [cell.spread["mean"] for cell in cells.values()],
+                [cell.spread["std"] or 0.0 for cell in cells.values()],
             )
+            _other_methods(axis, method, cells)
         axis.set_title(f"batch size {size}", fontsize=10)
-        axis.set_xticks(values, [f"{value:.4g}" for value in values])
+        axis.set_xticks(
+            values,
+            [f"{value:.3g}" for value in values],
+            rotation=60 if len(values) > 6 else 0,
+        )
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        _legend(axis, height=1.08)
     axes[0].set_ylabel("top-1, %; bars: standard deviation")
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
@@ -133,18 +140,48 @@ def _errorbar(axis, method, where, means, bars):
     )
 
 
+def _other_methods(axis, method, cells):
+    """Marks the points of a line that are another method: DisAdv at tau 0."""
+    for value, cell in cells.items():
+        if cell.method != method:
+            axis.plot(
+                value,
+                cell.spread["mean"],
+                ls="",
+                zorder=3,
+                label=report_runs.METHODS[cell.method],
+                **STYLES[cell.method],
+            )
+
+
 def _level(axis, cell):
     """The baseline, which has no attack: a line with a band around it."""
-    mean, deviation = _mean(cell), _deviation(cell)
+    mean, deviation = cell.spread["mean"], cell.spread["std"] or 0.0
     color = STYLES["baseline"]["color"]
     label = report_runs.METHODS["baseline"]
     axis.axhline(mean, color=color, ls="--", lw=1, label=label)
     axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
 
 
-def _dodged(sizes, number, count):
-    """Batch sizes moved apart by method, so that no bar hides another."""
-    return np.array([*sizes]) * 1.05 ** (number - (count - 1) / 2)
+def _dodge(keys):
+    """Ratio that keeps methods apart, so that no bar hides another.
+
+    Together they take half the way to the next batch size.
+    """
+    sizes = sorted({size for _, size in keys})
+    nearest = min((b / a for a, b in zip(sizes, sizes[1:])), default=2.0)
+    return nearest ** (0.5 / len({method for method, _ in keys}))
+
+
+def _legend(axis, height=1.0):
+    """Above the axis, where it hides nothing."""
+    axis.legend(
+        fontsize=8,
+        ncols=3,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, height),
+    )
 
 
 def _batch_size_axis(axis, sizes):
@@ -154,12 +191,3 @@ def _batch_size_axis(axis, sizes):
     axis.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
     axis.set_xlabel("global batch size")
     axis.grid(alpha=0.3)
-
-
-def _mean(cell):
-    return np.mean([*cell.top1.values()])
-
-
-def _deviation(cell):
-    values = [*cell.top1.values()]
-    return np.std(values, ddof=1) if len(values) > 1 else 0.0

@@ -22,7 +22,8 @@ def state(sweep, groups):
     """How much is there, and what to know before reading on."""
     notes = []
     for name, group in groups.items():
-        notes += [f"{name}: {note}" for note in report_groups.notes(group)]
+        prefix = f"{name}: " if len(groups) > 1 else ""
+        notes += [f"{prefix}{note}" for note in report_groups.notes(group)]
     if sweep.unfinished:
         notes.append(
             "Begun and not finished: " + ", ".join(sweep.unfinished) + "."

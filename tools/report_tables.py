@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from tools import comparison
 from tools import report_runs
 from tools import sweep_statistics
 from tools.report_page import Table
@@ -32,9 +31,10 @@ def settings(cells, references, tuning):
       tuning: list of `Cell`s on validation data.
     """
     compared = [*references.values()]
+    paper = any(cell.published is not None for cell in cells)
     rows = []
     for cell in cells:
-        spread = comparison.spread([*cell.top1.values()])
+        spread = cell.spread
         known = cell.published is not None
         rows.append(
             (
@@ -72,7 +72,8 @@ def settings(cells, references, tuning):
         ),
         rows,
         "Rates tried: how many were tuned over for this very setting on "
-        "validation data, where tuning.csv lists it.",
+        "validation data, where tuning.csv lists it."
+        + ("" if paper else " The paper prints nothing for these settings."),
         num_labels=2,
     )
 
@@ -217,7 +218,7 @@ def tuning(cells):
     tried = sorted({rate for members in groups.values() for rate in members})
     rows = []
     for (method, size, epsilon, staleness), members in groups.items():
-        best = max(members, key=lambda rate: _mean(members[rate]))
+        best = max(members, key=lambda rate: members[rate].spread["mean"])
         edge = len(members) > 1 and best in (min(members), max(members))
         rows.append(
             (
@@ -252,7 +253,7 @@ def tuning(cells):
 
 def top1_text(cell, with_paper=True):
     """Mean +- std (n), and the paper's number where there is one."""
-    spread = comparison.spread([*cell.top1.values()])
+    spread = cell.spread
     text = f"{spread['mean']:.2f}"
     if spread["std"] is not None:
         text += f" +- {spread['std']:.2f}"
@@ -287,10 +288,6 @@ def _by_batch_size(title, references, text):
     return Table(
         title, ("method", *(f"batch size {size}" for size in sizes)), rows
     )
-
-
-def _mean(cell):
-    return np.mean([*cell.top1.values()])
 
 
 def _difference(pair):

@@ -11,6 +11,8 @@ from typing import Optional
 import numpy as np
 from scipy import stats
 
+from tools import comparison
+
 # Sign flips of so few pairs are all counted: 2**16; beyond, so many are drawn.
 _EXACT_PAIRS = 16
 
@@ -28,6 +30,11 @@ class Cell:
     published: Optional[float]  # Percent.
     top1: dict  # Percent by seed.
     images_per_second: tuple
+
+    @property
+    def spread(self):
+        """Mean and standard deviation, as `comparison.spread`."""
+        return comparison.spread([*self.top1.values()])
 
 
 @dataclasses.dataclass(frozen=True)
