@@ -25,6 +25,7 @@ from tools import report_groups
 from tools import report_page
 from tools import report_runs
 from tools import report_sections
+from tools import sweep_statistics
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("html", False, "Also write report.html.")
@@ -91,8 +92,13 @@ def group_runs(sweep, epsilon):
       ValueError: if two runs share setting and seed, or epsilon is given and
         no run has it.
     """
-    if epsilon is not None and epsilon not in {r.epsilon for r in sweep.runs}:
-        raise ValueError(f"No run has --epsilon={epsilon:g}.")
+    found = {run.epsilon for run in sweep.runs} - {None}
+    if epsilon is not None and not any(
+        sweep_statistics.same_epsilon(value, epsilon) for value in found
+    ):
+        raise ValueError(
+            f"No run has --epsilon={epsilon:g}; the runs have {sorted(found)}."
+        )
 
     def members(runs, key):
         return [run for run in runs if (run.network, run.dataset) == key]
@@ -169,13 +175,13 @@ def write(title, sections, output_dir, with_html):
     pages = {"report.md": report_page.markdown(title, sections)}
     if with_html:
         pages["report.html"] = report_page.page(title, sections)
+    for name, text in pages.items():
+        (output_dir / name).write_text(text, encoding="utf-8")
     for section in sections:
         for block in section.blocks:
             if isinstance(block, report_page.Table):
                 print(f"{block.markdown()}\n")
-    for name, text in pages.items():
-        (output_dir / name).write_text(text, encoding="utf-8")
-        print(f"Wrote {output_dir / name}")
+    print(f"Wrote {' and '.join(pages)} to {output_dir}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,11 @@ class Table:
           name: id, unique in the page.
         """
         head = "".join(
-            f'<th scope="col">{html.escape(text)}</th>' for text in self.header
+            f'<th scope="col" class="label">{html.escape(text)}</th>'
+            for text in self.header[: self.num_labels]
+        ) + "".join(
+            f'<th scope="col">{html.escape(text)}</th>'
+            for text in self.header[self.num_labels :]
         )
         body = []
         for row in self.rows:
@@ -49,11 +53,11 @@ class Table:
             ]
             body.append(f"<tr>{''.join(cells)}</tr>")
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        # Focusable, so that a keyboard can scroll it.
+        # No caption, which would scroll along; focusable, for keyboards.
         return (
+            f'<h3 id="{name}">{html.escape(self.title)}</h3>'
             f'<div class="scroll" tabindex="0" role="region" '
-            f'aria-labelledby="{name}"><table>'
-            f'<caption id="{name}">{html.escape(self.title)}</caption>'
+            f'aria-labelledby="{name}"><table aria-labelledby="{name}">'
             f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(body)}</tbody></table></div>{note}"
         )
@@ -97,19 +101,20 @@ body { margin: 0 auto; padding: 1rem; max-width: 64rem; color: var(--ink);
 h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.25rem; margin-top: 2.2rem;
   border-bottom: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
 p, li { max-width: 46rem; }
 a { color: var(--link); }
 nav ul { padding: 0; list-style: none; display: flex; flex-wrap: wrap;
   gap: .3rem 1.2rem; }
-.scroll { overflow-x: auto; margin: 1rem 0 .5rem; }
+.scroll { overflow-x: auto; margin: 0 0 .5rem; }
 .scroll + p, figcaption { color: var(--faint); font-size: .9rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums;
   font-size: .9rem; }
-caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line);
   white-space: nowrap; text-align: right; }
 thead th { vertical-align: bottom; white-space: normal; }
-tbody th, thead th:first-child { text-align: left; font-weight: 500; }
+tbody th, .label { text-align: left; }
+tbody th { font-weight: 500; }
 tbody tr:nth-child(odd) { background: var(--stripe); }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px;

@@ -74,7 +74,7 @@ def gains(gains, path):
         )
     axis.axhline(0, color=STYLES["baseline"]["color"], lw=0.8)
     _batch_size_axis(axis, {size for _, size in gains})
-    axis.set_ylabel("gain over the baseline, points; bars: 95 % interval")
+    axis.set_ylabel("gain, points; bars: 95 % interval")
     _legend(axis)
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
@@ -116,7 +116,7 @@ def curves(curves, baselines, label, path):
         )
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-        _legend(axis, height=1.08)
+        _legend(axis, columns=2, height=1.08)
     axes[0].set_ylabel("top-1, %; bars: standard deviation")
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
@@ -148,6 +148,7 @@ def _other_methods(axis, method, cells):
                 value,
                 cell.spread["mean"],
                 ls="",
+                ms=8,
                 zorder=3,
                 label=report_runs.METHODS[cell.method],
                 **STYLES[cell.method],
@@ -173,11 +174,11 @@ def _dodge(keys):
     return nearest ** (0.5 / len({method for method, _ in keys}))
 
 
-def _legend(axis, height=1.0):
+def _legend(axis, columns=3, height=1.0):
     """Above the axis, where it hides nothing."""
     axis.legend(
         fontsize=8,
-        ncols=3,
+        ncols=columns,
         frameon=False,
         loc="lower left",
         bbox_to_anchor=(0, height),

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import scipy
 
+from tools import report_comparisons
 from tools import report_groups
 from tools import report_plots
 from tools import report_tables
@@ -39,7 +40,8 @@ def state(sweep, groups):
     )
     summary = (
         f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
-        f"{missing} missing. Accuracies are on {sweep.split} data."
+        f"{missing} missing from the full grid of methods, batch sizes and "
+        f"seeds. Accuracies are on {sweep.split} data."
     )
     return Section(
         "State of the sweep", [summary, notes or "Nothing is missing."]
@@ -94,7 +96,7 @@ def gains(group, draw):
         return Section(
             title, ["No batch size has runs of the baseline and of a method."]
         )
-    blocks = [report_tables.gains(compared)]
+    blocks = [report_comparisons.gains(compared)]
     drawn = {key: g for key, g in compared.items() if g.interval is not None}
     if drawn:
         blocks.append(
@@ -127,7 +129,7 @@ def equality(group, margin):
     }
     if not compared:
         return Section(title, ["No batch size has runs of both."])
-    blocks = [report_tables.equality(compared, margin)]
+    blocks = [report_comparisons.equality(compared, margin)]
     other = [
         str(size)
         for size in compared
@@ -152,7 +154,7 @@ def epsilon(group, draw):
     return _curves(
         "Accuracy against epsilon",
         "epsilon",
-        "the paper's Table 4",
+        "In pixels of [0, 1]; the paper's Table 4 has 255 times that",
         curves,
         group,
         draw,
@@ -171,7 +173,12 @@ def staleness(group, draw):
             cells = {0: synchronous, **cells}
         curves["conadv", size] = cells
     return _curves(
-        "Accuracy against tau", "tau", "tau 0 is DisAdv", curves, group, draw
+        "Accuracy against tau",
+        "tau",
+        "tau 0 is DisAdv, which attacks with current weights",
+        curves,
+        group,
+        draw,
     )
 
 
@@ -235,7 +242,7 @@ def _curves(title, name, remark, curves, group, draw):
         )
     picture = draw(
         name,
-        f"Means and standard deviations; {remark}.",
+        "Means and standard deviations.",
         f"Top-1 against {name}, a panel for each batch size; the table above "
         "has its numbers.",
         report_plots.curves,
@@ -247,6 +254,7 @@ def _curves(title, name, remark, curves, group, draw):
         f"Top-1 in % by {name}, mean +- standard deviation (number of seeds)",
         name,
         curves,
+        f"{remark}.",
         with_paper=name == "epsilon",
     )
     return Section(title, [table, picture])

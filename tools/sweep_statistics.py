@@ -6,6 +6,7 @@ in percent, differences in points.
 """
 
 import dataclasses
+import math
 from typing import Optional
 
 import numpy as np
@@ -134,7 +135,7 @@ def references(cells, epsilon=None):
         key: min(
             members,
             key=lambda cell: (
-                cell.epsilon != epsilon,
+                not same_epsilon(cell.epsilon, epsilon),
                 -len(cell.top1),
                 -common(cell, "epsilon"),
                 -common(cell, "staleness"),
@@ -143,6 +144,13 @@ def references(cells, epsilon=None):
         )
         for key, members in candidates.items()
     }
+
+
+def same_epsilon(value, wanted):
+    """Whether a radius is the one that was typed, in a few digits."""
+    if value is None or wanted is None:
+        return value is wanted
+    return math.isclose(value, wanted, rel_tol=1e-3)
 
 
 def curve(cells, reference, name):
