@@ -167,11 +167,11 @@ def _level(axis, cell):
 def _dodge(keys):
     """Ratio that keeps methods apart, so that no bar hides another.
 
-    Together they take half the way to the next batch size.
+    Together they take at most half the way to the next batch size.
     """
     sizes = sorted({size for _, size in keys})
     nearest = min((b / a for a, b in zip(sizes, sizes[1:])), default=2.0)
-    return nearest ** (0.5 / len({method for method, _ in keys}))
+    return min(1.08, nearest ** (0.5 / len({method for method, _ in keys})))
 
 
 def _legend(axis, columns=3, height=1.0):
@@ -187,7 +187,11 @@ def _legend(axis, columns=3, height=1.0):
 
 def _batch_size_axis(axis, sizes):
     axis.set_xscale("log", base=2)
-    axis.set_xticks(sorted(sizes), [str(size) for size in sorted(sizes)])
+    axis.set_xticks(
+        sorted(sizes),
+        [str(size) for size in sorted(sizes)],
+        rotation=45 if len(sizes) > 4 else 0,
+    )
     axis.set_xticks([], minor=True)
     axis.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
     axis.set_xlabel("global batch size")
