@@ -39,13 +39,13 @@ def row(method, batch_size, seed, top1, **changes):
         "top1": float(np.float32(top1)),
         "images_per_second": 100.0 * (seed + 1),
         "published": 77.4 if method == "conadv" else "",
-        "model_dir": f"{method}_{batch_size}_{seed}",
+        "model_dir": f"{method}_{batch_size}_seed{seed}",
         **changes,
     }
 
 
 def write(folder, rows, name="results.csv", columns=report_runs.COLUMNS):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     with open(folder / name, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
@@ -83,21 +83,27 @@ def finished(tmp_path_factory):
         row("conadv", 8, 9, 1.0, split="validation"),
     ]
     write(folder, rows)
-    write(
-        folder,
-        [
-            row("conadv", 8, 0, 0.8, learning_rate=2.0, split="validation"),
-            row("conadv", 8, 0, 0.9, learning_rate=4.0, split="validation"),
-        ],
-        "tuning.csv",
-    )
+    # Smaller batches, told by their name.
+    tuned = [
+        row(
+            "conadv",
+            6,
+            0,
+            top1,
+            learning_rate=rate,
+            split="validation",
+            model_dir=f"conadv_8_rate{rate:g}_seed0",
+        )
+        for rate, top1 in ((2.0, 0.8), (4.0, 0.9))
+    ]
+    write(folder / "tune", tuned, "tuning.csv")
     settings = {"command": ["python", "a b"], "cores": 16, "note": EVIL}
     (folder / "sweep.json").write_text(json.dumps(settings))
-    for name in ("conadv_8_0", "conadv_8_7", "conadv_8_7.cut1"):
+    for name in ("conadv_8_seed0", "conadv_8_seed7", "conadv_8_seed7.cut1"):
         (folder / name).mkdir()
         (folder / name / "config.json").write_text("{}")
     versions = json.dumps({"versions": {"tensorflow": "2.15.1"}})
-    (folder / "conadv_8_0" / "summary.json").write_text(versions)
+    (folder / "conadv_8_seed0" / "summary.json").write_text(versions)
     result = tool(str(folder), "--html")
     assert result.returncode == 0, result.stderr
     return folder / "report", result.stdout
@@ -119,7 +125,7 @@ def test_numbers_of_the_tables(finished):
         "| 8 | 3 | +0.00 | - | - | - | - | - | - |",
         "| ConAdv | 32 | 92.00 +- 1.00 (3), paper 77.4 | 93.00 (1), paper",
         "| ConAdv | 32 | 92.00 +- 1.00 (3) | 92.00 +- 1.00 (3) | 92.00 (1) |",
-        "| ConAdv | 8 | 0.1 | 1 | 4 (at the edge) | 80.00 (1) | 90.00 (1) |",
+        "| ConAdv | 6 | 0.1 | 1 | 4 (at the edge) | 80.00 (1) | 90.00 (1) |",
         "| ConAdv | 8 | 0.1 | 1 | 4 | 2 | 3 | 92.00 | 1.00 | 77.4 | +14.60 |",
         "| DisAdv | 200 | 200 |",
     ):
@@ -135,9 +141,9 @@ def test_gaps_are_told(finished):
         "- no run of AutoAugment, batch size 32.",
         "- AutoAugment, batch size 8 lacks seeds that others have: 2.",
         "- unequal n: between 1 and 3 seeds",
-        "in no mean: aa, batch size 8, seed 0.",
-        "its accuracy counts: aa, batch size 8, seed 1.",
-        "- Begun and not finished: conadv_8_7.",
+        "in no mean: AutoAugment, batch size 8, seed 0.",
+        "its accuracy counts: AutoAugment, batch size 8, seed 1.",
+        "- Running, cut off or failed, as their logs say: conadv_8_seed7.",
         "1 rows of results.csv are of another split than test",
         "    python 'a b'\n    python tools/report.py",
         "- cores: 16",
@@ -225,7 +231,7 @@ def test_what_is_not_there_is_said(tmp_path):
         "No batch size has runs of both.",
         "no method has several epsilons",
         "no method has several taus",
-        "No tuning.csv",
+        "there is no tune/tuning.csv",
         "no sweep.json",
         "Nothing is missing.",
     ):
@@ -235,9 +241,12 @@ def test_what_is_not_there_is_said(tmp_path):
 def test_groups_are_kept_apart(tmp_path):
     rows = [row("baseline", 8, 0, 0.5), row("baseline", 16, 0, 0.5)]
     rows += [{**r, "network": "other", "top1": 0.25} for r in rows]
+    rows.insert(0, row("disadv_aa", 16, 0, 0.5))
     rows += [{**rows[0], "network": "bad", "top1": ""}]
     text = written(tmp_path, rows)
     assert "| baseline | 25.00 (1) | 25.00 (1) |" in text
+    # Methods that are not the paper's come last, by their own name.
+    assert "| baseline | 50.00 (1) | 50.00 (1) |\n| disadv_aa | - |" in text
     assert "## bad on digits\n\nNo run has an accuracy." in text
     assert "(batch_size_1.png)" in text and "(batch_size_2.png)" in text
 
@@ -250,7 +259,7 @@ def test_groups_are_kept_apart(tmp_path):
         ([], report_runs.COLUMNS[2:], "lacks the columns preset, network"),
         ([row("conadv", 8, 1, 0.5)] * 2, report_runs.COLUMNS, "found two of"),
         ([row("conadv", 8, 1, 50)], report_runs.COLUMNS, "received 50.0"),
-        ([row("cutmix", 8, 1, 0.5)], report_runs.COLUMNS, "'cutmix'"),
+        ([row("aa", 8, 1, 0.5, split="dev")], report_runs.COLUMNS, "'dev'"),
         ([row("aa", "8k", 1, 0.5)], report_runs.COLUMNS, "line 2.*'8k'"),
     ],
 )

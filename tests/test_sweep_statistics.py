@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tools import report_cells
 from tools import sweep_statistics
 
 POINTS = [0.2, 0.8, -0.4, 1.0, 0.6, 1.2, 0.1, 0.5]
@@ -100,13 +101,14 @@ def test_holm_on_a_worked_example():
 
 
 def cell(method, epsilon, staleness, seeds, top1):
-    return sweep_statistics.Cell(
+    return report_cells.Cell(
         method,
         batch_size=8,
         epsilon=epsilon,
         staleness=staleness,
         learning_rate=4.0,
         preset="",
+        name="",
         published=None,
         top1=dict.fromkeys(range(seeds), top1),
         images_per_second=(),
@@ -122,23 +124,23 @@ def test_what_is_compared_is_not_the_best():
         cell("conadv", 0.2, 1, 2, 99.0),
     ]
     # As many seeds at 0.05, but most runs of the sweep are at 0.1.
-    reference = sweep_statistics.references(cells)["conadv", 8]
+    reference = report_cells.references(cells)["conadv", 8]
     assert (reference.epsilon, reference.staleness) == (0.1, 1)
-    chosen = sweep_statistics.references(cells, epsilon=0.2)
+    chosen = report_cells.references(cells, epsilon=0.2)
     assert chosen["conadv", 8].epsilon == 0.2
     assert chosen["disadv", 8].epsilon == 0.1
-    curve = sweep_statistics.curve(cells, reference, "epsilon")
+    curve = report_cells.curve(cells, reference, "epsilon")
     assert {epsilon: len(cell.top1) for epsilon, cell in curve.items()} == {
         0.05: 3,
         0.1: 3,
         0.2: 2,
     }
-    assert [*sweep_statistics.curve(cells, reference, "staleness")] == [1, 2]
+    assert [*report_cells.curve(cells, reference, "staleness")] == [1, 2]
 
 
 def test_epsilon_as_it_is_typed():
-    assert sweep_statistics.same_epsilon(4 / 255, 0.01569)
-    assert not sweep_statistics.same_epsilon(4 / 255, 5 / 255)
-    assert not sweep_statistics.same_epsilon(0.0, 0.1)
-    assert sweep_statistics.same_epsilon(None, None)
-    assert not sweep_statistics.same_epsilon(None, 0.1)
+    assert report_cells.same_epsilon(4 / 255, 0.01569)
+    assert not report_cells.same_epsilon(4 / 255, 5 / 255)
+    assert not report_cells.same_epsilon(0.0, 0.1)
+    assert report_cells.same_epsilon(None, None)
+    assert not report_cells.same_epsilon(None, 0.1)

@@ -21,11 +21,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
+from tools import report_cells
 from tools import report_groups
 from tools import report_page
 from tools import report_runs
 from tools import report_sections
-from tools import sweep_statistics
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("html", False, "Also write report.html.")
@@ -94,7 +94,7 @@ def group_runs(sweep, epsilon):
     """
     found = {run.epsilon for run in sweep.runs} - {None}
     if epsilon is not None and not any(
-        sweep_statistics.same_epsilon(value, epsilon) for value in found
+        report_cells.same_epsilon(value, epsilon) for value in found
     ):
         raise ValueError(
             f"No run has --epsilon={epsilon:g}; the runs have {sorted(found)}."

@@ -16,7 +16,7 @@ def gains(gains):
     adjusted = sweep_statistics.holm([gain.p_t for gain in gains.values()])
     rows = [
         (
-            report_runs.METHODS[method],
+            report_runs.label(method),
             str(size),
             *_difference(gain),
             p_text(gain.p_wilcoxon),

@@ -2,8 +2,8 @@
 
 import math
 
+from tools import report_cells
 from tools import report_runs
-from tools import sweep_statistics
 
 
 class Group:
@@ -23,13 +23,13 @@ class Group:
             for run in runs
             if not math.isnan(run.top1) and not math.isfinite(run.final_loss)
         ]
-        self.cells = sweep_statistics.cells(
+        self.cells = report_cells.cells(
             run for run in runs if not math.isnan(run.top1)
         )
-        self.tuning = sweep_statistics.cells(
+        self.tuning = report_cells.cells(
             run for run in tuning if not math.isnan(run.top1)
         )
-        self.references = sweep_statistics.references(self.cells, epsilon)
+        self.references = report_cells.references(self.cells, epsilon)
         self.methods = list(dict.fromkeys(run.method for run in runs))
         self.sizes = sorted({run.batch_size for run in runs})
         self.seeds = {run.seed for run in runs}
@@ -60,7 +60,7 @@ class Group:
 def notes(group):
     """Yields what a reader has to know about the runs."""
     for (method, size), seeds in group.missing():
-        what = f"{report_runs.METHODS[method]}, batch size {size}"
+        what = f"{report_runs.label(method)}, batch size {size}"
         if len(seeds) == len(group.seeds):
             yield f"no run of {what}."
         else:

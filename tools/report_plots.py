@@ -14,6 +14,7 @@ STYLES = {
     "conadv": {"color": "#D55E00", "marker": "D"},
     "conadv_aa": {"color": "#009E73", "marker": "v"},
 }
+_OTHERS = "#CC79A7"  # Methods that are not the paper's, told by markers.
 _DOTS_PER_INCH = 120
 
 
@@ -21,7 +22,7 @@ def batch_sizes(references, path):
     """Draws every run, means and standard deviations by batch size.
 
     Args:
-      references: what `sweep_statistics.references` returned.
+      references: what `report_cells.references` returned.
       path: PNG file to write.
     """
     figure, (axis,) = _figure(1)
@@ -33,6 +34,7 @@ def batch_sizes(references, path):
         _errorbar(
             axis,
             method,
+            number,
             where,
             [cell.spread["mean"] for cell in cells.values()],
             [cell.spread["std"] or 0.0 for cell in cells.values()],
@@ -45,7 +47,7 @@ def batch_sizes(references, path):
                 s=7,
                 alpha=0.35,
                 linewidths=0,
-                color=STYLES[method]["color"],
+                color=_style(method, number)["color"],
             )
     _batch_size_axis(axis, {size for _, size in references})
     axis.set_ylabel("top-1, %; bars: standard deviation")
@@ -68,6 +70,7 @@ def gains(gains, path):
         _errorbar(
             axis,
             method,
+            number,
             np.array([*points]) * step ** (number - (len(methods) - 1) / 2),
             [gain.mean for gain in points.values()],
             [gain.interval[1] - gain.mean for gain in points.values()],
@@ -103,6 +106,7 @@ def curves(curves, baselines, label, path):
             _errorbar(
                 axis,
                 method,
+                number,
                 np.array([*cells]) + 0.012 * offset * np.ptp(values),
                 [cell.spread["mean"] for cell in cells.values()],
                 [cell.spread["std"] or 0.0 for cell in cells.values()],
@@ -127,7 +131,13 @@ def _figure(columns):
     return figure, figure.subplots(1, columns, squeeze=False, sharey=True)[0]
 
 
-def _errorbar(axis, method, where, means, bars):
+def _style(method, number=0):
+    """Color and marker; `number` tells other methods of a picture apart."""
+    other = {"color": _OTHERS, "marker": "PX*p<>"[number % 6]}
+    return STYLES.get(method, other)
+
+
+def _errorbar(axis, method, number, where, means, bars):
     axis.errorbar(
         where,
         means,
@@ -135,8 +145,8 @@ def _errorbar(axis, method, where, means, bars):
         ms=5,
         lw=1.2,
         capsize=3,
-        label=report_runs.METHODS[method],
-        **STYLES[method],
+        label=report_runs.label(method),
+        **_style(method, number),
     )
 
 
@@ -150,8 +160,8 @@ def _other_methods(axis, method, cells):
                 ls="",
                 ms=8,
                 zorder=3,
-                label=report_runs.METHODS[cell.method],
-                **STYLES[cell.method],
+                label=report_runs.label(cell.method),
+                **_style(cell.method),
             )
 
 
@@ -159,7 +169,7 @@ def _level(axis, cell):
     """The baseline, which has no attack: a line with a band around it."""
     mean, deviation = cell.spread["mean"], cell.spread["std"] or 0.0
     color = STYLES["baseline"]["color"]
-    label = report_runs.METHODS["baseline"]
+    label = report_runs.label("baseline")
     axis.axhline(mean, color=color, ls="--", lw=1, label=label)
     axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
 

@@ -4,10 +4,11 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from typing import Optional
 
-# What results.csv calls a method, and what a report calls it.
-METHODS = {
+# What results.csv calls the paper's methods, and what a report calls them.
+_LABELS = {
     "baseline": "baseline",
     "aa": "AutoAugment",
     "disadv": "DisAdv",
@@ -54,11 +55,23 @@ class Run:
     final_loss: float
     images_per_second: float
     published: Optional[float]  # Percent.
-    model_dir: str
+    model_dir: str  # In the folder of the sweep.
 
     def __str__(self):
         """The run in a list of runs."""
-        return f"{self.method}, batch size {self.batch_size}, seed {self.seed}"
+        return (
+            f"{label(self.method)}, batch size {self.batch_size}, seed "
+            f"{self.seed}"
+        )
+
+    @property
+    def name(self):
+        """What its folder's name says but seed and tuned rate.
+
+        Tuning trains with smaller batches, as it does with fewer images, so
+        the rows of tuning.csv are told by this name.
+        """
+        return re.sub(r"(_rate[^_]+)?_seed\d+$", "", self.model_dir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +87,11 @@ class Sweep:
     versions: dict  # From each name to the sorted values found.
     num_with_versions: int
     unfinished: list  # Names of folders that were begun and not finished.
+
+
+def label(method):
+    """A method's name in a report."""
+    return _LABELS.get(method, method)
 
 
 def read_sweep(folder):
@@ -98,7 +116,7 @@ def read_sweep(folder):
     runs = read_runs(path)
     if not runs:
         raise ValueError(f"{path} holds no run yet.")
-    tuning = folder / "tuning.csv"
+    tuning = folder / "tune" / "tuning.csv"
     settings = folder / "sweep.json"
     split = "test" if any(r.split == "test" for r in runs) else "validation"
     chosen = [run for run in runs if run.split == split]
@@ -129,7 +147,7 @@ def read_runs(path):
       path: pathlib.Path of a CSV file with `COLUMNS`.
 
     Returns:
-      List of `Run`s in the order of `METHODS`.
+      List of `Run`s with the paper's methods first.
 
     Raises:
       ValueError: if a column is missing or a value is not what it should be.
@@ -144,7 +162,13 @@ def read_runs(path):
                 "written by this version of experiments/sweep.py?"
             )
         runs = [_run(row, f"{path}, line {reader.line_num}") for row in reader]
-    return sorted(runs, key=lambda run: list(METHODS).index(run.method))
+    order = [*_LABELS]
+    return sorted(
+        runs,
+        key=lambda run: (
+            order.index(run.method) if run.method in order else len(order)
+        ),
+    )
 
 
 def _run(row, where):
@@ -162,15 +186,11 @@ def _run(row, where):
                 f"{where}: expected a number as {name}; received {text!r}."
             ) from error
 
-    for name, allowed in (
-        ("method", tuple(METHODS)),
-        ("split", ("test", "validation")),
-    ):
-        if row[name] not in allowed:
-            raise ValueError(
-                f"{where}: expected {name} to be one of {allowed}; received "
-                f"{row[name]!r}."
-            )
+    if row["split"] not in ("test", "validation"):
+        raise ValueError(
+            f"{where}: expected split test or validation; received "
+            f"{row['split']!r}."
+        )
     top1 = number("top1", empty=math.nan)
     if not (math.isnan(top1) or 0 <= top1 <= 1):
         raise ValueError(

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import scipy
 
+from tools import report_cells
 from tools import report_comparisons
 from tools import report_groups
 from tools import report_plots
@@ -27,7 +28,9 @@ def state(sweep, groups):
         notes += [f"{prefix}{note}" for note in report_groups.notes(group)]
     if sweep.unfinished:
         notes.append(
-            "Begun and not finished: " + ", ".join(sweep.unfinished) + "."
+            "Running, cut off or failed, as their logs say: "
+            + ", ".join(sweep.unfinished)
+            + "."
         )
     if sweep.num_left_out:
         notes.append(
@@ -146,7 +149,7 @@ def equality(group, margin):
 def epsilon(group, draw):
     """Accuracy against the size of the perturbation (Table 4)."""
     curves = {
-        key: sweep_statistics.curve(group.cells, cell, "epsilon")
+        key: report_cells.curve(group.cells, cell, "epsilon")
         for key, cell in group.references.items()
         if cell.epsilon is not None
     }
@@ -165,7 +168,7 @@ def staleness(group, draw):
     """Accuracy against tau; DisAdv is tau 0."""
     disadv, curves = group.of_method("disadv"), {}
     for size, cell in group.of_method("conadv").items():
-        cells = sweep_statistics.curve(group.cells, cell, _TAU)
+        cells = report_cells.curve(group.cells, cell, _TAU)
         if len(cells) < 2:
             continue
         synchronous = disadv.get(size)
@@ -200,7 +203,7 @@ def tuning(group):
     if not group.tuning:
         return Section(
             title,
-            ["No tuning.csv beside the results: rates are those of the runs."],
+            ["Not tuned in this sweep: there is no tune/tuning.csv."],
         )
     return Section(title, [report_tables.tuning(group.tuning)])
 

@@ -10,7 +10,7 @@ def accuracy(references):
     """Methods by batch sizes, with the published numbers.
 
     Args:
-      references: what `sweep_statistics.references` returned.
+      references: what `report_cells.references` returned.
     """
     return _by_batch_size(
         "Top-1 in %, mean +- standard deviation (number of seeds)",
@@ -35,7 +35,7 @@ def settings(cells, references, tuning):
         known = cell.published is not None
         rows.append(
             (
-                report_runs.METHODS[cell.method],
+                report_runs.label(cell.method),
                 str(cell.batch_size),
                 _number(cell.epsilon),
                 _number(cell.staleness),
@@ -68,8 +68,7 @@ def settings(cells, references, tuning):
             "preset",
         ),
         rows,
-        "Rates tried: how many were tuned over for this very setting on "
-        "validation data, where tuning.csv lists it."
+        "Rates tried: how many on validation data, where the rate was tuned."
         + ("" if paper else " The paper prints nothing for these settings."),
         num_labels=2,
     )
@@ -89,7 +88,7 @@ def curves(title, name, curves, note, with_paper):
     values = sorted({value for cells in curves.values() for value in cells})
     rows = [
         (
-            report_runs.METHODS[method],
+            report_runs.label(method),
             str(size),
             *(
                 top1_text(cells[value], with_paper) if value in cells else "-"
@@ -132,7 +131,7 @@ def tuning(cells):
         edge = len(members) > 1 and best in (min(members), max(members))
         rows.append(
             (
-                report_runs.METHODS[method],
+                report_runs.label(method),
                 str(size),
                 _number(epsilon),
                 _number(staleness),
@@ -156,7 +155,8 @@ def tuning(cells):
             *(f"rate {rate:g}" for rate in tried),
         ),
         rows,
-        "At the edge: the best may lie beyond the rates tried.",
+        "At the edge: the best may lie beyond the rates tried. Batch sizes "
+        "are those of tuning, which has fewer images and so smaller batches.",
         num_labels=2,
     )
 
@@ -178,7 +178,7 @@ def _by_batch_size(title, references, text):
     sizes = sorted({size for _, size in references})
     rows = [
         (
-            report_runs.METHODS[method],
+            report_runs.label(method),
             *(
                 text(references[method, size])
                 if (method, size) in references
@@ -198,10 +198,5 @@ def _number(value):
 
 
 def _tried(cell, tuning):
-    settings = ("method", "batch_size", "epsilon", "staleness")
-    same = {
-        other.learning_rate
-        for other in tuning
-        if all(getattr(other, n) == getattr(cell, n) for n in settings)
-    }
+    same = {other.learning_rate for other in tuning if other.name == cell.name}
     return str(len(same)) if same else ""
