@@ -122,6 +122,7 @@ def test_what_is_compared_is_not_the_best():
         cell("conadv", 0.1, 1, 3, 50.0),
         cell("conadv", 0.1, 2, 2, 99.0),
         cell("conadv", 0.2, 1, 2, 99.0),
+        cell("conadv", 0.3, 2, 2, 99.0),  # On neither curve.
     ]
     # As many seeds at 0.05, but most runs of the sweep are at 0.1.
     reference = report_cells.references(cells)["conadv", 8]
