@@ -188,7 +188,7 @@ class ConAdvModel(pipelined.PipelinedModel):
         parts = batch.parts()
         statistics = self._state.update.begin()
         with tf.GradientTape() as tape:
-            with batch_norm_branch("split"):
+            with batch_norm_branch("split", compiled=self.is_compiled):
                 logits = self.network(
                     tf.concat(list(parts.values()), axis=0), training=True
                 )
