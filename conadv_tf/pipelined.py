@@ -66,14 +66,6 @@ class PipelinedModel(tf.keras.Model):
         return self.attack is not None and self.staleness > 0
 
     @property
-    def is_compiled(self):
-        """Whether XLA compiles the training step."""
-        strategy = self.distribute_strategy
-        return bool(self._jit_compile) or isinstance(
-            strategy, tf.distribute.TPUStrategy
-        )
-
-    @property
     def skipped_steps(self):
         """Updates skipped since `compile` for a gradient not finite; int."""
         return self._state.update.skipped.read_value().numpy().item()

@@ -10,6 +10,8 @@ import dataclasses
 import threading
 from typing import Union
 
+import tensorflow as tf
+
 MAIN = "main"
 AUGMENTED = "augmented"
 AUXILIARY = "auxiliary"
@@ -75,3 +77,9 @@ def batch_norm_branch(branch, update_statistics=True, compiled=False):
         yield
     finally:
         _state.route = previous
+
+
+def is_compiled(model):
+    """Whether XLA compiles the training step of a compiled Keras model."""
+    is_tpu = isinstance(model.distribute_strategy, tf.distribute.TPUStrategy)
+    return is_tpu or bool(model._jit_compile)
