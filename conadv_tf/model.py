@@ -8,6 +8,7 @@ from conadv_tf import classification
 from conadv_tf import conversion
 from conadv_tf import pipelined
 from conadv_tf import random
+from conadv_tf import routing
 from conadv_tf import value_range
 from conadv_tf.routing import batch_norm_branch
 
@@ -188,7 +189,7 @@ class ConAdvModel(pipelined.PipelinedModel):
         parts = batch.parts()
         statistics = self._state.update.begin()
         with tf.GradientTape() as tape:
-            with batch_norm_branch("split"):
+            with batch_norm_branch("split", compiled=routing.is_compiled(self)):
                 logits = self.network(
                     tf.concat(list(parts.values()), axis=0), training=True
                 )

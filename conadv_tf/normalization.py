@@ -7,6 +7,7 @@ for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
 import tensorflow as tf
 
 from conadv_tf import routing
+from conadv_tf import stacked_normalization
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -93,6 +94,14 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         if self.branches == 1:
             return self._normalize(
                 self.branch_layers[0], inputs, training, route
+            )
+        if (
+            route.compiled
+            and _is_true(training)
+            and stacked_normalization.supports(self.branch_layers, inputs)
+        ):
+            return stacked_normalization.normalize(
+                self.branch_layers, inputs, route.update_statistics
             )
         parts = tf.split(inputs, self.branches, axis=0)
         return tf.concat(
@@ -207,6 +216,11 @@ def normalize_with_batch_statistics(layer, inputs):
         layer.epsilon,
     )
     return tf.cast(outputs, inputs.dtype)
+
+
+def _is_true(training):
+    """Whether it is known, and known to be true (Keras also passes 0 or 1)."""
+    return isinstance(training, (bool, int)) and bool(training)
 
 
 def _as_list(axis):

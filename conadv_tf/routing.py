@@ -10,6 +10,8 @@ import dataclasses
 import threading
 from typing import Union
 
+import tensorflow as tf
+
 MAIN = "main"
 AUGMENTED = "augmented"
 AUXILIARY = "auxiliary"
@@ -22,6 +24,7 @@ class Route:
 
     branch: Union[str, int] = MAIN
     update_statistics: bool = True
+    compiled: bool = False
 
 
 _state = threading.local()
@@ -34,7 +37,7 @@ def current_route():
 
 
 @contextlib.contextmanager
-def batch_norm_branch(branch, update_statistics=True):
+def batch_norm_branch(branch, update_statistics=True, compiled=False):
     """Routes the split batch norms called inside through one branch, or all.
 
         with ca.batch_norm_branch("auxiliary"):
@@ -50,6 +53,9 @@ def batch_norm_branch(branch, update_statistics=True):
       update_statistics: with False, a call in training mode normalizes with
         batch statistics but leaves the moving statistics alone. Attacks run
         like that.
+      compiled: whether XLA compiles the enclosing function, which cannot be
+        seen from inside. The values are the same, to float tolerance: under
+        XLA a layer normalizes all branches without taking the batch apart.
 
     Yields:
       Nothing.
@@ -66,8 +72,14 @@ def batch_norm_branch(branch, update_statistics=True):
             f"{branch!r}."
         )
     previous = current_route()
-    _state.route = Route(branch, bool(update_statistics))
+    _state.route = Route(branch, bool(update_statistics), bool(compiled))
     try:
         yield
     finally:
         _state.route = previous
+
+
+def is_compiled(model):
+    """Whether XLA compiles the training step of a compiled Keras model."""
+    is_tpu = isinstance(model.distribute_strategy, tf.distribute.TPUStrategy)
+    return is_tpu or bool(model._jit_compile)

@@ -1,0 +1,126 @@
+"""Split batch norm in one piece, for compilers that fuse what is elementwise.
+
+The batch is neither split nor concatenated: each example is scaled and
+shifted by the coefficients of its branch, [batch, channels] numbers. On a TPU
+a split and a concatenation per batch norm copy every activation twice; see
+BUILD.md for what that costs. Without XLA the fused kernel per branch, which
+makes one pass of what takes several here, is the faster one.
+"""
+
+import tensorflow as tf
+
+
+def supports(layers, inputs):
+    """Whether `normalize` computes what the layers would.
+
+    Args:
+      layers: built Keras `BatchNormalization` layers, equal but for weights.
+      inputs: tensor that they are to normalize in training mode.
+
+    Returns:
+      False for other axes than the last, for batch renormalization, virtual
+      batches and if a layer is frozen; else True.
+    """
+    rank = inputs.shape.rank
+    return rank is not None and all(
+        list(layer.axis) == [rank - 1]
+        and layer.trainable
+        and not layer.renorm
+        and layer.virtual_batch_size is None
+        for layer in layers
+    )
+
+
+def normalize(layers, inputs, update_statistics=True):
+    """Batch norm in training mode of each part by the layer of its branch.
+
+    The moments of the examples, over space, give those of the parts. Variance
+    is the mean of squares less the square of the mean, as XLA computes it
+    for Keras's fused batch norm as well.
+
+    Args:
+      layers: built Keras `BatchNormalization` layers; see `supports`.
+      inputs: float tensor [batch, ..., channels], the concatenation of one
+        equal part for each layer. Computed in float32, float64 in float64.
+      update_statistics: whether the moving statistics of the layers move.
+
+    Returns:
+      Tensor of the shape and dtype of inputs.
+    """
+    values = tf.cast(
+        inputs, tf.float64 if inputs.dtype == tf.float64 else tf.float32
+    )
+    mean, variance = _moments(values, layers)
+    if update_statistics:
+        for layer, *moments in zip(
+            layers, tf.unstack(mean), tf.unstack(variance)
+        ):
+            _update_statistics(layer, *moments, _count(values, layers))
+    scale = tf.math.rsqrt(variance + layers[0].epsilon)
+    if layers[0].scale:
+        scale *= _stack([layer.gamma for layer in layers], scale.dtype)
+    shift = -mean * scale
+    if layers[0].center:
+        shift += _stack([layer.beta for layer in layers], shift.dtype)
+    outputs = values * _of_examples(scale, values) + _of_examples(shift, values)
+    return tf.cast(outputs, inputs.dtype)
+
+
+def _stack(parameters, dtype):
+    return tf.stack([tf.cast(parameter, dtype) for parameter in parameters])
+
+
+def _moments(values, layers):
+    """Mean and variance of each part, over all replicas if synchronized.
+
+    Returns:
+      (mean, variance), each [branches, channels].
+    """
+    space = list(range(1, values.shape.rank - 1))
+    moments = [
+        tf.reduce_mean(
+            tf.reshape(
+                tf.reduce_mean(power, space),
+                [len(layers), -1, values.shape[-1]],
+            ),
+            axis=1,
+        )
+        for power in (values, tf.square(values))
+    ]
+    context = tf.distribute.get_replica_context()
+    if layers[0].synchronized and context is not None:
+        # XLA's shapes are static: the replicas' parts are of one size.
+        moments = context.all_reduce(tf.distribute.ReduceOp.MEAN, moments)
+    mean, squares = moments
+    return mean, tf.maximum(squares - tf.square(mean), 0.0)
+
+
+def _of_examples(coefficients, values):
+    """[branches, channels] to one row per example, to multiply values with."""
+    branches, channels = coefficients.shape
+    size = tf.shape(values)[0]
+    rows = tf.broadcast_to(
+        coefficients[:, tf.newaxis], [branches, size // branches, channels]
+    )
+    ones = [1] * (values.shape.rank - 2)
+    return tf.reshape(rows, [size, *ones, channels])
+
+
+def _count(values, layers):
+    """Values that each of the moments is of; float scalar."""
+    sizes = tf.cast(tf.shape(values)[:-1], values.dtype)
+    return tf.reduce_prod(sizes) / len(layers)
+
+
+def _update_statistics(layer, mean, variance, count):
+    """Moves a layer's moving statistics as Keras does."""
+    if layer.fused:  # Keras's fused kernel gives the unbiased variance.
+        variance *= count / tf.maximum(count - 1.0, 1.0)
+    for variable, value in (
+        (layer.moving_mean, mean),
+        (layer.moving_variance, variance),
+    ):
+        change = variable - tf.cast(value, variable.dtype)
+        change *= 1.0 - layer.momentum
+        # An empty batch changes nothing.
+        variable.assign_sub(tf.where(count > 0, change, 0.0))
