@@ -93,8 +93,10 @@ def _local_spec(name, spec, static, batch_size_hint):
     if size is None or not tail.is_fully_defined():
         raise ValueError(
             f"With jit_compile=True, and in phased placement, {name} need a "
-            f"static shape; received shape {first.shape}. Use dataset.batch(n, drop_remainder=True); "
-            "with arrays, a batch_size that divides the number of examples."
+            f"static shape; received shape {first.shape}. Use "
+            "dataset.batch(n, drop_remainder=True), with several workers an "
+            "endless one (.repeat()); with arrays, a batch_size that divides "
+            "the number of examples."
         )
     return tf.TensorSpec([size, *tail], first.dtype)
 

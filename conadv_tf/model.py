@@ -70,19 +70,17 @@ class ConAdvModel(pipelined.PipelinedModel):
         and normalized by itself, like the batch of one of that many replicas,
         and their gradients are averaged. Trains large global batches on
         little hardware.
-      placement: "local", where every replica attacks, and trains on both
-        parts; or "phased", where at every step a third of the replicas does
-        each, so that a step is as long as plain training on a local batch
-        three times the share (see `conadv_tf.phased`). That needs replicas in
-        a multiple of 3, staleness 1, one view, no micro-batches, batch norms
-        that are not synchronized and batches of one static size.
+      placement: "local": every replica attacks and trains on both parts.
+        "phased" (see `conadv_tf.phased`): at every step a third of them does
+        each, on three times its share. Needs replicas in threes, staleness 1,
+        one view, no micro-batches, no synchronized batch norm and batches of
+        one static size.
       name: model name.
 
     Raises:
       ValueError: if the network is subclassed, has several inputs or outputs
-        or batch norms that cannot be split; if staleness is not an integer
-        >= 0 or microbatches not one >= 1; if views is not 1 or 2; or if the
-        attack is no attack.
+        or batch norms that cannot be split; if an argument has a wrong value
+        or does not go with the placement; or if the attack is no attack.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ from conadv_tf import value_range
 from conadv_tf import variables
 from conadv_tf.guarded_update import with_loss_scale
 from conadv_tf.health import with_health
-from conadv_tf.phased_state import PhasedBatches
 from conadv_tf.phased_state import check_replicas
+from conadv_tf.phased_state import PhasedBatches
 from conadv_tf.staleness import Batch
 from conadv_tf.staleness import PendingBatch
 
@@ -115,11 +115,14 @@ class PipelinedModel(tf.keras.Model):
 
         Raises:
           ValueError: if there is no loss, if the loss expects logits and the
-            network ends in softmax (or the other way round), or for
-            `steps_per_execution` with micro-batches.
+            network ends in softmax (or the other way round), if the loss is a
+            sum in phased placement, or for `steps_per_execution` with
+            micro-batches.
         """
         loss_object = objectives.single_loss(loss)
         objectives.check_output(self.network, loss_object)
+        if self.placement == "phased":
+            objectives.check_mean(loss_object)
         if variables.computes_in_float16(self.network):
             optimizer = with_loss_scale(optimizer)
         super().compile(optimizer, loss, *args, **kwargs)
@@ -290,24 +293,24 @@ class PipelinedModel(tf.keras.Model):
             ]
         return Batch(views[0], labels, weights, *views[1:])
 
+    def _new_pending(self, specs, static):
+        """What holds batches of this kind between two steps."""
+        with self.distribute_strategy.scope():
+            if self.placement == "local":
+                return PendingBatch(*specs, static=static)
+            # A conditional of the step cannot create these any more.
+            checkpoint_state.build_metrics(self, specs[1])
+            return PhasedBatches(*specs[:3])
+
     def _select_pending(self, element_spec):
         """Makes the pending batch for this kind of data the current one."""
-        is_phased = self.placement == "phased"
-        static = bool(self._jit_compile) or is_phased
+        static = bool(self._jit_compile) or self.placement == "phased"
         specs = input_spec.local_specs(
             element_spec, static, self.views, self._state.batch_size_hint
         )
         pending = self._state.pending_by_spec.get(specs)
         if pending is None:
-            with self.distribute_strategy.scope():
-                pending = (
-                    PhasedBatches(*specs[:3])
-                    if is_phased
-                    else PendingBatch(*specs, static=static)
-                )
-            if is_phased:
-                # A conditional cannot create them any more.
-                checkpoint_state.build_metrics(self, specs[1])
+            pending = self._new_pending(specs, static)
             self._state.pending_by_spec[specs] = pending
         before = self._state.pending
         if before is not None and before is not pending:
