@@ -196,6 +196,7 @@ def model(config, dataset, schedule, num_replicas):
         seed=config.seed,
         views=config.views,
         microbatches=microbatches(config, num_replicas),
+        placement=config.placement,
     )
     rate = ca.WarmupPolynomialDecay(
         config.optimizer.learning_rate,

@@ -10,6 +10,7 @@ from conadv_tf import distribution
 from experiments.digits_policy import DIGITS
 
 METHODS = ("baseline", "disadv", "conadv")
+PLACEMENTS = ("local", "phased")
 # Of one image before batching, and of keras-cv after it.
 AUTO_AUGMENT = {
     "autoaugment": "imagenet",
@@ -73,6 +74,7 @@ class Config:
     per_replica_batch_size: Optional[int] = None
     epochs: int = 30
     staleness: int = 1  # tau of "conadv"; "disadv" is 0.
+    placement: str = "local"  # Of "conadv"; "phased" has replicas in threes.
     label_smoothing: float = 0.1
     seed: int = 0
     strategy: str = "auto"
@@ -93,6 +95,7 @@ class Config:
         """Raises a ValueError for values that no library class checks."""
         for name, allowed in (
             ("method", METHODS),
+            ("placement", PLACEMENTS),
             ("strategy", distribution.NAMES),
             ("precision", ("float32", "mixed_bfloat16", "mixed_float16")),
             ("augmentation", (None, *AUGMENTATIONS)),
@@ -112,6 +115,11 @@ class Config:
             raise ValueError(
                 "Expected staleness >= 1 for method conadv; received "
                 f"{self.staleness}. Staleness 0 is --method=disadv."
+            )
+        if self.placement == "phased" and self.method != "conadv":
+            raise ValueError(
+                "Expected method conadv with placement phased; received "
+                f"{self.method}, whose replicas all do the same."
             )
         self._check_emulation()
         if self.augmentation in data.MIXING and self.method != "baseline":

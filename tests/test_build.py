@@ -58,6 +58,8 @@ def test_a_run_shorter_than_an_update():
         ({"augmentation": "blur"}, "received 'blur'"),
         ({"profile_batches": "20-40"}, "received .20-40."),
         ({"precision": "float64"}, "received 'float64'"),
+        ({"placement": "remote"}, "received 'remote'"),
+        ({"placement": "phased", "method": "disadv"}, "received disadv"),
     ],
 )
 def test_wrong_configurations(arguments, message):
@@ -132,6 +134,15 @@ def test_from_dict_reads_what_asdict_writes():
     assert config_lib.from_dict(dataclasses.asdict(config)) == config
     with pytest.raises(ValueError, match="unexpected keyword.*'momentun'"):
         config_lib.from_dict({"optimizer": {"momentun": 0.9}})
+
+
+@pytest.mark.parametrize("placement", config_lib.PLACEMENTS)
+def test_placement(placement):
+    config = _config(placement=placement)
+    dataset = build.dataset(config, 1)
+    schedule = build.schedule(config, dataset, 1)
+    model = build.model(config, dataset, schedule, 1)
+    assert model.placement == placement
 
 
 def test_unknown_variant():
