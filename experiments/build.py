@@ -36,6 +36,7 @@ def dataset(config, num_replicas):
         image_size=config.image_size,
         views=config.views,
         augment=augment,
+        validation_fraction=config.validation_fraction,
         max_bad_records=config.max_bad_records,
         num_replicas=num_replicas,
     )
