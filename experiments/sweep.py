@@ -13,14 +13,17 @@ log for each run; with tuning, the same of its runs in tune/, as tuning.csv.
 """
 
 import dataclasses
+import os
 import pathlib
 import sys
 
-from absl import app
-from absl import flags
-
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Runs as a script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app
+from absl import flags
 
 from experiments import cell_runner
 from experiments import grid

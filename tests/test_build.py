@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.data import digits
 from experiments import build
 from experiments import config as config_lib
 from experiments import rehearsal
@@ -68,6 +69,24 @@ def test_wrong_configurations(arguments, message):
 def test_replicas_that_do_not_divide_the_emulated_ones():
     with pytest.raises(ValueError, match="multiple of 3.*received 4"):
         build.microbatches(_emulated(4, 32), 3)
+
+
+# Digits are stored by writer: what validates is the last of what trains, and
+# the test images are not looked at.
+def test_validation_is_the_end_of_the_training_images():
+    stored = digits._stored_digits()[0][:1297]
+    config = _config(validation_fraction=0.25, global_batch_size=973)
+    dataset = build.dataset(config, 1)
+    assert (dataset.num_train, dataset.num_test) == (973, 324)
+    held_out = np.concatenate([batch for batch, _ in dataset.test])
+    np.testing.assert_array_equal(np.round(held_out * 255), stored[973:])
+    ((trained, _),) = dataset.train
+    trained = np.round(trained * 255).astype(np.uint8)
+    assert sorted(i.tobytes() for i in trained) == sorted(
+        i.tobytes() for i in stored[:973]
+    )
+    with pytest.raises(ValueError, match="validation_fraction.*received 1.0"):
+        build.dataset(_config(validation_fraction=1.0), 1)
 
 
 # Plain training sees augmented images only, adversarial training both; labels
