@@ -87,7 +87,7 @@ class Workers:
         for worker in workers:
             worker.kill()
         for worker in workers:
-            worker.wait()
+            _end(worker)
 
     def run(self, jobs, on_tick=lambda running: None):
         """Yields an `Outcome` of each job, as they end.
@@ -143,12 +143,18 @@ class Workers:
         if worker.stdout.readline():
             self._idle.append(worker)
             return Outcome(job)
-        code = worker.wait()
-        for stream in (worker.stdin, worker.stdout):
-            stream.close()
+        code = _end(worker)
         return Outcome(
             job, _reason(code, job.log), code == cell_worker.DIVERGED
         )
+
+
+def _end(worker):
+    """The exit status of a process that has ended or is about to."""
+    code = worker.wait()
+    worker.stdin.close()
+    worker.stdout.close()
+    return code
 
 
 def _reason(code, log):
