@@ -23,7 +23,7 @@ NETWORKS = ("resnet_cifar", "resnet", "efficientnet")
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """Arguments of `ca.PGD`; images are in [0, 1]."""
+    """Arguments of `ca.PGD`, images in [0, 1], and when it sets in."""
 
     epsilon: float = 0.1  # Radius in pixel units: 25 of 255 grey levels.
     num_steps: int = 1
@@ -31,6 +31,8 @@ class Attack:
     random_start: float = 0.8  # Probability; the authors' code.
     norm: str = "linf"
     targeted: Optional[str] = None  # "random": the authors' code.
+    start_epoch: float = 0.0  # Before it, images are not perturbed.
+    warmup_epochs: float = 0.0  # From there on, until epsilon is full.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -153,6 +153,19 @@ def test_from_dict_reads_what_asdict_writes():
         config_lib.from_dict({"optimizer": {"momentun": 0.9}})
 
 
+# 10 updates an epoch: none for 20 updates, then 1/11 more with each.
+def test_an_attack_that_sets_in_late():
+    late = config_lib.Attack(start_epoch=2, warmup_epochs=1)
+    config = _config(epochs=5, attack=late)
+    schedule = build.Schedule(updates=50, epochs=5, batches_per_epoch=10)
+    scale = build.attack(config, schedule).schedule
+    values = [float(scale(tf.constant(t, tf.int64))) for t in range(50)]
+    np.testing.assert_allclose(values[:20], 0)
+    np.testing.assert_allclose(values[20:31], np.arange(1, 12) / 11, 1e-6)
+    assert isinstance(build.attack(config), ca.PGD)
+    assert isinstance(build.attack(_config(), schedule), ca.PGD)
+
+
 def test_unknown_variant():
     config = _config(network=config_lib.Network("efficientnet", variant="b9"))
     with pytest.raises(ValueError, match="received 'b9'"):
