@@ -1,6 +1,7 @@
 """Runs cells in several processes that outlive them, and watches over these."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -119,11 +120,10 @@ class Workers:
         with open(job.log, "wb") as log:
             worker = self._idle.pop() if self._idle else self._new(log)
         self._busy[worker] = job, time.monotonic()
-        try:
+        # If it has died, the end of its standard output says so.
+        with contextlib.suppress(BrokenPipeError):
             worker.stdin.write(json.dumps(request) + "\n")
             worker.stdin.flush()
-        except BrokenPipeError:
-            pass  # It died; its end of standard output says so.
 
     def _new(self, log):
         return subprocess.Popen(
@@ -152,8 +152,10 @@ class Workers:
 def _end(worker):
     """The exit status of a process that has ended or is about to."""
     code = worker.wait()
-    worker.stdin.close()
     worker.stdout.close()
+    # What it did not read any more.
+    with contextlib.suppress(BrokenPipeError):
+        worker.stdin.close()
     return code
 
 

@@ -42,8 +42,11 @@ def main():
 
 def _read(requests):
     """Hands lines on; ends the process with the sweep, however that ends."""
-    for line in sys.stdin:
-        requests.put(line)
+    # Without a buffer: at the end of the interpreter this thread would hold
+    # its lock.
+    with open(0, "rb", buffering=0, closefd=False) as lines:
+        for line in lines:
+            requests.put(line)
     os._exit(0)
 
 

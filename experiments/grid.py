@@ -10,7 +10,7 @@ from experiments import presets
 # What a sweep with neither preset nor methods nor batch sizes compares.
 _METHODS = ("baseline", "disadv", "conadv")
 _BATCH_SIZES = (128, 432)
-_OWN_FLAGS = ("method", "global_batch_size", "seed", "validation_fraction")
+_OWN_FLAGS = ("method", "global_batch_size", "seed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a sweep says while it runs."""
 
+import shutil
 import sys
 import time
 
@@ -44,6 +45,8 @@ class Progress:
             return
         names = ", ".join(f"{n} ({s:.0f} s)" for n, s in running.items())
         line = f"{self._head()} running {names}{self._left()}"
+        # A line that wraps could not be cleared.
+        line = line[: shutil.get_terminal_size().columns - 1]
         self._clear()
         self._stream.write(line)
         self._stream.flush()

@@ -1,6 +1,7 @@
 """Sweeps as a user runs them, and the processes that train their cells."""
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import time
 
 import numpy as np
 from PIL import Image
+import psutil
 import pytest
 
 from experiments import cell_runner
@@ -79,10 +81,9 @@ def _wait_for(path):
 def _alive(pid):
     """Whether a process runs; one that waits to be reaped does not."""
     try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return state.rsplit(")", 1)[1].split()[0] != "Z"
 
 
 @pytest.fixture
@@ -218,6 +219,25 @@ def test_durations(seconds, text):
     assert progress.duration(seconds) == text
 
 
+# A terminal shows what runs, on a line that the next text clears; a log holds
+# a line for each cell.
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress(terminal, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    says = progress.Progress(4, 1, stream=stream)
+    says.tick({"a": 3.0})
+    now[0] = 30.0
+    says.ended("a: done")
+    running = "[1/4] running a (3 s)"
+    cleared = running + "\r" + " " * len(running) + "\r"
+    assert stream.getvalue() == (
+        (cleared if terminal else "") + "[2/4] a: done, 60 s left\n"
+    )
+
+
 QUICK = ("--quick", "--method=baseline", "--processes=1")
 
 
@@ -235,18 +255,14 @@ def test_a_killed_sweep_continues(tmp_path):
     first = tmp_path / "digits_432_baseline_seed0"
     second = tmp_path / "digits_432_baseline_seed1"
     _wait_for(second / "config.json")
-    (child,) = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(sweep.pid)],
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    (child,) = psutil.Process(sweep.pid).children()
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
     sweep.stdout.close()
     finished_at = (first / "summary.json").stat().st_mtime_ns
     assert not (second / "summary.json").exists()
     code, output = _run("sweep.py", *arguments)
-    assert not _alive(child)
+    assert not _alive(child.pid)
     assert code == 1
     assert "digits_432_baseline_seed1: top-1" in output
     assert output.count("Expected a global batch size from 1 to 1297") == 4
