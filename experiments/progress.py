@@ -41,7 +41,7 @@ class Progress:
         Args:
           running: {name: seconds}.
         """
-        if not self._stream.isatty():
+        if not running or not self._stream.isatty():
             return
         names = ", ".join(f"{n} ({s:.0f} s)" for n, s in running.items())
         line = f"{self._head()} running {names}{self._left()}"

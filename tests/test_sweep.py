@@ -231,6 +231,7 @@ def test_progress(terminal, monkeypatch):
     says.tick({"a": 3.0})
     now[0] = 30.0
     says.ended("a: done")
+    says.tick({})  # Between two cells nothing may run.
     running = "[1/4] running a (3 s)"
     cleared = running + "\r" + " " * len(running) + "\r"
     assert stream.getvalue() == (
