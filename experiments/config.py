@@ -1,6 +1,7 @@
 """The configuration of a run: frozen dataclasses, and overrides by name."""
 
 import dataclasses
+import functools
 import re
 import typing
 from typing import Optional
@@ -23,7 +24,7 @@ NETWORKS = ("resnet_cifar", "resnet", "efficientnet")
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """Arguments of `ca.PGD`; images are in [0, 1]."""
+    """Arguments of `ca.PGD`, images in [0, 1], and when it sets in."""
 
     epsilon: float = 0.1  # Radius in pixel units: 25 of 255 grey levels.
     num_steps: int = 1
@@ -31,6 +32,8 @@ class Attack:
     random_start: float = 0.8  # Probability; the authors' code.
     norm: str = "linf"
     targeted: Optional[str] = None  # "random": the authors' code.
+    start_epoch: float = 0.0  # Before it, images are not perturbed.
+    warmup_epochs: float = 0.0  # From there on, until epsilon is full.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Config:
     drop_remainder: bool = True
     max_skipped_steps: int = 10  # With a gradient that is not finite.
     data_dir: Optional[str] = None
+    # Of the training images; evaluates on them in place of the test set.
+    validation_fraction: Optional[float] = None
     tensorboard: bool = False  # Writes <model_dir>/tensorboard.
     profile_batches: Optional[str] = None  # "first,last" batch to profile.
     attack: Attack = dataclasses.field(default_factory=Attack)
@@ -153,6 +158,11 @@ class Config:
         object.__setattr__(self, "global_batch_size", pair[0] * pair[1])
 
     @property
+    def split(self):
+        """What is evaluated on: "test" or "validation"."""
+        return "test" if self.validation_fraction is None else "validation"
+
+    @property
     def views(self):
         """Training views of an image; adversarial methods keep a clean one."""
         return 2 if self.augmentation and self.method != "baseline" else 1
@@ -180,6 +190,28 @@ def from_dict(values):
         raise ValueError(
             f"Expected the configuration of a run; received {values} ({error})."
         ) from None
+
+
+def differing(before, now):
+    """What two configurations differ in.
+
+    Args:
+      before: a `Config`, of a run that is there.
+      now: a `Config`, asked for.
+
+    Returns:
+      Text for each field that differs, with both values; empty if none does.
+    """
+    found = []
+    for name in names(now):
+        there, received = (_value(each, name) for each in (before, now))
+        if there != received:
+            found.append(f"{name} is {there!r} there, received {received!r}")
+    return found
+
+
+def _value(config, name):
+    return functools.reduce(getattr, name.split("."), config)
 
 
 def override(config, assignments):

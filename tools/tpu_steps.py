@@ -9,6 +9,7 @@ from typing import Optional
 
 from tools import tpu_compiler
 from tools import tpu_cycles
+from tools import tpu_figure
 from tools import tpu_kernels
 from tools import tpu_tables
 from tools.tpu_tables import PHASES
@@ -96,6 +97,9 @@ def report(options):
     table = tpu_tables.methods_table(rows) + tpu_tables.longest_phases(rows)
     print(table)
     (output / "report.md").write_text("\n".join([table, *details]))
+    panels = tpu_figure.bars(rows, PHASES)
+    if panels:
+        tpu_figure.draw(panels, rows[0]["device"], output / "throughput.png")
     (output / "report.csv").write_text(tpu_tables.csv_text(rows))
     (output / "report.json").write_text(
         json.dumps(
