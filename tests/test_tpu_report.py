@@ -286,6 +286,7 @@ def test_report_writes_tables(tmp_path, compiler, capsys):
     assert written["options"]["topology"] == "v3:2x2"
     assert [each["relative"] for each in written["steps"]] == [1.0, 1.0]
     assert (tmp_path / "report.csv").read_text().count("\n") == 3
+    assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
 
 
 # A step is as long as the longest phase, on three times the replicas.
