@@ -8,7 +8,6 @@ from conadv_tf import conversion
 from conadv_tf import phased
 from conadv_tf import pipelined
 from conadv_tf import random
-from conadv_tf import routing
 from conadv_tf import value_range
 from conadv_tf.routing import batch_norm_branch
 
@@ -211,7 +210,7 @@ class ConAdvModel(pipelined.PipelinedModel):
         parts = batch.parts()
         statistics = self._state.update.begin()
         with tf.GradientTape() as tape:
-            with batch_norm_branch("split", compiled=routing.is_compiled(self)):
+            with batch_norm_branch("split"):
                 logits = self.network(
                     tf.concat(list(parts.values()), axis=0), training=True
                 )

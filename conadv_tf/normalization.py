@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from conadv_tf import routing
 from conadv_tf import stacked_normalization
+from conadv_tf.compilation import is_compiled
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -96,7 +97,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
                 self.branch_layers[0], inputs, training, route
             )
         if (
-            route.compiled
+            is_compiled()
             and _is_true(training)
             and stacked_normalization.supports(self.branch_layers, inputs)
         ):

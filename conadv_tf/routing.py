@@ -10,8 +10,6 @@ import dataclasses
 import threading
 from typing import Union
 
-import tensorflow as tf
-
 MAIN = "main"
 AUGMENTED = "augmented"
 AUXILIARY = "auxiliary"
@@ -24,7 +22,6 @@ class Route:
 
     branch: Union[str, int] = MAIN
     update_statistics: bool = True
-    compiled: bool = False
 
 
 _state = threading.local()
@@ -37,7 +34,7 @@ def current_route():
 
 
 @contextlib.contextmanager
-def batch_norm_branch(branch, update_statistics=True, compiled=False):
+def batch_norm_branch(branch, update_statistics=True):
     """Routes the split batch norms called inside through one branch, or all.
 
         with ca.batch_norm_branch("auxiliary"):
@@ -53,9 +50,6 @@ def batch_norm_branch(branch, update_statistics=True, compiled=False):
       update_statistics: with False, a call in training mode normalizes with
         batch statistics but leaves the moving statistics alone. Attacks run
         like that.
-      compiled: whether XLA compiles the enclosing function, which cannot be
-        seen from inside. The values are the same, to float tolerance: under
-        XLA a layer normalizes all branches without taking the batch apart.
 
     Yields:
       Nothing.
@@ -72,14 +66,8 @@ def batch_norm_branch(branch, update_statistics=True, compiled=False):
             f"{branch!r}."
         )
     previous = current_route()
-    _state.route = Route(branch, bool(update_statistics), bool(compiled))
+    _state.route = Route(branch, bool(update_statistics))
     try:
         yield
     finally:
         _state.route = previous
-
-
-def is_compiled(model):
-    """Whether XLA compiles the training step of a compiled Keras model."""
-    is_tpu = isinstance(model.distribute_strategy, tf.distribute.TPUStrategy)
-    return is_tpu or bool(model._jit_compile)

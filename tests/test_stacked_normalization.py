@@ -1,14 +1,15 @@
 """Split batch norm in one piece against one Keras batch norm per branch."""
 
+import contextlib
 import re
-import types
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import routing
+from conadv_tf import normalization
 from conadv_tf import stacked_normalization
 from tests import networks
 
@@ -31,6 +32,15 @@ def _inputs(shape, dtype=np.float32):
     return values.astype(dtype)
 
 
+@contextlib.contextmanager
+def _routed(compiled, branch="split"):
+    """Routes calls, as if traced for XLA or not."""
+    name = "is_compiled"
+    with mock.patch.object(normalization, name, lambda: compiled):
+        with ca.batch_norm_branch(branch):
+            yield
+
+
 def _train(layer, inputs, compiled, jit_compile=False, branch="split"):
     """Outputs, gradients of inputs and weights, and all weights after it."""
     cotangents = np.random.default_rng(2).normal(size=inputs.shape)
@@ -39,7 +49,7 @@ def _train(layer, inputs, compiled, jit_compile=False, branch="split"):
     def step(inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            with ca.batch_norm_branch(branch, compiled=compiled):
+            with _routed(compiled, branch):
                 outputs = layer(inputs, training=True)
             loss = tf.reduce_sum(tf.cast(outputs, inputs.dtype) * cotangents)
         weights = layer.trainable_weights
@@ -157,7 +167,7 @@ def test_sums_of_bfloat16_are_float32():
     layer = _layer((4, 32, 32, 1), dtype="mixed_bfloat16")
     inputs = tf.cast(_inputs((4, 32, 32, 1)), tf.bfloat16)
     with tf.GradientTape() as tape:
-        with ca.batch_norm_branch("split", compiled=True):
+        with _routed(True):
             outputs = layer(inputs, training=True)
         loss = tf.reduce_sum(tf.cast(outputs, tf.float32))
     betas = [branch.beta for branch in layer.branch_layers]
@@ -181,7 +191,7 @@ def test_open_shapes_and_empty_batches():
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3])])
     def forward(inputs):
-        with ca.batch_norm_branch("split", compiled=True):
+        with _routed(True):
             return layer(inputs, training=True)
 
     assert forward(tf.zeros([0, 2, 2, 3])).shape == (0, 2, 2, 3)
@@ -205,10 +215,11 @@ def test_synchronized_over_two_replicas(shape):
             context = tf.distribute.get_replica_context()
             first = context.replica_id_in_sync_group == 0
             part = tf.where(first, *inputs)
-            with ca.batch_norm_branch("split", compiled=compiled):
+            with ca.batch_norm_branch("split"):
                 return layer(part, training=True)
 
-        outputs = tf.function(lambda: strategy.run(forward))()
+        with _routed(compiled):  # Once for the threads of all replicas.
+            outputs = tf.function(lambda: strategy.run(forward))()
         outputs = strategy.experimental_local_results(outputs)
         return outputs, [np.array(w) for w in layer.get_weights()]
 
@@ -259,7 +270,7 @@ def test_what_it_does_not_support(stacked_calls, shape, arguments, frozen):
 @pytest.mark.parametrize("training", [None, False, 0])
 def test_inference_uses_moving_statistics(stacked_calls, training):
     layer, inputs = _layer((4, 3)), _inputs((4, 3))
-    with ca.batch_norm_branch("split", compiled=True):
+    with _routed(True):
         outputs = layer(inputs, training=training)
     with ca.batch_norm_branch("split"):
         _close(outputs, layer(inputs, training=training), 0.0)
@@ -272,21 +283,12 @@ def test_the_model_tells_its_layers(stacked_calls, compiled):
     model = ca.ConAdvModel(network, ca.FGSM(0.1), staleness=0)
     model.compile("sgd", networks.LOSS, jit_compile=compiled)
     images, labels = networks.batches(1, size=4)[0]
-    tf.function(model.train_step).get_concrete_function((images, labels))
+    tf.function(model.train_step, jit_compile=compiled).get_concrete_function(
+        (images, labels)
+    )
     # The attack needs one branch, for which Keras's kernel is as good.
     assert bool(stacked_calls) == compiled
     assert all(names == ["main", "auxiliary"] for names in stacked_calls)
-
-
-@pytest.mark.parametrize("jit_compile", [None, False, True])
-def test_a_step_is_compiled_by_request_or_on_a_tpu(jit_compile):
-    tpu = tf.distribute.TPUStrategy.__new__(tf.distribute.TPUStrategy)
-    for strategy in (tf.distribute.get_strategy(), tpu):
-        model = types.SimpleNamespace(
-            _jit_compile=jit_compile, distribute_strategy=strategy
-        )
-        expected = strategy is tpu or bool(jit_compile)
-        assert routing.is_compiled(model) == expected
 
 
 # --- What XLA is given ------------------------------------------------------
@@ -300,7 +302,7 @@ def test_the_batch_is_in_one_piece(compiled):
     def step(inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            with ca.batch_norm_branch("split", compiled=compiled):
+            with _routed(compiled):
                 outputs = layer(inputs, training=True)
             loss = tf.reduce_sum(outputs**3)
         return tape.gradient(loss, [inputs, *layer.trainable_weights])
