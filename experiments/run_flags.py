@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from absl import flags
+from absl import logging
 import tensorflow as tf
 
 import conadv_tf as ca
@@ -50,6 +51,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "per_replica_batch_size", None, "See --emulate_replicas.", lower_bound=1
 )
+flags.DEFINE_alias("per_replica_batch", "per_replica_batch_size")
 flags.DEFINE_integer(
     "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
 )
@@ -162,7 +164,10 @@ def make_strategy(config):
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * FLAGS.num_replicas,
         )
-    tf.get_logger().setLevel("WARNING")  # Not a line for each collective.
+    # Not a line for each collective and each checkpoint.
+    tf.get_logger().setLevel("WARNING")
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     if config.strategy == "multi_worker" and not FLAGS.model_dir:
         raise ValueError("Several workers need a --model_dir that all share.")
     return ca.distribution.strategy(
