@@ -23,6 +23,10 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     Statistics are per replica unless `synchronized=True`, which is Keras's
     argument of that name.
 
+    Under XLA, as the route says, training normalizes all parts of a "split"
+    batch in one piece; see `stacked_normalization`. The numbers are equal to
+    float tolerance.
+
     Args:
       branches: number of branches, 1 to 3.
       name: layer name.

@@ -202,6 +202,15 @@ def test_open_shapes_and_empty_batches():
     _close(layer.get_weights(), expected[2], 1e-5)
 
 
+def test_without_update_the_statistics_stay():
+    layer, inputs = _layer((4, 3)), _inputs((4, 3))
+    before = layer.get_weights()
+    with ca.batch_norm_branch("split", update_statistics=False, compiled=True):
+        outputs = layer(inputs, training=True)
+    _close(layer.get_weights(), before, 0.0)
+    _close(outputs, _train(layer, inputs, compiled=False)[0], 1e-5)
+
+
 @pytest.mark.parametrize("shape", [(8, 3), (8, 4, 4, 3)], ids=str)
 def test_synchronized_over_two_replicas(shape):
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
