@@ -8,6 +8,7 @@ from conadv_tf import analysis
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf import networks
+from conadv_tf.attack_schedule import ScheduledAttack
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import PGD
 from conadv_tf.callbacks import ThroughputLogger
@@ -31,6 +32,7 @@ __all__ = [
     "PGD",
     "Checkpoints",
     "ConAdvModel",
+    "ScheduledAttack",
     "SplitBatchNormalization",
     "ThroughputLogger",
     "TrainingHealth",

@@ -1,7 +1,11 @@
 """The checks of `ConAdvModel`'s arguments."""
 
+import tensorflow as tf
+
 from conadv_tf import conversion
 from conadv_tf.normalization import SplitBatchNormalization
+
+PLACEMENTS = ("local", "phased")
 
 
 def with_branches(network, wanted):
@@ -62,6 +66,52 @@ def check(network, attack, staleness, seed, views, microbatches):
             "Expected attack to be ca.PGD(...), ca.FGSM(...), None, or a "
             "callable like them with a value_range attribute; received "
             f"{attack!r}."
+        )
+
+
+def check_placement(placement, network, attack, staleness, views, microbatches):
+    """Raises a ValueError for a placement that does not fit the rest."""
+    if placement not in PLACEMENTS:
+        raise ValueError(
+            f"Expected placement to be one of {PLACEMENTS}; received "
+            f"{placement!r}."
+        )
+    if placement == "local":
+        return
+    if attack is None:
+        raise ValueError(
+            'Expected an attack with placement="phased", which has replicas '
+            "that do nothing but attack; received None. Plain training has "
+            'placement="local".'
+        )
+    for name, value, reason in (
+        (
+            "staleness",
+            staleness,
+            "what a replica attacks it trains on in its next step",
+        ),
+        ("views", views, "a replica's turns are attack, adversarial, clean"),
+        ("microbatches", microbatches, "each step makes an update"),
+    ):
+        if value != 1:
+            raise ValueError(
+                f'Expected {name}=1 with placement="phased": {reason}. '
+                f'Received {value!r}; placement="local" takes it.'
+            )
+    synchronized = [
+        layer.name
+        for layer in network._flatten_layers()
+        if getattr(layer, "synchronized", False)
+        or isinstance(
+            layer, tf.keras.layers.experimental.SyncBatchNormalization
+        )
+    ]
+    if synchronized:
+        raise ValueError(
+            "Expected batch norms with statistics per replica in phased "
+            "placement, where only a third of the replicas runs a branch at a "
+            f"time; {synchronized} are synchronized. A local batch is three "
+            "times the share there: statistics of one replica may do."
         )
 
 

@@ -73,10 +73,7 @@ def read(model):
         for name, variable in pending.variables.items():
             values[_PENDING + name] = local_values(strategy, variable)
     if state.labels is not None:
-        shape = [size or 0 for size in state.labels.shape[1:]]
-        values[_LABELS] = [
-            np.zeros([1, *shape], state.labels.dtype.as_numpy_dtype)
-        ]
+        values[_LABELS] = [_example_labels(state.labels)]
     return values
 
 
@@ -125,6 +122,16 @@ def write_metrics(model, values):
     for name, variable in _metric_variables(model).items():
         if name in values:
             assign_local(model.distribute_strategy, variable, values[name])
+
+
+def build_metrics(model, labels):
+    """Creates Keras's metrics, which otherwise wait for the first step.
+
+    Args:
+      model: a compiled `ConAdvModel`.
+      labels: TensorSpec of a batch of labels.
+    """
+    _build_metrics(model, _example_labels(labels))
 
 
 def assign_pending(model):
@@ -185,8 +192,12 @@ def _metric_variables(model):
     }
 
 
+def _example_labels(spec):
+    shape = [size or 0 for size in spec.shape[1:]]
+    return np.zeros([1, *shape], spec.dtype.as_numpy_dtype)
+
+
 def _build_metrics(model, labels):
-    """Creates Keras's metrics, which otherwise wait for the first step."""
     with model.distribute_strategy.scope():
         logits = tf.zeros([1, *model.network.output_shape[1:]])
         if not model.compiled_loss.built:

@@ -49,7 +49,7 @@ class GuardedUpdate:
           loss: scalar, this replica's share of the sum over replicas.
           statistics: what `begin` returned.
         """
-        gradients = _compute_gradients(optimizer, loss, self._variables, tape)
+        gradients = self.gradients(optimizer, tape, loss)
         if self._microbatches is not None:
             gradients, mean = self._microbatches.add(
                 gradients, statistics, self.begin()
@@ -59,6 +59,31 @@ class GuardedUpdate:
                 return
             self._microbatches.finish()
             self._write_statistics(mean)
+        self.apply_gradients(optimizer, gradients, statistics, loss)
+
+    def gradients(self, optimizer, tape, loss):
+        """The gradients of a loss, None where a weight has no part in it.
+
+        Args:
+          optimizer: Keras optimizer, legacy ones too; it may scale the loss.
+          tape: the tape that recorded the loss.
+          loss: scalar, this replica's share of the sum over replicas.
+        """
+        return _compute_gradients(optimizer, loss, self._variables, tape)
+
+    def apply_gradients(
+        self, optimizer, gradients, statistics, after, ready=None
+    ):
+        """Updates the weights by the sum of the replicas' gradients.
+
+        Args:
+          optimizer: as in `apply`.
+          gradients: what `gradients` returned, on this replica.
+          statistics: what `begin` returned.
+          after: tensor, or a list of them, that the update waits for.
+          ready: bool scalar, equal on all replicas; where it is False nothing
+            happens, and `iterations` stand still. None is True.
+        """
         pairs = [
             (gradient, variable)
             for gradient, variable in zip(gradients, self._variables)
@@ -73,6 +98,10 @@ class GuardedUpdate:
         # more, and what does not wait for the data runs: `iterations`, which
         # the dependency on the loss holds back.
         step = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.int64)
+        outcome = tf.cast(finite, tf.int32)
+        if ready is not None:
+            finite = tf.logical_or(finite, tf.logical_not(ready))
+            outcome = tf.where(ready, outcome, 2)
         self._count(finite, step)
         _create_slots(optimizer, variables)
 
@@ -93,8 +122,11 @@ class GuardedUpdate:
         is_loss_scaler = isinstance(
             optimizer, tf.keras.mixed_precision.LossScaleOptimizer
         )
-        with tf.control_dependencies([loss, step]):
-            replica_cond(finite, update, skip, (gradients, statistics))
+        branches = [skip, update]
+        if ready is not None:
+            branches.append(lambda gradients, statistics: None)
+        with tf.control_dependencies([*tf.nest.flatten(after), step]):
+            replica_case(outcome, branches, (gradients, statistics))
 
     def _write_statistics(self, values):
         for variable, value in zip(self._statistics, values):
@@ -135,32 +167,30 @@ def all_finite(tensors):
     return tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
 
-def replica_cond(condition, if_true, if_false, args):
-    """Calls one of two functions in each replica, for what they write.
+def replica_case(index, branches, args):
+    """Calls one of several functions in each replica, for what they write.
 
-    A plain `tf.cond` in a replica of MirroredStrategy cannot hold what needs
-    all replicas, an optimizer's update for example.
+    A plain `tf.switch_case` in a replica of MirroredStrategy cannot hold what
+    needs all replicas, an optimizer's update for example.
 
     Args:
-      condition: bool scalar, equal on all replicas.
-      if_true: function of `*args`; what it returns is dropped.
-      if_false: likewise.
+      index: int32 scalar, equal on all replicas.
+      branches: functions of `*args`; what they return is dropped.
       args: tuple of structures of tensors of this replica.
     """
     if tf.__internal__.distribute.strategy_supports_no_merge_call():
-        tf.cond(condition, _branch(if_true, *args), _branch(if_false, *args))
+        tf.switch_case(index, [_branch(each, *args) for each in branches])
         return
 
-    def across_replicas(strategy, condition, *args):
+    def across_replicas(strategy, index, *args):
         run = strategy.extended.call_for_each_replica
-        tf.cond(
-            strategy.experimental_local_results(condition)[0],
-            _branch(run, if_true, args=args),
-            _branch(run, if_false, args=args),
+        tf.switch_case(
+            strategy.experimental_local_results(index)[0],
+            [_branch(run, each, args=args) for each in branches],
         )
 
     tf.distribute.get_replica_context().merge_call(
-        across_replicas, args=(condition, *args)
+        across_replicas, args=(index, *args)
     )
 
 

@@ -110,7 +110,8 @@ class TrainingHealth(tf.keras.callbacks.Callback):
         if loss is None:
             return
         loss = float(loss)
-        if self._first_loss is None:
+        if not self._first_loss:
+            # Zero: nothing was trained on yet (phased placement's start).
             self._first_loss = loss if math.isfinite(loss) else None
         elif loss > self.divergence_factor * self._first_loss:
             warnings.warn(

@@ -10,7 +10,8 @@ def local_specs(element_spec, static, num_views=1, batch_size_hint=None):
     Args:
       element_spec: spec of (images, labels[, sample_weight]), possibly per
         replica.
-      static: whether the batch dimension must be known (XLA). Without, it is
+      static: whether the batch dimension must be known (XLA, phased
+        placement). Without, it is
         left open, so that batches of all sizes share one spec.
       num_views: 1 or 2; with 2 the images are (clean, augmented).
       batch_size_hint: local batch size, where the caller knows it and the
@@ -91,9 +92,11 @@ def _local_spec(name, spec, static, batch_size_hint):
     size = first.shape[0] or batch_size_hint
     if size is None or not tail.is_fully_defined():
         raise ValueError(
-            f"With jit_compile=True, {name} need a static shape; received "
-            f"shape {first.shape}. Use dataset.batch(n, drop_remainder=True); "
-            "with arrays, a batch_size that divides the number of examples."
+            f"With jit_compile=True, and in phased placement, {name} need a "
+            f"static shape; received shape {first.shape}. Use "
+            "dataset.batch(n, drop_remainder=True), with several workers an "
+            "endless one (.repeat()); with arrays, a batch_size that divides "
+            "the number of examples."
         )
     return tf.TensorSpec([size, *tail], first.dtype)
 

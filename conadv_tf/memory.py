@@ -7,7 +7,6 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf import input_spec
-from conadv_tf.staleness import PendingBatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +88,22 @@ def step_memory(model, batch, compile_step=True):
         untrained=_sizes(network.non_trainable_variables),
         shadow=_sizes(state.shadow.variables) if state.shadow else 0,
         slots=_sizes(model.optimizer.variables),
-        pending=batch_bytes + image_bytes if model.is_concurrent else 0,
+        pending=_pending_bytes(model, batch_bytes, image_bytes),
         sums=_sizes(sums),
         batch=batch_bytes,
         temporary=_temporary(model, element_spec, specs)
         if compile_step
         else None,
     )
+
+
+def _pending_bytes(model, batch_bytes, image_bytes):
+    if not model.is_concurrent:
+        return 0
+    if model.placement == "phased":
+        # Two shares wait, three are worked on and have adversarial images.
+        return 5 * batch_bytes + 3 * image_bytes
+    return batch_bytes + image_bytes
 
 
 def _temporary(model, element_spec, specs):
@@ -107,7 +115,7 @@ def _temporary(model, element_spec, specs):
     before = state.pending
     try:
         if model.is_concurrent:
-            state.pending = PendingBatch(*specs, static=True)
+            state.pending = model._new_pending(specs, static=True)
         if state.microbatches is not None:
             state.microbatches.is_last = True
         flat = tf.nest.flatten(element_spec)

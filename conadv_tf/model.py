@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from conadv_tf import arguments
 from conadv_tf import attacks
-from conadv_tf import classification
 from conadv_tf import conversion
+from conadv_tf import phased
 from conadv_tf import pipelined
 from conadv_tf import random
 from conadv_tf import routing
@@ -71,13 +71,17 @@ class ConAdvModel(pipelined.PipelinedModel):
         and normalized by itself, like the batch of one of that many replicas,
         and their gradients are averaged. Trains large global batches on
         little hardware.
+      placement: "local": every replica attacks and trains on both parts.
+        "phased" (see `conadv_tf.phased`): at every step a third of them does
+        each, on three times its share. Needs replicas in threes, staleness 1,
+        one view, no micro-batches, no synchronized batch norm and batches of
+        one static size.
       name: model name.
 
     Raises:
       ValueError: if the network is subclassed, has several inputs or outputs
-        or batch norms that cannot be split; if staleness is not an integer
-        >= 0 or microbatches not one >= 1; if views is not 1 or 2; or if the
-        attack is no attack.
+        or batch norms that cannot be split; if an argument has a wrong value
+        or does not go with the placement; or if the attack is no attack.
     """
 
     def __init__(
@@ -88,9 +92,13 @@ class ConAdvModel(pipelined.PipelinedModel):
         seed=0,
         views=1,
         microbatches=1,
+        placement="local",
         name=None,
     ):
         arguments.check(network, attack, staleness, seed, views, microbatches)
+        arguments.check_placement(
+            placement, network, attack, staleness, views, microbatches
+        )
         if attack is None:
             network = conversion.copy_network(network)
         else:
@@ -101,6 +109,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             staleness,
             views,
             microbatches,
+            placement,
             name=name or "conadv",
         )
         self.seed = seed
@@ -120,6 +129,8 @@ class ConAdvModel(pipelined.PipelinedModel):
         received = self._received_batch(data)
         if self.attack is None:
             return self._update_clean(received)
+        if self.placement == "phased":
+            return phased.step(self, received)
         if self.microbatches > 1:
             return self._train_on_microbatch(received)
 
@@ -159,30 +170,41 @@ class ConAdvModel(pipelined.PipelinedModel):
         return self._update(received)
 
     def _attack(self, network, batch):
+        """x_hat of a batch, after counting it."""
+        seed = self._next_seed()
+        if self.microbatches > 1 and self._state.shadow is not None:
+            seed -= [0, 1]  # Attacked one step before it is trained on.
+        self._count_out_of_range(batch)
+        return self._craft(network, batch, seed)
+
+    def _craft(self, network, batch, seed):
         """x_hat = project(x + step * ascent direction), Eqs. (3) and (5)."""
 
         def auxiliary_logits(images):
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
+        return self.attack(
+            auxiliary_logits,
+            batch.images,
+            batch.labels,
+            seed=seed,
+            loss=self._state.attack_loss,
+        )
+
+    def _next_seed(self):
         # Read and written with a data dependency between the two: Grappler may
         # drop a control edge, as it did for the optimizer's own counter.
         step = tf.convert_to_tensor(self._state.step)
         if self.microbatches == 1 or self._state.microbatches.is_last:
             self._state.step.assign(step + 1)
-        if self.microbatches > 1 and self._state.shadow is not None:
-            step -= 1  # Attacked one step before it is trained on.
+        return tf.stack([tf.constant(self.seed, tf.int64), step])
+
+    def _count_out_of_range(self, batch):
         for images in batch.parts().values():
             self._state.out_of_range.assign_add(
                 value_range.count_outside(images, self.attack.value_range)
             )
-        return self.attack(
-            auxiliary_logits,
-            batch.images,
-            batch.labels,
-            seed=tf.stack([tf.constant(self.seed, tf.int64), step]),
-            loss=self._state.attack_loss,
-        )
 
     def _update(self, batch):
         """Theta <- optimizer(theta, mean of the parts' gradients), Eq. (4)."""
@@ -220,29 +242,19 @@ class ConAdvModel(pipelined.PipelinedModel):
         )
 
     def _logs(self, batch, logits, losses):
-        metrics = self._state.metrics
-        size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
-        # Keras divides a replica's loss by the number of replicas.
-        replicas = float(self.distribute_strategy.num_replicas_in_sync)
-        for name, loss in losses.items():
-            metrics.losses[name].update_state(loss * replicas, size)
-        metrics.adversarial_accuracy.update_state(
-            classification.correct(
-                batch.labels,
-                logits["adversarial"],
-                self._state.decision_boundary,
-            ),
-            batch.sample_weight,
-        )
+        for part, loss in losses.items():
+            self._record(part, batch, logits[part], loss)
         logs = self.compute_metrics(
             batch.images, batch.labels, logits["clean"], batch.sample_weight
         )
-        return {
-            "loss": logs.pop("loss"),
-            **{mean.name: mean.result() for mean in metrics.losses.values()},
-            **logs,
-            "adversarial_accuracy": metrics.adversarial_accuracy.result(),
-        }
+        return self._state.metrics.with_parts(logs)
+
+    def _record(self, part, batch, logits, loss):
+        # Keras divides a replica's loss by the number of replicas.
+        replicas = float(self.distribute_strategy.num_replicas_in_sync)
+        self._state.metrics.record(
+            part, batch, logits, loss * replicas, self._state.decision_boundary
+        )
 
     # --- The network --------------------------------------------------------
 
@@ -269,6 +281,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             "seed": self.seed,
             "views": self.views,
             "microbatches": self.microbatches,
+            "placement": self.placement,
         }
 
     @classmethod
@@ -283,5 +296,6 @@ class ConAdvModel(pipelined.PipelinedModel):
             seed=config["seed"],
             views=config["views"],
             microbatches=config["microbatches"],
+            placement=config["placement"],
             name=config["name"],
         )

@@ -105,6 +105,24 @@ def check_output(network, loss):
         )
 
 
+def check_mean(loss):
+    """Raises a ValueError for a Keras loss that is no mean over a batch.
+
+    Phased placement, where a local batch is three times the share, weights
+    the replicas' losses as means.
+
+    Args:
+      loss: as in `single_loss`.
+    """
+    kinds = tf.keras.losses.Reduction
+    reduction = getattr(loss, "reduction", kinds.AUTO)
+    if reduction not in (kinds.AUTO, kinds.SUM_OVER_BATCH_SIZE):
+        raise ValueError(
+            "Expected a loss with the default reduction, the mean over a "
+            f"batch, in phased placement; received reduction={reduction!r}."
+        )
+
+
 def decision_boundary(network, loss):
     """The output of a one-column classifier that parts its two classes.
 

@@ -12,18 +12,15 @@ import tensorflow as tf
 from conadv_tf import checkpoint_state
 from conadv_tf import input_spec
 from conadv_tf import objectives
+from conadv_tf import step_state
 from conadv_tf import value_range
 from conadv_tf import variables
-from conadv_tf.guarded_update import GuardedUpdate
 from conadv_tf.guarded_update import with_loss_scale
 from conadv_tf.health import with_health
-from conadv_tf.local_variable import local_variable
-from conadv_tf.microbatches import MicroBatches
+from conadv_tf.phased_state import check_replicas
+from conadv_tf.phased_state import PhasedBatches
 from conadv_tf.staleness import Batch
 from conadv_tf.staleness import PendingBatch
-from conadv_tf.staleness import ShadowWeights
-from conadv_tf.step_state import BranchMetrics
-from conadv_tf.step_state import StepState
 
 
 class PipelinedModel(tf.keras.Model):
@@ -36,18 +33,22 @@ class PipelinedModel(tf.keras.Model):
         before and needs a pending batch and stale weights.
       views: 1 or 2, how many views of each image the data have.
       microbatches: batches of the data that make one update.
+      placement: "local" or "phased".
       name: model name.
     """
 
-    def __init__(self, network, attack, staleness, views, microbatches, name):
+    def __init__(
+        self, network, attack, staleness, views, microbatches, placement, name
+    ):
         super().__init__(name=name, autocast=False)
         self.network = network
         self.attack = attack
         self.staleness = staleness
         self.views = views
         self.microbatches = microbatches
+        self.placement = placement
         # A plain object: Keras must not count its variables as weights.
-        self._state = StepState()
+        self._state = step_state.StepState()
         # A symbolic call builds the model and tells Keras what to save.
         self(
             tf.keras.Input(
@@ -57,13 +58,21 @@ class PipelinedModel(tf.keras.Model):
 
     @property
     def is_concurrent(self):
-        """Whether a step attacks one batch and trains on the one before."""
-        return self.has_stale_weights and self.microbatches == 1
+        """Whether what a step attacks is trained on in a later one."""
+        return (
+            self.attack is not None
+            and self.staleness > 0
+            and self.microbatches == 1
+        )
 
     @property
     def has_stale_weights(self):
         """Whether training keeps a shadow copy of the weights."""
-        return self.attack is not None and self.staleness > 0
+        return (
+            self.attack is not None
+            and self.staleness > 0
+            and self.placement == "local"
+        )
 
     @property
     def skipped_steps(self):
@@ -106,11 +115,14 @@ class PipelinedModel(tf.keras.Model):
 
         Raises:
           ValueError: if there is no loss, if the loss expects logits and the
-            network ends in softmax (or the other way round), or for
-            `steps_per_execution` with micro-batches.
+            network ends in softmax (or the other way round), if the loss is a
+            sum in phased placement, or for `steps_per_execution` with
+            micro-batches.
         """
         loss_object = objectives.single_loss(loss)
         objectives.check_output(self.network, loss_object)
+        if self.placement == "phased":
+            objectives.check_mean(loss_object)
         if variables.computes_in_float16(self.network):
             optimizer = with_loss_scale(optimizer)
         super().compile(optimizer, loss, *args, **kwargs)
@@ -132,31 +144,7 @@ class PipelinedModel(tf.keras.Model):
             exclude(normalization, kind="normalization")
             exclude(biases, kind="bias")
         with self.distribute_strategy.scope():
-            self._state = self._new_state(loss_object)
-
-    def _new_state(self, loss_object):
-        state = StepState()
-        if self.microbatches > 1:
-            state.microbatches = MicroBatches(
-                self.network.trainable_variables,
-                variables.moving_statistics(self.network),
-                self.microbatches,
-            )
-        state.update = GuardedUpdate(self.network, state.microbatches)
-        if self.attack is None:
-            return state
-        state.attack_loss = objectives.attack_loss(loss_object)
-        state.decision_boundary = objectives.decision_boundary(
-            self.network, loss_object
-        )
-        state.metrics = BranchMetrics(self.views)
-        state.step = local_variable(tf.constant(0, tf.int64), "step")
-        state.out_of_range = local_variable(
-            0, "out_of_range", aggregation=tf.VariableAggregation.SUM
-        )
-        if self.has_stale_weights:
-            state.shadow = ShadowWeights(self.network, self.staleness)
-        return state
+            self._state = step_state.new_state(self, loss_object)
 
     def compile_from_config(self, config):
         """Compiles a model that is loaded from a file."""
@@ -215,6 +203,9 @@ class PipelinedModel(tf.keras.Model):
         train_function = super().make_train_function(force)
         if not self.is_concurrent:
             return train_function
+
+        if self.placement == "phased":
+            check_replicas(self.distribute_strategy.num_replicas_in_sync)
 
         def with_pending_batch(iterator):
             self._select_pending(iterator.element_spec)
@@ -302,16 +293,24 @@ class PipelinedModel(tf.keras.Model):
             ]
         return Batch(views[0], labels, weights, *views[1:])
 
+    def _new_pending(self, specs, static):
+        """What holds batches of this kind between two steps."""
+        with self.distribute_strategy.scope():
+            if self.placement == "local":
+                return PendingBatch(*specs, static=static)
+            # A conditional of the step cannot create these any more.
+            checkpoint_state.build_metrics(self, specs[1])
+            return PhasedBatches(*specs[:3])
+
     def _select_pending(self, element_spec):
         """Makes the pending batch for this kind of data the current one."""
-        static = bool(self._jit_compile)
+        static = bool(self._jit_compile) or self.placement == "phased"
         specs = input_spec.local_specs(
             element_spec, static, self.views, self._state.batch_size_hint
         )
         pending = self._state.pending_by_spec.get(specs)
         if pending is None:
-            with self.distribute_strategy.scope():
-                pending = PendingBatch(*specs, static=static)
+            pending = self._new_pending(specs, static)
             self._state.pending_by_spec[specs] = pending
         before = self._state.pending
         if before is not None and before is not pending:

@@ -1,10 +1,18 @@
-"""The plain containers of a training step's state."""
+"""What a training step keeps besides the weights."""
 
 import dataclasses
 from typing import Any
 from typing import Optional
 
 import tensorflow as tf
+
+from conadv_tf import classification
+from conadv_tf import objectives
+from conadv_tf import variables
+from conadv_tf.guarded_update import GuardedUpdate
+from conadv_tf.local_variable import local_variable
+from conadv_tf.microbatches import MicroBatches
+from conadv_tf.staleness import ShadowWeights
 
 
 class BranchMetrics:
@@ -24,6 +32,37 @@ class BranchMetrics:
             name="adversarial_accuracy"
         )
 
+    def record(self, part, batch, logits, loss, decision_boundary):
+        """Adds one part of a batch.
+
+        Args:
+          part: "clean", "augmented" or "adversarial".
+          batch: the `Batch`.
+          logits: of its images of that part.
+          loss: scalar, their mean loss.
+          decision_boundary: see `objectives.decision_boundary`.
+        """
+        size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
+        self.losses[part].update_state(loss, size)
+        if part == "adversarial":
+            self.adversarial_accuracy.update_state(
+                classification.correct(batch.labels, logits, decision_boundary),
+                batch.sample_weight,
+            )
+
+    def with_parts(self, logs):
+        """Keras's logs and those of the parts, in the order `fit` has them.
+
+        Args:
+          logs: dict, results of Keras's own metrics.
+        """
+        return {
+            "loss": logs.pop("loss"),
+            **{mean.name: mean.result() for mean in self.losses.values()},
+            **logs,
+            "adversarial_accuracy": self.adversarial_accuracy.result(),
+        }
+
 
 @dataclasses.dataclass
 class StepState:
@@ -37,7 +76,8 @@ class StepState:
     metrics: `BranchMetrics`, or None without an attack.
     step: int64 local variable, counts attacks; keys their randomness.
     out_of_range: int32 local variable, images outside the value range.
-    pending: the current `PendingBatch`; one for each kind of data is kept.
+    pending: the current `PendingBatch` or, in phased placement,
+      `PhasedBatches`; one for each kind of data is kept.
     batch_size_hint: local batch size, where `fit` knows it.
     pending_to_restore: {name: values} for the pending batch of a checkpoint,
       until the first batch shows the kind of data; or None.
@@ -66,3 +106,35 @@ class StepState:
             *self.metrics.losses.values(),
             self.metrics.adversarial_accuracy,
         ]
+
+
+def new_state(model, loss):
+    """The state of a model that is compiled; under its strategy scope.
+
+    Args:
+      model: a `PipelinedModel`.
+      loss: what `objectives.single_loss` returned.
+
+    Returns:
+      `StepState`, with nothing pending.
+    """
+    state = StepState()
+    if model.microbatches > 1:
+        state.microbatches = MicroBatches(
+            model.network.trainable_variables,
+            variables.moving_statistics(model.network),
+            model.microbatches,
+        )
+    state.update = GuardedUpdate(model.network, state.microbatches)
+    if model.attack is None:
+        return state
+    state.attack_loss = objectives.attack_loss(loss)
+    state.decision_boundary = objectives.decision_boundary(model.network, loss)
+    state.metrics = BranchMetrics(model.views)
+    state.step = local_variable(tf.constant(0, tf.int64), "step")
+    state.out_of_range = local_variable(
+        0, "out_of_range", aggregation=tf.VariableAggregation.SUM
+    )
+    if model.has_stale_weights:
+        state.shadow = ShadowWeights(model.network, model.staleness)
+    return state

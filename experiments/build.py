@@ -36,6 +36,7 @@ def dataset(config, num_replicas):
         image_size=config.image_size,
         views=config.views,
         augment=augment,
+        validation_fraction=config.validation_fraction,
         max_bad_records=config.max_bad_records,
         num_replicas=num_replicas,
     )
@@ -172,9 +173,28 @@ def network(config, dataset):
     )
 
 
-def attack(config):
-    """The attack of a configuration; the baseline's is only for the plot."""
-    return ca.PGD(**dataclasses.asdict(config.attack))
+def attack(config, schedule=None):
+    """The attack of a configuration; the baseline's is only for the plot.
+
+    Args:
+      config: a `Config`.
+      schedule: its `Schedule`, for training; None is the attack at full
+        strength.
+    """
+    arguments = dataclasses.asdict(config.attack)
+    start, warmup = (
+        arguments.pop(name) for name in ("start_epoch", "warmup_epochs")
+    )
+    attack = ca.PGD(**arguments)
+    if schedule is None or not (start or warmup):
+        return attack
+    per_epoch = schedule.updates / config.epochs
+
+    def scale(step):
+        steps = tf.cast(step, tf.float32) - start * per_epoch
+        return tf.where(steps < 0, 0.0, (steps + 1) / (warmup * per_epoch + 1))
+
+    return ca.ScheduledAttack(attack, scale)
 
 
 def model(config, dataset, schedule, num_replicas):
@@ -191,11 +211,14 @@ def model(config, dataset, schedule, num_replicas):
     """
     model = ca.ConAdvModel(
         network(config, dataset),
-        attack=None if config.method == "baseline" else attack(config),
+        attack=None
+        if config.method == "baseline"
+        else attack(config, schedule),
         staleness=config.staleness if config.method == "conadv" else 0,
         seed=config.seed,
         views=config.views,
         microbatches=microbatches(config, num_replicas),
+        placement=config.placement,
     )
     rate = ca.WarmupPolynomialDecay(
         config.optimizer.learning_rate,

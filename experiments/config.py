@@ -1,6 +1,7 @@
 """The configuration of a run: frozen dataclasses, and overrides by name."""
 
 import dataclasses
+import functools
 import re
 import typing
 from typing import Optional
@@ -10,6 +11,7 @@ from conadv_tf import distribution
 from experiments.digits_policy import DIGITS
 
 METHODS = ("baseline", "disadv", "conadv")
+PLACEMENTS = ("local", "phased")
 # Of one image before batching, and of keras-cv after it.
 AUTO_AUGMENT = {
     "autoaugment": "imagenet",
@@ -22,7 +24,7 @@ NETWORKS = ("resnet_cifar", "resnet", "efficientnet")
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """Arguments of `ca.PGD`; images are in [0, 1]."""
+    """Arguments of `ca.PGD`, images in [0, 1], and when it sets in."""
 
     epsilon: float = 0.1  # Radius in pixel units: 25 of 255 grey levels.
     num_steps: int = 1
@@ -30,6 +32,8 @@ class Attack:
     random_start: float = 0.8  # Probability; the authors' code.
     norm: str = "linf"
     targeted: Optional[str] = None  # "random": the authors' code.
+    start_epoch: float = 0.0  # Before it, images are not perturbed.
+    warmup_epochs: float = 0.0  # From there on, until epsilon is full.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Config:
     per_replica_batch_size: Optional[int] = None
     epochs: int = 30
     staleness: int = 1  # tau of "conadv"; "disadv" is 0.
+    placement: str = "local"  # Of "conadv"; "phased" has replicas in threes.
     label_smoothing: float = 0.1
     seed: int = 0
     strategy: str = "auto"
@@ -83,6 +88,8 @@ class Config:
     drop_remainder: bool = True
     max_skipped_steps: int = 10  # With a gradient that is not finite.
     data_dir: Optional[str] = None
+    # Of the training images; evaluates on them in place of the test set.
+    validation_fraction: Optional[float] = None
     tensorboard: bool = False  # Writes <model_dir>/tensorboard.
     profile_batches: Optional[str] = None  # "first,last" batch to profile.
     attack: Attack = dataclasses.field(default_factory=Attack)
@@ -93,6 +100,7 @@ class Config:
         """Raises a ValueError for values that no library class checks."""
         for name, allowed in (
             ("method", METHODS),
+            ("placement", PLACEMENTS),
             ("strategy", distribution.NAMES),
             ("precision", ("float32", "mixed_bfloat16", "mixed_float16")),
             ("augmentation", (None, *AUGMENTATIONS)),
@@ -112,6 +120,11 @@ class Config:
             raise ValueError(
                 "Expected staleness >= 1 for method conadv; received "
                 f"{self.staleness}. Staleness 0 is --method=disadv."
+            )
+        if self.placement == "phased" and self.method != "conadv":
+            raise ValueError(
+                "Expected method conadv with placement phased; received "
+                f"{self.method}, whose replicas all do the same."
             )
         self._check_emulation()
         if self.augmentation in data.MIXING and self.method != "baseline":
@@ -145,6 +158,11 @@ class Config:
         object.__setattr__(self, "global_batch_size", pair[0] * pair[1])
 
     @property
+    def split(self):
+        """What is evaluated on: "test" or "validation"."""
+        return "test" if self.validation_fraction is None else "validation"
+
+    @property
     def views(self):
         """Training views of an image; adversarial methods keep a clean one."""
         return 2 if self.augmentation and self.method != "baseline" else 1
@@ -172,6 +190,28 @@ def from_dict(values):
         raise ValueError(
             f"Expected the configuration of a run; received {values} ({error})."
         ) from None
+
+
+def differing(before, now):
+    """What two configurations differ in.
+
+    Args:
+      before: a `Config`, of a run that is there.
+      now: a `Config`, asked for.
+
+    Returns:
+      Text for each field that differs, with both values; empty if none does.
+    """
+    found = []
+    for name in names(now):
+        there, received = (_value(each, name) for each in (before, now))
+        if there != received:
+            found.append(f"{name} is {there!r} there, received {received!r}")
+    return found
+
+
+def _value(config, name):
+    return functools.reduce(getattr, name.split("."), config)
 
 
 def override(config, assignments):

@@ -4,6 +4,8 @@ import csv
 
 import numpy as np
 
+from experiments import sweep_table
+
 _COLUMNS = 8  # Images in the examples.
 
 
@@ -26,7 +28,7 @@ def curves(history_path, path):
             {
                 "clean_loss": "training, clean",
                 "adversarial_loss": "training, adversarial",
-                "val_loss": "test, clean",
+                "val_loss": "held out, clean",
             },
         ),
         (
@@ -34,7 +36,7 @@ def curves(history_path, path):
             {
                 "accuracy": "training, clean",
                 "adversarial_accuracy": "training, adversarial",
-                "val_accuracy": "test, clean",
+                "val_accuracy": "held out, clean",
             },
         ),
         ("learning rate", {"learning_rate": None}),
@@ -119,29 +121,22 @@ def sweep(results_path, path):
       results_path: results.csv of a sweep.
       path: PNG file to write.
     """
-    rows = _read_rows(results_path)
-    sizes = sorted({int(row["batch_size"]) for row in rows})
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    lines = sweep_table.lines(_read_rows(results_path))
+    sizes = sorted({size for by_size in lines.values() for size in by_size})
     figure, axes = _figure(1, 1, width=5.5, height=4.0)
     axis = axes[0][0]
-    for number, method in enumerate(methods):
-        values = [
-            [
-                100 * float(row["top1"])
-                for row in rows
-                if row["method"] == method and int(row["batch_size"]) == size
-            ]
-            for size in sizes
-        ]
+    for number, (label, by_size) in enumerate(lines.items()):
+        values = [by_size[size] for size in sizes if size in by_size]
         # Side by side, so that bars do not hide one another.
-        where = np.arange(len(sizes)) + 0.12 * (number - len(methods) / 2)
+        shift = 0.12 * (number - len(lines) / 2)
+        where = [sizes.index(size) + shift for size in sizes if size in by_size]
         bars = axis.errorbar(
             where,
             [np.mean(cell) for cell in values],
             [np.std(cell, ddof=1) if len(cell) > 1 else 0 for cell in values],
             marker="o",
             capsize=4,
-            label=f"{method} (n={len(values[0])})",
+            label=f"{label} (n={min(map(len, values))})",
         )
         for position, cell in zip(where, values):
             axis.scatter(
@@ -153,7 +148,7 @@ def sweep(results_path, path):
             )
     axis.set_xticks(range(len(sizes)), sizes)
     axis.set_xlabel("global batch size")
-    axis.set_ylabel("top-1 on the test set, %")
+    axis.set_ylabel("top-1, %")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     _save(figure, path)

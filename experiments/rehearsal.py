@@ -18,11 +18,13 @@ _IMAGE_SIZE = 32
 _BATCH_SIZE = 8
 
 
-def shrink(config):
+def shrink(config, folder=None):
     """A `Config` that rehearses another.
 
     Args:
       config: a `Config`.
+      folder: pathlib.Path of the made images, which are the same each time;
+        None for a new temporary one.
 
     Returns:
       A `Config` of one epoch of four batches; for digits, of all digits and a
@@ -38,7 +40,8 @@ def shrink(config):
     if config.dataset == "digits":
         network = dataclasses.replace(config.network, depth=8, width=4)
         return dataclasses.replace(config, network=network)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="rehearsal_"))
+    if folder is None:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="rehearsal_"))
     write_images(folder)
     return dataclasses.replace(
         config,
@@ -54,7 +57,7 @@ def write_images(folder):
     for split, count in _IMAGES.items():
         for label in range(_CLASSES):
             path = folder / split / f"class{label}"
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
             for number in range(count):
                 height, width = rng.integers(40, 80, 2)
                 pixels = rng.integers(0, 256, (height, width, 3), np.uint8)

@@ -33,7 +33,8 @@ def print_summary(summary, model_dir):
         "method": summary["method"],
         "global batch size": summary["batch_size"],
         "seed": summary["seed"],
-        "top-1 (test)": f"{summary['top1']:.2%}",
+        # Older runs do not say that it was the test set.
+        f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}",
         "final training loss": f"{summary['final_loss']:.4f}",
         "images/s": f"{summary['images_per_second']:,.0f}",
         "step time": f"{summary['step_time_ms']:.1f} ms",

@@ -1,7 +1,6 @@
 """Runs that go on: checkpoints, preemption, what an earlier start left."""
 
 import csv
-import dataclasses
 import json
 import os
 import pathlib
@@ -139,10 +138,7 @@ def open_model_dir(name, config):
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = _differing(
-        dataclasses.asdict(config_lib.from_dict(before)),
-        dataclasses.asdict(config),
-    )
+    differing = config_lib.differing(config_lib.from_dict(before), config)
     if differing:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "
@@ -152,18 +148,6 @@ def open_model_dir(name, config):
     check_writable(path)
     summary = path / "summary.json"
     return path, json.loads(summary.read_text()) if summary.exists() else None
-
-
-def _differing(before, now, prefix=""):
-    found = []
-    for key, value in now.items():
-        if isinstance(value, dict):
-            found += _differing(before[key], value, f"{prefix}{key}.")
-        elif before[key] != value:
-            found.append(
-                f"{prefix}{key} is {before[key]!r} there, received {value!r}"
-            )
-    return found
 
 
 def last_row(path):

@@ -173,6 +173,7 @@ def train(config, model_dir, strategy):
         return None
     last = resume.last_row(model_dir / "history.csv")
     summary = {
+        "split": config.split,
         "top1": last["val_accuracy"],
         "final_loss": last["loss"],
         "images_per_second": throughput.images_per_second,

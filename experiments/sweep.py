@@ -1,155 +1,252 @@
-"""Runs a grid of methods, batch sizes and seeds, and tabulates top-1.
+"""Runs a grid of configurations in several processes; one table comes out.
 
-    python experiments/sweep.py --output_dir=runs/digits
+    python experiments/sweep.py --preset=digits_table1 --seeds=2 --quick
+    python experiments/sweep.py --method=baseline --method=conadv \
+        --global_batch_size=432 --epsilon=0.05 --epsilon=0.1 --seeds=5
+    python experiments/sweep.py --preset=digits_table1 --seeds=10 \
+        --tune_learning_rate=0.5,1,2,4,8 --tune_seeds=2
 
-A cell whose summary.json exists is not run again, so a killed sweep goes on
-where it was; a cell that was cut off is moved aside and run anew. Ends with
-results.csv (one row per run), results.png and a table of mean +- standard
-deviation.
+The same command goes on where a sweep was killed: a finished cell is not run
+again, one that was cut off is moved aside and run anew. Leaves results.csv (a
+row for each finished run, written after each), results.png, and a folder and a
+log for each run; with tuning, the same of its runs in tune/, as tuning.csv.
 """
 
-import csv
-import itertools
-import json
+import dataclasses
 import os
 import pathlib
-import statistics
-import subprocess
 import sys
-import time
+
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Runs as a script from any folder.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app
 from absl import flags
 
-# Runs as a script from any folder.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
+from experiments import cell_runner
+from experiments import grid
 from experiments import plots
+from experiments import presets
+from experiments import progress
+from experiments import rehearsal
+from experiments import sweep_files
+from experiments import sweep_table
+from experiments import tuning
 
 FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "preset",
+    "",
+    "A group of presets, whose rows --method and --global_batch_size select: "
+    f"{', '.join(presets.GROUPS)}. Or one preset (run.py --list_presets), "
+    "which they change. By default digits.",
+)
 flags.DEFINE_multi_enum(
     "method",
-    ["baseline", "disadv", "conadv"],
-    ["baseline", "disadv", "conadv"],
-    "Methods to run; repeat the flag for several.",
+    [],
+    list(presets.METHODS),
+    "Methods to run; may be repeated, as all that follow but --seeds.",
 )
 flags.DEFINE_multi_integer(
-    "global_batch_size",
-    [128, 432],
-    "Batch sizes to run; repeat the flag for several.",
-    lower_bound=1,
+    "global_batch_size", [], "Batch sizes to run.", lower_bound=1
+)
+flags.DEFINE_multi_float("epsilon", [], "Attack radii to run.", lower_bound=0.0)
+flags.DEFINE_multi_integer(
+    "staleness", [], "Values of tau to run.", lower_bound=1
+)
+flags.DEFINE_multi_float(
+    "learning_rate", [], "Peak learning rates to run.", lower_bound=0.0
 )
 flags.DEFINE_integer("seeds", 5, "Seeds 0, 1, ... to run.", lower_bound=1)
-flags.DEFINE_string("output_dir", "runs/sweep", "Folder of the runs.")
 flags.DEFINE_multi_string(
     "set", [], "key=value for every run, as in run.py; may be repeated."
 )
-
-_RUN = pathlib.Path(__file__).with_name("run.py")
-_COLUMNS = (
-    "method",
-    "batch_size",
-    "seed",
-    "top1",
-    "final_loss",
-    "images_per_second",
-    "step_time_ms",
-    "steps",
-    "seconds",
+flags.DEFINE_bool("quick", False, "Rehearse every run, as in run.py.")
+flags.DEFINE_list(
+    "tune_learning_rate",
+    [],
+    "Peak rates, separated by commas, to choose from for each row and radius: "
+    "trained on a part of the training images, compared on the rest of them.",
+)
+flags.DEFINE_integer(
+    "tune_seeds", 2, "Seeds for each rate that is tried.", lower_bound=1
+)
+flags.DEFINE_float(
+    "tune_fraction",
+    0.25,
+    "Of the training images, to compare rates on.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_integer("processes", 2, "Runs at once.", lower_bound=1)
+flags.DEFINE_string(
+    "output_dir", None, "Folder of the runs; by default one under runs/."
 )
 
 
 def main(argv):
-    """Runs all cells, then prints and writes the results."""
+    """Runs all cells, then prints and draws the results."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    output = pathlib.Path(FLAGS.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    # Seeds outermost: a sweep that is cut off has whole comparisons.
-    cells = list(
-        itertools.product(
-            range(FLAGS.seeds), FLAGS.global_batch_size, FLAGS.method
-        )
+    try:
+        failures = sweep(output_folder())
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on")
+    if failures:
+        sys.exit(f"error: {len(failures)} failed:\n" + "\n".join(failures))
+
+
+def output_folder():
+    """--output_dir, or a name that says what is run."""
+    name = FLAGS.preset or "sweep"
+    return pathlib.Path(
+        FLAGS.output_dir or f"runs/{name}{'_quick' if FLAGS.quick else ''}"
     )
-    started, fresh, summaries = time.time(), 0, []
-    for number, (seed, batch_size, method) in enumerate(cells, start=1):
-        folder = output / f"{method}_{batch_size}_seed{seed}"
-        if not (folder / "summary.json").exists():
-            run_cell(folder, method, batch_size, seed)
-            fresh += 1
-        summary = json.loads((folder / "summary.json").read_text())
-        summaries.append(summary)
-        left = (time.time() - started) / max(fresh, 1) * (len(cells) - number)
-        print(
-            f"[{number}/{len(cells)}] {folder.name}: "
-            f"top-1 {summary['top1']:.2%}, about {left / 60:.0f} min left",
-            flush=True,
+
+
+def sweep(output):
+    """Tunes if asked to, runs all seeds, and tabulates.
+
+    Args:
+      output: pathlib.Path of the folder.
+
+    Returns:
+      A line of text for each cell that failed.
+    """
+    settings = grid.with_axes(
+        grid.rows(
+            FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, FLAGS.set
+        ),
+        FLAGS.epsilon,
+        FLAGS.staleness,
+        FLAGS.learning_rate,
+    )
+    with sweep_files.locked(output) as lock:
+        if FLAGS.quick:
+            settings = rehearsed(settings, output / "images")
+        with cell_runner.Workers(FLAGS.processes, [lock]) as workers:
+            failures = []
+            if FLAGS.tune_learning_rate:
+                settings, failures = tune(workers, settings, output / "tune")
+            cells = grid.with_seeds(settings, FLAGS.seeds)
+            rows, outcomes = run(workers, cells, output, "results.csv")
+    if rows:
+        plots.sweep(output / "results.csv", output / "results.png")
+        print("\n" + sweep_table.markdown(list(rows.values())))
+        print(f"\n{output / 'results.csv'}")
+    return failures + [describe(outcome) for outcome in outcomes]
+
+
+def rehearsed(cells, folder):
+    """The cells, shrunk; made images come to the folder."""
+    return [
+        dataclasses.replace(
+            cell, config=rehearsal.shrink(cell.config, folder.resolve())
         )
-    write_csv(output / "results.csv", summaries)
-    plots.sweep(output / "results.csv", output / "results.png")
-    print("\n" + table(summaries))
-
-
-def run_cell(folder, method, batch_size, seed):
-    """Runs one cell in a process of its own; its output goes to a log."""
-    if folder.exists():  # Cut off before its summary was written.
-        number = 1
-        while (
-            aside := folder.with_name(f"{folder.name}.cut{number}")
-        ).exists():
-            number += 1
-        folder.rename(aside)
-    command = [
-        sys.executable,
-        str(_RUN),
-        f"--method={method}",
-        f"--global_batch_size={batch_size}",
-        f"--seed={seed}",
-        f"--model_dir={folder}",
-        *(f"--set={assignment}" for assignment in FLAGS.set),
+        for cell in cells
     ]
-    log = folder.with_name(f"{folder.name}.log")
-    with open(log, "w", encoding="utf-8") as file:
-        result = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, check=False
+
+
+def tune(workers, settings, folder):
+    """Chooses the learning rate of each setting.
+
+    Args:
+      workers: `cell_runner.Workers`.
+      settings: list of `grid.Cell`.
+      folder: pathlib.Path for the tuning runs.
+
+    Returns:
+      (the settings with their rates, a line of text for each that has none).
+
+    Raises:
+      ValueError: if a rate is no number, or rates are an axis too.
+    """
+    if FLAGS.learning_rate:
+        raise ValueError(
+            "Expected --learning_rate or --tune_learning_rate; received both."
         )
-    if result.returncode:
-        sys.exit(f"error: {' '.join(command)} failed; see {log}")
+    rates = [float(rate) for rate in FLAGS.tune_learning_rate]
+    cells = grid.with_seeds(
+        tuning.cells(settings, rates, FLAGS.tune_fraction), FLAGS.tune_seeds
+    )
+    rows, outcomes = run(workers, cells, folder, "tuning.csv", "tuning ")
+    errors = {o.job.name: describe(o) for o in outcomes if not o.diverged}
+    broken = {cell.setting: None for cell in cells if cell.name in errors}
+    best = tuning.best_rates(
+        (
+            cell.setting,
+            cell.config.optimizer.learning_rate,
+            rows[cell.name]["top1"] if cell.name in rows else None,
+        )
+        for cell in cells
+        if cell.setting not in broken
+    )
+    tuned, untuned = [], []
+    for setting in settings:
+        if setting.setting not in best:
+            untuned.append(f"{setting.name}: no rate, because tuning failed")
+            continue
+        rate = best[setting.setting]
+        print(f"{setting.name}: learning rate {rate:g}", flush=True)
+        config = grid.with_learning_rate(setting.config, rate)
+        tuned.append(dataclasses.replace(setting, config=config))
+    return tuned, [*errors.values(), *untuned]
 
 
-def write_csv(path, summaries):
-    """Writes one row per run, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(summaries)
-    os.replace(temporary, path)
+def run(workers, cells, folder, csv_name, title=""):
+    """Runs the cells that are not finished yet; a table after each.
 
+    Args:
+      workers: `cell_runner.Workers`.
+      cells: list of `grid.Cell`.
+      folder: pathlib.Path for the runs.
+      csv_name: name of the table in it.
+      title: word for the progress.
 
-def table(summaries):
-    """Markdown table: top-1 in percent, mean +- standard deviation (n)."""
-    sizes = sorted({summary["batch_size"] for summary in summaries})
-    methods = list(dict.fromkeys(s["method"] for s in summaries))
-    lines = [
-        "| method | " + " | ".join(f"batch {size}" for size in sizes) + " |",
-        "|---" * (len(sizes) + 1) + "|",
+    Returns:
+      ({name: row of the table} of the finished cells, in order, and the
+      `cell_runner.Outcome` of each that failed).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summaries = sweep_files.finished(folder, cells)
+    by_name = {cell.name: cell for cell in cells}
+    jobs = [
+        cell_runner.Job(
+            name,
+            dataclasses.asdict(cell.config),
+            folder / name,
+            folder / f"{name}.log",
+        )
+        for name, cell in by_name.items()
+        if name not in summaries
     ]
-    for method in methods:
-        cells = []
-        for size in sizes:
-            values = [
-                100 * summary["top1"]
-                for summary in summaries
-                if (summary["method"], summary["batch_size"]) == (method, size)
-            ]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(
-                f"{statistics.mean(values):.2f} +- {spread:.2f} "
-                f"(n={len(values)})"
-            )
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    for job in jobs:
+        sweep_files.move_aside(job.model_dir)
+    says = progress.Progress(len(cells), len(summaries), title)
+    rows = sweep_files.tabulate(folder / csv_name, cells, summaries)
+    failed = []
+    for outcome in workers.run(jobs, says.tick):
+        name = outcome.job.name
+        if outcome.error:
+            failed.append(outcome)
+            says.ended(f"{name}: FAILED, {outcome.error}")
+            continue
+        summary = sweep_files.summary(folder, by_name[name])
+        summaries[name] = summary
+        rows = sweep_files.tabulate(folder / csv_name, cells, summaries)
+        says.ended(
+            f"{name}: top-1 {summary['top1']:.2%}, {summary['seconds']:.0f} s"
+        )
+    return rows, failed
+
+
+def describe(outcome):
+    """Which cell failed, why, and where more is said."""
+    return f"{outcome.job.name}: {outcome.error}; see {outcome.job.log}"
 
 
 if __name__ == "__main__":

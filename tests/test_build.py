@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.data import digits
 from experiments import build
 from experiments import config as config_lib
 from experiments import rehearsal
@@ -58,6 +59,8 @@ def test_a_run_shorter_than_an_update():
         ({"augmentation": "blur"}, "received 'blur'"),
         ({"profile_batches": "20-40"}, "received .20-40."),
         ({"precision": "float64"}, "received 'float64'"),
+        ({"placement": "remote"}, "received 'remote'"),
+        ({"placement": "phased", "method": "disadv"}, "received disadv"),
     ],
 )
 def test_wrong_configurations(arguments, message):
@@ -68,6 +71,24 @@ def test_wrong_configurations(arguments, message):
 def test_replicas_that_do_not_divide_the_emulated_ones():
     with pytest.raises(ValueError, match="multiple of 3.*received 4"):
         build.microbatches(_emulated(4, 32), 3)
+
+
+# Digits are stored by writer: what validates is the last of what trains, and
+# the test images are not looked at.
+def test_validation_is_the_end_of_the_training_images():
+    stored = digits._stored_digits()[0][:1297]
+    config = _config(validation_fraction=0.25, global_batch_size=973)
+    dataset = build.dataset(config, 1)
+    assert (dataset.num_train, dataset.num_test) == (973, 324)
+    held_out = np.concatenate([batch for batch, _ in dataset.test])
+    np.testing.assert_array_equal(np.round(held_out * 255), stored[973:])
+    ((trained, _),) = dataset.train
+    trained = np.round(trained * 255).astype(np.uint8)
+    assert sorted(i.tobytes() for i in trained) == sorted(
+        i.tobytes() for i in stored[:973]
+    )
+    with pytest.raises(ValueError, match="validation_fraction.*received 1.0"):
+        build.dataset(_config(validation_fraction=1.0), 1)
 
 
 # Plain training sees augmented images only, adversarial training both; labels
@@ -132,6 +153,28 @@ def test_from_dict_reads_what_asdict_writes():
     assert config_lib.from_dict(dataclasses.asdict(config)) == config
     with pytest.raises(ValueError, match="unexpected keyword.*'momentun'"):
         config_lib.from_dict({"optimizer": {"momentun": 0.9}})
+
+
+@pytest.mark.parametrize("placement", config_lib.PLACEMENTS)
+def test_placement(placement):
+    config = _config(placement=placement)
+    dataset = build.dataset(config, 1)
+    schedule = build.schedule(config, dataset, 1)
+    model = build.model(config, dataset, schedule, 1)
+    assert model.placement == placement
+
+
+# 10 updates an epoch: none for 20 updates, then 1/11 more with each.
+def test_an_attack_that_sets_in_late():
+    late = config_lib.Attack(start_epoch=2, warmup_epochs=1)
+    config = _config(epochs=5, attack=late)
+    schedule = build.Schedule(updates=50, epochs=5, batches_per_epoch=10)
+    scale = build.attack(config, schedule).schedule
+    values = [float(scale(tf.constant(t, tf.int64))) for t in range(50)]
+    np.testing.assert_allclose(values[:20], 0)
+    np.testing.assert_allclose(values[20:31], np.arange(1, 12) / 11, 1e-6)
+    assert isinstance(build.attack(config), ca.PGD)
+    assert isinstance(build.attack(_config(), schedule), ca.PGD)
 
 
 def test_unknown_variant():

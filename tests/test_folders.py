@@ -55,6 +55,21 @@ def test_hold_out_depends_on_names_alone(tmp_path):
     assert set(test) < set(names(FolderSource(str(tmp_path), 0.5), "test"))
 
 
+# A quarter of what trains, with and without a test set; that stays unread.
+@pytest.mark.parametrize("holdout", [None, 0.2])
+def test_validation_takes_the_place_of_the_test_set(tmp_path, holdout):
+    for part in ("train", "test") if holdout is None else ("",):
+        images.write_class_folders(tmp_path / part, {"a": 20, "b": 10})
+    whole = FolderSource(str(tmp_path), holdout)
+    source = FolderSource(str(tmp_path), holdout, 0.25)
+    train, validation = (names(source, part) for part in ("train", "test"))
+    assert sorted(train + validation) == sorted(names(whole, "train"))
+    counts = [sum(n.startswith(c) for n in validation) for c in "ab"]
+    assert counts == ([5, 2] if holdout is None else [4, 2])
+    with pytest.raises(ValueError, match="validation_fraction.*received 0"):
+        load(tmp_path, holdout=holdout, validation_fraction=0)
+
+
 def test_default_size_and_bfloat16(tmp_path):
     images.write_class_folders(tmp_path, {"a": 2, "b": 2})
     dataset = load(

@@ -14,6 +14,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import digits_policy
+from experiments import grid
 from experiments import presets
 from experiments import rehearsal
 from experiments.presets import paper
@@ -47,6 +48,34 @@ def test_every_cell_of_the_paper_has_a_preset():
             assert preset.config.attack.epsilon == perturbation / 255
     # Two cells are known to exist, but not what they say.
     assert len(presets.PRESETS) == 67 + 2 + 144 + 30
+
+
+@pytest.mark.parametrize(
+    "group, size, methods",
+    [
+        ("digits_table1", 30, "baseline aa disadv conadv conadv_aa"),
+        ("resnet50_table1", 28, "baseline aa disadv conadv"),
+        ("efficientnet_b2_table2", 24, "baseline aa disadv conadv"),
+        ("table3", 39, "baseline aa conadv_aa"),
+        ("resnet50_figure2", 18, "baseline aa"),
+        ("table4_resnet50_96k_conadv_aa", 12, "conadv_aa"),
+    ],
+)
+def test_groups(group, size, methods):
+    names = presets.GROUPS[group]
+    assert len(set(names)) == len(names) == size
+    rows = [presets.get(name) for name in names]
+    assert {grid.method_name(row.config) for row in rows} == set(
+        methods.split()
+    )
+    if group.startswith("table4"):
+        assert [row.published for row in rows][-4:] == [76.2, 76.2, 76.0, 76.0]
+
+
+def test_every_preset_is_in_a_group():
+    grouped = {name for names in presets.GROUPS.values() for name in names}
+    # What Figure 2 alone would add of DisAdv and ConAdv nobody printed.
+    assert set(presets.PRESETS) == grouped
 
 
 # The size of the run in section 4.1 and DESIGN of its authors: 1024 cores

@@ -1,4 +1,4 @@
-"""experiments/run.py and sweep.py as a user runs them."""
+"""experiments/run.py as a user runs it."""
 
 import csv
 import json
@@ -114,33 +114,6 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert not (tmp_path / "x").exists()  # Free for the corrected command.
-
-
-def test_sweep_resumes_and_tabulates(tmp_path):
-    arguments = (
-        "--method=baseline",
-        "--method=conadv",
-        "--global_batch_size=432",
-        "--seeds=1",
-        f"--output_dir={tmp_path}",
-        *(a for a in QUICK if a.startswith("--set")),
-        "--set=epochs=1",
-    )
-    result = run("sweep.py", *arguments)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "| conadv |" in result.stdout and "(n=1)" in result.stdout
-    summary = tmp_path / "conadv_432_seed0" / "summary.json"
-    finished_at = summary.stat().st_mtime_ns
-    # A cell that was cut off before its summary runs again, aside of itself.
-    (tmp_path / "baseline_432_seed0" / "summary.json").unlink()
-    result = run("sweep.py", *arguments)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert summary.stat().st_mtime_ns == finished_at
-    assert (tmp_path / "baseline_432_seed0.cut1" / "config.json").exists()
-    with open(tmp_path / "results.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 2
-    with Image.open(tmp_path / "results.png") as picture:
-        assert len(picture.getcolors(1 << 24)) > 50
 
 
 def test_override_types():

@@ -165,7 +165,7 @@ def test_every_step_lowers_with_static_shapes(method):
     )
     # A name scope tells the attack from the update.
     assert (b"attack/" in step_export.hlo(function, specs)) == (
-        method != "baseline"
+        method not in ("baseline", "phased_adversarial", "phased_clean")
     )
     names = {name for name, _ in step_export.operations(function, specs)}
     assert {"Conv2D", "ReadVariableOp"} <= names
@@ -239,14 +239,15 @@ def test_environment_without_packages(tmp_path, name, arguments, remedy):
         tpu_steps.run_tool(str(python), name, *given)
 
 
-def options(python, output_dir):
+def options(python, output_dir, placement="local", methods=("conadv",)):
     return tpu_steps.Options(
         python,
         python,
         "resnet_cifar8",
         8,
-        ["baseline", "conadv"],
+        ["baseline", *methods],
         [8],
+        placement,
         1,
         1,
         "float32",
@@ -256,7 +257,10 @@ def options(python, output_dir):
     )
 
 
-def test_report_writes_tables(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def compiler(monkeypatch):
+    """Stands for the TPU compiler: every step becomes the same module."""
+
     def run(command, **kwargs):
         output = pathlib.Path(command[-1])
         if "tpu_kernels" in command[1]:
@@ -270,6 +274,9 @@ def test_report_writes_tables(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(tpu_steps, "export", lambda *arguments: None)
+
+
+def test_report_writes_tables(tmp_path, compiler, capsys):
     tpu_steps.report(options(sys.executable, str(tmp_path)))
     printed = capsys.readouterr().out
     assert "| conadv | 8 | TPU v3 | 1,288 | 1.00 |" in printed
@@ -279,6 +286,32 @@ def test_report_writes_tables(tmp_path, monkeypatch, capsys):
     assert written["options"]["topology"] == "v3:2x2"
     assert [each["relative"] for each in written["steps"]] == [1.0, 1.0]
     assert (tmp_path / "report.csv").read_text().count("\n") == 3
+    assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
+
+
+# A step is as long as the longest phase, on three times the replicas.
+def test_report_of_phases(tmp_path, compiler, capsys):
+    python, methods = sys.executable, ("disadv", "conadv")
+    tpu_steps.report(options(python, str(tmp_path), "phased", methods))
+    printed = capsys.readouterr().out
+    assert "| phased_attack | 8 | TPU v3 | 1,288 | 1.00 |" in printed
+    assert "| conadv |" not in printed
+    assert (
+        "8 images, longest phase: 1,288 cycles, 1.00 of the baseline; with "
+        "three times the replicas 3.00 times the throughput of DisAdv."
+    ) in printed
+
+
+def test_longest_phase():
+    rows = [
+        {"method": method, "batch_size": size, "cycles": cycles}
+        for size, *all_cycles in ((8, 10, 9, 12, 11), (4, 5, None, 6, 6))
+        for method, cycles in zip(("baseline", *tpu_tables.PHASES), all_cycles)
+    ]
+    assert tpu_tables.longest_phases(rows) == (
+        "\n8 images, longest phase: 12 cycles, 1.20 of the baseline.\n"
+    )
+    assert tpu_tables.longest_phases(rows[:1]) == ""
 
 
 def test_command_without_environment_ends_with_the_remedy():

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import conversion
+from tools import phased_export
 from tools import training_step
+from tools.tpu_tables import PHASES
 
-METHODS = ("baseline", "attack", "disadv", "conadv")
+METHODS = ("baseline", "attack", "disadv", "conadv", *PHASES)
 
 
 def step_function(network, method, batch_size, attack, staleness=1, views=1):
@@ -20,8 +22,10 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
     Args:
       network: functional network, images to logits.
       method: "baseline", "disadv", "conadv" or "attack": the attack alone,
-        on a batch and through the auxiliary batch norm as in a step.
-      batch_size: images of one step on one core.
+        on a batch and through the auxiliary batch norm as in a step; or one
+        of `PHASES`, a phase of "conadv" in phased placement.
+      batch_size: images of one step on one core; of a phase, those of the
+        working batch.
       attack: `ca.PGD` or the like; "baseline" ignores it.
       staleness: tau of "conadv".
       views: 1, or 2 with an augmented view.
@@ -35,6 +39,10 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
     if method not in METHODS:
         raise ValueError(f"Expected method in {METHODS}; received {method!r}.")
     images, labels = training_step.batch_specs(network, batch_size)
+    if method in PHASES:
+        return phased_export.phase_function(
+            network, method, images, labels, _Named(attack)
+        )
     if method == "attack":
         # As in a step, the seed is not a constant: a good part of the random
         # draws could be folded away if it were.

@@ -61,6 +61,13 @@ flags.DEFINE_multi_integer(
     "Images of one step on one core; repeat the flag for several.",
     lower_bound=1,
 )
+flags.DEFINE_enum(
+    "placement",
+    "local",
+    ["local", "phased"],
+    "phased: conadv's three phases, each a step of its own on a working batch "
+    "of --batch_size images.",
+)
 flags.DEFINE_integer("staleness", 1, "tau of conadv.", lower_bound=1)
 flags.DEFINE_integer(
     "views", 1, "2: with an augmented view.", lower_bound=1, upper_bound=2

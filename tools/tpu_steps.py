@@ -9,8 +9,10 @@ from typing import Optional
 
 from tools import tpu_compiler
 from tools import tpu_cycles
+from tools import tpu_figure
 from tools import tpu_kernels
 from tools import tpu_tables
+from tools.tpu_tables import PHASES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +25,26 @@ class Options:
     image_size: int
     method: list
     batch_size: list
+    placement: str
     staleness: int
     views: int
     precision: str
     topology: str
     num_dearest: int
     output_dir: str
+
+    @property
+    def steps(self):
+        """The steps to compile: the methods, or phases in their place."""
+        return [
+            step
+            for method in self.method
+            for step in (
+                PHASES
+                if method == "conadv" and self.placement == "phased"
+                else (method,)
+            )
+        ]
 
 
 def check_python(python, flag, requirements):
@@ -63,7 +79,7 @@ def report(options):
     output.mkdir(parents=True, exist_ok=True)
     rows, details = [], []
     for size in options.batch_size:
-        for method in options.method:
+        for method in options.steps:
             path = output / f"{options.network}_{method}_{size}"
             export(path, method, size, options)
             if options.kernels_python:
@@ -78,9 +94,12 @@ def report(options):
             # A step takes minutes: show what there is.
             print(details[-1], flush=True)
     rows = tpu_tables.with_relative(rows)
-    table = tpu_tables.methods_table(rows)
+    table = tpu_tables.methods_table(rows) + tpu_tables.longest_phases(rows)
     print(table)
     (output / "report.md").write_text("\n".join([table, *details]))
+    panels = tpu_figure.bars(rows, PHASES)
+    if panels:
+        tpu_figure.draw(panels, rows[0]["device"], output / "throughput.png")
     (output / "report.csv").write_text(tpu_tables.csv_text(rows))
     (output / "report.json").write_text(
         json.dumps(

@@ -7,6 +7,8 @@ from tools import tpu_cycles
 
 # Of one core, from Google's documentation; others are not known.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}
+# The steps of a replica in phased placement.
+PHASES = ("phased_attack", "phased_adversarial", "phased_clean")
 COLUMNS = (
     "method",
     "batch_size",
@@ -103,6 +105,41 @@ def _cell(value):
 def methods_table(rows):
     """The table of methods, from rows of `with_relative`."""
     return markdown(COLUMNS, [[row[key] for key in COLUMNS] for row in rows])
+
+
+def longest_phases(rows):
+    """What phased placement comes to, a line for each size of working batch.
+
+    All replicas wait for the longest phase. At one global batch there are
+    three times as many of them as in another method with as many images on
+    each.
+
+    Args:
+      rows: list from `with_relative`.
+
+    Returns:
+      Text, "" where there are no phases or no estimates.
+    """
+    by_size = {}
+    for row in rows:
+        by_size.setdefault(row["batch_size"], {})[row["method"]] = row["cycles"]
+    lines = []
+    for size, cycles in by_size.items():
+        phases = [cycles.get(phase) for phase in PHASES]
+        if None in phases:
+            continue
+        longest = max(phases)
+        line = f"{size} images, longest phase: {longest:,} cycles"
+        if cycles.get("baseline"):
+            line += f", {longest / cycles['baseline']:.2f} of the baseline"
+        if cycles.get("disadv"):
+            line += (
+                "; with three times the replicas "
+                f"{3 * cycles['disadv'] / longest:.2f} times the throughput of "
+                "DisAdv"
+            )
+        lines.append(line + ".\n")
+    return "\n".join(["", *lines]) if lines else ""
 
 
 def csv_text(rows):

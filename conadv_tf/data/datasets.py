@@ -68,6 +68,7 @@ def load(
     mirror=None,
     dtype="float32",
     holdout=None,
+    validation_fraction=None,
     max_bad_records=0,
     num_replicas=1,
     input_context=None,
@@ -103,6 +104,11 @@ def load(
       dtype: "float32" or "bfloat16", of the images.
       holdout: fraction of the training images, in (0, 1), that is the test
         set where there is none; else None.
+      validation_fraction: fraction of the training images, in (0, 1), that
+        takes the place of the test set, which is not read, to choose
+        hyper-parameters by; None: the test set. Of tensorflow-datasets the
+        last in stored order (digits: other writers than most of the rest),
+        of folders those of each class that its file names choose.
       max_bad_records: how many records that cannot be decoded or have no
         valid label are skipped; see `Dataset.faults`. Others are drawn a
         second time in their place.
@@ -120,7 +126,7 @@ def load(
         cannot be downloaded, or another argument is not as described.
     """
     _check_options(views, dtype, image_size)
-    source = _open(name, data_dir, holdout, image_size)
+    source = _open(name, data_dir, holdout, image_size, validation_fraction)
     num_train = source.num_examples["train"]
     if not 0 < global_batch_size <= num_train:
         raise ValueError(
@@ -177,10 +183,12 @@ def load(
     )
 
 
-def _open(name, data_dir, holdout, image_size):
+def _open(name, data_dir, holdout, image_size, validation_fraction):
     if name.startswith(_FOLDER):
-        return FolderSource(name[len(_FOLDER) :], holdout)
-    return TfdsSource(name, data_dir, holdout, encoded=image_size is not None)
+        return FolderSource(name[len(_FOLDER) :], holdout, validation_fraction)
+    return TfdsSource(
+        name, data_dir, holdout, image_size is not None, validation_fraction
+    )
 
 
 def _shifts(name, image_shape, mirror, views, augment):

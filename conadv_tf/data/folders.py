@@ -24,13 +24,16 @@ class FolderSource:
     image_shape = None
     shuffle_buffer = None
 
-    def __init__(self, path, holdout=None):
+    def __init__(self, path, holdout=None, validation_fraction=None):
         """Lists the files.
 
         Args:
           path: folder or bucket address.
           holdout: fraction of each class, in (0, 1), that is the test set
             of PATH/class/file. Which files depends on their names alone.
+          validation_fraction: fraction of the training images of each class,
+            in (0, 1), that takes the place of the test set, chosen in the
+            same way; or None.
 
         Raises:
           ValueError: if there is no such layout, a class has no image, or
@@ -56,12 +59,12 @@ class FolderSource:
                     "None."
                 )
             check_holdout(holdout)
-            files = _files_by_class(path)
-            train_files, test_files = {}, {}
-            for name, members in files.items():
-                test_files[name], train_files[name] = _hold_out(
-                    name, members, holdout
-                )
+            test_files, train_files = _hold_out(_files_by_class(path), holdout)
+        if validation_fraction is not None:
+            check_holdout(validation_fraction, "validation_fraction")
+            test_files, train_files = _hold_out(
+                train_files, validation_fraction
+            )
         self.class_names = sorted(train_files)
         self.num_classes = len(self.class_names)
         self._files = {
@@ -146,7 +149,15 @@ def _files_by_class(path):
     return files
 
 
-def _hold_out(class_name, paths, fraction):
+def _hold_out(files, fraction):
+    """(held out, rest), both {class name: paths} as `files` is."""
+    held_out, rest = {}, {}
+    for name, members in files.items():
+        held_out[name], rest[name] = _hold_out_of_class(name, members, fraction)
+    return held_out, rest
+
+
+def _hold_out_of_class(class_name, paths, fraction):
     """(held out, rest): the files whose names hash lowest, and the others."""
 
     def rank(path):
@@ -167,10 +178,10 @@ def _hold_out(class_name, paths, fraction):
     )
 
 
-def check_holdout(holdout):
+def check_holdout(fraction, name="holdout"):
     """Raises a ValueError unless it is a fraction."""
-    if not 0 < holdout < 1:
-        raise ValueError(f"Expected holdout in (0, 1); received {holdout}.")
+    if not 0 < fraction < 1:
+        raise ValueError(f"Expected {name} in (0, 1); received {fraction}.")
 
 
 def check_no_holdout(name, holdout):

@@ -26,7 +26,14 @@ class TfdsSource:
     shuffle_buffer: records that may wait in memory; None is all of them.
     """
 
-    def __init__(self, name, data_dir=None, holdout=None, encoded=False):
+    def __init__(
+        self,
+        name,
+        data_dir=None,
+        holdout=None,
+        encoded=False,
+        validation_fraction=None,
+    ):
         """Opens a dataset.
 
         Args:
@@ -35,6 +42,8 @@ class TfdsSource:
           holdout: fraction of the training split, in (0, 1), that is the
             test set of a dataset that has none.
           encoded: whether to read images encoded even if all have one size.
+          validation_fraction: fraction of the training split, in (0, 1), its
+            last records, that takes the place of the test set; or None.
 
         Raises:
           ValueError: as `prepared_builder`; or if there is no image, label,
@@ -42,7 +51,9 @@ class TfdsSource:
         """
         self._builder = prepared_builder(name, data_dir)
         self._keys = image_and_label(self._builder)
-        self._splits = _splits(name, self._builder.info.splits, holdout)
+        self._splits = _splits(
+            name, self._builder.info.splits, holdout, validation_fraction
+        )
         image, label = (self._builder.info.features[k] for k in self._keys)
         static = not encoded and None not in image.shape
         self.image_shape = tuple(image.shape) if static else None
@@ -102,8 +113,18 @@ class TfdsSource:
         )
 
 
-def _splits(name, available, holdout):
+def _splits(name, available, holdout, validation_fraction):
     """{"train": split, "test": split} in the notation of tfds."""
+    size, test = _train_and_test(name, available, holdout)
+    if validation_fraction is not None:
+        check_holdout(validation_fraction, "validation_fraction")
+        end, size = size, _rest(size, validation_fraction)
+        test = f"train[{size}:{end}]"
+    return {"train": f"train[:{size}]", "test": test}
+
+
+def _train_and_test(name, available, holdout):
+    """Records of "train" to train with, and the test split."""
     if "train" not in available:
         raise ValueError(
             f"Expected {name!r} to have a split 'train'; found "
@@ -113,7 +134,7 @@ def _splits(name, available, holdout):
     test = next((split for split in wanted if split in available), None)
     if test is not None:
         check_no_holdout(name, holdout)
-        return {"train": "train", "test": test}
+        return available["train"].num_examples, test
     if holdout is None:
         raise ValueError(
             f"Expected {name!r} to have a split among {wanted}; found "
@@ -121,6 +142,9 @@ def _splits(name, available, holdout):
             "holdout=0.1."
         )
     check_holdout(holdout)
-    size = available["train"].num_examples
-    first = size - max(1, round(holdout * size))
-    return {"train": f"train[:{first}]", "test": f"train[{first}:]"}
+    first = _rest(available["train"].num_examples, holdout)
+    return first, f"train[{first}:]"
+
+
+def _rest(size, fraction):
+    return size - max(1, round(fraction * size))

@@ -31,7 +31,7 @@ _NETWORKS = {
     "resnet50": config_lib.Network(name="resnet", depth=50),
     "efficientnet_b2": config_lib.Network(name="efficientnet", variant="b2"),
 }
-_METHODS = {  # Method and augmentation.
+METHODS = {  # By the paper's names: method and augmentation.
     "baseline": ("baseline", None),
     "aa": ("baseline", "autoaugment"),
     "disadv": ("disadv", None),
@@ -121,7 +121,7 @@ def get(name):
 
 def _imagenet(network, size, method, perturbation=None):
     batch_size = paper.BATCH_SIZES[size]
-    name, augmentation = _METHODS[method]
+    name, augmentation = METHODS[method]
     rate = ca.scaling_rule(batch_size)
     epsilon = config_lib.Attack.epsilon
     if name != "baseline":
@@ -197,7 +197,7 @@ def _perturbation_rows():
 
 def _digits_rows():
     for batch_size in _DIGITS_BATCH_SIZES:
-        for method, (name, augmentation) in _METHODS.items():
+        for method, (name, augmentation) in METHODS.items():
             yield Preset(
                 f"digits_{batch_size}_{method}",
                 config_lib.Config(

@@ -1,0 +1,93 @@
+"""An attack that grows, or starts late, as training goes on."""
+
+import copy
+
+import tensorflow as tf
+
+
+class ScheduledAttack:
+    """Another attack, with its radius scaled by a schedule of the step.
+
+    At training step t epsilon and the step size are those of `attack` times
+    schedule(t), clipped to [0, 1]. Not of the paper, which attacks at full
+    strength from the first step; a remedy where early weights change too fast
+    for a stale attack.
+
+        # Grows over 100 steps.
+        schedule = tf.keras.optimizers.schedules.PolynomialDecay(0.0, 100, 1.0)
+        # Starts at step 100.
+        schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay(
+            [99], [0.0, 1.0]
+        )
+        model = ca.ConAdvModel(
+            network, attack=ca.ScheduledAttack(ca.PGD(8 / 255), schedule)
+        )
+
+    Where the schedule is 0 images come back as they are, without a random
+    start, and the adversarial half trains the auxiliary batch norm on clean
+    images; the attack is computed all the same. A model with such an attack
+    saves its weights and checkpoints, but not itself (`model.save`).
+
+    Args:
+      attack: `PGD` or `FGSM`.
+      schedule: Keras `LearningRateSchedule`, or any function of a step (int64
+        scalar tensor) to a float; traced into the training step. ConAdvModel
+        counts steps from 0, micro-batches of an update once.
+
+    Raises:
+      ValueError: if the attack has no epsilon, or the schedule cannot be
+        called.
+    """
+
+    def __init__(self, attack, schedule):
+        if not hasattr(attack, "epsilon") or not hasattr(attack, "step_size"):
+            raise ValueError(
+                f"Expected an attack with epsilon and step_size, as PGD; "
+                f"received {attack!r}."
+            )
+        if not callable(schedule):
+            raise ValueError(
+                "Expected a schedule that can be called with a step; received "
+                f"{schedule!r}."
+            )
+        self.attack = attack
+        self.schedule = schedule
+
+    @property
+    def epsilon(self):
+        """The radius at full strength."""
+        return self.attack.epsilon
+
+    @property
+    def value_range(self):
+        """Valid pixels."""
+        return self.attack.value_range
+
+    def __call__(self, network, images, labels, seed, loss=None, targets=None):
+        """Crafts adversarial examples as of a step.
+
+        Args:
+          network: as in `PGD.__call__`.
+          images: as in `PGD.__call__`.
+          labels: as in `PGD.__call__`.
+          seed: int tensor [2] of (run seed, step); an int has no step, and
+            gets the attack at full strength.
+          loss: as in `PGD.__call__`.
+          targets: as in `PGD.__call__`.
+
+        Returns:
+          float32, same shape as images: within epsilon * schedule(step) of
+          them and inside `value_range`.
+        """
+        seed = tf.convert_to_tensor(seed)
+        attack = self.attack
+        if seed.shape.rank:
+            scale = tf.cast(self.schedule(seed[1]), tf.float32)
+            scale = tf.clip_by_value(scale, 0.0, 1.0)
+            attack = copy.copy(attack)
+            attack.epsilon *= scale
+            attack.step_size *= scale
+        return attack(network, images, labels, seed, loss, targets)
+
+    def __repr__(self):
+        return f"ScheduledAttack({self.attack!r}, {self.schedule!r})"

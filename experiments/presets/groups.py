@@ -1,0 +1,39 @@
+"""Presets that are run and tabulated together: the paper's tables, digits."""
+
+from experiments.presets import paper
+from experiments.presets.catalog import PRESETS
+
+_TABLE_3 = ("baseline", "aa", "conadv_aa")
+
+
+def _rows(network, methods, sizes=paper.BATCH_SIZES):
+    names = (
+        f"{network}_{size}_{method}" for size in sizes for method in methods
+    )
+    return tuple(name for name in names if name in PRESETS)
+
+
+def _make():
+    # 128k and 256k are of Figure 2 only.
+    sizes = [size for size in paper.BATCH_SIZES if size not in ("128k", "256k")]
+    methods = ("baseline", "aa", "disadv", "conadv")
+    groups = {
+        "digits_table1": tuple(
+            name for name in PRESETS if name.startswith("digits_")
+        ),
+        "resnet50_table1": _rows("resnet50", methods, sizes),
+        "efficientnet_b2_table2": _rows("efficientnet_b2", methods, sizes),
+        "table3": _rows("resnet50", _TABLE_3, sizes)
+        + _rows("efficientnet_b2", _TABLE_3, sizes),
+        "resnet50_figure2": _rows("resnet50", ("baseline", "aa")),
+    }
+    for row, cells in paper.PERTURBATIONS.items():
+        stem = "_".join(row)
+        groups[f"table4_{stem}"] = tuple(
+            f"{stem}_p{perturbation}" for perturbation in cells
+        )
+    return groups
+
+
+# Name: names of its presets, by batch size and then by method.
+GROUPS = _make()

@@ -1,0 +1,59 @@
+"""A sweep's rows as lines of a table or picture, with means over seeds."""
+
+import collections
+import statistics
+
+# What may tell two lines of one method apart.
+_AXES = ("network", "dataset", "epsilon", "staleness", "learning_rate")
+
+
+def lines(rows):
+    """Rows by line and batch size.
+
+    Args:
+      rows: list of {column: value} of a sweep.
+
+    Returns:
+      {label: {batch size: [top-1 in percent of each seed]}}. A label is the
+      method, with those other columns in which rows of one method and batch
+      size differ: not a rate that was tuned for each.
+    """
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row["method"], int(row["batch_size"])].append(row)
+    axes = [
+        axis
+        for axis in _AXES
+        if any(
+            len({row[axis] for row in group}) > 1 for group in groups.values()
+        )
+    ]
+    found = {}
+    for row in rows:
+        parts = (f"{axis.replace('_', ' ')} {row[axis]}" for axis in axes)
+        label = ", ".join([row["method"], *parts])
+        sizes = found.setdefault(label, {})
+        sizes.setdefault(int(row["batch_size"]), []).append(
+            100 * float(row["top1"])
+        )
+    return found
+
+
+def markdown(rows):
+    """Table of top-1 in percent, mean +- standard deviation (n)."""
+    sizes = sorted({int(row["batch_size"]) for row in rows})
+    text = [
+        "| method | " + " | ".join(f"batch {size}" for size in sizes) + " |",
+        "|---" * (len(sizes) + 1) + "|",
+    ]
+    for label, by_size in lines(rows).items():
+        cells = [_cell(by_size.get(size, ())) for size in sizes]
+        text.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(text)
+
+
+def _cell(values):
+    if not values:
+        return ""
+    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"

@@ -1,0 +1,99 @@
+"""Attacks that grow or start late."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.attack_schedule import ScheduledAttack
+from tests import networks
+
+schedules = tf.keras.optimizers.schedules
+START_AT_2 = schedules.PiecewiseConstantDecay([1], [0.0, 1.0])
+
+
+def _batch():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.3, 0.7, (8, 2, 2, 1)).astype(np.float32)
+    return images, rng.integers(3, size=8)
+
+
+def _seed(step):
+    return tf.constant([7, step], tf.int64)
+
+
+# The same attack as one with the smaller radius, at every step and norm.
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("num_steps", [1, 3])
+@pytest.mark.parametrize("step, scale", [(0, 0), (1, 0.25), (4, 1), (9, 1)])
+def test_a_scaled_attack_has_the_smaller_radius(norm, num_steps, step, scale):
+    network = networks.linear()
+    images, labels = _batch()
+    arguments = {"num_steps": num_steps, "random_start": 0.8, "norm": norm}
+    grows = ScheduledAttack(
+        ca.PGD(0.2, **arguments), schedules.PolynomialDecay(0.0, 4, 1.0)
+    )
+    adversarial = grows(network, images, labels, _seed(step))
+    expected = ca.PGD(0.2 * scale, **arguments)(
+        network, images, labels, _seed(step)
+    )
+    np.testing.assert_allclose(adversarial, expected, atol=1e-6)
+    if not scale:
+        np.testing.assert_array_equal(adversarial, images)
+
+
+# A step before the first (micro-batches of stale weights) has no radius < 0.
+def test_a_scale_stays_between_0_and_1():
+    network = networks.linear()
+    images, labels = _batch()
+    attack = ca.FGSM(0.2)
+    for value, expected in ((-1.0, images), (3.0, None)):
+        scaled = ScheduledAttack(attack, lambda step, value=value: value)
+        if expected is None:
+            expected = attack(network, images, labels, _seed(0))
+        adversarial = scaled(network, images, labels, _seed(0))
+        np.testing.assert_array_equal(adversarial, expected)
+
+
+def test_an_int_seed_has_the_full_radius():
+    network = networks.linear()
+    images, labels = _batch()
+    attack = ScheduledAttack(ca.PGD(0.2), START_AT_2)
+    np.testing.assert_array_equal(
+        attack(network, images, labels, 5),
+        ca.PGD(0.2)(network, images, labels, 5),
+    )
+    assert attack.epsilon == 0.2 and attack.value_range == (0.0, 1.0)
+
+
+# The first update that sees an attack is that of its step, or of the step after
+# where the attack runs ahead; the weights before are those without one.
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_training_starts_the_attack_at_its_step(staleness):
+    def train(attack, steps):
+        tf.keras.utils.set_random_seed(0)
+        model = ca.ConAdvModel(
+            networks.linear(), attack=attack, staleness=staleness
+        )
+        model.compile("sgd", networks.LOSS)
+        images, labels = networks.batches(1, 2 * steps, (2, 2, 1))[0]
+        model.fit(images, labels, batch_size=2, shuffle=False, verbose=0)
+        return networks.weights(model.network)
+
+    late, never = ScheduledAttack(ca.PGD(0.3), START_AT_2), ca.PGD(0.0)
+    first = 2 + staleness
+    for steps, equal in ((first, True), (first + 1, False)):
+        weights = train(late, steps)
+        assert np.array_equal(weights, train(never, steps)) == equal
+
+
+@pytest.mark.parametrize(
+    "attack, schedule, message",
+    [
+        (len, START_AT_2, "received <built-in function len>"),
+        (ca.PGD(0.1), 0.5, "received 0.5"),
+    ],
+)
+def test_wrong_arguments(attack, schedule, message):
+    with pytest.raises(ValueError, match=message):
+        ScheduledAttack(attack, schedule)

@@ -1,0 +1,363 @@
+"""Sweeps as a user runs them, and the processes that train their cells."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+import psutil
+import pytest
+
+from experiments import cell_runner
+from experiments import config as config_lib
+from experiments import grid
+from experiments import progress
+from experiments import sweep_files
+
+ROOT = pathlib.Path(__file__).parents[1]
+COLUMNS = (
+    "preset,network,dataset,method,batch_size,epsilon,staleness,learning_rate,"
+    "seed,split,top1,final_loss,steps,images_per_second,step_time_ms,seconds,"
+    "published,model_dir"
+)
+# Does what a cell's configuration says, in the protocol of cell_worker.py.
+WORKER = """
+import json, os, pathlib, sys, time
+for line in sys.stdin:
+    request = json.loads(line)
+    log = open(request["log"], "a")
+    config = request["config"]
+    time.sleep(config.get("seconds", 0))
+    if "status" in config:
+        print("Traceback\\n", config.get("message", ""), "\\n", file=log)
+        log.close()
+        sys.exit(config["status"])
+    if "signal" in config:
+        os.kill(os.getpid(), config["signal"])
+    folder = pathlib.Path(request["model_dir"])
+    folder.mkdir()
+    (folder / "pid").write_text(str(os.getpid()))
+    print("done", flush=True)
+"""
+
+
+def _start(script, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "experiments" / script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        text=True,
+    )
+
+
+def _run(script, *arguments):
+    process = _start(script, *arguments)
+    output, _ = process.communicate()
+    return process.returncode, output
+
+
+def _rows(path):
+    with open(path, newline="") as file:
+        assert file.readline().strip() == COLUMNS
+        file.seek(0)
+        return list(csv.DictReader(file))
+
+
+def _wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _alive(pid):
+    """Whether a process runs; one that waits to be reaped does not."""
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    """Makes jobs for workers that do as they are told."""
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    monkeypatch.setattr(cell_runner, "_SCRIPT", script)
+    return lambda **configs: [
+        cell_runner.Job(name, config, tmp_path / name, tmp_path / f"{name}.log")
+        for name, config in configs.items()
+    ]
+
+
+def test_a_process_trains_several_cells(jobs):
+    ticks = []
+    with cell_runner.Workers(1) as workers:
+        todo = jobs(a={}, b={"seconds": 1.5}, c={})
+        outcomes = list(workers.run(todo, ticks.append))
+    assert outcomes == [cell_runner.Outcome(job) for job in todo]
+    (pid,) = {(job.model_dir / "pid").read_text() for job in todo}
+    assert not _alive(pid)
+    assert any(1 <= running.get("b", 0) < 1.5 for running in ticks)
+
+
+# A failing cell costs its process, and no other cell.
+def test_failing_cells(jobs):
+    with cell_runner.Workers(2) as workers:
+        todo = jobs(
+            slow={"seconds": 1},
+            wrong={"status": 1, "message": "ValueError: no such thing"},
+            infinite={"status": 3, "message": "diverged: NaN"},
+            killed={"signal": int(signal.SIGKILL)},
+            good={},
+        )
+        found = {o.job.name: o for o in workers.run(todo)}
+    assert len(found) == 5
+    assert found["slow"].error is found["good"].error is None
+    assert found["wrong"].error == "ValueError: no such thing (exit status 1)"
+    assert not found["wrong"].diverged and not found["killed"].diverged
+    assert found["killed"].error == "killed by SIGKILL"
+    assert found["infinite"].diverged
+
+
+def test_an_interrupted_sweep_ends_its_processes(jobs, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        with cell_runner.Workers(2) as workers:
+            for _ in workers.run(jobs(a={}, b={"seconds": 60})):
+                pids = [worker.pid for worker in workers._busy]
+                raise KeyboardInterrupt
+    assert pids and not any(_alive(pid) for pid in pids)
+
+
+def test_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")  # The user's own stays.
+    environment = cell_runner.environment(3)
+    assert environment["TF_NUM_INTRAOP_THREADS"] == "2"
+    assert environment["OMP_NUM_THREADS"] == "5"
+    assert cell_runner.environment(16)["TF_NUM_INTRAOP_THREADS"] == "1"
+
+
+def test_two_sweeps_in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_files, "_PATIENCE_SECONDS", 0.2)
+    with sweep_files.locked(tmp_path):
+        with pytest.raises(ValueError, match=f"process {os.getpid()}, is run"):
+            with sweep_files.locked(tmp_path):
+                pass
+    with sweep_files.locked(tmp_path):
+        pass
+
+
+SUMMARY = {
+    "top1": 0.5,
+    "final_loss": 1.0,
+    "steps": 3,
+    "images_per_second": 10.0,
+    "step_time_ms": 2.0,
+    "seconds": 4.0,
+    "batch_size": 9,
+}
+
+
+def test_the_table(tmp_path):
+    settings = grid.with_axes(
+        grid.rows("resnet50_table1", (), [8192, 98304]), [0.1]
+    )
+    cells = grid.with_seeds(settings, 2)
+    # In the order of the grid, whatever finished first.
+    finished = {cell.name: SUMMARY for cell in reversed(cells[:-1])}
+    sweep_files.tabulate(tmp_path / "results.csv", cells, finished)
+    rows = _rows(tmp_path / "results.csv")
+    assert [r["model_dir"] for r in rows] == [c.name for c in cells[:-1]]
+    picked = ("preset", "network", "method", "batch_size", "epsilon")
+    picked += "staleness", "seed", "split", "top1", "published"
+    for index, expected in (
+        (0, "resnet50_8k_baseline resnet50 baseline 8192 - - 0 test 0.5 76.6"),
+        (6, "resnet50_96k_disadv resnet50 disadv 98304 0.1 0 0 test 0.5 75.3"),
+        (-1, "resnet50_96k_disadv resnet50 disadv 98304 0.1 0 1 test 0.5 75.3"),
+        (7, "resnet50_96k_conadv resnet50 conadv 98304 0.1 1 0 test 0.5 75.3"),
+    ):
+        assert [rows[index][p] or "-" for p in picked] == expected.split()
+
+
+def test_a_finished_run_with_another_configuration(tmp_path):
+    (cell,) = grid.rows("", ["conadv"], [64])
+    folder = tmp_path / cell.name
+    folder.mkdir()
+    config = config_lib.override(
+        cell.config, ["epochs=3", "attack.epsilon=0.2"]
+    )
+    values = json.loads(json.dumps(config, default=vars))
+    (folder / "config.json").write_text(json.dumps(values))
+    assert sweep_files.finished(tmp_path, [cell]) == {}  # Only cut off.
+    (folder / "summary.json").write_text(json.dumps(SUMMARY))
+    with pytest.raises(
+        ValueError,
+        match="epochs is 3 there, received 30; attack.epsilon is 0.2 there, "
+        "received 0.1",
+    ):
+        sweep_files.finished(tmp_path, [cell])
+    del values["staleness"]  # A field that is newer than the run.
+    values.update(epochs=30, attack={"epsilon": 0.1})
+    (folder / "config.json").write_text(json.dumps(values))
+    assert sweep_files.finished(tmp_path, [cell]) == {cell.name: SUMMARY}
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(40, "40 s"), (720, "12 min"), (12600, "3.5 h")]
+)
+def test_durations(seconds, text):
+    assert progress.duration(seconds) == text
+
+
+# A terminal shows what runs, on a line that the next text clears; a log holds
+# a line for each cell.
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress(terminal, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    says = progress.Progress(4, 1, stream=stream)
+    says.tick({"a": 3.0})
+    now[0] = 30.0
+    says.ended("a: done")
+    says.tick({})  # Between two cells nothing may run.
+    running = "[1/4] running a (3 s)"
+    cleared = running + "\r" + " " * len(running) + "\r"
+    assert stream.getvalue() == (
+        (cleared if terminal else "") + "[2/4] a: done, 60 s left\n"
+    )
+
+
+QUICK = ("--quick", "--method=baseline", "--processes=1")
+
+
+# A kill that no handler can catch, in the middle of a cell.
+def test_a_killed_sweep_continues(tmp_path):
+    arguments = (
+        *QUICK,
+        "--global_batch_size=432",
+        # More images than there are: this row fails.
+        "--global_batch_size=1298",
+        "--seeds=2",
+        f"--output_dir={tmp_path}",
+    )
+    sweep = _start("sweep.py", *arguments)
+    first = tmp_path / "digits_432_baseline_seed0"
+    second = tmp_path / "digits_432_baseline_seed1"
+    _wait_for(second / "config.json")
+    (child,) = psutil.Process(sweep.pid).children()
+    sweep.send_signal(signal.SIGKILL)
+    sweep.wait()
+    sweep.stdout.close()
+    finished_at = (first / "summary.json").stat().st_mtime_ns
+    assert not (second / "summary.json").exists()
+    code, output = _run("sweep.py", *arguments)
+    assert not _alive(child.pid)
+    assert code == 1
+    assert "digits_432_baseline_seed1: top-1" in output
+    assert output.count("Expected a global batch size from 1 to 1297") == 4
+    assert "error: 2 failed" in output and "seed1.log" in output
+    assert (first / "summary.json").stat().st_mtime_ns == finished_at
+    assert (tmp_path / f"{second.name}.cut1" / "config.json").exists()
+    rows = _rows(tmp_path / "results.csv")
+    assert [row["model_dir"] for row in rows] == [first.name, second.name]
+    assert "| baseline | " in output and "(n=2)" in output
+    with Image.open(tmp_path / "results.png") as picture:
+        assert len(picture.getcolors(1 << 24)) > 50
+
+
+# What was trained before in the same process does not matter.
+@pytest.mark.slow
+def test_a_cell_after_others_is_a_run_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    code, output = _run(
+        "sweep.py",
+        "--preset=digits_table1",
+        "--quick",
+        "--global_batch_size=432",
+        "--method=baseline",
+        "--method=conadv_aa",
+        "--seeds=2",
+        "--processes=1",
+        f"--output_dir={tmp_path / 'sweep'}",
+    )
+    assert code == 0, output
+    code, output = _run(
+        "run.py",
+        "--preset=digits_432_conadv_aa",
+        "--quick",
+        "--seed=1",
+        f"--model_dir={tmp_path / 'alone'}",
+    )
+    assert code == 0, output
+    folders = (
+        tmp_path / "sweep" / "digits_432_conadv_aa_seed1",
+        tmp_path / "alone",
+    )
+    config, alone = ((f / "config.json").read_text() for f in folders)
+    assert config == alone
+    history, alone = (_history(f / "history.csv") for f in folders)
+    assert history == alone and "val_accuracy" in history
+    weights, alone = (_weights(f / "network.weights.h5") for f in folders)
+    assert weights.keys() == alone.keys() and len(weights) > 20
+    for name, values in weights.items():
+        np.testing.assert_array_equal(values, alone[name], name)
+
+
+def _history(path):
+    """The epoch's values but timings."""
+    with open(path, newline="") as file:
+        (row,) = csv.DictReader(file)
+    for timing in ("images_per_second", "step_time_ms"):
+        del row[timing]
+    return row
+
+
+def _weights(path):
+    import h5py
+
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]})
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    return found
+
+
+# The rate is chosen on training images, and the test set is used once.
+@pytest.mark.slow
+def test_tuning(tmp_path):
+    code, output = _run(
+        "sweep.py",
+        *QUICK,
+        "--global_batch_size=64",
+        "--tune_learning_rate=4,0.001",
+        "--tune_seeds=1",
+        "--seeds=1",
+        f"--output_dir={tmp_path}",
+    )
+    assert code == 0, output
+    tried = _rows(tmp_path / "tune" / "tuning.csv")
+    assert [row["split"] for row in tried] == ["validation"] * 2
+    assert [row["batch_size"] for row in tried] == ["48"] * 2
+    assert [float(row["learning_rate"]) for row in tried] == [4, 0.001]
+    # At the small rate nothing is learned in an epoch.
+    assert float(tried[0]["top1"]) > float(tried[1]["top1"])
+    (row,) = _rows(tmp_path / "results.csv")
+    assert row["split"] == "test" and float(row["learning_rate"]) == 4
+    assert row["batch_size"] == "64" and row["steps"] == "20"
