@@ -4,18 +4,22 @@ An attack needs the gradient with respect to the images: the input gradient of
 a network's first convolution. Where that has a stride of 2 and three input
 channels, as in most ImageNet networks, a TPU spends a fifth of the attack on
 it: the gradient has 3 channels on hardware 128 channels wide, and the stride
-leaves holes between its inputs. Over blocks of stride by stride pixels it is
-a dense convolution without stride into 12 channels. Forward pass and kernel
-gradient gain nothing and stay as they are.
+leaves holes between its inputs. Over blocks of 4 by 4 pixels it is a dense
+convolution into 48 channels. Forward pass and kernel gradient gain nothing and
+stay as they are.
 """
 
 import typing
 
+import numpy as np
 import tensorflow as tf
 
 from conadv_tf.compilation import is_compiled
 
 _MAX_CHANNELS = 4
+# Blocks are of this many strides: the more, the fuller the hardware, but the
+# more zeros in the kernel and pieces to put together.
+_STRIDES_PER_BLOCK = 2
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -75,10 +79,15 @@ def _convolve(inputs, kernel, strides, padding):
 def input_gradient(output_gradient, kernel, input_shape, strides, padding):
     """Gradient of a strided convolution with respect to its input.
 
-    With x padded in front and cut into blocks P[b, r] = x[stride * b + r], the
-    convolution is one without stride, y[i] = sum over k and r of P[i + k, r]
-    w[stride * k + r], where w has zeros beyond its size. Its input gradient
-    is that of P, put together again.
+    The gradient of pixel u is the sum over outputs i of dy[i] * w[u + before
+    - stride * i], where w is 0 outside its size and `before` is the padding.
+    Pixels are taken in blocks of m strides, u = m * stride * block + r, and
+    outputs relative to a block's first, i = m * block + a:
+
+        dx[block, r] = sum over a of dy[m * block + a] K[a, r],
+        K[a, r] = w[r + before - stride * a]
+
+    which is a forward convolution of dy by K with stride m.
 
     Args:
       output_gradient: float [batch, out height, out width, filters].
@@ -91,9 +100,9 @@ def input_gradient(output_gradient, kernel, input_shape, strides, padding):
       float [batch, height, width, channels].
     """
     batch = output_gradient.shape[0] or tf.shape(output_gradient)[0]
-    channels = kernel.shape[2]
+    channels, filters = kernel.shape[2:]
     rows, columns = (
-        _dimension(*sizes, padding)
+        _taps(*sizes, padding)
         for sizes in zip(
             input_shape[1:3],
             output_gradient.shape[1:3],
@@ -101,87 +110,64 @@ def input_gradient(output_gradient, kernel, input_shape, strides, padding):
             strides,
         )
     )
-    kernel = _over_blocks(kernel, strides, (rows.taps, columns.taps))
-    gradient = tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=tf.stack(
-            [batch, rows.blocks, columns.blocks, kernel.shape[2]]
-        ),
-        filter=kernel,
-        out_backprop=output_gradient,
-        strides=[1, 1, 1, 1],
-        padding="VALID",
+    # One more tap each way, of zeros, is what taps outside the kernel read.
+    kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
+    kernel = tf.gather(kernel, rows.taps, axis=0)
+    kernel = tf.gather(kernel, columns.taps, axis=2)
+    kernel = tf.transpose(kernel, [0, 2, 5, 1, 3, 4])
+    *window, _, height, width, _ = kernel.shape
+    blocks = tf.nn.conv2d(
+        output_gradient,
+        tf.reshape(kernel, [*window, filters, height * width * channels]),
+        _STRIDES_PER_BLOCK,
+        [[0, 0], rows.padding, columns.padding, [0, 0]],
     )
-    gradient = gradient[:, rows.first :, columns.first :]
     size = [
         batch,
-        gradient.shape[1] * strides[0],
-        gradient.shape[2] * strides[1],
+        blocks.shape[1] * height,
+        blocks.shape[2] * width,
         channels,
     ]
-    # Each phase to its pixels, as the gradient of taking every other pixel:
-    # XLA pads with holes and adds, without the copies of a transposition.
-    phases = tf.split(gradient, strides[0] * strides[1], axis=-1)
+    # Each pixel of the blocks to its place, as the gradient of taking every
+    # so many: XLA pads with holes and adds, without a transposition's copies.
     gradient = tf.add_n(
         [
             tf.raw_ops.StridedSliceGrad(
                 shape=size,
-                begin=[0, *divmod(number, strides[1]), 0],
+                begin=[0, *divmod(number, width), 0],
                 end=size,
-                strides=[1, *strides, 1],
-                dy=phase,
+                strides=[1, height, width, 1],
+                dy=pixel,
             )
-            for number, phase in enumerate(phases)
+            for number, pixel in enumerate(
+                tf.split(blocks, height * width, axis=-1)
+            )
         ]
     )
-    # Pixels after the last block are in no output.
-    gradient = tf.pad(
-        gradient, [[0, 0], [0, rows.unused], [0, columns.unused], [0, 0]]
-    )
-    return gradient[
-        :,
-        rows.skipped : rows.skipped + input_shape[1],
-        columns.skipped : columns.skipped + input_shape[2],
-    ]
+    return gradient[:, : input_shape[1], : input_shape[2]]
 
 
-class _Dimension(typing.NamedTuple):
-    """How one dimension falls into blocks.
+class _Taps(typing.NamedTuple):
+    """One dimension of the convolution over blocks.
 
-    taps: of the kernel over blocks.
-    blocks: that the outputs see.
-    first: block with the first pixel of the input; before it is padding.
-    skipped: pixels of padding in that block.
-    unused: pixels of the input after the last block.
+    taps: [window, block], the tap of the kernel that K[a, r] is.
+    padding: of the output gradient, (before, after).
     """
 
-    taps: int
-    blocks: int
-    first: int
-    skipped: int
-    unused: int
+    taps: np.ndarray
+    padding: tuple
 
 
-def _dimension(inputs, outputs, kernel, stride, padding):
-    taps = -(-kernel // stride)
-    blocks = outputs + taps - 1
+def _taps(inputs, outputs, kernel, stride, padding):
     padded = (outputs - 1) * stride + kernel - inputs
     before = max(padded, 0) // 2 if padding == "SAME" else 0
-    unused = max(before + inputs - blocks * stride, 0)
-    return _Dimension(taps, blocks, *divmod(before, stride), unused)
-
-
-def _over_blocks(kernel, strides, taps):
-    """The kernel of the convolution over blocks, zeros beyond its size."""
-    *sizes, channels, filters = kernel.shape
-    after = [
-        [0, count * stride - size]
-        for count, stride, size in zip(taps, strides, sizes)
-    ]
-    kernel = tf.pad(kernel, [*after, [0, 0], [0, 0]])
-    kernel = tf.reshape(
-        kernel, [taps[0], strides[0], taps[1], strides[1], channels, filters]
+    block = stride * _STRIDES_PER_BLOCK
+    first = (before - kernel) // stride + 1
+    last = (block - 1 + before) // stride
+    taps = (
+        np.arange(block) + before - stride * np.arange(first, last + 1)[:, None]
     )
-    return tf.reshape(
-        tf.transpose(kernel, [0, 2, 1, 3, 4, 5]),
-        [*taps, strides[0] * strides[1] * channels, filters],
-    )
+    taps = np.where((taps >= 0) & (taps < kernel), taps, kernel)
+    last_block = (inputs - 1) // block
+    after = _STRIDES_PER_BLOCK * last_block + last + 1 - outputs
+    return _Taps(taps, (-first, max(after, 0)))

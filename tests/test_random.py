@@ -8,7 +8,7 @@ import conadv_tf as ca
 from conadv_tf import perturbation
 from conadv_tf import random
 
-SHAPES = [(), (3,), (4,), (2, 3, 1), (5, 5)]
+SHAPES = [(), (3,), (4,), (2, 3, 1), (5, 5), (8, 2, 3)]
 
 
 def _draw(seed=(0, 0), stream=0, offset=0, batch_size=8, shape=(2, 3)):
@@ -54,18 +54,44 @@ def test_xla_draws_the_same_numbers(shape, seed):
     )
 
 
-# A layout that a TPU draws four words wide costs a quarter of an attack.
-def test_a_word_fills_a_quarter_of_the_rows():
-    draws = _draw(seed=(3, 5), stream=2, offset=4, batch_size=2, shape=(8, 6))
-    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[2, 2, 6, 4],
-        key=tf.constant([(3 << 32) + 5], tf.uint64),
-        counter=tf.constant([4 * 12, 2], tf.uint64),
-        alg=1,
-        dtype=tf.uint32,
-    ).numpy()
-    quarters = np.concatenate(np.moveaxis(words, -1, 0), axis=1)
-    np.testing.assert_array_equal(draws, (quarters >> 8) * 2.0**-24)
+def _philox(counters, stream, key):
+    """Philox 4x32-10 of Salmon et al. 2011: [n] counters to [n, 4] words."""
+    mask = 2**32 - 1
+    rows = []
+    for counter in counters:
+        a, b, c, d = counter & mask, counter >> 32, stream, 0
+        low, high = key & mask, key >> 32
+        for _ in range(10):
+            first, second = a * 0xD2511F53, c * 0xCD9E8D57
+            a, b, c, d = (
+                (second >> 32) ^ b ^ low,
+                second & mask,
+                (first >> 32) ^ d ^ high,
+                first & mask,
+            )
+            low, high = (low + 0x9E3779B9) & mask, (high + 0xBB67AE85) & mask
+        rows.append((a, b, c, d))
+    return np.array(rows, np.uint32)
+
+
+# Word w of an example's counters is the w-th quarter of its numbers. At the
+# last offset counters pass 32 bits within the batch.
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("offset", [0, 7, 2**32 - 1])
+def test_draws_are_those_of_philox(shape, offset):
+    seed, step, stream, batch_size = 3, 2**32 - 5, 2, 2
+    size = int(np.prod(shape))
+    count = -(-size // 4)
+    for index in range(batch_size):
+        first = (offset + index) * count
+        words = _philox(
+            range(first, first + count), stream, seed * 2**32 + step
+        )
+        expected = words.T.ravel()[:size].reshape(shape)
+        np.testing.assert_array_equal(
+            _draw((seed, step), stream, offset, batch_size, shape)[index],
+            (expected >> 8) * 2.0**-24,
+        )
 
 
 def test_no_examples():

@@ -8,6 +8,7 @@ that alias them.
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import conversion
 from tools import phased_export
 from tools import training_step
 from tools.tpu_tables import PHASES
@@ -78,7 +79,8 @@ class _Named:
 
 
 def _attack_function(network, attack):
-    network = ca.split_batch_norm(network)
+    # The network that a step's attack runs on.
+    network = conversion.for_attacks(network, branches=2)
 
     def auxiliary_logits(images):
         with ca.batch_norm_branch("auxiliary", update_statistics=False):
