@@ -19,7 +19,7 @@ SEED, SHARE = 7, 2
 
 def _attack():
     # L2, because a sign turns a difference in the last bit into 2 epsilon.
-    return ca.PGD(0.5, random_start=0.8, norm="l2", targeted="random")
+    return ca.PGD(2.0, random_start=0.8, norm="l2", targeted="random")
 
 
 def _network():
@@ -91,6 +91,8 @@ def check_against_plain(replicas, steps=30):
         "adversarial_accuracy": np.mean(plain.correct["adversarial"]),
     }.items():
         np.testing.assert_allclose(history[name], [wanted], 1e-4, 1e-5, name)
+    # Else one could stand for the other.
+    assert history["accuracy"] != history["adversarial_accuracy"]
     assert len(watch.seen) == steps
     assert not np.allclose(watch.seen[-1][0][0], watch.seen[0][0][0])
 
