@@ -2,7 +2,8 @@
 
 The data are inside scikit-learn's wheel, so no network is needed. They are
 kept in their stored order, because consecutive images are by the same
-writers: the last 500 are by other people than the first 1297. A random split
+writers: the last 500 are by other people than the first 1297, but perhaps for
+one at the cut. A random split
 would let a network recognise the writers (99% for every method) and hide
 what large batches cost.
 """
@@ -14,7 +15,7 @@ NUM_TEST = 500
 
 
 class ConadvDigits(tfds.core.GeneratorBasedBuilder):
-    """1797 8x8 grey images of digits by 43 writers, in 10 classes.
+    """1797 8x8 grey images of digits by 13 writers, in 10 classes.
 
     Splits: `train` (the first 1297 in stored order) and `test` (the last
     500: other writers). Grey levels 0 to 16 become 0 to 255.
