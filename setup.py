@@ -49,6 +49,7 @@ setuptools.setup(
     extras_require={
         "test": [
             "pillow>=9",  # The reference of AutoAugment's operations.
+            "psutil>=5",  # What a killed sweep leaves behind.
             "pytest>=7,<10",
             "pytest-xdist>=3,<4",  # Tests on two cores.
             "ruff>=0.6,<1",

@@ -31,6 +31,7 @@ from experiments import plots
 from experiments import presets
 from experiments import progress
 from experiments import rehearsal
+from experiments import results
 from experiments import sweep_files
 from experiments import sweep_table
 from experiments import tuning
@@ -126,6 +127,14 @@ def sweep(output):
         FLAGS.learning_rate,
     )
     with sweep_files.locked(output) as lock:
+        results.write_json(
+            output / "sweep.json",
+            {
+                "command": ["python", "experiments/sweep.py", *sys.argv[1:]],
+                "cores": os.cpu_count(),
+                "processes": FLAGS.processes,
+            },
+        )
         if FLAGS.quick:
             settings = rehearsed(settings, output / "images")
         with cell_runner.Workers(FLAGS.processes, [lock]) as workers:

@@ -9,27 +9,8 @@ import time
 
 from experiments import config as config_lib
 from experiments import grid
+from experiments.sweep_table import COLUMNS
 
-COLUMNS = (
-    "preset",
-    "network",
-    "dataset",
-    "method",
-    "batch_size",
-    "epsilon",
-    "staleness",
-    "learning_rate",
-    "seed",
-    "split",
-    "top1",
-    "final_loss",
-    "steps",
-    "images_per_second",
-    "step_time_ms",
-    "seconds",
-    "published",
-    "model_dir",
-)
 _MEASURED = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
 # Workers of a sweep that was killed notice within this time.
 _PATIENCE_SECONDS = 5.0

@@ -3,6 +3,27 @@
 import collections
 import statistics
 
+# Of results.csv and tuning.csv.
+COLUMNS = (
+    "preset",
+    "network",
+    "dataset",
+    "method",
+    "batch_size",
+    "epsilon",
+    "staleness",
+    "learning_rate",
+    "seed",
+    "split",
+    "top1",
+    "final_loss",
+    "steps",
+    "images_per_second",
+    "step_time_ms",
+    "seconds",
+    "published",
+    "model_dir",
+)
 # What may tell two lines of one method apart.
 _AXES = ("network", "dataset", "epsilon", "staleness", "learning_rate")
 

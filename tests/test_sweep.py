@@ -155,6 +155,9 @@ def test_a_killed_sweep_continues(tmp_path):
     rows = _rows(tmp_path / "results.csv")
     assert [row["model_dir"] for row in rows] == [first.name, second.name]
     assert "| baseline | " in output and "(n=2)" in output
+    facts = json.loads((tmp_path / "sweep.json").read_text())
+    assert facts["command"][2:] == list(arguments)
+    assert facts["processes"] == 1
     with Image.open(tmp_path / "results.png") as picture:
         assert len(picture.getcolors(1 << 24)) > 50
 

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Optional
 
+from experiments.sweep_table import COLUMNS
+
 # What results.csv calls the paper's methods, and what a report calls them.
 _LABELS = {
     "baseline": "baseline",
@@ -15,26 +17,6 @@ _LABELS = {
     "conadv": "ConAdv",
     "conadv_aa": "ConAdv + AutoAugment",
 }
-COLUMNS = (
-    "preset",
-    "network",
-    "dataset",
-    "method",
-    "batch_size",
-    "epsilon",
-    "staleness",
-    "learning_rate",
-    "seed",
-    "split",
-    "top1",
-    "final_loss",
-    "steps",
-    "images_per_second",
-    "step_time_ms",
-    "seconds",
-    "published",
-    "model_dir",
-)
 
 
 @dataclasses.dataclass(frozen=True)
