@@ -59,6 +59,7 @@ def test_files_of_a_run(finished):
             "method",
             "batch_size",
             "seed",
+            "split",
             "versions",
         }
         assert summary["method"] == method and summary["steps"] == 20

@@ -33,11 +33,11 @@ def _inputs(shape, dtype=np.float32):
 
 
 @contextlib.contextmanager
-def _routed(compiled, branch="split"):
+def _routed(compiled, branch="split", **arguments):
     """Routes calls, as if traced for XLA or not."""
     name = "is_compiled"
     with mock.patch.object(normalization, name, lambda: compiled):
-        with ca.batch_norm_branch(branch):
+        with ca.batch_norm_branch(branch, **arguments):
             yield
 
 
@@ -205,7 +205,7 @@ def test_open_shapes_and_empty_batches():
 def test_without_update_the_statistics_stay():
     layer, inputs = _layer((4, 3)), _inputs((4, 3))
     before = layer.get_weights()
-    with ca.batch_norm_branch("split", update_statistics=False, compiled=True):
+    with _routed(True, update_statistics=False):
         outputs = layer(inputs, training=True)
     _close(layer.get_weights(), before, 0.0)
     _close(outputs, _train(layer, inputs, compiled=False)[0], 1e-5)

@@ -289,6 +289,20 @@ def test_report_writes_tables(tmp_path, compiler, capsys):
     assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_longest_phase_against_disadv():
+    cycles = dict(zip(tpu_tables.PHASES, (120, 100, 90)))
+    cycles.update(baseline=100, disadv=300)
+    text = tpu_tables.longest_phases(
+        [
+            {"method": method, "batch_size": 8, "cycles": count}
+            for method, count in cycles.items()
+        ]
+    )
+    assert "120 cycles, 1.20 of the baseline; with three times" in text
+    # As many images in a step, which takes 120 instead of 300 cycles.
+    assert "2.50 times the throughput of DisAdv." in text
+
+
 # A step is as long as the longest phase, on three times the replicas.
 def test_report_of_phases(tmp_path, compiler, capsys):
     python, methods = sys.executable, ("disadv", "conadv")
@@ -298,7 +312,8 @@ def test_report_of_phases(tmp_path, compiler, capsys):
     assert "| conadv |" not in printed
     assert (
         "8 images, longest phase: 1,288 cycles, 1.00 of the baseline; with "
-        "three times the replicas 3.00 times the throughput of DisAdv."
+        "three times the replicas and the same global batch 1.00 times the "
+        "throughput of DisAdv."
     ) in printed
 
 

@@ -110,9 +110,9 @@ def methods_table(rows):
 def longest_phases(rows):
     """What phased placement comes to, a line for each size of working batch.
 
-    All replicas wait for the longest phase. At one global batch there are
-    three times as many of them as in another method with as many images on
-    each.
+    All replicas wait for the longest phase. A step trains on a third of the
+    images that all of them work on: with as many images on each as in another
+    method, three times the replicas make a step of the same global batch.
 
     Args:
       rows: list from `with_relative`.
@@ -134,8 +134,8 @@ def longest_phases(rows):
             line += f", {longest / cycles['baseline']:.2f} of the baseline"
         if cycles.get("disadv"):
             line += (
-                "; with three times the replicas "
-                f"{3 * cycles['disadv'] / longest:.2f} times the throughput of "
+                "; with three times the replicas and the same global batch "
+                f"{cycles['disadv'] / longest:.2f} times the throughput of "
                 "DisAdv"
             )
         lines.append(line + ".\n")
