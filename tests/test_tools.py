@@ -250,14 +250,15 @@ def test_variants_train_the_network(name, monkeypatch):
         assert (distance > 0.05) == (name == "conadv_no_refresh")
 
 
-def test_variants_that_cannot_run_say_why(monkeypatch):
+@pytest.mark.parametrize("variant", ["nsl", "nsl_fit"])
+def test_variants_that_cannot_run_say_why(monkeypatch, variant):
     monkeypatch.setitem(sys.modules, "neural_structured_learning", None)
     with pytest.raises(variants.UnavailableError, match="pip install neural"):
-        variants.build("nsl", networks.linear(), 4, False)
+        variants.build(variant, networks.linear(), 4, False)
     fake = types.ModuleType("neural_structured_learning")
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     with pytest.raises(variants.UnavailableError, match="XLA does not"):
-        variants.build("nsl", networks.linear(), 4, True)
+        variants.build(variant, networks.linear(), 4, True)
 
 
 @pytest.mark.slow

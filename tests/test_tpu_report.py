@@ -218,6 +218,17 @@ def test_missing_environment_says_how_to_make_one(python):
     assert "pip install jax==" in str(error.value)
 
 
+@pytest.mark.slow
+def test_missing_environment_is_made_on_request(tmp_path, capsys):
+    python = tmp_path / "env" / "bin" / "python"
+    tpu_steps.check_python(str(python), "--python", "pip", create=True)
+    assert python.is_file()
+    assert f"making {tmp_path / 'env'} with pip" in capsys.readouterr().out
+    other = str(tmp_path / "other" / "bin" / "python")
+    with pytest.raises(ValueError, match="install ./nowhere failed: .*nowhere"):
+        tpu_steps.check_python(other, "--python", "./nowhere", create=True)
+
+
 @pytest.mark.parametrize(
     "name, arguments, remedy",
     [
@@ -243,6 +254,7 @@ def options(python, output_dir, placement="local", methods=("conadv",)):
     return tpu_steps.Options(
         python,
         python,
+        False,
         "resnet_cifar8",
         8,
         ["baseline", *methods],

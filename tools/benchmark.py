@@ -11,7 +11,7 @@ Variants, all of one network, loss, optimizer and data:
   nsl                        AdversarialRegularization of neural-structured-
                              learning with the same attack; if it is
                              installed, and not with XLA
-  conadv_fit                 ConAdv through `fit`: its call, epoch and logs
+  nsl_fit, conadv_fit        the same through `fit`: its call, epoch and logs
   conadv_no_refresh          ConAdv without writing the shadow copy
   conadv_sgd                 ConAdv with SGD and momentum for LARS
 
@@ -67,7 +67,8 @@ flags.DEFINE_integer("repeats", 10, "Turns of each variant.", lower_bound=1)
 flags.DEFINE_integer(
     "steps",
     20,
-    "Steps per turn; for conadv_fit one turn is one `fit`, start and end too.",
+    "Steps per turn; of nsl_fit and conadv_fit one turn is one `fit`, start "
+    "and end too.",
     lower_bound=1,
 )
 flags.DEFINE_integer(

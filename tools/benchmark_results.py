@@ -23,6 +23,7 @@ COLUMNS = (
 _RATIOS = (
     ("disadv", "conadv", "attack in sequence over attack beside the update"),
     ("nsl", "conadv", "AdversarialRegularization over ConAdv"),
+    ("nsl_fit", "conadv_fit", "the same, both through `fit`"),
     ("conadv", "baseline", "price of ConAdv"),
     ("conadv_fit", "conadv", "`fit` over its bare step"),
     ("conadv", "conadv_no_refresh", "price of the shadow copy"),

@@ -4,7 +4,7 @@
         --network=resnet50 --image_size=224 --batch_size=64
 
 Each method's whole step is lowered here and compiled by the real TPU compiler
-in an environment of its own, which is made once:
+in an environment of its own, which --create_environments makes, or these:
 
     python3.11 -m venv $HOME/tpu-venv
     $HOME/tpu-venv/bin/pip install jax==0.10.2 libtpu==0.0.52
@@ -42,6 +42,11 @@ flags.DEFINE_string(
     None,
     "Python of the environment with tensorflow-tpu; without it operations are "
     "not looked up.",
+)
+flags.DEFINE_bool(
+    "create_environments",
+    False,
+    "Make the two environments where they are missing (FOLDER/bin/python).",
 )
 flags.DEFINE_string(
     "network",

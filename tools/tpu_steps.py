@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 from typing import Optional
 
 from tools import tpu_compiler
@@ -21,6 +22,7 @@ class Options:
 
     python: Optional[str]
     kernels_python: Optional[str]
+    create_environments: bool
     network: str
     image_size: int
     method: list
@@ -47,16 +49,45 @@ class Options:
         ]
 
 
-def check_python(python, flag, requirements):
-    """Raises a ValueError that says how to make a missing environment."""
+def check_python(python, flag, requirements, create=False):
+    """Makes sure that there is an environment.
+
+    Args:
+      python: path of its Python, FOLDER/bin/python.
+      flag: the flag that names it.
+      requirements: what it holds, as pip takes it.
+      create: whether to make a missing one.
+
+    Raises:
+      ValueError: if there is none, with how to make it; or if that fails.
+    """
     if python and pathlib.Path(python).is_file():
+        return
+    if python and create:
+        _create_environment(pathlib.Path(python), requirements)
         return
     raise ValueError(
         f"Expected {flag} to be the Python of an environment with "
         f"{requirements}; received {python!r}. Make one of its own: "
         f"python3.11 -m venv tpu-venv && tpu-venv/bin/pip install "
-        f"{requirements}; then {flag}=tpu-venv/bin/python."
+        f"{requirements}; then {flag}=tpu-venv/bin/python. Or add "
+        "--create_environments."
     )
+
+
+def _create_environment(python, requirements):
+    print(f"making {python.parents[1]} with {requirements}", flush=True)
+    for command in (
+        [sys.executable, "-m", "venv", str(python.parents[1])],
+        [str(python), "-m", "pip", "install", *requirements.split()],
+    ):
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            raise ValueError(
+                f"{' '.join(command)} failed: {result.stderr.strip()[-500:]}"
+            )
 
 
 def report(options):
@@ -68,12 +99,14 @@ def report(options):
     Raises:
       ValueError: if an environment is missing or a step does not compile.
     """
-    check_python(options.python, "--python", tpu_compiler.REQUIREMENTS)
+    create = options.create_environments
+    check_python(options.python, "--python", tpu_compiler.REQUIREMENTS, create)
     if options.kernels_python:
         check_python(
             options.kernels_python,
             "--kernels_python",
             tpu_kernels.REQUIREMENTS,
+            create,
         )
     output = pathlib.Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)

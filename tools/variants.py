@@ -63,10 +63,13 @@ def _method(method, optimizer=training_step.optimizer):
     return make
 
 
-def _fit(network, data, jit_compile):
-    """ConAdv through `fit`: each call is a whole one of an epoch."""
-    model = training_step.model("conadv", network, jit_compile)
+def _fit(model, data):
+    """Trains through `fit`: each call is a whole one of an epoch."""
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
+
+
+def _conadv_fit(network, data, jit_compile):
+    return _fit(training_step.model("conadv", network, jit_compile), data)
 
 
 def _without_refresh(network, data, jit_compile):
@@ -80,12 +83,23 @@ def _sgd():
     return tf.keras.optimizers.SGD(1e-4, momentum=0.9)
 
 
+def _nsl(network, data, jit_compile):
+    return _steps(*_adversarial_regularization(network, data, jit_compile))
+
+
+def _nsl_fit(network, data, jit_compile):
+    return _fit(*_adversarial_regularization(network, data, jit_compile))
+
+
 def _adversarial_regularization(network, data, jit_compile):
     """Adversarial training of neural-structured-learning, at its equal.
 
     The same attack (FGSM in the infinity norm from a uniform random start) and
     the same weight for the adversarial loss. Clean and adversarial images go
     through one batch norm in two passes.
+
+    Returns:
+      (compiled model, its data).
     """
     try:
         import neural_structured_learning as nsl
@@ -120,8 +134,8 @@ def _adversarial_regularization(network, data, jit_compile):
         training_step.loss(),
         metrics=["accuracy"],
     )
-    return _steps(
-        model, data.map(lambda images, labels: {name: images, "label": labels})
+    return model, data.map(
+        lambda images, labels: {name: images, "label": labels}
     )
 
 
@@ -143,8 +157,9 @@ _BUILDERS = {
     "baseline": _method("baseline"),
     "disadv": _method("disadv"),
     "conadv": _method("conadv"),
-    "nsl": _adversarial_regularization,
-    "conadv_fit": _fit,
+    "nsl": _nsl,
+    "nsl_fit": _nsl_fit,
+    "conadv_fit": _conadv_fit,
     "conadv_no_refresh": _without_refresh,
     "conadv_sgd": _method("conadv", _sgd),
 }
