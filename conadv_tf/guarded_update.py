@@ -170,8 +170,8 @@ def all_finite(tensors):
 def replica_case(index, branches, args):
     """Calls one of several functions in each replica, for what they write.
 
-    A plain `tf.switch_case` in a replica of MirroredStrategy cannot hold what
-    needs all replicas, an optimizer's update for example.
+    A plain conditional in a replica of MirroredStrategy cannot hold what needs
+    all replicas, an optimizer's update for example.
 
     Args:
       index: int32 scalar, equal on all replicas.
@@ -179,12 +179,12 @@ def replica_case(index, branches, args):
       args: tuple of structures of tensors of this replica.
     """
     if tf.__internal__.distribute.strategy_supports_no_merge_call():
-        tf.switch_case(index, [_branch(each, *args) for each in branches])
+        _case(index, [_branch(each, *args) for each in branches])
         return
 
     def across_replicas(strategy, index, *args):
         run = strategy.extended.call_for_each_replica
-        tf.switch_case(
+        _case(
             strategy.experimental_local_results(index)[0],
             [_branch(run, each, args=args) for each in branches],
         )
@@ -192,6 +192,18 @@ def replica_case(index, branches, args):
     tf.distribute.get_replica_context().merge_call(
         across_replicas, args=(index, *args)
     )
+
+
+def _case(index, branches):
+    """`tf.switch_case`, whose arguments XLA tries to compute when it compiles.
+
+    With gradients as arguments that is the whole step, on one core and for
+    minutes; `tf.cond` leaves them alone.
+    """
+    first, *others = branches
+    if not others:
+        return first()
+    return tf.cond(tf.equal(index, 0), first, lambda: _case(index - 1, others))
 
 
 def _branch(function, *args, **kwargs):
