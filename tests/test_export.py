@@ -84,7 +84,7 @@ def test_exported_network_loads_where_the_package_is_missing(
     network = make_network()
     batches = networks.batches(3, shape=network.input_shape[1:])
     model = ca.ConAdvModel(network, ca.PGD(0.1))
-    model.compile(ca.LARS(0.5), networks.LOSS, run_eagerly=True)
+    model.compile(ca.LARS(0.05), networks.LOSS, run_eagerly=True)
     model.fit(networks.dataset(batches), verbose=0)
     images, _ = batches[0]
     np.save(tmp_path / "images.npy", images)
