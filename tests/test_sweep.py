@@ -50,7 +50,7 @@ def _rows(path):
 
 
 def _wait_for(path):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
