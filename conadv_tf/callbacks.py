@@ -1,13 +1,13 @@
 """Throughput of training, as a Keras callback."""
 
-import csv
 import json
 import math
-import os
 import time
 
 import numpy as np
 import tensorflow as tf
+
+from conadv_tf import csv_file
 
 
 class ThroughputLogger(tf.keras.callbacks.Callback):
@@ -142,8 +142,8 @@ class ThroughputLogger(tf.keras.callbacks.Callback):
         if logs is not None:
             for name in _LOGGED:
                 logs[name] = row[name]
-        if self._csv_path:
-            self._write_csv()
+        if self._csv_path and self.history:
+            csv_file.write(self._csv_path, self.history)
         if self._writer is not None:
             with self._writer.as_default(step=epoch):
                 for name in set(row) - {"epoch", "images", "seconds"}:
@@ -189,16 +189,6 @@ class ThroughputLogger(tf.keras.callbacks.Callback):
             "step_time_ms_p90": float(percentiles[1]),
             "step_time_ms_p99": float(percentiles[2]),
         }
-
-    def _write_csv(self):
-        if not self.history:
-            return
-        temporary = f"{self._csv_path}.tmp"
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-        os.replace(temporary, self._csv_path)
 
     def _mllog(self, key, value, event_type, metadata=None):
         if not self._mllog_path:

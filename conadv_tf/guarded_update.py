@@ -69,7 +69,12 @@ class GuardedUpdate:
           tape: the tape that recorded the loss.
           loss: scalar, this replica's share of the sum over replicas.
         """
-        return _compute_gradients(optimizer, loss, self._variables, tape)
+        # Not of the tape: the optimizer may scale the loss meanwhile.
+        compute = getattr(optimizer, "compute_gradients", None)
+        if compute is None:  # A legacy optimizer, such as tensorflow-addons's.
+            compute = optimizer._compute_gradients
+        pairs = compute(loss, self._variables, tape=tape)
+        return [gradient for gradient, _ in pairs]
 
     def apply_gradients(
         self, optimizer, gradients, statistics, after, ready=None
@@ -137,14 +142,6 @@ class GuardedUpdate:
         is_first = tf.logical_and(tf.logical_not(finite), first < 0)
         self.first_skipped.assign(tf.where(is_first, step, first))
         self.skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
-
-
-def _compute_gradients(optimizer, loss, variables, tape):
-    # Of the optimizer rather than the tape: it may scale the loss meanwhile.
-    compute = getattr(optimizer, "compute_gradients", None)
-    if compute is None:  # A legacy optimizer, such as tensorflow-addons's.
-        compute = optimizer._compute_gradients
-    return [gradient for gradient, _ in compute(loss, variables, tape=tape)]
 
 
 def sum_over_replicas(tensors):

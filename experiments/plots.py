@@ -1,9 +1,9 @@
 """Pictures of a run or a sweep, from their files and the trained network."""
 
-import csv
-
 import numpy as np
 
+from conadv_tf import csv_file
+from experiments import figures
 from experiments import sweep_table
 
 _COLUMNS = 8  # Images in the examples.
@@ -16,7 +16,7 @@ def curves(history_path, path):
       history_path: history.csv of a run.
       path: PNG file to write.
     """
-    rows = _read_rows(history_path)
+    rows = csv_file.read(history_path)
     columns = {
         key: [float(row[key]) if row[key] else np.nan for row in rows]
         for key in rows[0]
@@ -43,7 +43,7 @@ def curves(history_path, path):
     )
     # Plain training has one loss, the clean one.
     columns.setdefault("clean_loss", columns["loss"])
-    figure, axes = _figure(1, len(panels), width=4.0, height=3.4)
+    figure, axes = figures.panels(1, len(panels), width=4.0, height=3.4)
     for axis, (title, lines) in zip(axes[0], panels):
         for key, label in lines.items():
             if key in columns:
@@ -54,7 +54,7 @@ def curves(history_path, path):
         if len(lines) > 1:
             axis.legend(fontsize=8)
     axes[0][0].set_yscale("log")
-    _save(figure, path)
+    figure.savefig(path)
 
 
 def examples(network, test, attack, path):
@@ -83,7 +83,9 @@ def examples(network, test, attack, path):
         ("perturbation", perturbation * scale + (low + high) / 2),
         ("adversarial", adversarial),
     )
-    figure, axes = _figure(len(shown), len(images), width=1.2, height=1.45)
+    figure, axes = figures.panels(
+        len(shown), len(images), width=1.2, height=1.45
+    )
     for row, (title, pixels) in zip(axes, shown):
         predicted = None
         if title != "perturbation":
@@ -111,7 +113,7 @@ def examples(network, test, attack, path):
         f"{attack.num_steps} step(s)",
         fontsize=10,
     )
-    _save(figure, path)
+    figure.savefig(path)
 
 
 def sweep(results_path, path):
@@ -121,9 +123,9 @@ def sweep(results_path, path):
       results_path: results.csv of a sweep.
       path: PNG file to write.
     """
-    lines = sweep_table.lines(_read_rows(results_path))
+    lines = sweep_table.lines(csv_file.read(results_path))
     sizes = sorted({size for by_size in lines.values() for size in by_size})
-    figure, axes = _figure(1, 1, width=5.5, height=4.0)
+    figure, axes = figures.panels(1, 1, width=5.5, height=4.0)
     axis = axes[0][0]
     for number, (label, by_size) in enumerate(lines.items()):
         values = [by_size[size] for size in sizes if size in by_size]
@@ -151,24 +153,4 @@ def sweep(results_path, path):
     axis.set_ylabel("top-1, %")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    _save(figure, path)
-
-
-def _read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _figure(rows, columns, width, height):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no display, no global state.
-    figure = Figure(figsize=(width * columns, height * rows), dpi=110)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("tight")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _save(figure, path):
     figure.savefig(path)

@@ -1,6 +1,5 @@
 """Runs that go on: checkpoints, preemption, what an earlier start left."""
 
-import csv
 import json
 import os
 import pathlib
@@ -11,6 +10,7 @@ from absl import flags
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import csv_file
 from conadv_tf.checkpoint_files import check_writable
 from experiments import config as config_lib
 
@@ -152,8 +152,7 @@ def open_model_dir(name, config):
 
 def last_row(path):
     """The last epoch's {name: number} in history.csv."""
-    with open(path, newline="", encoding="utf-8") as file:
-        *_, row = csv.DictReader(file)
+    row = csv_file.read(path)[-1]
     return {name: float(value) for name, value in row.items() if value}
 
 
@@ -166,14 +165,7 @@ def trim_history(path, epoch):
     """
     if not path.exists():
         return
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = [row for row in reader if int(row["epoch"]) < epoch]
-        names = reader.fieldnames
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        if rows:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
-    os.replace(temporary, path)
+    rows = csv_file.read(path)
+    if rows:
+        kept = [row for row in rows if int(row["epoch"]) < epoch]
+        csv_file.write(path, kept, rows[0])

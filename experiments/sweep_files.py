@@ -1,12 +1,12 @@
 """The folder of a sweep: its lock, its finished cells, its table."""
 
 import contextlib
-import csv
 import fcntl
 import json
 import os
 import time
 
+from conadv_tf import csv_file
 from experiments import config as config_lib
 from experiments import grid
 from experiments.sweep_table import COLUMNS
@@ -113,12 +113,7 @@ def tabulate(path, cells, summaries):
         for cell in cells
         if cell.name in summaries
     }
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows.values())
-    os.replace(temporary, path)
+    csv_file.write(path, rows.values(), COLUMNS)
     return rows
 
 

@@ -1,9 +1,11 @@
 """Pictures of what tools/analyze.py measured, from its CSV files."""
 
-import csv
 import os
 
 import numpy as np
+
+from conadv_tf import csv_file
+from experiments import figures
 
 
 def eigenvalues(csv_path, path):
@@ -13,8 +15,8 @@ def eigenvalues(csv_path, path):
       csv_path: eigenvalues.csv.
       path: PNG file to write.
     """
-    rows = _read_rows(csv_path)
-    figure, axes = _figure(2, width=4.4, height=3.6)
+    rows = csv_file.read(csv_path)
+    figure, (axes,) = figures.panels(1, 2, width=4.4, height=3.6)
     titles = {"False": "Hessian", "True": "filter-normalized Hessian"}
     for axis, (kind, title) in zip(axes, titles.items()):
         for number, (label, runs) in enumerate(_methods(rows).items()):
@@ -45,8 +47,8 @@ def landscape(csv_path, path):
       csv_path: landscape.csv.
       path: PNG file to write.
     """
-    rows = _read_rows(csv_path)
-    figure, axes = _figure(2, width=4.4, height=3.6)
+    rows = csv_file.read(csv_path)
+    figure, (axes,) = figures.panels(1, 2, width=4.4, height=3.6)
     for number, (label, runs) in enumerate(_methods(rows).items()):
         color = f"C{number}"
         for run, members in enumerate(runs.values()):
@@ -81,7 +83,7 @@ def plane(csv_path, path):
       csv_path: plane.csv.
       path: PNG file to write.
     """
-    rows = _read_rows(csv_path)
+    rows = csv_file.read(csv_path)
     logarithms = np.log10([float(row["loss"]) for row in rows])
     # The same colours for all runs, borders at multiples of a tenth.
     low, high = np.floor(10 * logarithms.min()), np.ceil(10 * logarithms.max())
@@ -92,7 +94,7 @@ def plane(csv_path, path):
         for label, runs in _methods(rows).items()
         for run, members in runs.items()
     ]
-    figure, axes = _figure(len(runs), width=3.8, height=3.6)
+    figure, (axes,) = figures.panels(1, len(runs), width=3.8, height=3.6)
     for axis, (label, run, members) in zip(axes, runs):
         offsets = sorted({float(row["offset_1"]) for row in members})
         losses = np.reshape(
@@ -115,10 +117,10 @@ def robustness(csv_path, path):
       csv_path: robustness.csv.
       path: PNG file to write.
     """
-    rows = _read_rows(csv_path)
+    rows = csv_file.read(csv_path)
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
     attacks.remove("none")
-    figure, axes = _figure(len(attacks), width=4.4, height=3.6)
+    figure, (axes,) = figures.panels(1, len(attacks), width=4.4, height=3.6)
     for axis, attack in zip(axes, attacks):
         for number, (label, runs) in enumerate(_methods(rows).items()):
             for run, members in enumerate(runs.values()):
@@ -144,11 +146,6 @@ def robustness(csv_path, path):
     figure.savefig(path)
 
 
-def _read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def _methods(rows):
     """Rows by legend label and by run."""
     methods = {}
@@ -159,14 +156,3 @@ def _methods(rows):
         f"{method}, batch {batch_size} (n={len(runs)})": runs
         for (method, batch_size), runs in methods.items()
     }
-
-
-def _figure(columns, width, height):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no display, no global state.
-    figure = Figure(figsize=(width * columns, height), dpi=110)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]

@@ -29,6 +29,7 @@ import numpy as np
 
 import conadv_tf as ca
 from conadv_tf import analysis
+from conadv_tf import csv_file
 from experiments import build
 from experiments import config as config_lib
 from experiments import results
@@ -168,7 +169,7 @@ def analyze(runs, output_dir):
         for name, rows in measured.items():
             tables[name] += [{**identity(run), **row} for row in rows]
     for name, rows in tables.items():
-        comparison.write_csv(output_dir / f"{name}.csv", rows)
+        csv_file.write(output_dir / f"{name}.csv", rows)
         getattr(analysis_plots, name)(
             output_dir / f"{name}.csv", output_dir / f"{name}.png"
         )

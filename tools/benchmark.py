@@ -37,6 +37,7 @@ from absl import app
 from absl import flags
 import tensorflow as tf
 
+from conadv_tf import csv_file
 from experiments import results
 from tools import benchmark_results
 from tools import timing
@@ -103,7 +104,7 @@ def main(argv):
             },
             _times(network, image_size, batch_size),
         )
-        benchmark_results.write_csv(output / "times.csv", rows)
+        csv_file.write(output / "times.csv", rows)
     times = benchmark_results.read_csv(output / "times.csv")
     benchmark_results.plot(times, output / "benchmark.png")
     results.write_json(

@@ -12,7 +12,6 @@ Writes rates.csv, memory.csv and input.png to --output_dir.
 """
 
 import argparse
-import csv
 import os
 import pathlib
 import platform
@@ -26,6 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import tensorflow as tf
 
+from conadv_tf import csv_file
+from experiments import figures
 from tools import input_variants
 
 _MEMORY_SAMPLES = 10
@@ -54,8 +55,8 @@ def main():
         variants = input_variants.make_variants(folder, flags)
         rates = measure_rates(variants, flags)
         memory = measure_memory(variants, flags)
-    write_csv(output / "rates.csv", rates)
-    write_csv(output / "memory.csv", memory)
+    csv_file.write(output / "rates.csv", rates)
+    csv_file.write(output / "memory.csv", memory)
     draw(rates, memory, output / "input.png")
     print_tables(rates, memory)
 
@@ -140,23 +141,10 @@ def resident_mib():
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def write_csv(path, rows):
-    """Writes dictionaries with the same keys."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def draw(rates, memory, path):
     """Draws the rates as bars and the memory as a line."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     photos = [row for row in rates if row["variant"].startswith("photos")]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.6))
+    figure, ((left, right),) = figures.panels(1, 2, width=5.5, height=3.6)
     names = [row["variant"].split(": ")[1] for row in photos]
     left.barh(names, [row["images_per_second"] for row in photos])
     left.invert_yaxis()
@@ -170,8 +158,7 @@ def draw(rates, memory, path):
     right.set_xlabel("images")
     right.set_ylabel("resident memory, MiB")
     right.set_title(memory[0]["variant"], fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)
 
 
 def print_tables(rates, memory):

@@ -1,12 +1,13 @@
 """Files, tables and picture of a benchmark."""
 
-import csv
 import importlib.metadata
 import os
 import platform
 
 import tensorflow as tf
 
+from conadv_tf import csv_file
+from experiments import figures
 from experiments import results
 from tools import timing
 
@@ -50,14 +51,6 @@ def rows(setting, seconds):
     ]
 
 
-def write_csv(path, rows):
-    """Writes all times."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def read_csv(path):
     """The times by setting.
 
@@ -66,13 +59,12 @@ def read_csv(path):
       dict from each variant to its list of seconds per step.
     """
     settings = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            key = tuple(row[column] for column in COLUMNS[:4])
-            times = settings.setdefault(key, {})
-            times.setdefault(row["variant"], []).append(
-                float(row["ms_per_step"]) / 1e3
-            )
+    for row in csv_file.read(path):
+        key = tuple(row[column] for column in COLUMNS[:4])
+        times = settings.setdefault(key, {})
+        times.setdefault(row["variant"], []).append(
+            float(row["ms_per_step"]) / 1e3
+        )
     return settings
 
 
@@ -165,14 +157,10 @@ def plot(settings, path):
       settings: what `read_csv` returned.
       path: PNG file to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(3, len(settings))
     lines = -(-len(settings) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.2 * lines), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    figure, panels = figures.panels(lines, columns, width=4.6, height=3.2)
+    panels = panels.ravel()
     for axis, (key, seconds) in zip(panels, settings.items()):
         for place, values in enumerate(seconds.values()):
             values = [1e3 * value for value in values]
@@ -187,4 +175,4 @@ def plot(settings, path):
         axis.grid(alpha=0.3)
     for axis in panels[len(settings) :]:
         axis.set_axis_off()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)

@@ -1,6 +1,5 @@
 """Compares the measurements of several runs, method by method."""
 
-import csv
 import statistics
 
 
@@ -75,11 +74,3 @@ def print_table(groups):
     print()
     for line in zip(*columns):
         print("  ".join(cell.ljust(w) for cell, w in zip(line, widths)))
-
-
-def write_csv(path, rows):
-    """Writes rows of one kind."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

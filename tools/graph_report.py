@@ -19,7 +19,6 @@ tools/hlo_cost.py for what is counted. The same on every machine. With
 --output_dir also writes graph_report.csv and graph_report.json.
 """
 
-import csv
 import os
 import pathlib
 import sys
@@ -35,6 +34,7 @@ from absl import app
 from absl import flags
 import tensorflow as tf
 
+from conadv_tf import csv_file
 from experiments import results
 from tools import step_cost
 from tools import training_step
@@ -97,12 +97,7 @@ def main(argv):
 def _write(folder, setting, rows):
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{**setting, **row} for row in rows]
-    with open(
-        folder / "graph_report.csv", "w", newline="", encoding="utf-8"
-    ) as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    csv_file.write(folder / "graph_report.csv", rows)
     results.write_json(
         folder / "graph_report.json",
         {"steps": rows, "versions": results.versions()},

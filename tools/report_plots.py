@@ -1,8 +1,8 @@
 """Pictures of a report."""
 
-from matplotlib.figure import Figure
 import numpy as np
 
+from experiments import figures
 from tools import report_runs
 
 # The palette of Okabe and Ito (2008), told apart by the colour-blind too. The
@@ -15,7 +15,6 @@ STYLES = {
     "conadv_aa": {"color": "#009E73", "marker": "v"},
 }
 _OTHERS = "#CC79A7"  # Methods that are not the paper's, told by markers.
-_DOTS_PER_INCH = 120
 
 
 def batch_sizes(references, path):
@@ -52,7 +51,7 @@ def batch_sizes(references, path):
     _batch_size_axis(axis, {size for _, size in references})
     axis.set_ylabel("top-1, %; bars: standard deviation")
     _legend(axis)
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    figure.savefig(path)
 
 
 def gains(gains, path):
@@ -79,7 +78,7 @@ def gains(gains, path):
     _batch_size_axis(axis, {size for _, size in gains})
     axis.set_ylabel("gain, points; bars: 95 % interval")
     _legend(axis)
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    figure.savefig(path)
 
 
 def curves(curves, baselines, label, path):
@@ -122,13 +121,13 @@ def curves(curves, baselines, label, path):
         axis.grid(alpha=0.3)
         _legend(axis, columns=2, height=1.08)
     axes[0].set_ylabel("top-1, %; bars: standard deviation")
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    figure.savefig(path)
 
 
 def _figure(columns):
-    width = 6.4 if columns == 1 else 4.2 * columns
-    figure = Figure(figsize=(width, 4.2), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+    width = 6.4 if columns == 1 else 4.2
+    figure, (axes,) = figures.panels(1, columns, width, 4.2, sharey=True)
+    return figure, axes
 
 
 def _style(method, number=0):

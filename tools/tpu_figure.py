@@ -9,6 +9,8 @@ paper's numbers were measured.
 import dataclasses
 from typing import Optional
 
+from experiments import figures
+
 _METHODS = {
     "baseline": "baseline",
     "disadv": "DisAdv",
@@ -97,12 +99,7 @@ def draw(panels, device, path):
       device: name of the device.
       path: PNG file to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * len(panels), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, (axes,) = figures.panels(1, len(panels), width=5.2, height=3.8)
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)
@@ -118,7 +115,7 @@ def draw(panels, device, path):
         axis.legend(*_legend(axis), fontsize=8)
         axis.grid(axis="y", alpha=0.3)
         axis.set_axisbelow(True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)
 
 
 def _pair(axis, place, bar):

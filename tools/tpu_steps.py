@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Optional
 
+from conadv_tf import csv_file
 from tools import tpu_compiler
 from tools import tpu_cycles
 from tools import tpu_figure
@@ -133,7 +134,7 @@ def report(options):
     panels = tpu_figure.bars(rows, PHASES)
     if panels:
         tpu_figure.draw(panels, rows[0]["device"], output / "throughput.png")
-    (output / "report.csv").write_text(tpu_tables.csv_text(rows))
+    csv_file.write(output / "report.csv", rows, tpu_tables.COLUMNS)
     (output / "report.json").write_text(
         json.dumps(
             {"options": dataclasses.asdict(options), "steps": rows}, indent=2

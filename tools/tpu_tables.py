@@ -1,8 +1,5 @@
 """Tables of what the TPU compiler says of the steps of several methods."""
 
-import csv
-import io
-
 from tools import tpu_cycles
 
 # Of one core, from Google's documentation; others are not known.
@@ -140,15 +137,6 @@ def longest_phases(rows):
             )
         lines.append(line + ".\n")
     return "\n".join(["", *lines]) if lines else ""
-
-
-def csv_text(rows):
-    """The table of methods as CSV."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def breakdown_table(found, attribute):

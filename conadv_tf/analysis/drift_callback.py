@@ -1,10 +1,8 @@
 """A callback that watches what staleness changes while a model trains."""
 
-import csv
-import os
-
 import tensorflow as tf
 
+from conadv_tf import csv_file
 from conadv_tf import objectives
 from conadv_tf.analysis.drift import measure_drift
 from conadv_tf.analysis.objective import forward_function
@@ -186,12 +184,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
 
     def _write(self, row):
         if self._csv_path:
-            temporary = f"{self._csv_path}.tmp"
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(row))
-                writer.writeheader()
-                writer.writerows(self.history)
-            os.replace(temporary, self._csv_path)
+            csv_file.write(self._csv_path, self.history)
         if self._writer is not None:
             with self._writer.as_default(step=row["step"]):
                 for name in set(row) - {"epoch", "step"}:

@@ -1,0 +1,29 @@
+"""Tables as CSV files."""
+
+import csv
+import os
+
+
+def write(path, rows, columns=None):
+    """Writes a table whole or not at all.
+
+    Args:
+      path: file to write; replaced if it exists.
+      rows: iterable of dicts, {column: value}.
+      columns: names in order; by default those of the first row.
+    """
+    rows = list(rows)
+    temporary = f"{path}.tmp"
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(
+            file, list(columns or rows[0]), lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def read(path):
+    """The rows of a table with a header: list of dicts of strings."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
