@@ -1,5 +1,7 @@
 """The checks of `ConAdvModel`'s arguments."""
 
+import math
+
 import tensorflow as tf
 
 from conadv_tf import conversion
@@ -66,6 +68,20 @@ def check(network, attack, staleness, seed, views, microbatches):
             "Expected attack to be ca.PGD(...), ca.FGSM(...), None, or a "
             "callable like them with a value_range attribute; received "
             f"{attack!r}."
+        )
+
+
+def check_weight(adversarial_weight):
+    """Raises a ValueError for what is no weight of a loss."""
+    if (
+        isinstance(adversarial_weight, bool)
+        or not isinstance(adversarial_weight, (int, float))
+        or not 0 <= adversarial_weight < math.inf
+    ):
+        raise ValueError(
+            "Expected adversarial_weight to be a finite number >= 0 (1: the "
+            "adversarial loss counts as much as the clean one); received "
+            f"{adversarial_weight!r}."
         )
 
 

@@ -42,7 +42,7 @@ class ConAdvModel(pipelined.PipelinedModel):
 
     With `views=2` (the paper's ConAdv + AutoAugment) data are ((clean images,
     augmented images), labels[, sample_weight]): three batch norm branches,
-    a third of the loss each; the clean view is the one that is attacked.
+    an equal share of the loss each; the clean view is the one that is attacked.
 
     The model trains a copy: the network you pass stays as it is, and
     `export_network()` gives the trained one back with ordinary batch norm.
@@ -75,6 +75,9 @@ class ConAdvModel(pipelined.PipelinedModel):
         each, on three times its share. Needs replicas in threes, staleness 1,
         one view, no micro-batches, no synchronized batch norm and batches of
         one static size.
+      adversarial_weight: weight w of the adversarial loss where that of each
+        other part is 1: (clean + w adversarial) / (1 + w), or with two views
+        (clean + augmented + w adversarial) / (2 + w). 1 is the paper's.
       name: model name.
 
     Raises:
@@ -92,9 +95,11 @@ class ConAdvModel(pipelined.PipelinedModel):
         views=1,
         microbatches=1,
         placement="local",
+        adversarial_weight=1.0,
         name=None,
     ):
         arguments.check(network, attack, staleness, seed, views, microbatches)
+        arguments.check_weight(adversarial_weight)
         arguments.check_placement(
             placement, network, attack, staleness, views, microbatches
         )
@@ -109,6 +114,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             views,
             microbatches,
             placement,
+            float(adversarial_weight),
             name=name or "conadv",
         )
         self.seed = seed
@@ -207,6 +213,7 @@ class ConAdvModel(pipelined.PipelinedModel):
 
     def _update(self, batch):
         """Theta <- optimizer(theta, mean of the parts' gradients), Eq. (4)."""
+        shares = self._state.shares
         parts = batch.parts()
         statistics = self._state.update.begin()
         with tf.GradientTape() as tape:
@@ -219,7 +226,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             losses = {
                 name: self._loss(batch, part) for name, part in logits.items()
             }
-            loss = tf.add_n(list(losses.values())) / len(losses)
+            loss = tf.add_n([shares[name] * losses[name] for name in parts])
         self._state.update.apply(self.optimizer, tape, loss, statistics)
         return self._logs(batch, logits, losses)
 
@@ -281,6 +288,7 @@ class ConAdvModel(pipelined.PipelinedModel):
             "views": self.views,
             "microbatches": self.microbatches,
             "placement": self.placement,
+            "adversarial_weight": self.adversarial_weight,
         }
 
     @classmethod
@@ -296,5 +304,6 @@ class ConAdvModel(pipelined.PipelinedModel):
             views=config["views"],
             microbatches=config["microbatches"],
             placement=config["placement"],
+            adversarial_weight=config["adversarial_weight"],
             name=config["name"],
         )

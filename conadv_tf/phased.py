@@ -23,7 +23,8 @@ An update is Eq. (4) of Liu et al. 2022 (arXiv 2106.00221) over all replicas,
 
     g <- 1/2 [mean over the clean replicas + mean over the adversarial ones],
 
-with one all-reduce, to which attackers give zeros. As a third of the replicas
+(or the shares of `adversarial_weight`) with one all-reduce, to which
+attackers give zeros. As a third of the replicas
 holds three shares each, an update trains on as many images as a batch of the
 dataset has. Differs from the paper: the clean and the adversarial half of an
 update are of different images; each image has its adversarial gradient one
@@ -161,17 +162,16 @@ def part_gradients(model, batch, part):
 
     Returns:
       List of tensors, None where a weight has no part in it. Their sum over
-      all replicas is half the mean over the replicas of both parts. Changes
-      moving statistics and metrics.
+      all replicas is the gradient of the mean loss of the replicas with this
+      part, times its share. Changes moving statistics and metrics.
     """
     with tf.GradientTape() as tape:
         with batch_norm_branch(_BRANCHES[part]):
             logits = model.network(batch.parts()[part], training=True)
         logits = tf.cast(logits, tf.float32)
         loss = model._loss(batch, logits)
-        # Keras divided by the number of all replicas; a third of them has
-        # this part, which is half of the loss.
-        weighted = loss * (NUM_PHASES / 2)
+        # Keras divided by the number of all replicas; a third has this part.
+        weighted = loss * (NUM_PHASES * model._state.shares[part])
     model._record(part, batch, logits, loss)
     if part == "clean":
         model.compiled_metrics.update_state(

@@ -15,18 +15,39 @@ from conadv_tf.microbatches import MicroBatches
 from conadv_tf.staleness import ShadowWeights
 
 
+def part_shares(views, adversarial_weight):
+    """The share of each part of a batch in the loss; they add up to 1.
+
+    Args:
+      views: 1 or 2; with 2 there is an augmented part.
+      adversarial_weight: weight of the adversarial part where each of the
+        others has 1.
+
+    Returns:
+      {"clean", "augmented" or "adversarial": float}.
+    """
+    weights = {"clean": 1.0, "augmented": 1.0}
+    if views == 1:
+        del weights["augmented"]
+    weights["adversarial"] = adversarial_weight
+    whole = sum(weights.values())
+    return {part: weight / whole for part, weight in weights.items()}
+
+
 class BranchMetrics:
     """Running means of what `fit` logs about the parts of a batch.
 
     Args:
-      views: 1 or 2; with 2 there is an augmented part.
+      shares: {part: its share of the loss}; the parts are "clean",
+        "augmented" and "adversarial".
     """
 
-    def __init__(self, views=1):
-        parts = ("clean", "augmented", "adversarial")
+    def __init__(self, shares):
+        self._shares = shares
+        # Another name than that of Keras's loss.
+        self.loss = tf.keras.metrics.Mean(name="training_loss")
         self.losses = {
-            part: tf.keras.metrics.Mean(name=f"{part}_loss")
-            for part in (parts if views == 2 else (parts[0], parts[2]))
+            part: tf.keras.metrics.Mean(name=f"{part}_loss") for part in shares
         }
         self.adversarial_accuracy = tf.keras.metrics.Mean(
             name="adversarial_accuracy"
@@ -36,7 +57,7 @@ class BranchMetrics:
         """Adds one part of a batch.
 
         Args:
-          part: "clean", "augmented" or "adversarial".
+          part: one of the parts.
           batch: the `Batch`.
           logits: of its images of that part.
           loss: scalar, their mean loss.
@@ -44,6 +65,7 @@ class BranchMetrics:
         """
         size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
         self.losses[part].update_state(loss, size)
+        self.loss.update_state(loss, size * self._shares[part])
         if part == "adversarial":
             self.adversarial_accuracy.update_state(
                 classification.correct(batch.labels, logits, decision_boundary),
@@ -54,10 +76,12 @@ class BranchMetrics:
         """Keras's logs and those of the parts, in the order `fit` has them.
 
         Args:
-          logs: dict, results of Keras's own metrics.
+          logs: dict, results of Keras's own metrics, whose `loss` knows of no
+            shares.
         """
+        logs.pop("loss")
         return {
-            "loss": logs.pop("loss"),
+            "loss": self.loss.result(),
             **{mean.name: mean.result() for mean in self.losses.values()},
             **logs,
             "adversarial_accuracy": self.adversarial_accuracy.result(),
@@ -73,6 +97,7 @@ class StepState:
     shadow: `ShadowWeights`, or None.
     attack_loss: callable (labels, logits) -> scalar that attacks climb.
     decision_boundary: see `objectives.decision_boundary`.
+    shares: {part of a batch: its share of the loss}; empty without an attack.
     metrics: `BranchMetrics`, or None without an attack.
     step: int64 local variable, counts attacks; keys their randomness.
     out_of_range: int32 local variable, images outside the value range.
@@ -89,6 +114,7 @@ class StepState:
     shadow: Optional[Any] = None
     attack_loss: Optional[Any] = None
     decision_boundary: float = 0.0
+    shares: dict = dataclasses.field(default_factory=dict)
     metrics: Optional[BranchMetrics] = None
     step: Optional[Any] = None
     out_of_range: Optional[Any] = None
@@ -103,6 +129,7 @@ class StepState:
         if self.metrics is None:
             return []
         return [
+            self.metrics.loss,
             *self.metrics.losses.values(),
             self.metrics.adversarial_accuracy,
         ]
@@ -130,7 +157,8 @@ def new_state(model, loss):
         return state
     state.attack_loss = objectives.attack_loss(loss)
     state.decision_boundary = objectives.decision_boundary(model.network, loss)
-    state.metrics = BranchMetrics(model.views)
+    state.shares = part_shares(model.views, model.adversarial_weight)
+    state.metrics = BranchMetrics(state.shares)
     state.step = local_variable(tf.constant(0, tf.int64), "step")
     state.out_of_range = local_variable(
         0, "out_of_range", aggregation=tf.VariableAggregation.SUM

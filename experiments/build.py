@@ -219,6 +219,7 @@ def model(config, dataset, schedule, num_replicas):
         views=config.views,
         microbatches=microbatches(config, num_replicas),
         placement=config.placement,
+        adversarial_weight=config.adversarial_weight,
     )
     rate = ca.WarmupPolynomialDecay(
         config.optimizer.learning_rate,

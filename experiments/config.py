@@ -79,6 +79,7 @@ class Config:
     staleness: int = 1  # tau of "conadv"; "disadv" is 0.
     placement: str = "local"  # Of "conadv"; "phased" has replicas in threes.
     label_smoothing: float = 0.1
+    adversarial_weight: float = 1.0  # Of the adversarial loss; others' is 1.
     seed: int = 0
     strategy: str = "auto"
     tpu: Optional[str] = None

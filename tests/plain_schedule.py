@@ -19,12 +19,16 @@ class PlainSchedule:
       replicas: number of replicas, a multiple of 3.
       share: images that a replica receives at a step.
       seed: of the random starts.
+      weight: of the adversarial loss.
     """
 
-    def __init__(self, network, attack, optimizer, replicas, share, seed):
+    def __init__(
+        self, network, attack, optimizer, replicas, share, seed, weight=1.0
+    ):
         self.share, self.seed = share, seed
         self.networks = [ca.split_batch_norm(network) for _ in range(replicas)]
         self.attack, self.optimizer = attack, optimizer
+        self.weight = weight
         self.received = [[] for _ in range(replicas)]
         self.crafted = {}
         self.losses = {"clean": [], "adversarial": []}
@@ -58,7 +62,10 @@ class PlainSchedule:
         ]
         weights = self.networks[0].trainable_variables
         self.optimizer.apply_gradients(
-            (0.5 * (clean + adversarial), weight)
+            (
+                (clean + self.weight * adversarial) / (1 + self.weight),
+                weight,
+            )
             for clean, adversarial, weight in zip(*means, weights)
         )
         for network in self.networks[1:]:

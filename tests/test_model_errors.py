@@ -32,6 +32,9 @@ def two_inputs():
         ({"staleness": True}, "received True"),
         ({"attack": "fgsm"}, "received 'fgsm'"),
         ({"seed": 1.5}, r"received 1\.5"),
+        ({"adversarial_weight": -0.5}, r"received -0\.5"),
+        ({"adversarial_weight": float("inf")}, "received inf"),
+        ({"adversarial_weight": "1"}, "received '1'"),
     ],
 )
 def test_constructor(arguments, message):

@@ -36,12 +36,14 @@ class SlowOracle:
     t is attacked with theta_max(0, t - tau). Nothing is pipelined.
     """
 
-    def __init__(self, network, attack, staleness, optimizer, views=1):
+    def __init__(
+        self, network, attack, staleness, optimizer, views=1, weight=1.0
+    ):
         self.network = ca.split_batch_norm(network, views + 1)
         self.stale = ca.split_batch_norm(network, views + 1)
         self.views = views
         self.attack, self.tau = attack, staleness
-        self.optimizer = optimizer
+        self.optimizer, self.weight = optimizer, weight
         self.snapshots, self.received = [], []
 
     def step(self, images, labels):
@@ -61,11 +63,14 @@ class SlowOracle:
             parts["augmented"] = _augment(images)
         with tf.GradientTape() as tape:
             losses = _slow_losses(self.network, parts, labels)
-            loss = sum(losses) / len(losses)
+            # The second is the adversarial one.
+            losses[1] *= self.weight
+            loss = sum(losses) / (len(losses) - 1 + self.weight)
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(
             zip(tape.gradient(loss, variables), variables)
         )
+        self.loss = loss.numpy()
         return self.network.get_weights()
 
     def _craft(self, batch, snapshot, seed_step):
@@ -80,18 +85,23 @@ class SlowOracle:
         return self.attack(logits, images, labels, seed=[SEED, seed_step])
 
 
-def _compare(network, staleness, attack, count, views=1, **compile_args):
+def _compare(
+    network, staleness, attack, count, views=1, weight=1.0, **compile_args
+):
     def optimizer():
         return ca.LARS(0.5, momentum=0.9, weight_decay=1e-3)
 
-    model = ca.ConAdvModel(network, attack, staleness, SEED, views)
+    model = ca.ConAdvModel(
+        network, attack, staleness, SEED, views, adversarial_weight=weight
+    )
     model.compile(optimizer(), networks.LOSS, **compile_args)
-    oracle = SlowOracle(network, attack, staleness, optimizer(), views)
+    oracle = SlowOracle(network, attack, staleness, optimizer(), views, weight)
     model.reset_pending()
     for step, (images, labels) in enumerate(networks.batches(count)):
         expected = oracle.step(images, labels)
         received = (images, _augment(images)) if views == 2 else images
-        model.train_on_batch(received, labels)
+        loss = model.train_on_batch(received, labels, return_dict=True)["loss"]
+        np.testing.assert_allclose(loss, oracle.loss, rtol=1e-4)
         for weight, wanted in zip(model.network.weights, expected):
             np.testing.assert_allclose(
                 weight.numpy(),
@@ -134,6 +144,13 @@ def test_oracle_with_two_views(staleness, jit_compile):
         views=2,
         jit_compile=jit_compile,
     )
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("weight", [0, 0.25, 3.0])
+def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
+    network = networks.convolutional()
+    _compare(network, 1, _attack(), 4, views=views, weight=weight)
 
 
 @pytest.mark.parametrize("staleness", [0, 1, 2])

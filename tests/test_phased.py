@@ -60,20 +60,23 @@ def _model(
             kwargs.pop("attack", _attack()),
             seed=SEED,
             placement="phased",
+            adversarial_weight=kwargs.pop("weight", 1.0),
         )
         model.compile(optimizer(), loss, metrics=["accuracy"], **kwargs)
     return model
 
 
-def check_against_plain(replicas, steps=30):
+def check_against_plain(replicas, steps=30, weight=1.0):
     """Weights and statistics of every replica at every step, and the logs."""
     network = _network()
     batches = networks.batches(steps, size=replicas * SHARE)
-    model, watch = _model(replicas, network), Watch()
+    model, watch = _model(replicas, network, weight=weight), Watch()
     history = model.fit(
         networks.dataset(batches), callbacks=[watch], verbose=0
     ).history
-    plain = PlainSchedule(network, _attack(), _sgd(), replicas, SHARE, SEED)
+    plain = PlainSchedule(
+        network, _attack(), _sgd(), replicas, SHARE, SEED, weight
+    )
     for age, (images, labels) in enumerate(batches):
         plain.step(age, images, labels)
         for own, found in zip(plain.networks, watch.seen[age]):
@@ -86,7 +89,8 @@ def check_against_plain(replicas, steps=30):
     for name, wanted in {
         "clean_loss": losses["clean"],
         "adversarial_loss": losses["adversarial"],
-        "loss": (losses["clean"] + losses["adversarial"]) / 2,
+        "loss": (losses["clean"] + weight * losses["adversarial"])
+        / (1 + weight),
         "accuracy": np.mean(plain.correct["clean"]),
         "adversarial_accuracy": np.mean(plain.correct["adversarial"]),
     }.items():
@@ -97,8 +101,9 @@ def check_against_plain(replicas, steps=30):
     assert not np.allclose(watch.seen[-1][0][0], watch.seen[0][0][0])
 
 
-def test_three_replicas_equal_the_plain_schedule():
-    check_against_plain(3)
+@pytest.mark.parametrize("weight, steps", [(1.0, 30), (0.5, 12)])
+def test_three_replicas_equal_the_plain_schedule(weight, steps):
+    check_against_plain(3, steps, weight)
 
 
 # A process of its own, because the tests' has 4 devices.
