@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from typing import Optional
 
 from experiments import config as config_lib
@@ -22,6 +23,7 @@ class Cell:
     preset: name of the preset it comes from, or "".
     published: top-1 in percent that the paper prints for it, or None.
     setting: what it has in common with its other seeds and learning rates.
+    variant: what was changed about the row, as "key=value,key=value", or "".
     """
 
     name: str
@@ -29,6 +31,7 @@ class Cell:
     preset: str = ""
     published: Optional[float] = None
     setting: str = ""
+    variant: str = ""
 
 
 def method_name(config):
@@ -76,13 +79,7 @@ def rows(preset="", methods=(), batch_sizes=(), assignments=()):
       ValueError: if a name is unknown, nothing is selected, or an assignment
         sets what a flag of the sweep sets.
     """
-    for assignment in assignments:
-        key = assignment.partition("=")[0].strip()
-        if key in _OWN_FLAGS:
-            raise ValueError(
-                f"Expected {key} to be left to the sweep, which has flags for "
-                f"its grid; received {assignment!r}."
-            )
+    _check_assignments(assignments)
     methods, batch_sizes = (
         list(dict.fromkeys(a)) for a in (methods, batch_sizes)
     )
@@ -121,6 +118,16 @@ def rows(preset="", methods=(), batch_sizes=(), assignments=()):
         for batch_size in batch_sizes or (None,)
         for method in methods or (None,)
     ]
+
+
+def _check_assignments(assignments):
+    for assignment in assignments:
+        key = assignment.partition("=")[0].strip()
+        if key in _OWN_FLAGS:
+            raise ValueError(
+                f"Expected {key} to be left to the sweep, which has flags for "
+                f"its grid; received {assignment!r}."
+            )
 
 
 def _select(found, what, value, wanted):
@@ -201,6 +208,45 @@ def with_axes(found, epsilons=(), staleness=(), learning_rates=()):
                 name += f"_rate{rate:g}"
             cells.append(
                 dataclasses.replace(row, name=name, config=config, setting=name)
+            )
+    return cells
+
+
+def with_variants(found, variants):
+    """Each row as it is, and then once for each variant.
+
+    Args:
+      found: list of `Cell`, all axes set.
+      variants: "key=value[,key=value]", see `config.override`.
+
+    Returns:
+      List of `Cell`. A variant that changes nothing about a row, or only the
+      attack of a row without one, has no cell of it.
+
+    Raises:
+      ValueError: if an assignment sets what a flag of the sweep sets.
+    """
+    cells = list(found)
+    for variant in dict.fromkeys(variants):
+        assignments = variant.split(",")
+        _check_assignments(assignments)
+        attack_only = all(a.strip().startswith("attack.") for a in assignments)
+        for row in found:
+            config = config_lib.override(row.config, assignments)
+            if config == row.config or (
+                attack_only and row.config.method == "baseline"
+            ):
+                continue
+            name = f"{row.name}_{re.sub(r'[^0-9A-Za-z.+]+', '-', variant)}"
+            cells.append(
+                dataclasses.replace(
+                    row,
+                    name=name,
+                    config=config,
+                    setting=name,
+                    variant=variant,
+                    published=None,
+                )
             )
     return cells
 

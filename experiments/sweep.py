@@ -3,6 +3,8 @@
     python experiments/sweep.py --preset=digits_table1 --seeds=2 --quick
     python experiments/sweep.py --method=baseline --method=conadv \
         --global_batch_size=432 --epsilon=0.05 --epsilon=0.1 --seeds=5
+    python experiments/sweep.py --preset=digits_1297_conadv \
+        --variant=attack.start_epoch=5 --variant=attack.warmup_epochs=10
     python experiments/sweep.py --preset=digits_table1 --seeds=10 \
         --tune_learning_rate=0.5,1,2,4,8 --tune_seeds=2
 
@@ -59,6 +61,12 @@ flags.DEFINE_multi_integer(
 )
 flags.DEFINE_multi_float(
     "learning_rate", [], "Peak learning rates to run.", lower_bound=0.0
+)
+flags.DEFINE_multi_string(
+    "variant",
+    [],
+    "key=value[,key=value], as in --set, for a second run of every row that "
+    "it changes, beside the row as it is.",
 )
 flags.DEFINE_integer("seeds", 5, "Seeds 0, 1, ... to run.", lower_bound=1)
 flags.DEFINE_multi_string(
@@ -118,13 +126,16 @@ def sweep(output):
     Returns:
       A line of text for each cell that failed.
     """
-    settings = grid.with_axes(
-        grid.rows(
-            FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, FLAGS.set
+    settings = grid.with_variants(
+        grid.with_axes(
+            grid.rows(
+                FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, FLAGS.set
+            ),
+            FLAGS.epsilon,
+            FLAGS.staleness,
+            FLAGS.learning_rate,
         ),
-        FLAGS.epsilon,
-        FLAGS.staleness,
-        FLAGS.learning_rate,
+        FLAGS.variant,
     )
     with sweep_files.locked(output) as lock:
         results.write_json(
@@ -172,11 +183,18 @@ def tune(workers, settings, folder):
       (the settings with their rates, a line of text for each that has none).
 
     Raises:
-      ValueError: if a rate is no number, or rates are an axis too.
+      ValueError: if a rate is no number, or rates are set otherwise too.
     """
-    if FLAGS.learning_rate:
+    set_otherwise = [f"--learning_rate={rate}" for rate in FLAGS.learning_rate]
+    set_otherwise += [
+        f"--variant={variant}"
+        for variant in FLAGS.variant
+        if "optimizer.learning_rate" in variant
+    ]
+    if set_otherwise:
         raise ValueError(
-            "Expected --learning_rate or --tune_learning_rate; received both."
+            "Expected rates to be tuned or set; received --tune_learning_rate "
+            f"and {' '.join(set_otherwise)}."
         )
     rates = [float(rate) for rate in FLAGS.tune_learning_rate]
     cells = grid.with_seeds(

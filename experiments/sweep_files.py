@@ -132,6 +132,7 @@ def _row(cell, results):
         "epsilon": config.attack.epsilon if attacks else "",
         "staleness": staleness if attacks else "",
         "learning_rate": config.optimizer.learning_rate,
+        "variant": cell.variant,
         "seed": config.seed,
         "split": config.split,
         "published": "" if cell.published is None else cell.published,

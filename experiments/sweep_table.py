@@ -13,6 +13,7 @@ COLUMNS = (
     "epsilon",
     "staleness",
     "learning_rate",
+    "variant",
     "seed",
     "split",
     "top1",
@@ -25,7 +26,14 @@ COLUMNS = (
     "model_dir",
 )
 # What may tell two lines of one method apart.
-_AXES = ("network", "dataset", "epsilon", "staleness", "learning_rate")
+_AXES = (
+    "network",
+    "dataset",
+    "epsilon",
+    "staleness",
+    "learning_rate",
+    "variant",
+)
 
 
 def lines(rows):
@@ -51,7 +59,9 @@ def lines(rows):
     ]
     found = {}
     for row in rows:
-        parts = (f"{axis.replace('_', ' ')} {row[axis]}" for axis in axes)
+        parts = (
+            f"{axis.replace('_', ' ')} {row[axis] or 'none'}" for axis in axes
+        )
         label = ", ".join([row["method"], *parts])
         sizes = found.setdefault(label, {})
         sizes.setdefault(int(row["batch_size"]), []).append(

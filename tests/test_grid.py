@@ -107,6 +107,27 @@ def test_axes_and_seeds():
     assert cells[7].setting == settings[0].name
 
 
+def test_variants():
+    rows = grid.with_axes(grid.rows("", ["baseline", "conadv"], [64]))
+    both = "attack.start_epoch=5,epochs=9"
+    variants = ["attack.start_epoch=5", both, "epochs=30", both]
+    cells = grid.with_variants(rows, variants)
+    assert _names(cells) == [
+        "digits_64_baseline",
+        "digits_64_conadv",
+        "digits_64_conadv_attack.start-epoch-5",
+        "digits_64_baseline_attack.start-epoch-5-epochs-9",
+        "digits_64_conadv_attack.start-epoch-5-epochs-9",
+    ]
+    assert [cell.variant for cell in cells] == ["", "", variants[0], both, both]
+    assert cells[:2] == rows
+    last = cells[-1].config
+    assert (last.attack.start_epoch, last.epochs) == (5, 9)
+    assert cells[-1].setting == cells[-1].name
+    with pytest.raises(ValueError, match="received 'seed=3'"):
+        grid.with_variants(rows, ["epochs=3,seed=3"])
+
+
 # Validation takes a quarter of the images, so that a batch must shrink by a
 # quarter for an epoch to have as many updates.
 @pytest.mark.parametrize(
@@ -163,6 +184,7 @@ def _row(method, size, top1, **axes):
         "epsilon": "0.1",
         "staleness": "1",
         "learning_rate": "4.0",
+        "variant": "",
         "method": method,
         "batch_size": str(size),
         "top1": str(top1),
@@ -190,4 +212,10 @@ def test_table():
         "baseline, epsilon 0.1",
         "conadv, epsilon 0.1",
         "conadv, epsilon 0.2",
+    ]
+    rows[-1].update(epsilon="0.1", variant="epochs=9")
+    assert list(sweep_table.lines(rows)) == [
+        "baseline, variant none",
+        "conadv, variant none",
+        "conadv, variant epochs=9",
     ]

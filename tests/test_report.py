@@ -14,6 +14,7 @@ from PIL import Image
 import pytest
 
 from tools import report
+from tools import report_cells
 from tools import report_page
 from tools import report_runs
 
@@ -30,6 +31,7 @@ def row(method, batch_size, seed, top1, **changes):
         "dataset": "digits",
         "method": method,
         "batch_size": batch_size,
+        "variant": "",
         "epsilon": "" if staleness == "" else 0.1,
         "staleness": staleness,
         "learning_rate": 4.0,
@@ -78,6 +80,19 @@ def finished(tmp_path_factory):
     rows += [
         row("conadv", 32, 0, 0.93, epsilon=0.2),
         row("conadv", 32, 0, 0.92, staleness=4),
+        # One and three points below the rows as they are; another rate.
+        *(
+            row(
+                "conadv",
+                8,
+                seed,
+                top1,
+                variant="a=1,b=2",
+                learning_rate=rate,
+                model_dir=f"conadv_8_a-1-b-2_seed{seed}",
+            )
+            for seed, top1, rate in ((0, 0.9, 4.0), (1, 0.9, 1), (2, 0.89, 1))
+        ),
         row("aa", 8, 0, "nan", final_loss="nan"),
         row("aa", 8, 1, 0.1, final_loss="inf"),
         row("conadv", 8, 9, 1.0, split="validation"),
@@ -128,6 +143,10 @@ def test_numbers_of_the_tables(finished):
         "| ConAdv | 6 | 0.1 | 1 | 4 (at the edge) | 80.00 (1) | 90.00 (1) |",
         "| ConAdv | 8 | 0.1 | 1 | 4 | 2 | 3 | 92.00 | 1.00 | 77.4 | +14.60 |",
         "| DisAdv | 200 | 200 |",
+        "| ConAdv | 8 | a=1,b=2 | 92.00 +- 1.00 (3) | 90.00 (1) | 1 | -1.00 |",
+        "| ConAdv | 8 | a=1,b=2 | 92.00 +- 1.00 (3) | 89.50 +- 0.71 (2) | 2 | "
+        "-3.00 |",
+        "| ConAdv, a=1,b=2 | 8 | 0.1 | 1 | 1 |",
     ):
         assert expected in text, expected
         assert expected in printed, expected
@@ -137,7 +156,7 @@ def test_gaps_are_told(finished):
     folder, _ = finished
     text = (folder / "report.md").read_text("utf-8")
     for expected in (
-        "21 runs finished, 1 failed, 4 missing",
+        "24 runs finished, 1 failed, 4 missing",
         "- no run of AutoAugment, batch size 32.",
         "- AutoAugment, batch size 8 lacks seeds that others have: 2.",
         "- unequal n: between 1 and 3 seeds",
@@ -147,11 +166,25 @@ def test_gaps_are_told(finished):
         "1 rows of results.csv are of another split than test",
         "    python 'a b'\n    python tools/report.py",
         "- cores: 16",
-        "(of 1 of 22 runs known)",
+        "(of 1 of 25 runs known)",
         "- tensorflow 2.15.1",
         "Not a benchmark",
     ):
         assert expected in text, expected
+
+
+def test_a_variant_stands_for_no_method(tmp_path):
+    rows = [
+        row("conadv", 8, seed, 0.5, variant="a=1" if seed else "")
+        for seed in range(3)
+    ]
+    cells = report_cells.cells(
+        report_runs.read_runs(write(tmp_path, rows) / "results.csv")
+    )
+    plain, variant = cells
+    assert report_cells.references(cells) == {("conadv", 8): plain}
+    assert report_cells.unchanged(cells, variant) == plain
+    assert report_cells.unchanged([variant], variant) is None
 
 
 class Page(html.parser.HTMLParser):

@@ -21,7 +21,7 @@ from experiments import sweep_files
 ROOT = pathlib.Path(__file__).parents[1]
 COLUMNS = (
     "preset,network,dataset,method,batch_size,epsilon,staleness,learning_rate,"
-    "seed,split,top1,final_loss,steps,images_per_second,step_time_ms,seconds,"
+    "variant,seed,split,top1,final_loss,steps,images_per_second,step_time_ms,seconds,"
     "published,model_dir"
 )
 

@@ -6,8 +6,9 @@
 Takes a folder of experiments/sweep.py, finished or not, prints its tables and
 writes them to --output_dir: top-1 by method and batch size beside the paper's,
 gains over the baseline paired by seed with intervals and corrected tests,
-ConAdv against DisAdv, accuracy against epsilon and tau, speed, what is missing,
-commands and versions. report.html opens without a server or a network.
+ConAdv against DisAdv, accuracy against epsilon and tau, variants, speed, what
+is missing, commands and versions. report.html opens without a server or a
+network.
 """
 
 import functools
@@ -142,6 +143,7 @@ def make_sections(sweep, groups, margin, command, output_dir):
             report_sections.equality(group, margin),
             report_sections.epsilon(group, draw),
             report_sections.staleness(group, draw),
+            report_sections.variants(group),
             report_sections.tuning(group),
             report_sections.speed(group),
         ):

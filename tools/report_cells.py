@@ -16,6 +16,7 @@ class Cell:
     epsilon: Optional[float]  # None without an attack, like staleness.
     staleness: Optional[int]
     learning_rate: float
+    variant: str
     preset: str
     name: str
     published: Optional[float]  # Percent.
@@ -50,6 +51,7 @@ def cells(runs):
             run.epsilon,
             run.staleness,
             run.learning_rate,
+            run.variant,
             run.preset,
         )
         seeds = members.setdefault(key, {})
@@ -84,7 +86,7 @@ def cells(runs):
 
 
 def references(cells, epsilon=None):
-    """The cell that stands for each method and batch size.
+    """The cell that stands for each method and batch size, no variant.
 
     Never the best one: choosing by the accuracies that are then compared
     would flatter the methods with many settings. It is the one with the given
@@ -109,7 +111,9 @@ def references(cells, epsilon=None):
 
     candidates = {}
     for cell in cells:
-        candidates.setdefault((cell.method, cell.batch_size), []).append(cell)
+        if not cell.variant:
+            key = cell.method, cell.batch_size
+            candidates.setdefault(key, []).append(cell)
     return {
         key: min(
             members,
@@ -145,7 +149,7 @@ def curve(cells, reference, name):
       Dict from each value, ascending, to the `Cell` with most seeds.
     """
     other = {"epsilon": "staleness", "staleness": "epsilon"}[name]
-    fixed = ("method", "batch_size", other)
+    fixed = ("method", "batch_size", "variant", other)
     found = {}
     for cell in cells:
         if all(getattr(cell, n) == getattr(reference, n) for n in fixed):
@@ -156,10 +160,41 @@ def curve(cells, reference, name):
     return dict(sorted(found.items()))
 
 
+def unchanged(cells, variant):
+    """The cell that a variant is to be compared with.
+
+    Args:
+      cells: list of `Cell`s.
+      variant: one of them that is a variant.
+
+    Returns:
+      Of the cells of its method and batch size that are no variants the one
+      that shares most of epsilon, staleness and learning rate, in this order;
+      None if there is none.
+    """
+    candidates = [
+        cell
+        for cell in cells
+        if not cell.variant
+        and (cell.method, cell.batch_size)
+        == (variant.method, variant.batch_size)
+    ]
+    names = "epsilon", "staleness", "learning_rate"
+    return min(
+        candidates,
+        key=lambda cell: (
+            *(getattr(cell, n) != getattr(variant, n) for n in names),
+            -len(cell.top1),
+        ),
+        default=None,
+    )
+
+
 def _order(cell):
     return (
         cell.staleness if cell.staleness is not None else -1,
         cell.epsilon if cell.epsilon is not None else -1,
         cell.learning_rate,
+        cell.variant,
         cell.preset,
     )

@@ -1,6 +1,7 @@
 """The tables of paired comparisons in a report."""
 
 from tools import report_runs
+from tools import report_tables
 from tools import sweep_statistics
 from tools.report_page import Table
 
@@ -92,6 +93,50 @@ def equality(pairs, margin):
         "two one-sided t tests do, if both reject a difference of "
         f"{margin:g} points or more. Holm's correction is for the tests of a "
         "difference in one family and for those of equality in another.",
+    )
+
+
+def variants(pairs):
+    """Variants of rows against the rows as they are.
+
+    Args:
+      pairs: list of (variant, `Cell` it is compared with, `Comparison`), a
+        variant being a `Cell`.
+    """
+    adjusted = sweep_statistics.holm([pair.p_t for _, _, pair in pairs])
+    rows = [
+        (
+            report_runs.label(cell.method),
+            str(cell.batch_size),
+            cell.variant,
+            report_tables.top1_text(other, with_paper=False),
+            report_tables.top1_text(cell, with_paper=False),
+            *_difference(pair),
+            p_text(pair.p_wilcoxon),
+            p_text(p_holm),
+            _verdict(p_holm),
+        )
+        for (cell, other, pair), p_holm in zip(pairs, adjusted)
+    ]
+    return Table(
+        "Variants, top-1 in % and difference in points",
+        (
+            "method",
+            "batch size",
+            "variant",
+            "as it is",
+            "changed",
+            "pairs",
+            "mean difference",
+            "95 % interval",
+            "p (Wilcoxon)",
+            "p (t, Holm)",
+            "differs at 5 %",
+        ),
+        rows,
+        "Paired by seed; otherwise the same epsilon, tau and learning rate, "
+        "but for what the variant says.",
+        num_labels=3,
     )
 
 

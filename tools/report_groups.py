@@ -52,6 +52,7 @@ class Group:
                     run.seed
                     for run in self.failed
                     if (run.method, run.batch_size) == (method, size)
+                    and not run.variant
                 }
                 if ran != self.seeds:
                     yield (method, size), sorted(self.seeds - ran)

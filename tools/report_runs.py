@@ -31,6 +31,7 @@ class Run:
     epsilon: Optional[float]
     staleness: Optional[int]
     learning_rate: float
+    variant: str
     seed: int
     split: str
     top1: float  # Percent; NaN if the run has none.
@@ -41,10 +42,8 @@ class Run:
 
     def __str__(self):
         """The run in a list of runs."""
-        return (
-            f"{label(self.method)}, batch size {self.batch_size}, seed "
-            f"{self.seed}"
-        )
+        method = label(self.method, self.variant)
+        return f"{method}, batch size {self.batch_size}, seed {self.seed}"
 
     @property
     def name(self):
@@ -71,9 +70,10 @@ class Sweep:
     unfinished: list  # Names of folders that were begun and not finished.
 
 
-def label(method):
-    """A method's name in a report."""
-    return _LABELS.get(method, method)
+def label(method, variant=""):
+    """A method's name in a report, and what was changed about it."""
+    name = _LABELS.get(method, method)
+    return f"{name}, {variant}" if variant else name
 
 
 def read_sweep(folder):
@@ -187,6 +187,7 @@ def _run(row, where):
         number("epsilon"),
         number("staleness", int),
         number("learning_rate"),
+        row["variant"],
         number("seed", int),
         row["split"],
         100 * top1,

@@ -185,6 +185,19 @@ def staleness(group, draw):
     )
 
 
+def variants(group):
+    """What changes of a row do, beyond the axes of a sweep."""
+    pairs = []
+    for cell in group.cells:
+        other = cell.variant and report_cells.unchanged(group.cells, cell)
+        if other:
+            pair = sweep_statistics.compare(cell.top1, other.top1)
+            pairs.append((cell, other, pair))
+    if not pairs:
+        return Section("Variants", ["No row was run with a --variant."])
+    return Section("Variants", [report_comparisons.variants(pairs)])
+
+
 def speed(group):
     """Rates, with their warning."""
     return Section(

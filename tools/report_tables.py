@@ -35,7 +35,7 @@ def settings(cells, references, tuning):
         known = cell.published is not None
         rows.append(
             (
-                report_runs.label(cell.method),
+                report_runs.label(cell.method, cell.variant),
                 str(cell.batch_size),
                 _number(cell.epsilon),
                 _number(cell.staleness),
@@ -122,16 +122,21 @@ def tuning(cells):
     """
     groups = {}
     for cell in cells:
-        key = cell.method, cell.batch_size, cell.epsilon, cell.staleness
+        key = (
+            report_runs.label(cell.method, cell.variant),
+            cell.batch_size,
+            cell.epsilon,
+            cell.staleness,
+        )
         groups.setdefault(key, {})[cell.learning_rate] = cell
     tried = sorted({rate for members in groups.values() for rate in members})
     rows = []
-    for (method, size, epsilon, staleness), members in groups.items():
+    for (label, size, epsilon, staleness), members in groups.items():
         best = max(members, key=lambda rate: members[rate].spread["mean"])
         edge = len(members) > 1 and best in (min(members), max(members))
         rows.append(
             (
-                report_runs.label(method),
+                label,
                 str(size),
                 _number(epsilon),
                 _number(staleness),
