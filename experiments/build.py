@@ -151,6 +151,15 @@ def training_data(config, dataset, schedule, epoch=0, batch=0):
 
 def network(config, dataset):
     """The network of a configuration."""
+    built = _network(config, dataset)
+    if config.network.batch_norm_momentum is not None:
+        for layer in built.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.momentum = config.network.batch_norm_momentum
+    return built
+
+
+def _network(config, dataset):
     if config.network.name == "efficientnet":
         build = getattr(
             ca.networks, f"efficientnet_{config.network.variant}", None

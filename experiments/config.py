@@ -59,6 +59,8 @@ class Network:
     depth: int = 20  # Of ResNets: 6n + 2 for small ones, else 18 to 152.
     width: int = 16  # Channels of the first stage of a small ResNet.
     variant: str = "b2"  # Of EfficientNet.
+    # Of moving statistics, per update; None: the network's own.
+    batch_norm_momentum: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +142,12 @@ class Config:
             raise ValueError(
                 "Expected profile_batches like '20,40', the first and the last "
                 f"batch; received {self.profile_batches!r}."
+            )
+        momentum = self.network.batch_norm_momentum
+        if momentum is not None and not 0 <= momentum < 1:
+            raise ValueError(
+                "Expected network.batch_norm_momentum in [0, 1), or None for "
+                f"the network's own; received {momentum}."
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(

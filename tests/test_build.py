@@ -59,6 +59,10 @@ def test_a_run_shorter_than_an_update():
         ({"augmentation": "blur"}, "received 'blur'"),
         ({"profile_batches": "20-40"}, "received .20-40."),
         ({"precision": "float64"}, "received 'float64'"),
+        (
+            {"network": config_lib.Network(batch_norm_momentum=1.0)},
+            r"or None for the network's own; received 1\.0",
+        ),
         ({"placement": "remote"}, "received 'remote'"),
         ({"placement": "phased", "method": "disadv"}, "received disadv"),
     ],
@@ -124,6 +128,10 @@ def test_networks(network, name):
     built = build.network(_config(network=network), dataset)
     assert built.name == name
     assert built.output_shape == (None, 10)
+    other = dataclasses.replace(network, batch_norm_momentum=0.25)
+    built = build.network(_config(network=other), dataset)
+    momenta = {getattr(layer, "momentum", 0.25) for layer in built.layers}
+    assert momenta == {0.25}
 
 
 # keras-cv's augmentations come after batching, on the last view.

@@ -72,6 +72,18 @@ def test_groups(group, size, methods):
         assert [row.published for row in rows][-4:] == [76.2, 76.2, 76.0, 76.0]
 
 
+# Of any number of images as much remains as after one batch of 64.
+def test_moving_statistics_of_digits_span_as_many_images_at_all_sizes():
+    for name in presets.GROUPS["digits_table1"]:
+        config = presets.get(name).config
+        momentum = config.network.batch_norm_momentum
+        if config.global_batch_size == 64:
+            assert momentum is None
+        else:
+            remains = momentum ** (64 / config.global_batch_size)
+            np.testing.assert_allclose(remains, 0.9, atol=1e-4)
+
+
 def test_every_preset_is_in_a_group():
     grouped = {name for names in presets.GROUPS.values() for name in names}
     # What Figure 2 alone would add of DisAdv and ConAdv nobody printed.
