@@ -114,10 +114,10 @@ class ConAdvModel(pipelined.PipelinedModel):
             views,
             microbatches,
             placement,
-            float(adversarial_weight),
             name=name or "conadv",
         )
         self.seed = seed
+        self.adversarial_weight = float(adversarial_weight)
 
     # --- The step -----------------------------------------------------------
 

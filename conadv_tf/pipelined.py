@@ -34,20 +34,11 @@ class PipelinedModel(tf.keras.Model):
       views: 1 or 2, how many views of each image the data have.
       microbatches: batches of the data that make one update.
       placement: "local" or "phased".
-      adversarial_weight: weight of the adversarial loss.
       name: model name.
     """
 
     def __init__(
-        self,
-        network,
-        attack,
-        staleness,
-        views,
-        microbatches,
-        placement,
-        adversarial_weight,
-        name,
+        self, network, attack, staleness, views, microbatches, placement, name
     ):
         super().__init__(name=name, autocast=False)
         self.network = network
@@ -56,7 +47,6 @@ class PipelinedModel(tf.keras.Model):
         self.views = views
         self.microbatches = microbatches
         self.placement = placement
-        self.adversarial_weight = adversarial_weight
         # A plain object: Keras must not count its variables as weights.
         self._state = step_state.StepState()
         # A symbolic call builds the model and tells Keras what to save.
