@@ -106,6 +106,7 @@ def cell(method, epsilon, staleness, seeds, top1):
         batch_size=8,
         epsilon=epsilon,
         staleness=staleness,
+        variant="",
         learning_rate=4.0,
         preset="",
         name="",
