@@ -95,6 +95,7 @@ class Config:
     validation_fraction: Optional[float] = None
     tensorboard: bool = False  # Writes <model_dir>/tensorboard.
     profile_batches: Optional[str] = None  # "first,last" batch to profile.
+    drift_every: Optional[int] = None  # Steps; measures staleness's drift.
     attack: Attack = dataclasses.field(default_factory=Attack)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     network: Network = dataclasses.field(default_factory=Network)
@@ -143,6 +144,8 @@ class Config:
                 "Expected profile_batches like '20,40', the first and the last "
                 f"batch; received {self.profile_batches!r}."
             )
+        if self.drift_every is not None:
+            self._check_drift()
         momentum = self.network.batch_norm_momentum
         if momentum is not None and not 0 <= momentum < 1:
             raise ValueError(
@@ -153,6 +156,19 @@ class Config:
             raise ValueError(
                 "Expected label_smoothing in [0, 1); received "
                 f"{self.label_smoothing}."
+            )
+
+    def _check_drift(self):
+        if self.drift_every < 1:
+            raise ValueError(
+                f"Expected drift_every >= 1, or None; received "
+                f"{self.drift_every}."
+            )
+        if self.method != "conadv" or self.placement != "local":
+            raise ValueError(
+                "Expected method conadv and placement local with drift_every: "
+                "others keep no stale weights to measure. Received "
+                f"{self.method} and {self.placement}."
             )
 
     def _check_emulation(self):

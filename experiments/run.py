@@ -27,6 +27,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import build
 from experiments import callbacks
+from experiments import drift
 from experiments import plots
 from experiments import presets
 from experiments import results
@@ -150,6 +151,12 @@ def train(config, model_dir, strategy):
             )
         )
         observers += callbacks.tensorboard(config, model_dir)
+    watch = drift.callback(
+        config,
+        build.test_data(dataset),
+        model_dir / "drift.csv" if is_chief(strategy) else None,
+    )
+    observers += watch
     observers += [checkpoints] if checkpoints else []
     observers.append(
         resume.Preemption(checkpoints, config.strategy != "multi_worker")
@@ -192,6 +199,8 @@ def train(config, model_dir, strategy):
     )
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
+    for each in watch:
+        drift.finish(each, model_dir)
     return summary
 
 

@@ -58,6 +58,12 @@ def test_a_run_shorter_than_an_update():
         ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
         ({"augmentation": "blur"}, "received 'blur'"),
         ({"profile_batches": "20-40"}, "received .20-40."),
+        ({"drift_every": 0}, "drift_every >= 1.*received 0"),
+        ({"drift_every": 5, "method": "disadv"}, "Received disadv and local"),
+        (
+            {"drift_every": 5, "placement": "phased", "staleness": 4},
+            "Received conadv and phased",
+        ),
         ({"precision": "float64"}, "received 'float64'"),
         (
             {"network": config_lib.Network(batch_norm_momentum=1.0)},

@@ -1,13 +1,12 @@
 """The callback that measures drift while a model trains."""
 
-import csv
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import analysis
+from conadv_tf import csv_file
 from conadv_tf.analysis import drift
 from conadv_tf.routing import batch_norm_branch
 from tests import networks
@@ -90,11 +89,42 @@ def test_callback_measures_the_weights_of_tau_steps_ago(
     theorem = watch.theorem_1()
     assert theorem["bound"] is None and theorem["measured"] > 0
 
-    with open(tmp_path / "drift.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = csv_file.read(tmp_path / "drift.csv")
     assert len(rows) == 5 and rows[-1]["lemma_1_bound"] == ""
     assert float(rows[-1]["mu"]) == row["mu"]
     assert list((tmp_path / "board").iterdir())
+
+
+def test_continued_training_continues_the_file(tmp_path):
+    images, labels = networks.batches(1, size=4)[0]
+    data = networks.dataset(networks.batches(3))
+    model = concurrent(network=networks.linear(shape=images.shape[1:]))
+
+    def watch(append):
+        return analysis.StalenessDrift(
+            images,
+            labels,
+            every_steps=1,
+            csv_path=tmp_path / "drift.csv",
+            append=append,
+        )
+
+    first, second, third = (watch(append) for append in (True, True, False))
+    model.fit(data, callbacks=[first], verbose=0)
+    # As `Checkpoints` returns to step 2: step 3 is taken again.
+    back = tf.keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: model.optimizer.iterations.assign(2)
+    )
+    model.fit(data, callbacks=[second, back], verbose=0)
+    assert [row["step"] for row in second.history] == [1, 2, 3, 4, 5]
+    assert second.history[:2] == first.history[:2]
+    assert second.history[2]["weight_drift"] != first.history[2]["weight_drift"]
+    assert second.theorem_1()["measured"] > 0
+    rows = csv_file.read(tmp_path / "drift.csv")
+    assert [row["step"] for row in rows] == list("12345")
+
+    model.fit(data, callbacks=[third], verbose=0)
+    assert len(csv_file.read(tmp_path / "drift.csv")) == len(third.history) == 3
 
 
 def test_callback_at_epochs_changes_nothing():

@@ -1,6 +1,5 @@
 """run.py killed, preempted and resumed."""
 
-import csv
 import json
 import os
 import pathlib
@@ -11,6 +10,8 @@ import time
 
 import numpy as np
 import pytest
+
+from conadv_tf import csv_file
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = (
@@ -67,8 +68,7 @@ def result(folder):
                 else None
             )
         )
-    with open(folder / "history.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = csv_file.read(folder / "history.csv")
     for row in rows:
         del row["images_per_second"], row["step_time_ms"]
     summary = json.loads((folder / "summary.json").read_text())

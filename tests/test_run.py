@@ -1,15 +1,16 @@
 """experiments/run.py as a user runs it."""
 
-import csv
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
 from PIL import Image
 import pytest
 
+from conadv_tf import csv_file
 from experiments import config as config_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -64,8 +65,7 @@ def test_files_of_a_run(finished):
         }
         assert summary["method"] == method and summary["steps"] == 20
         assert 0 < summary["top1"] < 1 and summary["images_per_second"] > 0
-        with open(folder / "history.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = csv_file.read(folder / "history.csv")
         assert len(rows) == 2
         assert float(rows[-1]["val_accuracy"]) == summary["top1"]
         for name in ("curves.png", "examples.png"):
@@ -97,6 +97,27 @@ def test_a_finished_run_is_not_overwritten(finished):
     assert (folder / "summary.json").read_text() == before
 
 
+def test_drift_of_a_run(tmp_path):
+    folder = tmp_path / "run"
+    flags = [*QUICK, "--set=drift_every=7", f"--model_dir={folder}"]
+    result = run("run.py", *flags)
+    assert result.returncode == 0, result.stderr
+    rows = csv_file.read(folder / "drift.csv")
+    assert [(row["epoch"], row["step"]) for row in rows] == [
+        ("0", "7"),
+        ("1", "14"),
+    ]
+    theorem = json.loads((folder / "drift.json").read_text())["theorem_1"]
+    assert theorem["measured"] == pytest.approx(
+        np.mean([float(row["gradient_norm"]) ** 2 for row in rows])
+    )
+    assert f"signs agree {float(rows[-1]['sign_agreement']):.1%}" in (
+        result.stdout
+    )
+    with Image.open(folder / "drift.png") as picture:
+        assert picture.width > 1000 and len(picture.getcolors(1 << 24)) > 50
+
+
 @pytest.mark.parametrize(
     "flag, message",
     [
@@ -106,6 +127,7 @@ def test_a_finished_run_is_not_overwritten(finished):
         ("--set=optimizer.momentun=0.9", "optimizer.momentum"),
         ("--set=optimizer.momentum=high", "'high'"),
         ("--set=attack.norm=l1", "'l1'"),
+        ("--set=drift_every=0", "drift_every >= 1"),
         ("--global_batch_size=5000", "1297"),
         ("--strategy=tpu", "'local'"),
     ],

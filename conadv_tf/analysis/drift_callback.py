@@ -1,5 +1,7 @@
 """A callback that watches what staleness changes while a model trains."""
 
+import os
+
 import tensorflow as tf
 
 from conadv_tf import csv_file
@@ -42,9 +44,11 @@ class StalenessDrift(tf.keras.callbacks.Callback):
         each epoch. With `steps_per_execution` above 1, at the end of the
         execution that reaches it.
       seed: int, for the random starts.
-      csv_path: file to write one row per measurement to; replaced if it
-        exists. What has no value is empty.
+      csv_path: file to write one row per measurement to. What has no value
+        is empty.
       log_dir: TensorBoard directory for the same numbers.
+      append: keeps the rows of `csv_path` up to the step that training
+        continues from, in `history` too; otherwise the file is replaced.
 
     Raises:
       ValueError: if `every_steps` is not positive; in `fit`, if the model has
@@ -62,6 +66,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
         seed=0,
         csv_path=None,
         log_dir=None,
+        append=False,
     ):
         super().__init__()
         if every_steps is not None and every_steps < 1:
@@ -76,6 +81,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
         self.history = []
         self._csv_path = csv_path
         self._log_dir = log_dir
+        self._append = append
 
     def theorem_1(self):
         """Theorem 1 with the worst constants of `history`.
@@ -97,7 +103,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
             )
         self.history = []
         self._epoch = 0
-        self._steps = self._counted_steps()
+        self._steps = None
         self._measure = tf.function(self._measure_in_replica, autograph=False)
         self._writer = (
             tf.summary.create_file_writer(self._log_dir)
@@ -113,6 +119,10 @@ class StalenessDrift(tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Remembers the epoch for the rows."""
         self._epoch = epoch
+        # Not in on_train_begin, where other callbacks restore checkpoints.
+        if self._steps is None:
+            self._steps = self._counted_steps()
+            self.history = self._earlier_rows() if self._append else []
 
     def on_train_batch_end(self, batch, logs=None):
         """Measures after every `every_steps` steps."""
@@ -129,6 +139,20 @@ class StalenessDrift(tf.keras.callbacks.Callback):
 
     def _counted_steps(self):
         return int(self.model.optimizer.iterations.numpy())
+
+    def _earlier_rows(self):
+        if not self._csv_path or not os.path.exists(self._csv_path):
+            return []
+        rows = []
+        for texts in csv_file.read(self._csv_path):
+            row = {
+                name: float(text) if text else None
+                for name, text in texts.items()
+            }
+            row.update(epoch=int(texts["epoch"]), step=int(texts["step"]))
+            if row["step"] <= self._steps:
+                rows.append(row)
+        return rows
 
     def _record(self):
         strategy = self.model.distribute_strategy
