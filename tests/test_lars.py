@@ -1,5 +1,6 @@
 """LARS against ten lines of NumPy, against SGD, and its exclusions."""
 
+import functools
 import json
 
 import numpy as np
@@ -35,7 +36,7 @@ def _gradients(variables, step):
 
 def _apply(optimizer, variables, gradients):
     optimizer.apply_gradients(
-        (tf.constant(gradients[name], tf.float32), variable)
+        (tf.cast(gradients[name], tf.float32), variable)
         for name, variable in variables.items()
     )
 
@@ -76,10 +77,12 @@ def test_100_random_steps_equal_numpy(
         decay_in_norm=decay_in_norm,
     )
     variables = _variables()
+    optimizer.build(list(variables.values()))
+    apply = tf.function(functools.partial(_apply, optimizer, variables))
     expected = {k: (v.numpy().astype(float), 0.0) for k, v in variables.items()}
     for step in range(100):
         gradients = _gradients(variables, step)
-        _apply(optimizer, variables, gradients)
+        apply({k: tf.constant(v) for k, v in gradients.items()})
         rate = float(schedule(step))
         for name, (w, m) in expected.items():
             excluded = name in ("a/bias", "norm/gamma")

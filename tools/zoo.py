@@ -94,7 +94,7 @@ def _application(name, reference=None, source=_KERAS, job="large", size=32):
     return Entry(name, build, job, reference, source if reference else "")
 
 
-def _shrunk(name, application, **arguments):
+def _shrunk(name, application, job="", **arguments):
     """A member with fewer blocks, by the function that makes all members."""
 
     def build(classes):
@@ -108,7 +108,7 @@ def _shrunk(name, application, **arguments):
             **arguments,
         )
 
-    return Entry(f"{name} (shrunk)", build)
+    return Entry(f"{name} (shrunk)", build, job=job)
 
 
 _small = functools.partial(_application, job="")
@@ -169,6 +169,7 @@ SHRUNK = [
     _shrunk(
         "NASNet",
         "NASNetMobile",
+        job="slow",
         penultimate_filters=1056,
         num_blocks=1,
         stem_block_filters=32,
