@@ -84,17 +84,20 @@ def draw(rows, path):
             "mu of Assumption 2": ("mu",),
         }.items(),
     ):
-        for name in lines:
+        drawn = [
+            name for name in lines if any(row[name] is not None for row in rows)
+        ]
+        for name in drawn:
             # NaN leaves a gap: a bound exists for mu > 0 only.
             values = [
                 float("nan") if row[name] is None else row[name] for row in rows
             ]
-            none = all(row[name] is None for row in rows)
-            label = f"{name}: none, mu <= 0" if none else name
-            axis.plot(steps, values, marker=".", label=label)
+            axis.plot(steps, values, marker=".", label=name)
+        if len(drawn) < len(lines):
+            title += " (no bound: mu <= 0)"
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
-        if len(lines) > 1:
+        if len(drawn) > 1:
             axis.set_yscale("log")
             axis.legend(fontsize=7)
     for axis in axes[-1]:
