@@ -3,24 +3,25 @@
 import itertools
 
 from conadv_tf import analysis
+from experiments import build
 from experiments import figures
 from experiments import results
 
 _NUM_IMAGES = 64  # A measurement costs some hundred passes of them.
 
 
-def callback(config, test, path=None):
+def callback(config, dataset, path=None):
     """The callback of a run, or none, as a list.
 
     Args:
       config: a `Config`.
-      test: dataset of (images, one-hot labels); its first images are measured
-        on, as they are the same at every step.
+      dataset: a `ca.data.Dataset`. Measured on its first test images, as they
+        are the same at every step.
       path: pathlib.Path of the CSV file, or None. A resumed run continues it.
     """
     if config.drift_every is None:
         return []
-    images, labels = next(iter(test))
+    images, labels = next(iter(build.test_data(dataset)))
     return [
         analysis.StalenessDrift(
             images[:_NUM_IMAGES],

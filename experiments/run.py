@@ -153,7 +153,7 @@ def train(config, model_dir, strategy):
         observers += callbacks.tensorboard(config, model_dir)
     watch = drift.callback(
         config,
-        build.test_data(dataset),
+        dataset,
         model_dir / "drift.csv" if is_chief(strategy) else None,
     )
     observers += watch
