@@ -143,7 +143,7 @@ CASES = {
     "micro-batches": {"microbatches": 2, "staleness": 2},
     "two replicas": {"replicas": 2, "staleness": 2},
 }
-SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches")
+SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches", "two replicas")
 
 
 # In the middle of an epoch, at its end, right at the start.

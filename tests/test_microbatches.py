@@ -43,8 +43,12 @@ def _micro(batches):
 # ahead, so they get the first batch twice.
 @pytest.mark.parametrize(
     "staleness, attack",
-    [(0, _attack()), (1, _attack()), (3, _attack()), (0, None)],
-    ids=["disadv", "conadv", "staler", "baseline"],
+    [
+        pytest.param(0, _attack(), id="disadv", marks=pytest.mark.slow),
+        pytest.param(1, _attack(), id="conadv"),
+        pytest.param(3, _attack(), id="staler", marks=pytest.mark.slow),
+        pytest.param(0, None, id="baseline"),
+    ],
 )
 def test_microbatches_equal_replicas(staleness, attack):
     batches = networks.batches(5, size=8)

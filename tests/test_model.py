@@ -70,7 +70,15 @@ def test_training_learns():
 
 
 # Equal as far as the arithmetic is; the last batch has 3 images instead of 8.
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        "plain",
+        pytest.param("disadv", marks=pytest.mark.slow),
+        "conadv",
+        pytest.param("staler", marks=pytest.mark.slow),
+    ],
+)
 def test_numpy_arrays_equal_a_dataset_with_a_smaller_last_batch(method):
     images, labels = (values[:19] for values in arrays())
     network, weights = networks.convolutional(), []
@@ -465,7 +473,11 @@ def test_load_weights_drops_what_old_weights_attacked(tmp_path, staleness):
 
 # A SavedModel of Keras 2.15 starts its optimizer anew.
 @pytest.mark.parametrize(
-    "name, iterations", [("model.keras", 6), ("saved_model", 3)]
+    "name, iterations",
+    [
+        ("model.keras", 6),
+        pytest.param("saved_model", 3, marks=pytest.mark.slow),
+    ],
 )
 def test_save_and_load_the_whole_model(tmp_path, name, iterations):
     model = build()

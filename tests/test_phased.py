@@ -101,7 +101,10 @@ def check_against_plain(replicas, steps=30, weight=1.0):
     assert not np.allclose(watch.seen[-1][0][0], watch.seen[0][0][0])
 
 
-@pytest.mark.parametrize("weight, steps", [(1.0, 30), (0.5, 12)])
+@pytest.mark.parametrize(
+    "weight, steps",
+    [(1.0, 30), pytest.param(0.5, 12, marks=pytest.mark.slow)],
+)
 def test_three_replicas_equal_the_plain_schedule(weight, steps):
     check_against_plain(3, steps, weight)
 

@@ -1,5 +1,7 @@
 """Several replicas, on logical devices of one CPU."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,10 +53,25 @@ NETWORKS = {
 }
 
 
+_slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+
+
 # Where statistics are not per replica, two replicas are one with their batch:
 # weights, metrics, random starts and targets.
-@pytest.mark.parametrize("staleness", [0, 1, 3])
-@pytest.mark.parametrize("batch_norm", NETWORKS)
+@pytest.mark.parametrize(
+    "batch_norm, staleness",
+    [
+        ("none", 1),
+        ("frozen", 0),
+        ("frozen", 3),
+        ("synchronized", 1),
+        _slow("none", 0),
+        _slow("none", 3),
+        _slow("frozen", 1),
+        _slow("synchronized", 0),
+        _slow("synchronized", 3),
+    ],
+)
 def test_two_replicas_equal_one(batch_norm, staleness):
     network = NETWORKS[batch_norm]()
     # L2, because a sign turns a difference in the last bit into 2 epsilon.
@@ -71,6 +88,7 @@ def test_two_replicas_equal_one(batch_norm, staleness):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["frozen", "synchronized"])
 def test_four_replicas_equal_one(batch_norm):
     network = NETWORKS[batch_norm]()

@@ -1,5 +1,6 @@
 """experiments/run.py as a user runs it."""
 
+import functools
 import json
 import os
 import pathlib
@@ -115,15 +116,18 @@ def test_drift_of_a_run(finished):
         assert picture.width > 1000 and len(picture.getcolors(1 << 24)) > 50
 
 
+_slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "flag, message",
     [
-        ("--method=sgd", "baseline|disadv|conadv"),
+        _slow("--method=sgd", "baseline|disadv|conadv"),
         ("--dataset=no_such_set", "'no_such_set'"),
-        ("--epsilon=-1", "not a non-negative number"),
+        _slow("--epsilon=-1", "not a non-negative number"),
         ("--set=optimizer.momentun=0.9", "optimizer.momentum"),
-        ("--set=optimizer.momentum=high", "'high'"),
-        ("--set=attack.norm=l1", "'l1'"),
+        _slow("--set=optimizer.momentum=high", "'high'"),
+        _slow("--set=attack.norm=l1", "'l1'"),
         ("--global_batch_size=5000", "1297"),
         ("--strategy=tpu", "'local'"),
     ],

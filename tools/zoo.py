@@ -121,7 +121,7 @@ APPLICATIONS = [
     _application("ResNet101V2", "44.7M"),
     _application("ResNet152V2", "60.4M"),
     _small("MobileNet", "4.3M"),
-    _small("MobileNetV2", "3.5M"),
+    _slow("MobileNetV2", "3.5M"),
     _slow("MobileNetV3Small", "2.5M", "Howard et al. 2019"),
     _application("MobileNetV3Large", "5.4M", "Howard et al. 2019"),
     _application("DenseNet121", "8.1M"),
@@ -187,6 +187,7 @@ SHRUNK = [
     _shrunk(
         "RegNet",
         "RegNetY002",
+        job="slow",
         depths=[1, 1, 2, 1],
         widths=[24, 56, 152, 368],
         group_width=8,
@@ -199,7 +200,7 @@ SHRUNK = [
 # --- keras-cv ---------------------------------------------------------------
 
 
-def _backbone(name, **arguments):
+def _backbone(name, job="", **arguments):
     def build(classes):
         import keras_cv
 
@@ -210,7 +211,7 @@ def _backbone(name, **arguments):
         x = tf.keras.layers.GlobalAveragePooling2D()(backbone(inputs))
         return tf.keras.Model(inputs, tf.keras.layers.Dense(classes)(x))
 
-    return Entry(f"keras_cv.models.{name} (small)", build)
+    return Entry(f"keras_cv.models.{name} (small)", build, job)
 
 
 _STACKS = {
@@ -247,6 +248,7 @@ KERAS_CV = [
     ),
     _backbone(
         "YOLOV8Backbone",
+        job="slow",
         stackwise_channels=[16, 32, 48, 64],
         stackwise_depth=[1, 1, 1, 1],
     ),
