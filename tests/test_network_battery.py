@@ -1,8 +1,9 @@
 """Every kind of network converts, trains and comes back.
 
 One test for each network of `tools/zoo.py`: building it takes seconds, so all
-that is to be seen of it is seen at once. Networks of a minute are in the slow
-job, `pytest -m slow`; the larger members of each family in `pytest -m large`.
+that is to be seen of it is seen at once. Networks that take longer are in the
+slow job, `pytest -m slow`; the larger members of each family in
+`pytest -m large`.
 """
 
 import numpy as np
