@@ -8,21 +8,21 @@ from conadv_tf import analysis
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf import networks
-from conadv_tf.attack_schedule import ScheduledAttack
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import PGD
+from conadv_tf.attacks import ScheduledAttack
+from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.batch_norm import SplitBatchNormalization
+from conadv_tf.callbacks import Checkpoints
 from conadv_tf.callbacks import ThroughputLogger
-from conadv_tf.checkpoints import Checkpoints
-from conadv_tf.conversion import merge_batch_norm
-from conadv_tf.conversion import split_batch_norm
-from conadv_tf.health import TrainingHealth
-from conadv_tf.lars import LARS
-from conadv_tf.memory import step_memory
+from conadv_tf.callbacks import TrainingHealth
 from conadv_tf.model import ConAdvModel
-from conadv_tf.normalization import SplitBatchNormalization
-from conadv_tf.routing import batch_norm_branch
-from conadv_tf.schedules import scaling_rule
-from conadv_tf.schedules import WarmupPolynomialDecay
+from conadv_tf.networks import merge_batch_norm
+from conadv_tf.networks import split_batch_norm
+from conadv_tf.optimizers import LARS
+from conadv_tf.optimizers import scaling_rule
+from conadv_tf.optimizers import WarmupPolynomialDecay
+from conadv_tf.steps.memory import step_memory
 
 __version__ = "0.1.0"
 

@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
-from conadv_tf import arguments
 from conadv_tf import attacks
-from conadv_tf import conversion
-from conadv_tf import phased
-from conadv_tf import pipelined
-from conadv_tf import random
-from conadv_tf import value_range
-from conadv_tf.routing import batch_norm_branch
+from conadv_tf.attacks import value_range
+from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.distribution import random
+from conadv_tf.networks import conversion
+from conadv_tf.steps import arguments
+from conadv_tf.steps import phased
+from conadv_tf.steps import pipelined
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import csv_file
-from conadv_tf.checkpoint_files import check_writable
+from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
 
 FLAGS = flags.FLAGS

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import random
-from conadv_tf.routing import batch_norm_branch
+from conadv_tf.batch_norm.routing import batch_norm_branch
+from conadv_tf.distribution import random
 from tests import networks
 
 

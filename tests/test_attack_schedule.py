@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attack_schedule import ScheduledAttack
+from conadv_tf.attacks.schedule import ScheduledAttack
 from tests import networks
 
 schedules = tf.keras.optimizers.schedules

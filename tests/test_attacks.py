@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import attacks
-from conadv_tf import objectives
-from conadv_tf import perturbation
+from conadv_tf.attacks import loss as objectives
+from conadv_tf.attacks import perturbation
 from tests import networks
 
 CLASSES = 3

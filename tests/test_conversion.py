@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import conversion
+from conadv_tf.networks import conversion
 
 layers = tf.keras.layers
 SHAPE = (6, 6, 2)

@@ -8,7 +8,7 @@ import conadv_tf as ca
 from conadv_tf import analysis
 from conadv_tf import csv_file
 from conadv_tf.analysis import drift
-from conadv_tf.routing import batch_norm_branch
+from conadv_tf.batch_norm.routing import batch_norm_branch
 from tests import networks
 
 

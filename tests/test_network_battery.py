@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import strided_convolution
-from conadv_tf.strided_convolution import StridedConv2D
+from conadv_tf.networks import strided_convolution
+from conadv_tf.networks.strided_convolution import StridedConv2D
 from tests import networks
 from tools import zoo
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import routing
-from conadv_tf.normalization import normalize_with_batch_statistics
+from conadv_tf.batch_norm import routing
+from conadv_tf.batch_norm.split import normalize_with_batch_statistics
 
 SHAPES = [(8, 3), (8, 4, 4, 3)]
 NAMES = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conadv_tf import objectives
+from conadv_tf.attacks import loss as objectives
 
 losses = tf.keras.losses
 layers = tf.keras.layers

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.routing import batch_norm_branch
+from conadv_tf.batch_norm.routing import batch_norm_branch
 from tests import networks
 
 SEED = 7

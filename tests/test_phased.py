@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import phased
-from conadv_tf.local_variable import local_values
-from conadv_tf.staleness import Batch
+from conadv_tf.distribution import local_values
+from conadv_tf.steps import phased
+from conadv_tf.steps.shadow_weights import Batch
 from tests import networks
 from tests.plain_schedule import PlainSchedule
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.phased_state import PhasedBatches
+from conadv_tf.steps.phased_batches import PhasedBatches
 from tests import networks
 
 ATTACK = ca.FGSM(0.1)

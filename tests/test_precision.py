@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import lars
 from conadv_tf import model as model_lib
+from conadv_tf.optimizers import lars
 from tests import networks
 
 METHODS = {"plain": (None, 0), "disadv": ("l2", 0), "conadv": ("l2", 1)}

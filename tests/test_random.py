@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import perturbation
-from conadv_tf import random
+from conadv_tf.attacks import perturbation
+from conadv_tf.distribution import random
 
 SHAPES = [(), (3,), (4,), (2, 3, 1), (5, 5), (8, 2, 3)]
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import schedules
+from conadv_tf.optimizers import schedules
 
 
 def _plain(t, base, n, w, power, end):

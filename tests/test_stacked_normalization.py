@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import normalization
-from conadv_tf import stacked_normalization
+from conadv_tf.batch_norm import split as normalization
+from conadv_tf.batch_norm import stacked as stacked_normalization
 from tests import networks
 
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import compilation
-from conadv_tf import strided_convolution
+from conadv_tf.distribution import compilation
+from conadv_tf.networks import strided_convolution
 from tests import networks
 
 

@@ -10,9 +10,9 @@ a share of images into the working batch.
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import checkpoint_state
-from conadv_tf import phased
-from conadv_tf.staleness import Batch
+from conadv_tf.callbacks import checkpoint_state
+from conadv_tf.steps import phased
+from conadv_tf.steps.shadow_weights import Batch
 from tools import training_step
 
 

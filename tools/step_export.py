@@ -8,7 +8,7 @@ that alias them.
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import conversion
+from conadv_tf.networks import conversion
 from tools import phased_export
 from tools import training_step
 from tools.tpu_tables import PHASES

@@ -5,14 +5,14 @@ import os
 import tensorflow as tf
 
 from conadv_tf import csv_file
-from conadv_tf import objectives
 from conadv_tf.analysis.drift import measure_drift
 from conadv_tf.analysis.objective import forward_function
 from conadv_tf.analysis.objective import forward_objective
 from conadv_tf.analysis.theory import approximation_bound
 from conadv_tf.analysis.theory import lemma_1_bound
 from conadv_tf.analysis.theory import theorem_1_of_run
-from conadv_tf.routing import batch_norm_branch
+from conadv_tf.attacks import loss as objectives
+from conadv_tf.batch_norm import batch_norm_branch
 
 
 class StalenessDrift(tf.keras.callbacks.Callback):

@@ -6,8 +6,8 @@ from typing import Callable
 
 import tensorflow as tf
 
-from conadv_tf import perturbation
-from conadv_tf import routing
+from conadv_tf import batch_norm
+from conadv_tf.attacks import perturbation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,10 @@ def forward_function(network):
     Returns:
       Function of images that returns logits.
     """
-    branch = routing.current_route().branch
+    branch = batch_norm.current_route().branch
 
     def forward(images):
-        with routing.batch_norm_branch(branch):
+        with batch_norm.batch_norm_branch(branch):
             return network(images, training=False)
 
     return forward

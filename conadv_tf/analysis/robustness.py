@@ -2,11 +2,11 @@
 
 import tensorflow as tf
 
-from conadv_tf import classification
 from conadv_tf.analysis.objective import forward_function
 from conadv_tf.analysis.objective import listed_batches
 from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.attacks import FGSM
+from conadv_tf.attacks import labels as classification
 from conadv_tf.attacks import PGD
 
 

@@ -1,21 +1,36 @@
-"""The paper's networks, as functional Keras models that end in logits."""
+"""The paper's networks, and the conversion of any other functional one.
 
+The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
+`conversion` (rebuilding a network layer by layer) and `variables` (a network's
+variables by role) serve the rest of the package.
+"""
+
+from conadv_tf.networks import conversion
+from conadv_tf.networks import variables
+from conadv_tf.networks.conversion import merge_batch_norm
+from conadv_tf.networks.conversion import split_batch_norm
 from conadv_tf.networks.efficientnet import efficientnet
 from conadv_tf.networks.efficientnet import efficientnet_b0
 from conadv_tf.networks.efficientnet import efficientnet_b1
 from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
+from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
 from conadv_tf.networks.resnet import resnet_cifar
 
 __all__ = [
+    "BATCH_NORM_MOMENTUM",
+    "conversion",
     "efficientnet",
     "efficientnet_b0",
     "efficientnet_b1",
     "efficientnet_b2",
     "efficientnet_b3",
+    "merge_batch_norm",
     "resnet",
     "resnet50",
     "resnet_cifar",
+    "split_batch_norm",
+    "variables",
 ]

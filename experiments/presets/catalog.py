@@ -21,7 +21,7 @@ import difflib
 from typing import Optional
 
 import conadv_tf as ca
-from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
+from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
 from experiments.presets import paper
 

@@ -7,11 +7,11 @@
 
 import tensorflow as tf
 
-from conadv_tf import strided_convolution
-from conadv_tf.captured_layers import captured_layers
-from conadv_tf.normalization import batch_norm_config
-from conadv_tf.normalization import SplitBatchNormalization
-from conadv_tf.strided_convolution import StridedConv2D
+from conadv_tf.batch_norm import batch_norm_config
+from conadv_tf.batch_norm import SplitBatchNormalization
+from conadv_tf.networks import strided_convolution
+from conadv_tf.networks.captured_layers import captured_layers
+from conadv_tf.networks.strided_convolution import StridedConv2D
 
 # The classes whose statistics we know how to split. A subclass may compute
 # anything, so it is refused by name instead of guessed at.

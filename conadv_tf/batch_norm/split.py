@@ -6,9 +6,9 @@ for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
 
 import tensorflow as tf
 
-from conadv_tf import routing
-from conadv_tf import stacked_normalization
-from conadv_tf.compilation import is_compiled
+from conadv_tf.batch_norm import routing
+from conadv_tf.batch_norm import stacked as stacked_normalization
+from conadv_tf.distribution.compilation import is_compiled
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")

@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf import checkpoint_files
-from conadv_tf import checkpoint_state
+from conadv_tf.callbacks import checkpoint_files
+from conadv_tf.callbacks import checkpoint_state
 
 
 class Checkpoints(tf.keras.callbacks.Callback):

@@ -9,18 +9,18 @@ import inspect
 
 import tensorflow as tf
 
-from conadv_tf import checkpoint_state
-from conadv_tf import input_spec
-from conadv_tf import objectives
-from conadv_tf import step_state
-from conadv_tf import value_range
-from conadv_tf import variables
-from conadv_tf.guarded_update import with_loss_scale
-from conadv_tf.health import with_health
-from conadv_tf.phased_state import check_replicas
-from conadv_tf.phased_state import PhasedBatches
-from conadv_tf.staleness import Batch
-from conadv_tf.staleness import PendingBatch
+from conadv_tf.attacks import loss as objectives
+from conadv_tf.attacks import value_range
+from conadv_tf.callbacks import checkpoint_state
+from conadv_tf.callbacks.health import with_health
+from conadv_tf.networks import variables
+from conadv_tf.steps import input_spec
+from conadv_tf.steps import step_state
+from conadv_tf.steps.phased_batches import check_replicas
+from conadv_tf.steps.phased_batches import PhasedBatches
+from conadv_tf.steps.shadow_weights import Batch
+from conadv_tf.steps.shadow_weights import PendingBatch
+from conadv_tf.steps.update import with_loss_scale
 
 
 class PipelinedModel(tf.keras.Model):

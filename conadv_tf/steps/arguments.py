@@ -4,8 +4,8 @@ import math
 
 import tensorflow as tf
 
-from conadv_tf import conversion
-from conadv_tf.normalization import SplitBatchNormalization
+from conadv_tf.batch_norm import SplitBatchNormalization
+from conadv_tf.networks import conversion
 
 PLACEMENTS = ("local", "phased")
 

@@ -7,7 +7,7 @@ changes of the moving statistics, which a real machine averages over replicas.
 
 import tensorflow as tf
 
-from conadv_tf.local_variable import local_variable
+from conadv_tf.distribution import local_variable
 
 
 class MicroBatches:

@@ -11,8 +11,8 @@ import math
 
 import tensorflow as tf
 
-from conadv_tf import perturbation
-from conadv_tf import value_range as value_range_lib
+from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import value_range as value_range_lib
 
 
 class PGD:
@@ -285,29 +285,3 @@ def _check_hyper_parameters(
             f"{targeted!r}. To attack towards labels of your choice, pass "
             "targets= when calling the attack."
         )
-
-
-_CLASSES = {"PGD": PGD, "FGSM": FGSM}
-
-
-def serialize(attack):
-    """JSON-serializable form of an attack of this module, or of None."""
-    if attack is None:
-        return None
-    if type(attack) not in _CLASSES.values():
-        raise ValueError(
-            f"Expected an attack of {sorted(_CLASSES)} or None to save; "
-            f"received {attack!r}. Save the weights (save_weights) or the "
-            "exported network (export_network().save) instead."
-        )
-    return {
-        "class_name": type(attack).__name__,
-        "config": attack.get_config(),
-    }
-
-
-def deserialize(config):
-    """The attack that `serialize` described."""
-    if config is None:
-        return None
-    return _CLASSES[config["class_name"]].from_config(config["config"])

@@ -54,12 +54,12 @@ What this means for a `fit`:
 
 import tensorflow as tf
 
-from conadv_tf.phased_state import ATTACK
-from conadv_tf.phased_state import FIRST_ATTACK
-from conadv_tf.phased_state import FIRST_UPDATE
-from conadv_tf.phased_state import IDLE
-from conadv_tf.phased_state import NUM_PHASES
-from conadv_tf.routing import batch_norm_branch
+from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.steps.phased_batches import ATTACK
+from conadv_tf.steps.phased_batches import FIRST_ATTACK
+from conadv_tf.steps.phased_batches import FIRST_UPDATE
+from conadv_tf.steps.phased_batches import IDLE
+from conadv_tf.steps.phased_batches import NUM_PHASES
 
 _BRANCHES = {"clean": "main", "adversarial": "auxiliary"}
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conadv_tf.normalization import SplitBatchNormalization
+from conadv_tf.batch_norm import SplitBatchNormalization
 
 _NORMALIZATION_LAYERS = (
     tf.keras.layers.BatchNormalization,

@@ -6,7 +6,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf import input_spec
+from conadv_tf.steps import input_spec
 
 
 @dataclasses.dataclass(frozen=True)

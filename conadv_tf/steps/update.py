@@ -7,8 +7,8 @@ is counted, and the optimizer's `iterations` go on, as Keras's
 
 import tensorflow as tf
 
-from conadv_tf.local_variable import local_variable
-from conadv_tf.variables import moving_statistics
+from conadv_tf.distribution import local_variable
+from conadv_tf.networks.variables import moving_statistics
 
 
 class GuardedUpdate:

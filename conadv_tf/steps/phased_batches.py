@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from conadv_tf.local_variable import local_variable
-from conadv_tf.staleness import Batch
+from conadv_tf.distribution import local_variable
+from conadv_tf.steps.shadow_weights import Batch
 
 ATTACK, ADVERSARIAL, CLEAN, IDLE = range(4)
 NUM_PHASES = 3

@@ -9,9 +9,9 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf import conversion
-from conadv_tf.local_variable import LOCAL
-from conadv_tf.local_variable import local_variable
+from conadv_tf.distribution import LOCAL
+from conadv_tf.distribution import local_variable
+from conadv_tf.networks import conversion
 
 
 class ShadowWeights:

@@ -6,13 +6,13 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf import classification
-from conadv_tf import objectives
-from conadv_tf import variables
-from conadv_tf.guarded_update import GuardedUpdate
-from conadv_tf.local_variable import local_variable
-from conadv_tf.microbatches import MicroBatches
-from conadv_tf.staleness import ShadowWeights
+from conadv_tf.attacks import labels as classification
+from conadv_tf.attacks import loss as objectives
+from conadv_tf.distribution import local_variable
+from conadv_tf.networks import variables
+from conadv_tf.steps.microbatches import MicroBatches
+from conadv_tf.steps.shadow_weights import ShadowWeights
+from conadv_tf.steps.update import GuardedUpdate
 
 
 def part_shares(views, adversarial_weight):

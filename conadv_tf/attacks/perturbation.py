@@ -8,8 +8,8 @@ import math
 
 import tensorflow as tf
 
-from conadv_tf import classification
-from conadv_tf import random
+from conadv_tf.attacks import labels as classification
+from conadv_tf.distribution import random
 
 NORMS = ("linf", "l2")
 # Philox streams: every kind of draw of one step has its own.

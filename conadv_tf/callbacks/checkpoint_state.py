@@ -9,8 +9,8 @@ import io
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.local_variable import assign_local
-from conadv_tf.local_variable import local_values
+from conadv_tf.distribution import assign_local
+from conadv_tf.distribution import local_values
 
 _PENDING = "pending/"
 _LABELS = "labels"

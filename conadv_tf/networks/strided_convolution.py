@@ -14,7 +14,7 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.compilation import is_compiled
+from conadv_tf.distribution.compilation import is_compiled
 
 _MAX_CHANNELS = 4
 # Blocks are of this many strides: the more, the fuller the hardware, but the

@@ -1,0 +1,29 @@
+"""Adversarial examples: PGD and FGSM, their pure pieces, the loss they climb.
+
+`PGD`, `FGSM` and `ScheduledAttack` are what users pass to `ca.ConAdvModel`.
+The modules exported beside them are shared with the rest of the package:
+`labels` (what a label is), `loss` (what an attack climbs), `perturbation` (the
+pure pieces of an attack) and `value_range` (valid pixels).
+"""
+
+from conadv_tf.attacks import labels
+from conadv_tf.attacks import loss
+from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import value_range
+from conadv_tf.attacks.pgd import FGSM
+from conadv_tf.attacks.pgd import PGD
+from conadv_tf.attacks.schedule import ScheduledAttack
+from conadv_tf.attacks.serialization import deserialize
+from conadv_tf.attacks.serialization import serialize
+
+__all__ = [
+    "FGSM",
+    "PGD",
+    "ScheduledAttack",
+    "deserialize",
+    "labels",
+    "loss",
+    "perturbation",
+    "serialize",
+    "value_range",
+]

@@ -1,0 +1,26 @@
+"""Replicas: strategies, variables of each replica's own, draws by position.
+
+`strategy`, `describe` and `NAMES` are what users call. `random` (draws that do
+not depend on how a batch is split) and the functions for local variables serve
+attacks and steps, those of users too.
+"""
+
+from conadv_tf.distribution import random
+from conadv_tf.distribution.local_variables import assign_local
+from conadv_tf.distribution.local_variables import LOCAL
+from conadv_tf.distribution.local_variables import local_values
+from conadv_tf.distribution.local_variables import local_variable
+from conadv_tf.distribution.strategies import describe
+from conadv_tf.distribution.strategies import NAMES
+from conadv_tf.distribution.strategies import strategy
+
+__all__ = [
+    "LOCAL",
+    "NAMES",
+    "assign_local",
+    "describe",
+    "local_values",
+    "local_variable",
+    "random",
+    "strategy",
+]
