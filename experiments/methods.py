@@ -33,10 +33,18 @@ METHODS = {
     method.name: method
     for method in (
         Method("baseline", "baseline", "baseline", None, False, "#000000", "o"),
-        Method("aa", "AA", "baseline", None, True, "#E69F00", "s"),
+        Method("aa", "AutoAugment", "baseline", None, True, "#E69F00", "s"),
         Method("disadv", "DisAdv", "disadv", 0, False, "#0072B2", "^"),
         Method("conadv", "ConAdv", "conadv", 1, False, "#D55E00", "D"),
-        Method("conadv_aa", "ConAdv + AA", "conadv", 1, True, "#009E73", "v"),
+        Method(
+            "conadv_aa",
+            "ConAdv + AutoAugment",
+            "conadv",
+            1,
+            True,
+            "#009E73",
+            "v",
+        ),
     )
 }
 # Values of --method: those that are no other one on augmented images.
