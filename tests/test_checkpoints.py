@@ -112,7 +112,7 @@ def everything(model):
     return [
         *model.get_weights(),
         *(v.numpy() for v in tf.nest.flatten(model.optimizer.variables)),
-        model._state.step.numpy() if model._state.step is not None else 0,
+        *(v.numpy() for v in model.step.saved_variables().values()),
     ]
 
 

@@ -544,11 +544,13 @@ def test_shadow_costs_one_set_of_trainable_weights():
         )
         model.compile("sgd", networks.LOSS)
         size = sum(np.prod(w.shape) for w in model.trainable_variables)
-        extra = sum(np.prod(v.shape) for v in model._state.shadow.variables)
+        extra = sum(
+            np.prod(v.shape) for v in model.step.shadow.variables().values()
+        )
         assert extra == staleness * size
-        shadow = model._state.shadow.network
+        shadow = model.step.shadow.network
         shared = {id(v) for v in model.network.non_trainable_variables}
-        own = {id(v) for v in model._state.shadow.variables}
+        own = {id(v) for v in model.step.shadow.variables().values()}
         assert {id(v) for v in shadow.variables} <= shared | own
 
 
@@ -559,7 +561,7 @@ def test_frozen_layers_are_not_copied_and_stay():
     model = build(network=network)
     model.fit(networks.dataset(networks.batches(2)), verbose=0)
     np.testing.assert_array_equal(model.network.layers[1].kernel, kernel)
-    assert model._state.shadow.network.layers[1].kernel is (
+    assert model.step.shadow.network.layers[1].kernel is (
         model.network.layers[1].kernel
     )
 

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.distribution import local_values
-from conadv_tf.steps import phased
-from conadv_tf.steps.shadow_weights import Batch
+from conadv_tf.steps import Batch
 from tests import networks
 from tests.plain_schedule import PlainSchedule
 
@@ -279,7 +278,7 @@ def test_xla_compiles_the_step():
         specs = [
             tf.TensorSpec(array.shape, array.dtype) for array in batches[0]
         ]
-        model._select_pending(tuple(specs))
+        model.step.prepare(tuple(specs), jit_compile)
         model.optimizer.build(model.trainable_variables)
         step = tf.function(
             lambda *batch, model=model: model.train_step(batch),
@@ -296,6 +295,8 @@ def test_the_attack_writes_nothing():
     model.compile(_sgd(), networks.LOSS)
     before = networks.weights(model.network)
     images, labels = map(tf.constant, networks.batches(1)[0])
-    crafted = phased.craft(model, Batch(images, labels), [SEED, 0])
+    crafted = model.step.attack.craft(
+        model.network, Batch(images, labels), [SEED, 0]
+    )
     np.testing.assert_array_equal(networks.weights(model.network), before)
     assert not np.allclose(crafted, images)

@@ -23,14 +23,14 @@ class AttackPass:
     """
 
     def __init__(
-        self, attack: Callable[..., Any], loss: Callable[..., Any], seed: int
+        self, attack: Any, loss: Callable[..., tf.Tensor], seed: int
     ) -> None:
         self._attack = attack
         self._loss = loss
         self._seed = seed
         # Counts attacks; keys their randomness.
         self._step = local_variable(tf.constant(0, tf.int64), "step")
-        self.out_of_range = local_variable(
+        self._out_of_range = local_variable(
             0, "out_of_range", aggregation=tf.VariableAggregation.SUM
         )
 
@@ -81,13 +81,22 @@ class AttackPass:
     def count_out_of_range(self, batch: Batch) -> None:
         """Counts the images that lie outside the attack's value range."""
         for images in batch.parts().values():
-            self.out_of_range.assign_add(
+            self._out_of_range.assign_add(
                 value_range.count_outside(images, self._attack.value_range)
+            )
+
+    def check_value_range(self) -> None:
+        """Raises a ValueError if images were counted (across replicas)."""
+        count = int(self._out_of_range.read_value().numpy())
+        if count:
+            self._out_of_range.assign(0)
+            raise value_range.out_of_range_error(
+                count, self._attack.value_range, "them in training"
             )
 
     def variables(self) -> dict[str, tf.Variable]:
         """The variables this keeps, by name."""
-        return {"step": self._step, "out_of_range": self.out_of_range}
+        return {"step": self._step, "out_of_range": self._out_of_range}
 
     def reset(self, iterations: tf.Tensor) -> None:
         """Goes on counting where the optimizer is (across replicas)."""

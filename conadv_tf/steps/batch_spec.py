@@ -55,10 +55,12 @@ def local_spec(
         "augmented images": views[1] if num_views == 2 else None,
     }
     return BatchSpec(
-        *(None
-        if spec is None
-        else _tensor_spec(name, spec, static, batch_size_hint)
-        for name, spec in named.items())
+        *(
+            None
+            if spec is None
+            else _tensor_spec(name, spec, static, batch_size_hint)
+            for name, spec in named.items()
+        )
     )
 
 
@@ -143,3 +145,9 @@ def array_batch_size(
     if count % batch_size or batch_size % replicas:
         return None
     return batch_size // replicas
+
+
+def example_labels(spec: tf.TensorSpec) -> np.ndarray:
+    """One made label of the shape and type of a batch's."""
+    shape = [size or 0 for size in spec.shape[1:]]
+    return np.zeros([1, *shape], spec.dtype.as_numpy_dtype)

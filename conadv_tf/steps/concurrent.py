@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.options import Options
@@ -24,6 +25,8 @@ class ConcurrentStep(PipelinedStep):
       loss: what `attacks.loss.single_loss` returned.
     """
 
+    attack: AttackPass
+    shadow: ShadowWeights
     # Each step begins with a refresh of the shadow.
     unsaved = (*PipelinedStep.unsaved, "shadow")
 

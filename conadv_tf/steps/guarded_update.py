@@ -70,11 +70,9 @@ class GuardedUpdate:
           tape: the tape that recorded the loss.
           loss: scalar, this replica's share of the sum over replicas.
         """
-        # Not of the tape: the optimizer may scale the loss meanwhile.
-        pairs = keras_internals.compute_gradients(
+        return keras_internals.compute_gradients(
             optimizer, loss, self._variables, tape
         )
-        return [gradient for gradient, _ in pairs]
 
     def apply_gradients(
         self,
@@ -101,8 +99,8 @@ class GuardedUpdate:
         ]
         if not pairs:
             return
-        gradients, variables = zip(*pairs)
-        gradients = sum_over_replicas(list(gradients))
+        local, variables = zip(*pairs)
+        gradients = sum_over_replicas(list(local))
         finite = all_finite(gradients)
         # At the end of a dataset of unknown length Keras calls the step once
         # more, and what does not wait for the data runs: `iterations`, which
@@ -183,7 +181,7 @@ def replica_case(
       branches: functions of `*args`; what they return is dropped.
       args: tuple of structures of tensors of this replica.
     """
-    if not keras_internals.supports_merge_call():
+    if keras_internals.supports_no_merge_call():
         _case(index, [_branch(each, *args) for each in branches])
         return
 

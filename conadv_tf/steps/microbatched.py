@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from conadv_tf.distribution import random
 from conadv_tf.networks import variables as variables_lib
+from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.gradient_sums import GradientSums
 from conadv_tf.steps.options import Options
@@ -63,11 +64,11 @@ class MicroBatchedStep(Step):
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """See `Step.__call__`; the update is that of `Update`, summed."""
         if self.attack is not None:
-            batch = self._attacked(batch)
-        guarded, loss = self.update.guarded, self.update.loss
+            batch = self._attacked(self.attack, batch)
+        guarded = self.update.guarded
         statistics = guarded.begin()
         with tf.GradientTape() as tape:
-            outputs = loss(batch)
+            outputs = self.loss(batch)
         optimizer = self._model.optimizer
         gradients = guarded.gradients(optimizer, tape, outputs.loss)
         gradients, mean = self._sums.add(gradients, statistics, guarded.begin())
@@ -79,32 +80,27 @@ class MicroBatchedStep(Step):
             )
         else:
             guarded.write_statistics(statistics)
-        return loss.logs(batch, outputs)
+        return self.loss.logs(batch, outputs)
 
-    def _attacked(self, batch: Batch) -> Batch:
+    def _attacked(self, attack: AttackPass, batch: Batch) -> Batch:
         size = tf.shape(batch.images)[0]
         with random.positions_from(self._sums.first_position(size)):
+            seed = attack.next_seed(self._is_last)
+            attack.count_out_of_range(batch)
             if self.shadow is None:
-                seed = self.attack.next_seed(self._is_last)
                 return batch.attacked(
-                    self._crafted(self._model.network, batch, seed)
+                    attack.craft(self._model.network, batch, seed)
                 )
             updates = self._sums.updates()
             # Elsewhere attacked one step before it is trained on.
-            seed = self.attack.next_seed(self._is_last) - [0, 1]
-            adversarial = self._crafted(self.shadow.network, batch, seed)
+            seed -= [0, 1]
+            adversarial = attack.craft(self.shadow.network, batch, seed)
             adversarial = tf.where(  # As nothing is pending.
                 updates > 0, adversarial, batch.images
             )
             if self._is_last:
                 self.shadow.refresh(updates)
             return batch.attacked(adversarial)
-
-    def _crafted(
-        self, network: tf.keras.Model, batch: Batch, seed: tf.Tensor
-    ) -> tf.Tensor:
-        self.attack.count_out_of_range(batch)
-        return self.attack.craft(network, batch, seed)
 
     def variables(self) -> dict[str, tf.Variable]:
         """See `Step.variables`; the sums are in group "microbatches"."""

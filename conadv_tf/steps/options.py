@@ -3,8 +3,6 @@
 import dataclasses
 import math
 from typing import Any
-from typing import Callable
-from typing import Optional
 
 PLACEMENTS = ("local", "phased")
 
@@ -19,7 +17,7 @@ class Options:
       ValueError: for a value that makes no sense with any.
     """
 
-    attack: Optional[Callable[..., Any]] = None
+    attack: Any = None
     staleness: int = 1
     seed: int = 0
     views: int = 1

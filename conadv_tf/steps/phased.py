@@ -61,6 +61,7 @@ import tensorflow as tf
 from conadv_tf import keras_internals
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.steps import batch_spec
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
@@ -88,10 +89,6 @@ class PhasedStep(PipelinedStep):
 
     attack: AttackPass
     loss: PartsLoss
-
-    def __init__(self, model: tf.keras.Model, loss: Any) -> None:
-        super().__init__(model, loss)
-        self.loss = self.update.loss
 
     @staticmethod
     def is_asked_for(options: Options) -> bool:
@@ -176,7 +173,8 @@ class PhasedStep(PipelinedStep):
           phases but the attack; zeros where the phase has no gradient, None
           for weights that none has.
         """
-        weights = self._model.network.trainable_variables
+        network = self._model.network
+        weights = network.trainable_variables
         has_gradient = [False] * len(weights)
 
         def nothing() -> list[tf.Tensor]:
@@ -193,7 +191,7 @@ class PhasedStep(PipelinedStep):
         adversarial, gradients = tf.switch_case(
             phase,
             [
-                lambda: (self.craft(batch, seed), nothing()),
+                lambda: (self.attack.craft(network, batch, seed), nothing()),
                 lambda: train("adversarial"),
                 lambda: train("clean"),
                 lambda: (batch.adversarial, nothing()),
@@ -203,10 +201,6 @@ class PhasedStep(PipelinedStep):
             gradient if known else None
             for gradient, known in zip(gradients, has_gradient)
         ]
-
-    def craft(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
-        """Attacks a batch with the weights of now; changes no variable."""
-        return self.attack.craft(self._model.network, batch, seed)
 
     def part_gradients(
         self, batch: Batch, part: str
@@ -249,7 +243,7 @@ class PhasedStep(PipelinedStep):
         # A conditional of the step cannot create these any more.
         keras_internals.build_metrics(
             self._model,
-            example_labels(spec.labels),
+            tf.constant(batch_spec.example_labels(spec.labels)),
             tf.zeros([1, *self._model.network.output_shape[1:]]),
         )
         return PhasedBatches(spec.images, spec.labels, spec.sample_weight)

@@ -36,7 +36,8 @@ class Step(abc.ABC):
     it holds what a step keeps besides weights and optimizer.
 
     Attributes:
-      update: the `Update` of the weights.
+      loss: the `Loss` of a batch, with its metrics.
+      update: the `Update` of the weights by it.
       attack: the `AttackPass`, or None.
       shadow: the `ShadowWeights` that attacks read, or None where they read
         the weights themselves.
@@ -59,13 +60,13 @@ class Step(abc.ABC):
         self.labels: Optional[tf.TensorSpec] = None
         self.shadow: Optional[ShadowWeights] = None
         self.attack: Optional[AttackPass] = None
-        part_losses: Loss = CleanLoss(model)
+        self.loss: Loss = CleanLoss(model)
         if model.attack is not None:
-            part_losses = PartsLoss(model, loss)
+            self.loss = PartsLoss(model, loss)
             self.attack = AttackPass(
                 model.attack, loss_lib.attack_loss(loss), model.seed
             )
-        self.update = Update(model, part_losses)
+        self.update = Update(model, self.loss)
 
     # --- What a way to step says of itself ----------------------------------
 
@@ -82,6 +83,7 @@ class Step(abc.ABC):
           options: the `Options`.
           network: functional network, as the user passed it.
         """
+        return
 
     @classmethod
     def check_compiled(cls, loss: Any, steps_per_execution: int) -> None:
@@ -91,6 +93,7 @@ class Step(abc.ABC):
           loss: as in `__init__`.
           steps_per_execution: steps that Keras makes in one call.
         """
+        return
 
     def prepare(self, element_spec: Any, static: bool) -> None:
         """Makes what is needed before the first trace for a kind of data.
@@ -102,6 +105,7 @@ class Step(abc.ABC):
         Raises:
           ValueError: if such data do not go with what was received before.
         """
+        return
 
     @abc.abstractmethod
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -138,8 +142,9 @@ class Step(abc.ABC):
           ValueError: if it was made by another way to step, or with another
             number of replicas.
         """
-        self.reset()
         strategy = self._model.distribute_strategy
+        with strategy.scope():
+            self.reset()
         own = {
             name: variable
             for name, variable in self.saved_variables().items()
@@ -168,7 +173,7 @@ class Step(abc.ABC):
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """The metrics besides Keras's own."""
-        return self.update.loss.metrics()
+        return self.loss.metrics()
 
     def receive(self, data: Any) -> Batch:
         """The `Batch` of what Keras hands to `train_step`."""

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.protocol import Step
@@ -12,6 +13,8 @@ class SequentialStep(Step):
 
     The attack reads the weights of now, and the update waits for it.
     """
+
+    attack: AttackPass
 
     @staticmethod
     def is_asked_for(options: Options) -> bool:

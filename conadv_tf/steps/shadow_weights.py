@@ -140,9 +140,9 @@ def _unpaired(
     weights = [w for w in network.trainable_variables if id(w) not in known]
     # By identity: Keras lists a variable twice that it did not expect to be
     # untrainable.
-    copies = {id(w): w for w in shadow.variables}
+    by_id = {id(w): w for w in shadow.variables}
     copies = [
-        w for key, w in copies.items() if key not in known and key not in shared
+        w for key, w in by_id.items() if key not in known and key not in shared
     ]
     if [w.shape for w in weights] != [w.shape for w in copies]:
         raise ValueError(

@@ -19,7 +19,7 @@ class Update:
 
     def __init__(self, model: tf.keras.Model, loss: Loss) -> None:
         self._model = model
-        self.loss = loss
+        self._loss = loss
         self.guarded = GuardedUpdate(model.network)
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -30,10 +30,10 @@ class Update:
         """
         statistics = self.guarded.begin()
         with tf.GradientTape() as tape:
-            outputs = self.loss(batch)
+            outputs = self._loss(batch)
         optimizer = self._model.optimizer
         gradients = self.guarded.gradients(optimizer, tape, outputs.loss)
         self.guarded.apply_gradients(
             optimizer, gradients, statistics, after=outputs.loss
         )
-        return self.loss.logs(batch, outputs)
+        return self._loss.logs(batch, outputs)
