@@ -1,35 +1,37 @@
-"""An update over several micro-batches: a large batch on few devices.
+"""Sums over the micro-batches of an update.
 
-Each micro-batch stands for the batch of one replica of an emulated machine:
-batch statistics and attacks are its own. Gradients add up, and so do the
-changes of the moving statistics, which a real machine averages over replicas.
+Gradients add up, and so do the changes of the moving statistics, which a real
+machine averages over its replicas.
 """
+
+from typing import Optional
 
 import tensorflow as tf
 
 from conadv_tf.distribution import local_variable
 
 
-class MicroBatches:
+class GradientSums:
     """What has been summed since the last update.
 
     Create it under the strategy scope.
 
     Args:
-      variables: the trainable variables.
+      weights: the trainable variables.
       statistics: the moving statistics.
       count: micro-batches per update, >= 2.
     """
 
-    def __init__(self, variables, statistics, count):
-        self.count = count
-        # Known on the host: the step is traced once with and once without
-        # an update at its end.
-        self.is_last = False
-        self._next = 0
+    def __init__(
+        self,
+        weights: list[tf.Variable],
+        statistics: list[tf.Variable],
+        count: int,
+    ) -> None:
+        self._count = count
         self._gradients = [
             local_variable(tf.zeros(v.shape, v.dtype), "gradient_sum")
-            for v in variables
+            for v in weights
         ]
         self._statistics = [
             local_variable(tf.zeros(v.shape, v.dtype), "statistics_sum")
@@ -39,51 +41,31 @@ class MicroBatches:
         self._index = local_variable(tf.constant(0, tf.int64), "index")
         self._updates = local_variable(tf.constant(0, tf.int64), "updates")
 
-    @property
-    def variables(self):
-        """The variables this costs."""
-        return [
+    def variables(self) -> dict[str, tf.Variable]:
+        """The variables this keeps, by name."""
+        kept = [
             *self._gradients,
             *self._statistics,
             self._index,
             self._updates,
         ]
+        return {str(index): variable for index, variable in enumerate(kept)}
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets what was summed (in the cross-replica context)."""
-        self._next = 0
-        for variable in self.variables:
+        for variable in self.variables().values():
             variable.assign(tf.zeros(variable.shape, variable.dtype))
 
-    def resume(self):
-        """Goes on where the variables, just restored, say."""
-        self._next = int(self._index.read_value().numpy())
+    @property
+    def next_index(self) -> int:
+        """Which micro-batch of an update comes next, from 0; on the host."""
+        return int(self._index.read_value().numpy())
 
-    def step_function(self, make):
-        """A function that trains on the next micro-batch.
-
-        Args:
-          make: function without arguments that returns a new training
-            function of an iterator, not traced yet.
-
-        Returns:
-          Function of an iterator.
-        """
-        functions = {is_last: make() for is_last in (False, True)}
-
-        def run(iterator):
-            self.is_last = self._next == self.count - 1
-            result = functions[self.is_last](iterator)
-            self._next = (self._next + 1) % self.count
-            return result
-
-        return run
-
-    def updates(self):
+    def updates(self) -> tf.Tensor:
         """Updates since the start; int64 scalar."""
         return tf.convert_to_tensor(self._updates)
 
-    def first_position(self, batch_size):
+    def first_position(self, batch_size: tf.Tensor) -> tf.Tensor:
         """Position in the global batch of the micro-batch's first example.
 
         Args:
@@ -96,7 +78,12 @@ class MicroBatches:
         index = tf.convert_to_tensor(self._index)
         return index * tf.cast(batch_size * replicas, tf.int64)
 
-    def add(self, gradients, before, after):
+    def add(
+        self,
+        gradients: list[Optional[tf.Tensor]],
+        before: list[tf.Tensor],
+        after: list[tf.Tensor],
+    ) -> tuple[list[Optional[tf.Tensor]], list[tf.Tensor]]:
         """Adds one micro-batch's share.
 
         Args:
@@ -108,7 +95,7 @@ class MicroBatches:
           (gradients, statistics): the means over the micro-batches so far,
           divided by the number of all; complete after the last.
         """
-        share = 1.0 / self.count
+        share = 1.0 / self._count
         gradients = [
             None
             if gradient is None
@@ -125,14 +112,14 @@ class MicroBatches:
         self._index.assign_add(1)
         return gradients, statistics
 
-    def finish(self):
+    def finish(self) -> None:
         """Starts the next update's sums (in a replica's step)."""
         for variable in (*self._gradients, *self._statistics, self._index):
             variable.assign(tf.zeros(variable.shape, variable.dtype))
         self._updates.assign_add(1)
 
 
-def _accumulate(total, value):
+def _accumulate(total: tf.Variable, value: tf.Tensor) -> tf.Tensor:
     value = tf.convert_to_tensor(total) + value
     total.assign(value)
     return value

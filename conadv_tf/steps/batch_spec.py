@@ -1,25 +1,39 @@
 """Shapes of one replica's batch, known before the step is traced."""
 
+from typing import Any
+from typing import NamedTuple
+from typing import Optional
+
 import numpy as np
 import tensorflow as tf
 
 
-def local_specs(element_spec, static, num_views=1, batch_size_hint=None):
-    """TensorSpecs of a local batch from an iterator's element spec.
+class BatchSpec(NamedTuple):
+    """TensorSpecs of a local batch; hashable."""
+
+    images: tf.TensorSpec
+    labels: tf.TensorSpec
+    sample_weight: Optional[tf.TensorSpec]
+    augmented: Optional[tf.TensorSpec]
+
+
+def local_spec(
+    element_spec: Any,
+    static: bool,
+    num_views: int = 1,
+    batch_size_hint: Optional[int] = None,
+) -> BatchSpec:
+    """The spec of a local batch from an iterator's element spec.
 
     Args:
       element_spec: spec of (images, labels[, sample_weight]), possibly per
         replica.
       static: whether the batch dimension must be known (XLA, phased
-        placement). Without, it is
-        left open, so that batches of all sizes share one spec.
+        placement). Without, it is left open, so that batches of all sizes
+        share one spec.
       num_views: 1 or 2; with 2 the images are (clean, augmented).
       batch_size_hint: local batch size, where the caller knows it and the
         spec does not.
-
-    Returns:
-      (images, labels, sample_weight, augmented images) TensorSpecs, the last
-      two or None; hashable.
 
     Raises:
       ValueError: if the elements are not (images, labels[, sample_weight]),
@@ -40,15 +54,17 @@ def local_specs(element_spec, static, num_views=1, batch_size_hint=None):
         "sample_weight": weights[0] if weights else None,
         "augmented images": views[1] if num_views == 2 else None,
     }
-    return tuple(
-        None
-        if spec is None
-        else _local_spec(name, spec, static, batch_size_hint)
-        for name, spec in named.items()
+    return BatchSpec(
+        *(
+            None
+            if spec is None
+            else _tensor_spec(name, spec, static, batch_size_hint)
+            for name, spec in named.items()
+        )
     )
 
 
-def views_of(images, num_views):
+def views_of(images: Any, num_views: int) -> tuple[Any, ...]:
     """The views of the images of a batch, or of its spec, as a tuple.
 
     Args:
@@ -73,7 +89,9 @@ def views_of(images, num_views):
     )
 
 
-def _local_spec(name, spec, static, batch_size_hint):
+def _tensor_spec(
+    name: str, spec: Any, static: bool, batch_size_hint: Optional[int]
+) -> tf.TensorSpec:
     if isinstance(spec, (dict, list, tuple)):
         raise ValueError(
             f"Expected one tensor of {name}; received the structure {spec}."
@@ -101,7 +119,12 @@ def _local_spec(name, spec, static, batch_size_hint):
     return tf.TensorSpec([size, *tail], first.dtype)
 
 
-def array_batch_size(x, batch_size, validation_split, replicas):
+def array_batch_size(
+    x: Any,
+    batch_size: Optional[int],
+    validation_split: Optional[float],
+    replicas: int,
+) -> Optional[int]:
     """Local batch size of `fit` on arrays where all batches are alike.
 
     Args:
@@ -122,3 +145,9 @@ def array_batch_size(x, batch_size, validation_split, replicas):
     if count % batch_size or batch_size % replicas:
         return None
     return batch_size // replicas
+
+
+def example_labels(spec: tf.TensorSpec) -> np.ndarray:
+    """One made label of the shape and type of a batch's."""
+    shape = [size or 0 for size in spec.shape[1:]]
+    return np.zeros([1, *shape], spec.dtype.as_numpy_dtype)
