@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from tools import report_runs
-from tools.report_page import Table
+from tools.sweep_report import runs
+from tools.sweep_report.page import Table
 
 
 def accuracy(references):
     """Methods by batch sizes, with the published numbers.
 
     Args:
-      references: what `report_cells.references` returned.
+      references: what `cells.references` returned.
     """
     return _by_batch_size(
         "Top-1 in %, mean +- standard deviation (number of seeds)",
@@ -28,48 +28,41 @@ def settings(cells, references, tuning):
       tuning: list of `Cell`s on validation data.
     """
     compared = [*references.values()]
-    paper = any(cell.published is not None for cell in cells)
-    rows = []
-    for cell in cells:
-        spread = cell.spread
-        known = cell.published is not None
-        rows.append(
-            (
-                report_runs.label(cell.method, cell.variant),
-                str(cell.batch_size),
-                _number(cell.epsilon),
-                _number(cell.staleness),
-                f"{cell.learning_rate:g}",
-                _tried(cell, tuning),
-                str(len(cell.top1)),
-                f"{spread['mean']:.2f}",
-                "" if spread["std"] is None else f"{spread['std']:.2f}",
-                f"{cell.published:.1f}" if known else "",
-                f"{spread['mean'] - cell.published:+.2f}" if known else "",
-                "yes" if cell in compared else "no",
-                cell.preset,
-            )
-        )
-    return Table(
+
+    def tried(cell):
+        rates = {
+            other.learning_rate for other in tuning if other.name == cell.name
+        }
+        return str(len(rates) or "")
+
+    return Table.of(
         "Every setting: learning rate, top-1 in %, the paper's number",
-        (
-            "method",
-            "batch size",
-            "epsilon",
-            "tau",
-            "learning rate",
-            "rates tried",
-            "n",
-            "mean",
-            "std",
-            "paper",
-            "ours - paper",
-            "compared",
-            "preset",
-        ),
-        rows,
+        {
+            "method": lambda cell: cell.label,
+            "batch size": lambda cell: str(cell.batch_size),
+            "epsilon": lambda cell: _number(cell.epsilon),
+            "tau": lambda cell: _number(cell.staleness),
+            "learning rate": lambda cell: f"{cell.learning_rate:g}",
+            "rates tried": tried,
+            "n": lambda cell: str(len(cell.top1)),
+            "mean": lambda cell: _number(cell.spread.mean, ".2f"),
+            "std": lambda cell: _number(cell.spread.std, ".2f"),
+            "paper": lambda cell: _number(cell.published, ".1f"),
+            "ours - paper": lambda cell: (
+                ""
+                if cell.published is None
+                else f"{cell.spread.mean - cell.published:+.2f}"
+            ),
+            "compared": lambda cell: "yes" if cell in compared else "no",
+            "preset": lambda cell: cell.preset,
+        },
+        cells,
         "Rates tried: how many on validation data, where the rate was tuned."
-        + ("" if paper else " The paper prints nothing for these settings."),
+        + (
+            ""
+            if any(cell.published is not None for cell in cells)
+            else " The paper prints nothing for these settings."
+        ),
         num_labels=2,
     )
 
@@ -88,12 +81,9 @@ def curves(title, name, curves, note, with_paper):
     values = sorted({value for cells in curves.values() for value in cells})
     rows = [
         (
-            report_runs.label(method),
+            runs.label(method),
             str(size),
-            *(
-                top1_text(cells[value], with_paper) if value in cells else "-"
-                for value in values
-            ),
+            *_cells(cells, values, lambda cell: top1_text(cell, with_paper)),
         )
         for (method, size), cells in curves.items()
     ]
@@ -122,17 +112,12 @@ def tuning(cells):
     """
     groups = {}
     for cell in cells:
-        key = (
-            report_runs.label(cell.method, cell.variant),
-            cell.batch_size,
-            cell.epsilon,
-            cell.staleness,
-        )
+        key = cell.label, cell.batch_size, cell.epsilon, cell.staleness
         groups.setdefault(key, {})[cell.learning_rate] = cell
     tried = sorted({rate for members in groups.values() for rate in members})
     rows = []
     for (label, size, epsilon, staleness), members in groups.items():
-        best = max(members, key=lambda rate: members[rate].spread["mean"])
+        best = max(members, key=lambda rate: members[rate].spread.mean)
         edge = len(members) > 1 and best in (min(members), max(members))
         rows.append(
             (
@@ -141,12 +126,7 @@ def tuning(cells):
                 _number(epsilon),
                 _number(staleness),
                 f"{best:g}" + (" (at the edge)" if edge else ""),
-                *(
-                    top1_text(members[rate], with_paper=False)
-                    if rate in members
-                    else "-"
-                    for rate in tried
-                ),
+                *_cells(members, tried, lambda cell: top1_text(cell, False)),
             )
         )
     return Table(
@@ -168,11 +148,7 @@ def tuning(cells):
 
 def top1_text(cell, with_paper=True):
     """Mean +- std (n), and the paper's number where there is one."""
-    spread = cell.spread
-    text = f"{spread['mean']:.2f}"
-    if spread["std"] is not None:
-        text += f" +- {spread['std']:.2f}"
-    text += f" ({len(cell.top1)})"
+    text = f"{cell.spread.text()} ({len(cell.top1)})"
     if with_paper and cell.published is not None:
         text += f", paper {cell.published:.1f}"
     return text
@@ -181,27 +157,22 @@ def top1_text(cell, with_paper=True):
 def _by_batch_size(title, references, text):
     """Methods by batch sizes; `text` writes a cell."""
     sizes = sorted({size for _, size in references})
+    methods = dict.fromkeys(method for method, _ in references)
     rows = [
         (
-            report_runs.label(method),
-            *(
-                text(references[method, size])
-                if (method, size) in references
-                else "-"
-                for size in sizes
-            ),
+            runs.label(method),
+            *_cells(references, [(method, size) for size in sizes], text),
         )
-        for method in dict.fromkeys(method for method, _ in references)
+        for method in methods
     ]
     return Table(
         title, ("method", *(f"batch size {size}" for size in sizes)), rows
     )
 
 
-def _number(value):
-    return "" if value is None else f"{value:.4g}"
+def _cells(found, keys, text):
+    return [text(found[key]) if key in found else "-" for key in keys]
 
 
-def _tried(cell, tuning):
-    same = {other.learning_rate for other in tuning if other.name == cell.name}
-    return str(len(same)) if same else ""
+def _number(value, spec=".4g"):
+    return "" if value is None else format(value, spec)

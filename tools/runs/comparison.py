@@ -2,6 +2,8 @@
 
 import statistics
 
+from experiments.spread import Spread
+
 
 def compare(tables, epsilon):
     """Mean and standard deviation over the runs of each method.
@@ -11,15 +13,18 @@ def compare(tables, epsilon):
       epsilon: the radius to compare at.
 
     Returns:
-      List of dicts: method, batch_size, n, and for each quantity {"mean",
-      "std"} (std None for one run).
+      Dict from (method, batch_size) to (number of runs, dict from each
+      quantity to its `Spread`).
     """
-    runs = {}
+    runs, methods = {}, {}
     for row in tables["robustness"]:
+        key = row["method"], row["batch_size"]
+        quantities = runs.setdefault(row["run"], {})
+        methods.setdefault(key, {})[row["run"]] = quantities
         if row["epsilon"] in (0.0, epsilon):
             name = row["attack"]
             label = "clean" if name == "none" else f"{name}@{epsilon:g}"
-            runs.setdefault(row["run"], {})[label] = row["accuracy"]
+            quantities[label] = row["accuracy"]
     for row in tables["eigenvalues"]:
         if row["index"] == 1:
             kind = "filter-normalized " if row["filter_normalized"] else ""
@@ -30,46 +35,41 @@ def compare(tables, epsilon):
         around = [r["loss"] for r in rows if abs(r["offset"]) == edge]
         centre = next(r["loss"] for r in rows if abs(r["offset"]) < 1e-9)
         quantities[f"loss rise at {edge:g}"] = statistics.mean(around) - centre
-    methods = {}
-    for row in tables["robustness"]:
-        key = row["method"], row["batch_size"]
-        methods.setdefault(key, {})[row["run"]] = runs[row["run"]]
+    return {
+        key: (
+            len(members),
+            {
+                name: Spread.of(values[name] for values in members.values())
+                for name in next(iter(members.values()))
+            },
+        )
+        for key, members in methods.items()
+    }
+
+
+def as_rows(compared):
+    """What `compare` returned as dicts for a JSON file."""
     return [
         {
             "method": method,
             "batch_size": batch_size,
-            "n": len(members),
-            **{
-                name: spread([values[name] for values in members.values()])
-                for name in next(iter(members.values()))
-            },
+            "n": count,
+            **{name: vars(spread) for name, spread in quantities.items()},
         }
-        for (method, batch_size), members in methods.items()
+        for (method, batch_size), (count, quantities) in compared.items()
     ]
 
 
-def spread(values):
-    """Mean and sample standard deviation; None for a single value."""
-    return {
-        "mean": statistics.mean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-    }
-
-
-def print_table(groups):
+def print_table(compared):
     """Prints one line per quantity and one column per method."""
-    names = [name for name in groups[0] if isinstance(groups[0][name], dict)]
-    columns = [["", *names]]
-    for group in groups:
-        head = f"{group['method']} {group['batch_size']} (n={group['n']})"
-        cells = []
-        for name in names:
-            value = group[name]
-            text = f"{value['mean']:.4g}"
-            if value["std"] is not None:
-                text += f" +- {value['std']:.2g}"
-            cells.append(text)
-        columns.append([head, *cells])
+    _, names = next(iter(compared.values()))
+    columns = [["", *names]] + [
+        [
+            f"{method} {batch_size} (n={count})",
+            *(spread.text(".4g", ".2g") for spread in quantities.values()),
+        ]
+        for (method, batch_size), (count, quantities) in compared.items()
+    ]
     widths = [max(map(len, column)) for column in columns]
     print()
     for line in zip(*columns):

@@ -89,11 +89,10 @@ def t_interval(values, confidence=0.95):
     Returns:
       (low, high).
     """
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(
-        values
+    low, high = stats.t.interval(
+        confidence, len(values) - 1, np.mean(values), stats.sem(values)
     )
-    mean = np.mean(values)
-    return float(mean - half), float(mean + half)
+    return float(low), float(high)
 
 
 def signed_rank(values):

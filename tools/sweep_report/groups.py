@@ -2,8 +2,8 @@
 
 import math
 
-from tools import report_cells
-from tools import report_runs
+from tools.sweep_report import cells
+from tools.sweep_report import runs as runs_lib
 
 
 class Group:
@@ -18,18 +18,15 @@ class Group:
           epsilon: radius of the comparisons, or None.
         """
         self.failed = [run for run in runs if math.isnan(run.top1)]
+        finished = [run for run in runs if not math.isnan(run.top1)]
         self.diverged = [
-            run
-            for run in runs
-            if not math.isnan(run.top1) and not math.isfinite(run.final_loss)
+            run for run in finished if not math.isfinite(run.final_loss)
         ]
-        self.cells = report_cells.cells(
-            run for run in runs if not math.isnan(run.top1)
-        )
-        self.tuning = report_cells.cells(
+        self.cells = cells.cells(finished)
+        self.tuning = cells.cells(
             run for run in tuning if not math.isnan(run.top1)
         )
-        self.references = report_cells.references(self.cells, epsilon)
+        self.references = cells.references(self.cells, epsilon)
         self.methods = list(dict.fromkeys(run.method for run in runs))
         self.sizes = sorted({run.batch_size for run in runs})
         self.seeds = {run.seed for run in runs}
@@ -58,10 +55,44 @@ class Group:
                     yield (method, size), sorted(self.seeds - ran)
 
 
+def of_sweep(sweep, epsilon):
+    """Runs by network and dataset: only these are compared.
+
+    Args:
+      sweep: a `Sweep`.
+      epsilon: radius of the comparisons, or None.
+
+    Returns:
+      Dict from a name to a `Group`.
+
+    Raises:
+      ValueError: if two runs share setting and seed, or epsilon is given and
+        no run has it.
+    """
+    found = {run.epsilon for run in sweep.runs} - {None}
+    if epsilon is not None and not any(
+        cells.same_epsilon(value, epsilon) for value in found
+    ):
+        raise ValueError(
+            f"No run has --epsilon={epsilon:g}; the runs have {sorted(found)}."
+        )
+
+    def members(runs, key):
+        return [run for run in runs if (run.network, run.dataset) == key]
+
+    keys = dict.fromkeys((run.network, run.dataset) for run in sweep.runs)
+    return {
+        " on ".join(key): Group(
+            members(sweep.runs, key), members(sweep.tuning, key), epsilon
+        )
+        for key in keys
+    }
+
+
 def notes(group):
     """Yields what a reader has to know about the runs."""
     for (method, size), seeds in group.missing():
-        what = f"{report_runs.label(method)}, batch size {size}"
+        what = f"{runs_lib.label(method)}, batch size {size}"
         if len(seeds) == len(group.seeds):
             yield f"no run of {what}."
         else:

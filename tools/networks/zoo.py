@@ -3,21 +3,20 @@
 Ours, every family of tf.keras.applications that has batch norm, and the
 backbones of keras-cv, built from its generic classes: its named ones reach for
 the network. `tests/test_network_battery.py` converts and trains each;
-`tools/network_table.py` prints them.
+tools/network_table.py prints them.
 """
 
 import dataclasses
-import functools
+import pathlib
 import sys
 from typing import Callable
-from typing import Optional
 
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import csv_file
 
 _HE = "He et al. 2015, table 6"
-_KERAS = "keras.io/api/applications"
 _TORCHVISION = "torchvision"
 
 
@@ -32,14 +31,14 @@ class Entry:
       job: which tests check it: "" all of them, "slow" those of continuous
         integration, "large" those that somebody starts by hand.
       reference: published number of parameters for 1000 classes (10 for
-        CIFAR), as printed there; None without.
+        CIFAR), as printed there; "" without.
       source: where that is published.
     """
 
     name: str
     build: Callable
     job: str = ""
-    reference: Optional[str] = None
+    reference: str = ""
     source: str = ""
 
 
@@ -82,85 +81,37 @@ OURS = [
 # --- tf.keras.applications --------------------------------------------------
 
 
-def _application(name, reference=None, source=_KERAS, job="large", size=32):
-    def build(classes):
-        return getattr(tf.keras.applications, name)(
-            weights=None,
-            classes=classes,
-            classifier_activation=None,
-            input_shape=(size, size, 3),
-        )
-
-    return Entry(name, build, job, reference, source if reference else "")
+def _classifier(function, side=32, **arguments):
+    return lambda classes: function(
+        weights=None,
+        classes=classes,
+        classifier_activation=None,
+        input_shape=(side, side, 3),
+        **arguments,
+    )
 
 
 def _shrunk(name, application, job="", **arguments):
     """A member with fewer blocks, by the function that makes all members."""
-
-    def build(classes):
-        # Not a public name of Keras; the public ones are in its module.
-        module = getattr(tf.keras.applications, application).__module__
-        return getattr(sys.modules[module], name)(
-            weights=None,
-            classes=classes,
-            classifier_activation=None,
-            input_shape=(32, 32, 3),
-            **arguments,
-        )
-
-    return Entry(f"{name} (shrunk)", build, job=job)
+    # Not a public name of Keras; the public ones are in its module.
+    module = getattr(tf.keras.applications, application).__module__
+    function = getattr(sys.modules[module], name)
+    return Entry(f"{name} (shrunk)", _classifier(function, **arguments), job)
 
 
-_small = functools.partial(_application, job="")
-_slow = functools.partial(_application, job="slow")
+# What is published, and the smallest images that each takes.
+_TABLE = pathlib.Path(__file__).with_name("applications.csv")
 APPLICATIONS = [
-    _slow("ResNet50", "25.6M"),
-    _application("ResNet101", "44.7M"),
-    _application("ResNet152", "60.4M"),
-    _slow("ResNet50V2", "25.6M"),
-    _application("ResNet101V2", "44.7M"),
-    _application("ResNet152V2", "60.4M"),
-    _small("MobileNet", "4.3M"),
-    _slow("MobileNetV2", "3.5M"),
-    _slow("MobileNetV3Small", "2.5M", "Howard et al. 2019"),
-    _application("MobileNetV3Large", "5.4M", "Howard et al. 2019"),
-    _application("DenseNet121", "8.1M"),
-    _application("DenseNet169", "14.3M"),
-    _application("DenseNet201", "20.2M"),
-    _application("EfficientNetB0", "5.3M"),  # Ours, above, is made of it.
-    _application("EfficientNetB1", "7.9M"),
-    _application("EfficientNetB2", "9.2M"),
-    _application("EfficientNetB3", "12.3M"),
-    _application("EfficientNetB4", "19.5M"),
-    _application("EfficientNetB5", "30.6M"),
-    _application("EfficientNetB6", "43.3M"),
-    _application("EfficientNetB7", "66.7M"),
-    _slow("EfficientNetV2B0", "7.2M"),
-    _application("EfficientNetV2B1", "8.2M"),
-    _application("EfficientNetV2B2", "10.2M"),
-    _application("EfficientNetV2B3", "14.5M"),
-    _application("EfficientNetV2S", "21.6M"),
-    _application("EfficientNetV2M", "54.4M"),
-    _application("EfficientNetV2L", "119.0M"),
-    _slow("InceptionV3", "23.9M", size=75),
-    _slow("InceptionResNetV2", "55.9M", size=75),
-    _slow("Xception", "22.9M", size=71),
-    _application("NASNetMobile", "5.3M"),
-    _application("NASNetLarge", "88.9M"),
-    _application("ResNetRS50", "36M", "Bello et al. 2021"),
-    _application("ResNetRS101"),
-    _application("ResNetRS152"),
-    _application("ResNetRS200"),
-    _application("ResNetRS270"),
-    _application("ResNetRS350"),
-    _application("ResNetRS420"),
-    _application("RegNetX002", "2.7M", "Radosavovic et al. 2020"),
-    _application("RegNetY002", "3.2M", "Radosavovic et al. 2020"),
-    *(
-        _application(f"RegNet{kind}{size:03d}")
-        for kind in "XY"
-        for size in (4, 6, 8, 16, 32, 40, 64, 80, 120, 160, 320)
-    ),
+    Entry(
+        row["name"],
+        _classifier(
+            getattr(tf.keras.applications, row["name"]), int(row["side"])
+        ),
+        row["job"],
+        row["published"],
+        row["source"],
+    )
+    for row in csv_file.read(_TABLE)
 ]
 
 # Families whose smallest member takes minutes with the other tests.

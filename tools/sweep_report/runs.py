@@ -7,31 +7,41 @@ import math
 import re
 from typing import Optional
 
+from experiments.methods import METHODS
 from experiments.sweep_table import COLUMNS
-
-# What results.csv calls the paper's methods, and what a report calls them.
-_LABELS = {
-    "baseline": "baseline",
-    "aa": "AutoAugment",
-    "disadv": "DisAdv",
-    "conadv": "ConAdv",
-    "conadv_aa": "ConAdv + AutoAugment",
-}
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """A row of results.csv."""
+class Setting:
+    """What runs of one network and dataset differ in, besides the seed."""
 
-    preset: str
-    network: str
-    dataset: str
     method: str
     batch_size: int
-    epsilon: Optional[float]
+    epsilon: Optional[float]  # None without an attack, like staleness.
     staleness: Optional[int]
     learning_rate: float
     variant: str
+    preset: str
+
+    @property
+    def setting(self):
+        """The setting alone, of a run or a cell."""
+        names = (field.name for field in dataclasses.fields(Setting))
+        return Setting(*(getattr(self, name) for name in names))
+
+    @property
+    def label(self):
+        """The method's name in a report, and what was changed about it."""
+        name = label(self.method)
+        return f"{name}, {self.variant}" if self.variant else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Setting):
+    """A row of results.csv."""
+
+    network: str
+    dataset: str
     seed: int
     split: str
     top1: float  # Percent; NaN if the run has none.
@@ -42,8 +52,7 @@ class Run:
 
     def __str__(self):
         """The run in a list of runs."""
-        method = label(self.method, self.variant)
-        return f"{method}, batch size {self.batch_size}, seed {self.seed}"
+        return f"{self.label}, batch size {self.batch_size}, seed {self.seed}"
 
     @property
     def name(self):
@@ -70,10 +79,20 @@ class Sweep:
     unfinished: list  # Names of folders that were begun and not finished.
 
 
-def label(method, variant=""):
-    """A method's name in a report, and what was changed about it."""
-    name = _LABELS.get(method, method)
-    return f"{name}, {variant}" if variant else name
+_PARSERS = {
+    str: str,
+    int: int,
+    float: float,
+    Optional[int]: lambda text: int(text) if text else None,
+    Optional[float]: lambda text: float(text) if text else None,
+}
+# A run that failed has none of these.
+_MEASURED = ("top1", "final_loss", "images_per_second")
+
+
+def label(method):
+    """A method's name in a report."""
+    return METHODS[method].label if method in METHODS else method
 
 
 def read_sweep(folder):
@@ -144,58 +163,32 @@ def read_runs(path):
                 "written by this version of experiments/sweep.py?"
             )
         runs = [_run(row, f"{path}, line {reader.line_num}") for row in reader]
-    order = [*_LABELS]
-    return sorted(
-        runs,
-        key=lambda run: (
-            order.index(run.method) if run.method in order else len(order)
-        ),
-    )
+    order = {name: place for place, name in enumerate(METHODS)}
+    return sorted(runs, key=lambda run: order.get(run.method, len(order)))
 
 
 def _run(row, where):
-    def number(name, kind=float, empty=None):
-        text = row[name]
-        if not text:
-            if empty is not None:
-                return empty
-            if name in ("epsilon", "staleness", "published"):
-                return None
+    values = {}
+    for field in dataclasses.fields(Run):
+        text = row[field.name] or ("nan" if field.name in _MEASURED else "")
         try:
-            return kind(text)
-        except (TypeError, ValueError) as error:
+            values[field.name] = _PARSERS[field.type](text)
+        except ValueError as error:
             raise ValueError(
-                f"{where}: expected a number as {name}; received {text!r}."
+                f"{where}: expected a number as {field.name}; received "
+                f"{text!r}."
             ) from error
-
-    if row["split"] not in ("test", "validation"):
+    if values["split"] not in ("test", "validation"):
         raise ValueError(
             f"{where}: expected split test or validation; received "
-            f"{row['split']!r}."
+            f"{values['split']!r}."
         )
-    top1 = number("top1", empty=math.nan)
+    top1 = values["top1"]
     if not (math.isnan(top1) or 0 <= top1 <= 1):
         raise ValueError(
             f"{where}: expected top1 as a fraction in [0, 1]; received {top1}."
         )
-    return Run(
-        row["preset"],
-        row["network"],
-        row["dataset"],
-        row["method"],
-        number("batch_size", int),
-        number("epsilon"),
-        number("staleness", int),
-        number("learning_rate"),
-        row["variant"],
-        number("seed", int),
-        row["split"],
-        100 * top1,
-        number("final_loss", empty=math.nan),
-        number("images_per_second", empty=math.nan),
-        number("published"),
-        row["model_dir"],
-    )
+    return Run(**{**values, "top1": 100 * top1})
 
 
 def _versions(folder, runs):

@@ -1,4 +1,9 @@
-"""The sections of a report: what the runs support, the rest in words."""
+"""The sections of a report: what the runs support, the rest in words.
+
+A section takes a `Group`, and what draws its picture: a function of the file's
+stem, caption and description of a `Picture`, of a function of `plots` and of
+its arguments but the path.
+"""
 
 import os
 import platform
@@ -8,30 +13,30 @@ import matplotlib
 import numpy as np
 import scipy
 
-from tools import report_cells
-from tools import report_comparisons
-from tools import report_groups
-from tools import report_plots
-from tools import report_tables
-from tools import sweep_statistics
-from tools.report_page import Code
-from tools.report_page import Section
-
-_TAU = "staleness"
+from tools.sweep_report import cells
+from tools.sweep_report import comparisons
+from tools.sweep_report import groups as groups_lib
+from tools.sweep_report import plots
+from tools.sweep_report import statistics
+from tools.sweep_report import tables
+from tools.sweep_report.page import Code
+from tools.sweep_report.page import Section
 
 
 def state(sweep, groups):
-    """How much is there, and what to know before reading on."""
+    """How much is there, and what to know before reading on.
+
+    Args:
+      sweep: a `Sweep`.
+      groups: dict from a name to a `Group`.
+    """
     notes = []
     for name, group in groups.items():
         prefix = f"{name}: " if len(groups) > 1 else ""
-        notes += [f"{prefix}{note}" for note in report_groups.notes(group)]
+        notes += [f"{prefix}{note}" for note in groups_lib.notes(group)]
     if sweep.unfinished:
-        notes.append(
-            "Running, cut off or failed, as their logs say: "
-            + ", ".join(sweep.unfinished)
-            + "."
-        )
+        names = ", ".join(sweep.unfinished)
+        notes.append(f"Running, cut off or failed, as their logs say: {names}.")
     if sweep.num_left_out:
         notes.append(
             f"{sweep.num_left_out} rows of results.csv are of another split "
@@ -52,14 +57,8 @@ def state(sweep, groups):
 
 
 def accuracy(group, draw):
-    """Accuracy against batch size.
-
-    Args:
-      group: a `Group`.
-      draw: function of a function that draws, its arguments, and the rest of
-        a `Picture`; see report.py. So in all sections.
-    """
-    blocks = [report_tables.accuracy(group.references)]
+    """Accuracy against batch size."""
+    blocks = [tables.accuracy(group.references)]
     if len(group.sizes) > 1:
         blocks.append(
             draw(
@@ -67,7 +66,7 @@ def accuracy(group, draw):
                 "Every run (dots), means and standard deviations.",
                 "Top-1 against batch size, a line for each method; the table "
                 "above has its numbers.",
-                report_plots.batch_sizes,
+                plots.batch_sizes,
                 group.references,
             )
         )
@@ -80,85 +79,82 @@ def accuracy(group, draw):
             "--epsilon, else that with most seeds, then with the epsilon and "
             "staleness that most runs have, then with the smallest."
         )
-    blocks.append(
-        report_tables.settings(group.cells, group.references, group.tuning)
-    )
+    blocks.append(tables.settings(group.cells, group.references, group.tuning))
     return Section("Accuracy against batch size", blocks)
 
 
 def gains(group, draw):
     """Gains over the baseline, paired by seed."""
-    title = "Gain over the baseline"
     baseline = group.of_method("baseline")
     compared = {
-        (method, size): sweep_statistics.compare(cell.top1, baseline[size].top1)
+        (method, size): statistics.compare(cell.top1, baseline[size].top1)
         for (method, size), cell in group.references.items()
         if method != "baseline" and size in baseline
     }
-    if not compared:
-        return Section(
-            title, ["No batch size has runs of the baseline and of a method."]
-        )
-    blocks = [report_comparisons.gains(compared)]
     drawn = {key: g for key, g in compared.items() if g.interval is not None}
-    if drawn:
-        blocks.append(
+    if not compared:
+        blocks = ["No batch size has runs of the baseline and of a method."]
+    elif not drawn:
+        blocks = [
+            comparisons.gains(compared),
+            "No picture: an interval needs two pairs that differ, and none "
+            "has them.",
+        ]
+    else:
+        blocks = [
+            comparisons.gains(compared),
             draw(
                 "gain",
                 "Mean gain over the baseline of the same batch size and its "
                 "95 % interval, paired by seed.",
                 "Gain in top-1 over the baseline against batch size, a line "
                 "for each method; the table above has its numbers.",
-                report_plots.gains,
+                plots.gains,
                 drawn,
-            )
-        )
-    else:
-        blocks.append(
-            "No picture: an interval needs two pairs that differ, and none "
-            "has them."
-        )
-    return Section(title, blocks)
+            ),
+        ]
+    return Section("Gain over the baseline", blocks)
 
 
 def equality(group, margin):
     """Whether ConAdv is as good as DisAdv."""
-    title = "ConAdv against DisAdv"
     disadv = group.of_method("disadv")
-    compared = {
-        size: sweep_statistics.compare(cell.top1, disadv[size].top1, margin)
+    conadv = {
+        size: cell
         for size, cell in group.of_method("conadv").items()
         if size in disadv
     }
-    if not compared:
-        return Section(title, ["No batch size has runs of both."])
-    blocks = [report_comparisons.equality(compared, margin)]
+    blocks = ["No batch size has runs of both."]
+    if conadv:
+        compared = {
+            size: statistics.compare(cell.top1, disadv[size].top1, margin)
+            for size, cell in conadv.items()
+        }
+        blocks = [comparisons.equality(compared, margin)]
     other = [
         str(size)
-        for size in compared
-        if group.references["conadv", size].epsilon != disadv[size].epsilon
+        for size, cell in conadv.items()
+        if cell.epsilon != disadv[size].epsilon
     ]
     if other:
         blocks.append(
             "The two have different epsilons at batch size "
             f"{', '.join(other)}: the difference is not of staleness alone."
         )
-    return Section(title, blocks)
+    return Section("ConAdv against DisAdv", blocks)
 
 
 def epsilon(group, draw):
     """Accuracy against the size of the perturbation (Table 4)."""
     curves = {
-        key: report_cells.curve(group.cells, cell, "epsilon")
+        key: cells.curve(group.cells, cell, "epsilon")
         for key, cell in group.references.items()
         if cell.epsilon is not None
     }
-    curves = {key: cells for key, cells in curves.items() if len(cells) > 1}
     return _curves(
-        "Accuracy against epsilon",
         "epsilon",
-        "In pixels of [0, 1]; the paper's Table 4 has 255 times that",
-        curves,
+        "In pixels of [0, 1]; the paper's Table 4 has 255 times that.",
+        {key: curve for key, curve in curves.items() if len(curve) > 1},
         group,
         draw,
     )
@@ -168,17 +164,16 @@ def staleness(group, draw):
     """Accuracy against tau; DisAdv is tau 0."""
     disadv, curves = group.of_method("disadv"), {}
     for size, cell in group.of_method("conadv").items():
-        cells = report_cells.curve(group.cells, cell, _TAU)
-        if len(cells) < 2:
+        curve = cells.curve(group.cells, cell, "staleness")
+        if len(curve) < 2:
             continue
         synchronous = disadv.get(size)
         if synchronous and synchronous.epsilon == cell.epsilon:
-            cells = {0: synchronous, **cells}
-        curves["conadv", size] = cells
+            curve = {0: synchronous, **curve}
+        curves["conadv", size] = curve
     return _curves(
-        "Accuracy against tau",
         "tau",
-        "tau 0 is DisAdv, which attacks with current weights",
+        "tau 0 is DisAdv, which attacks with current weights.",
         curves,
         group,
         draw,
@@ -187,15 +182,16 @@ def staleness(group, draw):
 
 def variants(group):
     """What changes of a row do, beyond the axes of a sweep."""
-    pairs = []
-    for cell in group.cells:
-        other = cell.variant and report_cells.unchanged(group.cells, cell)
-        if other:
-            pair = sweep_statistics.compare(cell.top1, other.top1)
-            pairs.append((cell, other, pair))
-    if not pairs:
+    found = [
+        (cell, cells.unchanged(group.cells, cell))
+        for cell in group.cells
+        if cell.variant
+    ]
+    found = [(cell, other) for cell, other in found if other]
+    if not found:
         return Section("Variants", ["No row was run with a --variant."])
-    return Section("Variants", [report_comparisons.variants(pairs)])
+    pairs = [statistics.compare(cell.top1, other.top1) for cell, other in found]
+    return Section("Variants", [comparisons.variants(found, pairs)])
 
 
 def speed(group):
@@ -203,7 +199,7 @@ def speed(group):
     return Section(
         "Speed",
         [
-            report_tables.speed(group.references),
+            tables.speed(group.references),
             "Not a benchmark: several cells of a sweep ran at the same time "
             "on the same cores. tools/benchmark.py measures speed.",
         ],
@@ -212,65 +208,61 @@ def speed(group):
 
 def tuning(group):
     """What the learning rates were chosen by."""
-    title = "Learning rates"
-    if not group.tuning:
-        return Section(
-            title,
-            ["Not tuned in this sweep: there is no tune/tuning.csv."],
-        )
-    return Section(title, [report_tables.tuning(group.tuning)])
+    block = "Not tuned in this sweep: there is no tune/tuning.csv."
+    if group.tuning:
+        block = tables.tuning(group.tuning)
+    return Section("Learning rates", [block])
 
 
 def origin(sweep, command):
-    """Commands, versions and hardware."""
+    """Commands, versions and hardware.
+
+    Args:
+      sweep: a `Sweep`.
+      command: of the report.
+    """
     settings = dict(sweep.settings)
     ran = settings.pop("command", None)
     lines = [shlex.join(ran) if isinstance(ran, list) else str(ran)]
-    lines = [*(lines if ran else []), command]
-    blocks = [Code("\n".join(lines))]
-    if not ran:
-        blocks.append("The command of the sweep is not known: no sweep.json.")
-    blocks.append([f"{name}: {value}" for name, value in settings.items()])
-    blocks.append(
+    blocks = [
+        Code("\n".join([*(lines if ran else []), command])),
+        not ran and "The command of the sweep is not known: no sweep.json.",
+        [f"{name}: {value}" for name, value in settings.items()],
         f"Versions of the runs (of {sweep.num_with_versions} of "
-        f"{len(sweep.runs)} runs known):"
-    )
-    blocks.append(
+        f"{len(sweep.runs)} runs known):",
         [f"{name} {', '.join(v)}" for name, v in sweep.versions.items()]
-        or "none"
-    )
-    blocks.append(
+        or "none",
         f"This report: Python {platform.python_version()}, NumPy "
         f"{np.__version__}, SciPy {scipy.__version__}, matplotlib "
         f"{matplotlib.__version__}, on a {platform.machine()} machine with "
-        f"{os.cpu_count()} cores."
-    )
+        f"{os.cpu_count()} cores.",
+    ]
     return Section(
         "Commands, versions, hardware", [block for block in blocks if block]
     )
 
 
-def _curves(title, name, remark, curves, group, draw):
-    if not curves:
-        return Section(
-            title,
-            [f"No table and no picture: no method has several {name}s."],
-        )
-    picture = draw(
-        name,
-        "Means and standard deviations.",
-        f"Top-1 against {name}, a panel for each batch size; the table above "
-        "has its numbers.",
-        report_plots.curves,
-        curves,
-        group.of_method("baseline"),
-        name,
-    )
-    table = report_tables.curves(
-        f"Top-1 in % by {name}, mean +- standard deviation (number of seeds)",
-        name,
-        curves,
-        f"{remark}.",
-        with_paper=name == "epsilon",
-    )
-    return Section(title, [table, picture])
+def _curves(name, remark, curves, group, draw):
+    blocks = [f"No table and no picture: no method has several {name}s."]
+    if curves:
+        blocks = [
+            tables.curves(
+                f"Top-1 in % by {name}, mean +- standard deviation (number of "
+                "seeds)",
+                name,
+                curves,
+                remark,
+                with_paper=name == "epsilon",
+            ),
+            draw(
+                name,
+                "Means and standard deviations.",
+                f"Top-1 against {name}, a panel for each batch size; the table "
+                "above has its numbers.",
+                plots.curves,
+                curves,
+                group.of_method("baseline"),
+                name,
+            ),
+        ]
+    return Section(f"Accuracy against {name}", blocks)

@@ -4,20 +4,14 @@ import dataclasses
 import math
 from typing import Optional
 
-from tools import comparison
+from experiments.spread import Spread
+from tools.sweep_report.runs import Setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Cell(Setting):
     """The finished runs of one setting; they differ in the seed only."""
 
-    method: str
-    batch_size: int
-    epsilon: Optional[float]  # None without an attack, like staleness.
-    staleness: Optional[int]
-    learning_rate: float
-    variant: str
-    preset: str
     name: str
     published: Optional[float]  # Percent.
     top1: dict  # Percent by seed.
@@ -25,16 +19,15 @@ class Cell:
 
     @property
     def spread(self):
-        """Mean and standard deviation, as `comparison.spread`."""
-        return comparison.spread([*self.top1.values()])
+        """Mean and standard deviation over the seeds, percent."""
+        return Spread.of(self.top1.values())
 
 
 def cells(runs):
     """Collects runs of one network and dataset into cells.
 
     Args:
-      runs: objects with the attributes of `Cell`, where top1 is a number, and
-        `seed`.
+      runs: iterable of `Run`s.
 
     Returns:
       List of `Cell`s in the order of method, batch size, staleness, epsilon
@@ -45,16 +38,7 @@ def cells(runs):
     """
     members = {}
     for run in runs:
-        key = (
-            run.method,
-            run.batch_size,
-            run.epsilon,
-            run.staleness,
-            run.learning_rate,
-            run.variant,
-            run.preset,
-        )
-        seeds = members.setdefault(key, {})
+        seeds = members.setdefault(run.setting, {})
         if run.seed in seeds:
             raise ValueError(
                 f"Expected one run for each setting and seed; found two of "
@@ -64,16 +48,18 @@ def cells(runs):
                 "rows."
             )
         seeds[run.seed] = run
-    methods = list(dict.fromkeys(key[0] for key in members))
+    methods = list(dict.fromkeys(setting.method for setting in members))
     found = [
         Cell(
-            *key,
-            next(iter(seeds.values())).name,
-            next(iter(seeds.values())).published,
-            {seed: run.top1 for seed, run in sorted(seeds.items())},
-            tuple(run.images_per_second for run in seeds.values()),
+            **vars(setting),
+            name=next(iter(seeds.values())).name,
+            published=next(iter(seeds.values())).published,
+            top1={seed: run.top1 for seed, run in sorted(seeds.items())},
+            images_per_second=tuple(
+                run.images_per_second for run in seeds.values()
+            ),
         )
-        for key, seeds in members.items()
+        for setting, seeds in members.items()
     ]
     return sorted(
         found,
@@ -109,24 +95,21 @@ def references(cells, epsilon=None):
             if getattr(other, name) == getattr(cell, name)
         )
 
+    def place(cell):
+        return (
+            not same_epsilon(cell.epsilon, epsilon),
+            -len(cell.top1),
+            -common(cell, "epsilon"),
+            -common(cell, "staleness"),
+            *_order(cell),
+        )
+
     candidates = {}
     for cell in cells:
         if not cell.variant:
             key = cell.method, cell.batch_size
             candidates.setdefault(key, []).append(cell)
-    return {
-        key: min(
-            members,
-            key=lambda cell: (
-                not same_epsilon(cell.epsilon, epsilon),
-                -len(cell.top1),
-                -common(cell, "epsilon"),
-                -common(cell, "staleness"),
-                *_order(cell),
-            ),
-        )
-        for key, members in candidates.items()
-    }
+    return {key: min(found, key=place) for key, found in candidates.items()}
 
 
 def same_epsilon(value, wanted):
@@ -172,16 +155,15 @@ def unchanged(cells, variant):
       that shares most of epsilon, staleness and learning rate, in this order;
       None if there is none.
     """
-    candidates = [
-        cell
-        for cell in cells
-        if not cell.variant
-        and (cell.method, cell.batch_size)
-        == (variant.method, variant.batch_size)
-    ]
     names = "epsilon", "staleness", "learning_rate"
     return min(
-        candidates,
+        (
+            cell
+            for cell in cells
+            if not cell.variant
+            and cell.method == variant.method
+            and cell.batch_size == variant.batch_size
+        ),
         key=lambda cell: (
             *(getattr(cell, n) != getattr(variant, n) for n in names),
             -len(cell.top1),
