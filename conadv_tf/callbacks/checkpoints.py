@@ -120,7 +120,7 @@ class Checkpoints(keras_internals.Callback):
         self, epoch: int, logs: Optional[dict[str, Any]] = None
     ) -> None:
         """Restores the metrics of an epoch that was left in its middle."""
-        if self._batch:
+        if self._found is not None and self._batch:
             checkpoint_state.write_metrics(self.model, self._found[1])
         self._epoch, self._saved_at = epoch, self._batch
         self._batch = 0
@@ -169,7 +169,8 @@ class Checkpoints(keras_internals.Callback):
         values = checkpoint_state.read(self.model)
         values["position"] = [np.array([self._epoch, self._now], np.int64)]
         self._local.values = values
-        if self._remove_later:  # Damaged ones, which were passed over.
+        # Damaged ones, which were passed over.
+        if self._found is not None and self._remove_later:
             checkpoint_files.remove_after(
                 self._manager.directory, self._found[0]
             )
@@ -275,7 +276,7 @@ class Checkpoints(keras_internals.Callback):
             local = checkpoint_state.Arrays()
             part = tf.train.Checkpoint(local=local)
             part.restore(path).expect_partial()
-            self._found = step, local.values
+            self._found = step, local.values or {}
             break
         else:
             if fault is not None:
@@ -291,7 +292,9 @@ def _worker_of(
 ) -> tuple[int, int]:
     """(number of this process, processes) of a strategy."""
     resolver = None if strategy is None else strategy.cluster_resolver
-    spec = None if resolver is None else resolver.cluster_spec()
-    if not spec or "worker" not in spec.jobs or resolver.task_type != "worker":
+    if resolver is None or resolver.task_type != "worker":
+        return 0, 1
+    spec = resolver.cluster_spec()
+    if not spec or "worker" not in spec.jobs:
         return 0, 1
     return resolver.task_id, spec.num_tasks("worker")
