@@ -7,7 +7,7 @@ import math
 import re
 from typing import Optional
 
-from experiments.sweep_table import COLUMNS
+from experiments.sweeps.table import COLUMNS
 
 # What results.csv calls the paper's methods, and what a report calls them.
 _LABELS = {
