@@ -111,7 +111,7 @@ def test_what_stays_in_float32(policy, monkeypatch):
     for variable in (
         *model.network.variables,
         *model.optimizer.variables,
-        *model._state.shadow.variables,
+        *model.step.shadow.variables().values(),
     ):
         assert variable.dtype in (tf.float32, tf.int64), variable.name
     norm = model.network.get_layer("stem_norm")
