@@ -5,9 +5,13 @@ thread of its own, and it is read while Keras traces: set it inside
 `train_step`, around the call of the network.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import threading
+from typing import Any
+from typing import Optional
 from typing import Union
 
 MAIN = "main"
@@ -22,19 +26,24 @@ class Route:
 
     branch: Union[str, int] = MAIN
     update_statistics: bool = True
+    sizes: Optional[tuple[Any, ...]] = None
 
 
 _state = threading.local()
 _DEFAULT = Route()
 
 
-def current_route():
+def current_route() -> Route:
     """The route in force in this thread; the main branch by default."""
     return getattr(_state, "route", _DEFAULT)
 
 
 @contextlib.contextmanager
-def batch_norm_branch(branch, update_statistics=True):
+def batch_norm_branch(
+    branch: Union[str, int],
+    update_statistics: bool = True,
+    sizes: Optional[Sequence[Any]] = None,
+) -> Iterator[None]:
     """Routes the split batch norms called inside through one branch, or all.
 
         with ca.batch_norm_branch("auxiliary"):
@@ -45,28 +54,39 @@ def batch_norm_branch(branch, update_statistics=True):
     Args:
       branch: "main" (clean images, evaluation), "auxiliary" (adversarial
         images; the last branch), "augmented" (the second of three), a branch
-        index, or "split": the batch is the concatenation of one equal part
-        for each branch, in branch order.
+        index, or "split": the batch is the concatenation of one part for
+        each branch, in branch order.
       update_statistics: with False, a call in training mode normalizes with
         batch statistics but leaves the moving statistics alone. Attacks run
         like that.
+      sizes: images of each part of a "split" batch, ints or int32 scalars;
+        None is equal parts.
 
     Yields:
       Nothing.
 
     Raises:
-      ValueError: if `branch` is unknown. Whether a layer has the branch is
-        checked when it is called.
+      ValueError: if `branch` is unknown, or has no parts but sizes. Whether a
+        layer has the branch is checked when it is called.
     """
     names = (MAIN, AUGMENTED, AUXILIARY, SPLIT)
     is_index = isinstance(branch, int) and not isinstance(branch, bool)
-    if branch not in names and not (is_index and branch >= 0):
+    if branch not in names and not (is_index and int(branch) >= 0):
         raise ValueError(
             f"Expected branch to be one of {names} or an index >= 0; received "
             f"{branch!r}."
         )
+    if sizes is not None and branch != SPLIT:
+        raise ValueError(
+            f"Expected sizes of parts with branch {SPLIT!r} only; received "
+            f"sizes={sizes!r} with branch {branch!r}."
+        )
     previous = current_route()
-    _state.route = Route(branch, bool(update_statistics))
+    _state.route = Route(
+        branch,
+        bool(update_statistics),
+        None if sizes is None else tuple(sizes),
+    )
     try:
         yield
     finally:

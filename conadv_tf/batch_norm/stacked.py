@@ -7,10 +7,16 @@ BUILD.md for what that costs. Without XLA the fused kernel per branch, which
 makes one pass of what takes several here, is the faster one.
 """
 
+from collections.abc import Sequence
+from typing import Any
+from typing import Optional
+
 import tensorflow as tf
 
 
-def supports(layers, inputs):
+def supports(
+    layers: Sequence[tf.keras.layers.Layer], inputs: tf.Tensor
+) -> bool:
     """Whether `normalize` computes what the layers would.
 
     Args:
@@ -31,7 +37,12 @@ def supports(layers, inputs):
     )
 
 
-def normalize(layers, inputs, update_statistics=True):
+def normalize(
+    layers: Sequence[tf.keras.layers.Layer],
+    inputs: tf.Tensor,
+    update_statistics: bool = True,
+    sizes: Optional[Sequence[Any]] = None,
+) -> tf.Tensor:
     """Batch norm in training mode of each part by the layer of its branch.
 
     The moments of the examples, over space, give those of the parts. Variance
@@ -41,8 +52,9 @@ def normalize(layers, inputs, update_statistics=True):
     Args:
       layers: built Keras `BatchNormalization` layers; see `supports`.
       inputs: float tensor [batch, ..., channels], the concatenation of one
-        equal part for each layer. Computed in float32, float64 in float64.
+        part for each layer. Computed in float32, float64 in float64.
       update_statistics: whether the moving statistics of the layers move.
+      sizes: of the parts along axis 0; None is equal parts.
 
     Returns:
       Tensor of the shape and dtype of inputs.
@@ -50,27 +62,33 @@ def normalize(layers, inputs, update_statistics=True):
     values = tf.cast(
         inputs, tf.float64 if inputs.dtype == tf.float64 else tf.float32
     )
-    mean, variance = _moments(values, layers)
+    mean, variance = _moments(values, layers, sizes)
     if update_statistics:
-        for layer, *moments in zip(
-            layers, tf.unstack(mean), tf.unstack(variance)
+        counts = _counts(values, layers, sizes)
+        for layer, its_mean, its_variance, count in zip(
+            layers, tf.unstack(mean), tf.unstack(variance), counts
         ):
-            _update_statistics(layer, *moments, _count(values, layers))
+            _update_statistics(layer, its_mean, its_variance, count)
     scale = tf.math.rsqrt(variance + layers[0].epsilon)
     if layers[0].scale:
         scale *= _stack([layer.gamma for layer in layers], scale.dtype)
     shift = -mean * scale
     if layers[0].center:
         shift += _stack([layer.beta for layer in layers], shift.dtype)
-    outputs = values * _of_examples(scale, values) + _of_examples(shift, values)
+    outputs = values * _of_examples(scale, values, sizes)
+    outputs += _of_examples(shift, values, sizes)
     return tf.cast(outputs, inputs.dtype)
 
 
-def _stack(parameters, dtype):
+def _stack(parameters: Sequence[tf.Variable], dtype: tf.DType) -> tf.Tensor:
     return tf.stack([tf.cast(parameter, dtype) for parameter in parameters])
 
 
-def _moments(values, layers):
+def _moments(
+    values: tf.Tensor,
+    layers: Sequence[tf.keras.layers.Layer],
+    sizes: Optional[Sequence[Any]],
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance of each part, over all replicas if synchronized.
 
     Returns:
@@ -78,13 +96,7 @@ def _moments(values, layers):
     """
     space = list(range(1, values.shape.rank - 1))
     moments = [
-        tf.reduce_mean(
-            tf.reshape(
-                tf.reduce_mean(power, space),
-                [len(layers), -1, values.shape[-1]],
-            ),
-            axis=1,
-        )
+        _means(tf.reduce_mean(power, space), len(layers), sizes)
         for power in (values, tf.square(values))
     ]
     context = tf.distribute.get_replica_context()
@@ -95,24 +107,57 @@ def _moments(values, layers):
     return mean, tf.maximum(squares - tf.square(mean), 0.0)
 
 
-def _of_examples(coefficients, values):
+def _means(
+    rows: tf.Tensor, branches: int, sizes: Optional[Sequence[Any]]
+) -> tf.Tensor:
+    """[batch, channels] to the mean of each part, [branches, channels]."""
+    if sizes is None:
+        parts = tf.reshape(rows, [branches, -1, rows.shape[-1]])
+        return tf.reduce_mean(parts, axis=1)
+    return tf.stack([tf.reduce_mean(part, 0) for part in tf.split(rows, sizes)])
+
+
+def _of_examples(
+    coefficients: tf.Tensor, values: tf.Tensor, sizes: Optional[Sequence[Any]]
+) -> tf.Tensor:
     """[branches, channels] to one row per example, to multiply values with."""
     branches, channels = coefficients.shape
     size = tf.shape(values)[0]
-    rows = tf.broadcast_to(
-        coefficients[:, tf.newaxis], [branches, size // branches, channels]
-    )
+    if sizes is None:
+        rows = tf.broadcast_to(
+            coefficients[:, tf.newaxis], [branches, size // branches, channels]
+        )
+    else:
+        rows = tf.concat(
+            [
+                tf.broadcast_to(row, tf.stack([count, channels]))
+                for row, count in zip(tf.unstack(coefficients), sizes)
+            ],
+            axis=0,
+        )
     ones = [1] * (values.shape.rank - 2)
     return tf.reshape(rows, [size, *ones, channels])
 
 
-def _count(values, layers):
-    """Values that each of the moments is of; float scalar."""
-    sizes = tf.cast(tf.shape(values)[:-1], values.dtype)
-    return tf.reduce_prod(sizes) / len(layers)
+def _counts(
+    values: tf.Tensor,
+    layers: Sequence[tf.keras.layers.Layer],
+    sizes: Optional[Sequence[Any]],
+) -> list[tf.Tensor]:
+    """Values that the moments of each part are of; float scalars."""
+    shape = tf.cast(tf.shape(values), values.dtype)
+    if sizes is None:
+        return [tf.reduce_prod(shape[:-1]) / len(layers)] * len(layers)
+    space = tf.reduce_prod(shape[1:-1])
+    return [tf.cast(size, values.dtype) * space for size in sizes]
 
 
-def _update_statistics(layer, mean, variance, count):
+def _update_statistics(
+    layer: tf.keras.layers.Layer,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    count: tf.Tensor,
+) -> None:
     """Moves a layer's moving statistics as Keras does."""
     if layer.fused:  # Keras's fused kernel gives the unbiased variance.
         variance *= count / tf.maximum(count - 1.0, 1.0)

@@ -35,7 +35,7 @@ class AttackPass:
         )
 
     def __call__(self, network: tf.keras.Model, batch: Batch) -> tf.Tensor:
-        """x_hat of a batch, after counting it; see `craft`."""
+        """x_hat of the part of a batch that is attacked; see `craft`."""
         seed = self.next_seed()
         self.count_out_of_range(batch)
         return self.craft(network, batch, seed)
@@ -50,21 +50,22 @@ class AttackPass:
 
         Args:
           network: with the weights to attack, which may be stale.
-          batch: the clean images and their labels.
+          batch: the received one.
           seed: int64 [2], (run seed, step).
 
         Returns:
-          float32, shape of the images.
+          float32, shape of the images that are attacked.
         """
 
         def auxiliary_logits(images: tf.Tensor) -> tf.Tensor:
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
+        part = batch.to_attack()
         return self._attack(
             auxiliary_logits,
-            batch.images,
-            batch.labels,
+            part.images,
+            part.labels,
             seed=seed,
             loss=self._loss,
         )
@@ -80,9 +81,9 @@ class AttackPass:
 
     def count_out_of_range(self, batch: Batch) -> None:
         """Counts the images that lie outside the attack's value range."""
-        for images in batch.parts().values():
+        for part in batch.parts().values():
             self._out_of_range.assign_add(
-                value_range.count_outside(images, self._attack.value_range)
+                value_range.count_outside(part.images, self._attack.value_range)
             )
 
     def check_value_range(self) -> None:

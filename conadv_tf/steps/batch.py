@@ -3,11 +3,26 @@
 import dataclasses
 from typing import Any
 from typing import Optional
+from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf.attacks import value_range as value_range_lib
 from conadv_tf.steps import batch_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The images of a batch that are trained on in one way.
+
+    images: float32 [part, height, width, channels].
+    labels: theirs, as the dataset gives them.
+    sample_weight: float [part], or None.
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    sample_weight: Optional[tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +33,8 @@ class Batch:
     labels: as the dataset gives them.
     sample_weight: float [batch], or None.
     augmented: float32, shape of images; None with one view.
-    adversarial: float32, shape of images; None before it is crafted.
+    adversarial: float32 [attacked, ...]; None before they are crafted.
+    fraction: of the batch that is attacked, the first images; in (0, 1].
     """
 
     images: Any
@@ -26,24 +42,83 @@ class Batch:
     sample_weight: Optional[Any] = None
     augmented: Optional[Any] = None
     adversarial: Optional[Any] = None
+    fraction: float = 1.0
+
+    def to_attack(self) -> Part:
+        """The clean images that are attacked.
+
+        Raises:
+          ValueError: if a batch of static size has less than one of them.
+        """
+        if self.fraction == 1:
+            return self._clean()
+        size = self.images.shape[0] or tf.shape(self.images)[0]
+        return self._first(attacked_images(size, self.fraction))
 
     def attacked(self, adversarial: tf.Tensor) -> "Batch":
         """The same batch with its adversarial images."""
         return dataclasses.replace(self, adversarial=adversarial)
 
-    def parts(self) -> dict[str, tf.Tensor]:
-        """The images to train on, by name, in the order of the branches."""
-        parts = {
-            "clean": self.images,
-            "augmented": self.augmented,
-            "adversarial": self.adversarial,
-        }
-        return {
-            name: images for name, images in parts.items() if images is not None
-        }
+    def unperturbed(self) -> "Batch":
+        """The same batch with a zero perturbation."""
+        return self.attacked(self.to_attack().images)
+
+    def parts(self) -> dict[str, Part]:
+        """What to train on, by name, in the order of the branches."""
+        parts = {"clean": self._clean()}
+        if self.augmented is not None:
+            parts["augmented"] = dataclasses.replace(
+                parts["clean"], images=self.augmented
+            )
+        if self.adversarial is not None:
+            attacked = self._clean()
+            if self.fraction < 1:
+                images = self.adversarial
+                attacked = self._first(images.shape[0] or tf.shape(images)[0])
+            parts["adversarial"] = dataclasses.replace(
+                attacked, images=self.adversarial
+            )
+        return parts
+
+    def _clean(self) -> Part:
+        return Part(self.images, self.labels, self.sample_weight)
+
+    def _first(self, count: Union[int, tf.Tensor]) -> Part:
+        weight = self.sample_weight
+        return Part(
+            self.images[:count],
+            self.labels[:count],
+            None if weight is None else weight[:count],
+        )
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
+def attacked_images(
+    size: Union[int, tf.Tensor], fraction: float
+) -> Union[int, tf.Tensor]:
+    """How many images of a local batch are attacked: rounded, at least one.
+
+    Args:
+      size: of the local batch; int, or int32 scalar where only a run tells.
+      fraction: in (0, 1].
+
+    Raises:
+      ValueError: if the fraction of a static size is less than one image.
+    """
+    if not isinstance(size, int):
+        exact = tf.cast(size, tf.float64) * fraction
+        return tf.maximum(tf.cast(tf.round(exact), tf.int32), 1)
+    if size * fraction < 1:
+        raise ValueError(
+            f"Expected adversarial_fraction={fraction} of a local batch to be "
+            f"an image at least; a replica has {size}. Raise the fraction to "
+            f"{1 / size:.2g}, or the batch on each replica: a batch norm wants "
+            "many images of each kind (the paper has 64)."
+        )
+    return round(size * fraction)
+
+
+# What buffers between two steps may hold.
+FIELDS = ("images", "labels", "sample_weight", "augmented", "adversarial")
 
 
 def received(
@@ -52,6 +127,7 @@ def received(
     size: Optional[int],
     input_shape: tuple[Optional[int], ...],
     value_range: Optional[tuple[float, float]],
+    fraction: float = 1.0,
 ) -> Batch:
     """The batch that Keras hands to a step.
 
@@ -63,6 +139,7 @@ def received(
       input_shape: [batch, ...] of the network's images.
       value_range: (low, high) of the attack, for which images become float32;
         None leaves them as they are.
+      fraction: of the batch that is attacked.
 
     Raises:
       ValueError: if labels or views are missing, or images are integers and
@@ -87,4 +164,4 @@ def received(
             )
             for view in images
         ]
-    return Batch(images[0], labels, weights, *images[1:])
+    return Batch(images[0], labels, weights, *images[1:], fraction=fraction)

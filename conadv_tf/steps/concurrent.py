@@ -52,4 +52,5 @@ class ConcurrentStep(PipelinedStep):
         return logs
 
     def _new_buffers(self, spec: BatchSpec, static: bool) -> PendingBatch:
-        return PendingBatch(*spec, static=static)
+        fraction = self._model.adversarial_fraction
+        return PendingBatch(*spec, static=static, fraction=fraction)

@@ -83,7 +83,7 @@ class MicroBatchedStep(Step):
         return self.loss.logs(batch, outputs)
 
     def _attacked(self, attack: AttackPass, batch: Batch) -> Batch:
-        size = tf.shape(batch.images)[0]
+        size = tf.shape(batch.to_attack().images)[0]
         with random.positions_from(self._sums.first_position(size)):
             seed = attack.next_seed(self._is_last)
             attack.count_out_of_range(batch)
@@ -96,7 +96,7 @@ class MicroBatchedStep(Step):
             seed -= [0, 1]
             adversarial = attack.craft(self.shadow.network, batch, seed)
             adversarial = tf.where(  # As nothing is pending.
-                updates > 0, adversarial, batch.images
+                updates > 0, adversarial, batch.to_attack().images
             )
             if self._is_last:
                 self.shadow.refresh(updates)

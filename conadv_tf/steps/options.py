@@ -24,6 +24,7 @@ class Options:
     microbatches: int = 1
     placement: str = "local"
     adversarial_weight: float = 1.0
+    adversarial_fraction: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks each of them."""
@@ -73,6 +74,22 @@ class Options:
                 "Expected adversarial_weight to be a finite number >= 0 (1: "
                 "the adversarial loss counts as much as the clean one); "
                 f"received {weight!r}."
+            )
+        fraction = self.adversarial_fraction
+        if (
+            isinstance(fraction, bool)
+            or not isinstance(fraction, (int, float))
+            or not 0 < fraction <= 1
+        ):
+            raise ValueError(
+                "Expected adversarial_fraction in (0, 1], the part of each "
+                f"batch that is attacked; received {fraction!r}. To train "
+                "without an attack use attack=None."
+            )
+        if fraction != 1 and self.attack is None:
+            raise ValueError(
+                "Expected adversarial_fraction=1 without an attack, which it "
+                f"is a part of; received {fraction!r}."
             )
 
 

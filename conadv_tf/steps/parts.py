@@ -10,6 +10,7 @@ from conadv_tf.attacks import labels as labels_lib
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch import Part
 
 
 def part_shares(views: int, adversarial_weight: float) -> dict[str, float]:
@@ -67,10 +68,10 @@ class Loss(abc.ABC):
         """The metrics besides Keras's own."""
         return []
 
-    def of_part(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+    def of_part(self, part: Part, logits: tf.Tensor) -> tf.Tensor:
         """The compiled loss of one part, with regularization penalties."""
         return self._model.compute_loss(
-            batch.images, batch.labels, logits, batch.sample_weight
+            part.images, part.labels, logits, part.sample_weight
         )
 
     def _keras_metrics(self, batch: Batch, logits: tf.Tensor) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class CleanLoss(Loss):
         """The forward pass; see `Loss`."""
         logits = self._model.network(batch.images, training=True)
         logits = tf.cast(logits, tf.float32)
-        loss = self.of_part(batch, logits)
+        loss = self.of_part(batch.parts()["clean"], logits)
         return Outputs(loss, {"clean": logits}, {"clean": loss})
 
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
@@ -126,16 +127,21 @@ class PartsLoss(Loss):
     def __call__(self, batch: Batch) -> Outputs:
         """The forward pass of all parts; see `Loss`."""
         parts = batch.parts()
-        with batch_norm_branch("split"):
+        sizes = None if batch.fraction == 1 else _sizes(parts)
+        with batch_norm_branch("split", sizes=sizes):
             joined = self._model.network(
-                tf.concat(list(parts.values()), axis=0), training=True
+                tf.concat([part.images for part in parts.values()], axis=0),
+                training=True,
             )
-        split = tf.split(tf.cast(joined, tf.float32), len(parts), axis=0)
+        split = tf.split(
+            tf.cast(joined, tf.float32), sizes or len(parts), axis=0
+        )
         logits = dict(zip(parts, split))
         losses = {
-            part: self.of_part(batch, each) for part, each in logits.items()
+            name: self.of_part(part, logits[name])
+            for name, part in parts.items()
         }
-        loss = tf.add_n([self.shares[part] * losses[part] for part in parts])
+        loss = tf.add_n([self.shares[name] * losses[name] for name in parts])
         return Outputs(loss, logits, losses)
 
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
@@ -151,12 +157,12 @@ class PartsLoss(Loss):
         return [self._loss, *self._losses.values(), self._adversarial_accuracy]
 
     def record(
-        self, part: str, batch: Batch, logits: tf.Tensor, loss: tf.Tensor
+        self, name: str, batch: Batch, logits: tf.Tensor, loss: tf.Tensor
     ) -> None:
         """Adds one part of a batch to the metrics.
 
         Args:
-          part: "clean", "augmented" or "adversarial".
+          name: "clean", "augmented" or "adversarial".
           batch: the `Batch`.
           logits: of its images of that part.
           loss: scalar, what `of_part` returned.
@@ -164,14 +170,16 @@ class PartsLoss(Loss):
         # Keras divides a replica's loss by the number of replicas.
         loss *= float(self._model.distribute_strategy.num_replicas_in_sync)
         size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
-        self._losses[part].update_state(loss, size)
-        self._loss.update_state(loss, size * self.shares[part])
-        if part == "adversarial":
+        self._loss.update_state(loss, size * self.shares[name])
+        part = batch.parts()[name]
+        size = tf.cast(tf.shape(part.labels)[0], tf.float32)
+        self._losses[name].update_state(loss, size)
+        if name == "adversarial":
             self._adversarial_accuracy.update_state(
                 labels_lib.correct(
-                    batch.labels, logits, self._decision_boundary
+                    part.labels, logits, self._decision_boundary
                 ),
-                batch.sample_weight,
+                part.sample_weight,
             )
 
     def with_parts(self, logs: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -188,3 +196,11 @@ class PartsLoss(Loss):
             **logs,
             "adversarial_accuracy": self._adversarial_accuracy.result(),
         }
+
+
+def _sizes(parts: dict[str, Part]) -> list[Any]:
+    """Images of each part: static where all are known, else scalars."""
+    static = [part.images.shape[0] for part in parts.values()]
+    if None not in static:
+        return static
+    return [tf.shape(part.images)[0] for part in parts.values()]

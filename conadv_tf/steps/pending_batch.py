@@ -5,6 +5,7 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf.distribution import local_variable
+from conadv_tf.steps.batch import attacked_images
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import FIELDS
 
@@ -21,6 +22,7 @@ class PendingBatch:
       augmented: TensorSpec of a second view of the images, or None.
       static: whether buffers have the static batch size of the specs (XLA
         needs it) or take any batch size.
+      fraction: of a batch that is attacked.
     """
 
     def __init__(
@@ -30,21 +32,24 @@ class PendingBatch:
         sample_weight: Optional[tf.TensorSpec],
         augmented: Optional[tf.TensorSpec],
         static: bool,
+        fraction: float = 1.0,
     ) -> None:
         images = tf.TensorSpec(images.shape, tf.float32)
         self.static_batch_size = images.shape[0] if static else None
 
-        def buffer(spec: tf.TensorSpec, name: str) -> Optional[tf.Variable]:
+        size = self.static_batch_size
+        attacked = None if size is None else attacked_images(size, fraction)
+
+        def buffer(
+            spec: tf.TensorSpec, name: str, size: Optional[int] = size
+        ) -> Optional[tf.Variable]:
             if spec is None:
                 return None
             tail = spec.shape[1:]
             return local_variable(
-                tf.zeros(
-                    [self.static_batch_size or 0, *(n or 0 for n in tail)],
-                    spec.dtype,
-                ),
+                tf.zeros([size or 0, *(n or 0 for n in tail)], spec.dtype),
                 name=f"pending_{name}",
-                shape=tf.TensorShape([self.static_batch_size, *tail]),
+                shape=tf.TensorShape([size, *tail]),
             )
 
         # Age 0 means that nothing is pending; else steps since it was 0.
@@ -54,7 +59,7 @@ class PendingBatch:
             buffer(labels, "labels"),
             buffer(sample_weight, "sample_weight"),
             buffer(None if augmented is None else images, "augmented"),
-            buffer(images, "adversarial"),
+            buffer(images, "adversarial", attacked),
         )
 
     def reset(self) -> None:
@@ -97,7 +102,7 @@ class PendingBatch:
           The pending batch, or, where nothing is pending, the received one
           with a zero perturbation.
         """
-        unperturbed = received.attacked(received.images)
+        unperturbed = received.unperturbed()
         names = [name for name in FIELDS if _has(received, name)]
         stored = [
             tf.convert_to_tensor(getattr(self._buffers, name)) for name in names
@@ -107,7 +112,7 @@ class PendingBatch:
             lambda: stored,
             lambda: [getattr(unperturbed, name) for name in names],
         )
-        return Batch(**dict(zip(names, chosen)))
+        return Batch(**dict(zip(names, chosen)), fraction=received.fraction)
 
     def put(self, batch: Batch) -> None:
         """Keeps an attacked batch for the next step."""

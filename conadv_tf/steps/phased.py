@@ -106,6 +106,10 @@ class PhasedStep(PipelinedStep):
             )
         for name, reason in (
             (
+                "adversarial_fraction",
+                "a replica's three turns take equally long on one batch",
+            ),
+            (
                 "staleness",
                 "what a replica attacks it trains on in its next step",
             ),
@@ -220,9 +224,11 @@ class PhasedStep(PipelinedStep):
         model = self._model
         with tf.GradientTape() as tape:
             with batch_norm_branch(_BRANCHES[part]):
-                logits = model.network(batch.parts()[part], training=True)
+                logits = model.network(
+                    batch.parts()[part].images, training=True
+                )
             logits = tf.cast(logits, tf.float32)
-            loss = self.loss.of_part(batch, logits)
+            loss = self.loss.of_part(batch.parts()[part], logits)
             # Keras divided by the number of all replicas; a third has it.
             weighted = loss * (NUM_PHASES * self.loss.shares[part])
         self.loss.record(part, batch, logits, loss)

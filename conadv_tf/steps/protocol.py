@@ -183,6 +183,7 @@ class Step(abc.ABC):
             self._local_batch_size(),
             self._model.network.input_shape,
             getattr(self._model.attack, "value_range", None),
+            self._model.adversarial_fraction,
         )
         self.labels = tf.TensorSpec(batch.labels.shape, batch.labels.dtype)
         return batch
