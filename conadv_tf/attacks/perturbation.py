@@ -21,6 +21,14 @@ def _per_example_norm(values):
     return tf.sqrt(tf.reduce_sum(tf.square(values), axis=axes, keepdims=True))
 
 
+def check_norm(norm):
+    """Raises a ValueError for a norm that no formula here is for."""
+    if norm not in NORMS:
+        raise ValueError(
+            f"Expected norm to be one of {NORMS}; received {norm!r}."
+        )
+
+
 def project(adversarial, images, epsilon, norm, value_range):
     """Moves points to the epsilon ball around images, inside the value range.
 
@@ -37,6 +45,7 @@ def project(adversarial, images, epsilon, norm, value_range):
     Returns:
       float32, same shape.
     """
+    check_norm(norm)
     low, high = value_range
     if norm == "linf":
         projected = tf.clip_by_value(
@@ -69,6 +78,7 @@ def ascent_step(adversarial, gradient, step_size, norm):
     Returns:
       float32, same shape.
     """
+    check_norm(norm)
     if norm == "linf":
         return adversarial + step_size * tf.sign(gradient)
     # Scaling by the largest entry first keeps the squares from underflowing.
@@ -94,6 +104,7 @@ def random_start(images, epsilon, norm, probability, seed):
     Returns:
       float32, same shape; not clipped to the value range.
     """
+    check_norm(norm)
     shape = images.shape[1:].as_list()
     # `tf.shape` only where needed: XLA wants what can be static to be so.
     batch_size = images.shape[0] or tf.shape(images)[0]

@@ -273,11 +273,7 @@ def _check_hyper_parameters(
             "Expected random_start to be True, False or a probability in "
             f"[0, 1]; received {random_start!r}."
         )
-    if norm not in perturbation.NORMS:
-        raise ValueError(
-            f"Expected norm to be one of {perturbation.NORMS}; received "
-            f"{norm!r}."
-        )
+    perturbation.check_norm(norm)
     if targeted not in (None, "random"):
         raise ValueError(
             "Expected targeted to be None (ascend on the true label) or "

@@ -59,6 +59,11 @@ class ScheduledAttack:
         return self.attack.epsilon
 
     @property
+    def norm(self):
+        """The norm of the radius."""
+        return self.attack.norm
+
+    @property
     def value_range(self):
         """Valid pixels."""
         return self.attack.value_range

@@ -7,7 +7,14 @@ import contextlib
 
 import tensorflow as tf
 
-NAMES = ("randaugment", "augmix", "mixup", "cutmix")
+# Of a class of keras-cv, whether it wants a range of pixels.
+_LAYERS = {
+    "randaugment": ("RandAugment", True),
+    "augmix": ("AugMix", True),
+    "mixup": ("MixUp", False),
+    "cutmix": ("CutMix", False),
+}
+NAMES = tuple(_LAYERS)
 MIXING = ("mixup", "cutmix")  # These change labels.
 _VALUE_RANGE = (0.0, 1.0)
 
@@ -88,14 +95,10 @@ def augmentation(name, **options):
 def _layer(name, options):
     from keras_cv import layers
 
+    kind, is_ranged = _LAYERS[name]
     with _float32_policy():
-        if name == "randaugment":
-            return layers.RandAugment(_VALUE_RANGE, **options)
-        if name == "augmix":
-            return layers.AugMix(_VALUE_RANGE, **options)
-        if name == "mixup":
-            return layers.MixUp(**options)
-        return layers.CutMix(**options)
+        arguments = (_VALUE_RANGE,) if is_ranged else ()
+        return getattr(layers, kind)(*arguments, **options)
 
 
 @contextlib.contextmanager

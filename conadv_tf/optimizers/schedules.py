@@ -87,7 +87,7 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
       warmup_steps, warmup_epochs, warmup_examples: the same for the warm-up;
         none of them means no warm-up.
       power: of the decay; > 0.
-      end_learning_rate: rate at the end.
+      end_learning_rate: rate at the end; >= 0.
       global_batch_size: images per step, needed for epochs and examples.
       num_examples: size of the training set, needed for epochs.
 
@@ -131,6 +131,11 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(
                 "Expected base_learning_rate > 0 and power > 0; received "
                 f"{base_learning_rate!r} and {power!r}."
+            )
+        if not end_learning_rate >= 0:
+            raise ValueError(
+                "Expected end_learning_rate >= 0; received "
+                f"{end_learning_rate!r}."
             )
         self.base_learning_rate = float(base_learning_rate)
         self.train_steps = train
@@ -199,9 +204,9 @@ def scaling_rule(
     global_batch_size,
     num_examples=1281167,
     rule="paper",
-    base_learning_rate=0.1,
-    base_batch_size=256,
-    warmup_epochs=5.0,
+    base_learning_rate=None,
+    base_batch_size=None,
+    warmup_epochs=None,
 ):
     """The peak learning rate and the warm-up for a batch size.
 
@@ -217,22 +222,44 @@ def scaling_rule(
       global_batch_size: images per step over all replicas.
       num_examples: images in the training set; ImageNet's by default.
       rule: one of the above.
-      base_learning_rate: rate at `base_batch_size` ("linear" and "sqrt").
-      base_batch_size: see there.
-      warmup_epochs: warm-up of "linear" and "sqrt".
+      base_learning_rate: rate at `base_batch_size`, for "linear" and "sqrt";
+        None: 0.1.
+      base_batch_size: likewise; None: 256.
+      warmup_epochs: likewise; None: 5.
 
     Returns:
       A `ScaledRate`; its `.schedule(train_epochs)` is a Keras schedule.
 
     Raises:
-      ValueError: if the rule is unknown or a size is not positive.
+      ValueError: if the rule is unknown, is given what its table has, or a
+        size is not positive.
     """
     if not global_batch_size > 0 or not num_examples > 0:
         raise ValueError(
             "Expected global_batch_size > 0 and num_examples > 0; received "
             f"{global_batch_size!r} and {num_examples!r}."
         )
+    given = {
+        "base_learning_rate": base_learning_rate,
+        "base_batch_size": base_batch_size,
+        "warmup_epochs": warmup_epochs,
+    }
+    base_learning_rate, base_batch_size, warmup_epochs = (
+        default if value is None else value
+        for default, value in zip((0.1, 256, 5.0), given.values())
+    )
+    if not base_batch_size > 0:
+        raise ValueError(
+            f"Expected base_batch_size > 0; received {base_batch_size!r}."
+        )
     if rule == "paper":
+        superfluous = {k: v for k, v in given.items() if v is not None}
+        if superfluous:
+            raise ValueError(
+                f'Expected {", ".join(superfluous)} with rule="linear" or '
+                f'"sqrt" only; received {superfluous} with "paper", whose '
+                "table has its own."
+            )
         base_learning_rate, warmup_epochs = next(
             (rate, epochs)
             for below, rate, epochs in _PAPER_RATES
