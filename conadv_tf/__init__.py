@@ -22,7 +22,7 @@ from conadv_tf.networks import split_batch_norm
 from conadv_tf.optimizers import LARS
 from conadv_tf.optimizers import scaling_rule
 from conadv_tf.optimizers import WarmupPolynomialDecay
-from conadv_tf.steps.memory import step_memory
+from conadv_tf.steps import step_memory
 
 __version__ = "0.1.0"
 
@@ -47,3 +47,7 @@ __all__ = [
     "split_batch_norm",
     "step_memory",
 ]
+
+
+def __dir__():
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -1,19 +1,23 @@
-"""ConAdvModel: Algorithm 1 of Liu et al. 2022 as a Keras training step."""
+"""ConAdvModel: concurrent adversarial learning as a Keras model.
+
+How a step is made is the affair of the step that the model holds; Algorithm 1
+is `steps.concurrent`.
+"""
+
+from typing import Any
+from typing import Optional
 
 import tensorflow as tf
 
 from conadv_tf import attacks
-from conadv_tf.attacks import value_range
-from conadv_tf.batch_norm import batch_norm_branch
-from conadv_tf.distribution import random
+from conadv_tf import steps
 from conadv_tf.networks import conversion
-from conadv_tf.steps import arguments
-from conadv_tf.steps import phased
-from conadv_tf.steps import pipelined
+from conadv_tf.networks import with_branches
+from conadv_tf.stepped_model import SteppedModel
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
-class ConAdvModel(pipelined.PipelinedModel):
+class ConAdvModel(SteppedModel):
     """Trains a classifier with concurrent adversarial learning.
 
     A drop-in for `model.fit()` on ordinary (images, labels[, sample_weight])
@@ -88,187 +92,69 @@ class ConAdvModel(pipelined.PipelinedModel):
 
     def __init__(
         self,
-        network,
-        attack=None,
-        staleness=1,
-        seed=0,
-        views=1,
-        microbatches=1,
-        placement="local",
-        adversarial_weight=1.0,
-        name=None,
-    ):
-        arguments.check(network, attack, staleness, seed, views, microbatches)
-        arguments.check_weight(adversarial_weight)
-        arguments.check_placement(
-            placement, network, attack, staleness, views, microbatches
-        )
-        if attack is None:
-            network = conversion.copy_network(network)
-        else:
-            network = arguments.with_branches(network, views + 1)
-        super().__init__(
-            network,
+        network: tf.keras.Model,
+        attack: Any = None,
+        staleness: int = 1,
+        seed: int = 0,
+        views: int = 1,
+        microbatches: int = 1,
+        placement: str = "local",
+        adversarial_weight: float = 1.0,
+        name: Optional[str] = None,
+    ) -> None:
+        options = steps.Options(
             attack,
             staleness,
+            seed,
             views,
             microbatches,
             placement,
-            name=name or "conadv",
+            adversarial_weight,
         )
-        self.seed = seed
-        self.adversarial_weight = float(adversarial_weight)
+        way = steps.way_to_step(options, network)
+        if attack is None:
+            network = conversion.copy_network(network)
+        else:
+            network = with_branches(network, views + 1)
+        super().__init__(network, way, name or "conadv")
+        self.options = options
 
-    # --- The step -----------------------------------------------------------
+    @property
+    def attack(self) -> Any:
+        """The attack, or None."""
+        return self.options.attack
 
-    def train_step(self, data):
-        """One step of Algorithm 1 on one replica's batch.
+    @property
+    def staleness(self) -> int:
+        """Tau, how many updates the attack's weights are behind."""
+        return self.options.staleness
 
-        Args:
-          data: (images, labels) or (images, labels, sample_weight), where
-            images are (clean, augmented) with `views=2`.
+    @property
+    def seed(self) -> int:
+        """For the random starts and targets."""
+        return self.options.seed
 
-        Returns:
-          Dict of metric values.
-        """
-        received = self._received_batch(data)
-        if self.attack is None:
-            return self._update_clean(received)
-        if self.placement == "phased":
-            return phased.step(self, received)
-        if self.microbatches > 1:
-            return self._train_on_microbatch(received)
+    @property
+    def views(self) -> int:
+        """Views of each image that the data have, 1 or 2."""
+        return self.options.views
 
-        if self.staleness == 0:  # DisAdv: attack, then update.
-            received.adversarial = self._attack(self.network, received)
-            return self._update(received)
+    @property
+    def microbatches(self) -> int:
+        """Batches of the data that make one update."""
+        return self.options.microbatches
 
-        shadow, pending = self._state.shadow, self._state.pending
-        age = pending.age_after(received)
-        shadow.refresh(age)  # theta_t, or older for tau > 1.
-        current = pending.take(age, received)  # B_t and x_hat(theta_t-tau).
-        # The next two lines share no path in the graph: they run at once.
-        received.adversarial = self._attack(shadow.network, received)
-        logs = self._update(current)
-        pending.put(received)  # B_t+1 and its x_hat.
-        return logs
+    @property
+    def placement(self) -> str:
+        """What each replica does at a step: "local" or "phased"."""
+        return self.options.placement
 
-    def _train_on_microbatch(self, received):
-        """Attack with theta_t-tau, then train: the same updates, in sequence.
+    @property
+    def adversarial_weight(self) -> float:
+        """Weight of the adversarial loss where that of each other part is 1."""
+        return float(self.options.adversarial_weight)
 
-        What lies in the pending batch otherwise is attacked here when it is
-        trained on. The shadow changes with the last micro-batch of an update.
-        """
-        microbatches, shadow = self._state.microbatches, self._state.shadow
-        size = tf.shape(received.images)[0]
-        with random.positions_from(microbatches.first_position(size)):
-            if shadow is None:
-                received.adversarial = self._attack(self.network, received)
-            else:
-                updates = microbatches.updates()
-                adversarial = self._attack(shadow.network, received)
-                received.adversarial = tf.where(  # As nothing is pending.
-                    updates > 0, adversarial, received.images
-                )
-                if microbatches.is_last:
-                    shadow.refresh(updates)
-        return self._update(received)
-
-    def _attack(self, network, batch):
-        """x_hat of a batch, after counting it."""
-        seed = self._next_seed()
-        if self.microbatches > 1 and self._state.shadow is not None:
-            seed -= [0, 1]  # Attacked one step before it is trained on.
-        self._count_out_of_range(batch)
-        return self._craft(network, batch, seed)
-
-    def _craft(self, network, batch, seed):
-        """x_hat = project(x + step * ascent direction), Eqs. (3) and (5)."""
-
-        def auxiliary_logits(images):
-            with batch_norm_branch("auxiliary", update_statistics=False):
-                return network(images, training=True)
-
-        return self.attack(
-            auxiliary_logits,
-            batch.images,
-            batch.labels,
-            seed=seed,
-            loss=self._state.attack_loss,
-        )
-
-    def _next_seed(self):
-        # Read and written with a data dependency between the two: Grappler may
-        # drop a control edge, as it did for the optimizer's own counter.
-        step = tf.convert_to_tensor(self._state.step)
-        if self.microbatches == 1 or self._state.microbatches.is_last:
-            self._state.step.assign(step + 1)
-        return tf.stack([tf.constant(self.seed, tf.int64), step])
-
-    def _count_out_of_range(self, batch):
-        for images in batch.parts().values():
-            self._state.out_of_range.assign_add(
-                value_range.count_outside(images, self.attack.value_range)
-            )
-
-    def _update(self, batch):
-        """Theta <- optimizer(theta, mean of the parts' gradients), Eq. (4)."""
-        shares = self._state.shares
-        parts = batch.parts()
-        statistics = self._state.update.begin()
-        with tf.GradientTape() as tape:
-            with batch_norm_branch("split"):
-                logits = self.network(
-                    tf.concat(list(parts.values()), axis=0), training=True
-                )
-            logits = tf.split(tf.cast(logits, tf.float32), len(parts), axis=0)
-            logits = dict(zip(parts, logits))
-            losses = {
-                name: self._loss(batch, part) for name, part in logits.items()
-            }
-            loss = tf.add_n([shares[name] * losses[name] for name in parts])
-        self._state.update.apply(self.optimizer, tape, loss, statistics)
-        return self._logs(batch, logits, losses)
-
-    def _update_clean(self, batch):
-        """Plain training: no attack, one batch norm."""
-        statistics = self._state.update.begin()
-        with tf.GradientTape() as tape:
-            logits = self.network(batch.images, training=True)
-            logits = tf.cast(logits, tf.float32)
-            loss = self._loss(batch, logits)
-        self._state.update.apply(self.optimizer, tape, loss, statistics)
-        return self.compute_metrics(
-            batch.images, batch.labels, logits, batch.sample_weight
-        )
-
-    def _loss(self, batch, logits):
-        return self.compute_loss(
-            batch.images, batch.labels, logits, batch.sample_weight
-        )
-
-    def _logs(self, batch, logits, losses):
-        for part, loss in losses.items():
-            self._record(part, batch, logits[part], loss)
-        logs = self.compute_metrics(
-            batch.images, batch.labels, logits["clean"], batch.sample_weight
-        )
-        return self._state.metrics.with_parts(logs)
-
-    def _record(self, part, batch, logits, loss):
-        # Keras divides a replica's loss by the number of replicas.
-        replicas = float(self.distribute_strategy.num_replicas_in_sync)
-        self._state.metrics.record(
-            part, batch, logits, loss * replicas, self._state.decision_boundary
-        )
-
-    # --- The network --------------------------------------------------------
-
-    def call(self, inputs, training=None):
-        """Logits through the main batch norm."""
-        return self.network(inputs, training=training)
-
-    def export_network(self):
+    def export_network(self) -> tf.keras.Model:
         """The trained network with ordinary batch norm (the main branch).
 
         Returns:
@@ -277,33 +163,22 @@ class ConAdvModel(pipelined.PipelinedModel):
         """
         return conversion.merge_batch_norm(self.network)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments; the attack must be a class of this package."""
         return {
             "name": self.name,
             "network": tf.keras.layers.serialize(self.network),
+            **vars(self.options),
             "attack": attacks.serialize(self.attack),
-            "staleness": self.staleness,
-            "seed": self.seed,
-            "views": self.views,
-            "microbatches": self.microbatches,
-            "placement": self.placement,
-            "adversarial_weight": self.adversarial_weight,
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "ConAdvModel":
         """Rebuilds a model from `get_config`."""
-        return cls(
-            tf.keras.layers.deserialize(
-                config["network"], custom_objects=custom_objects
-            ),
-            attack=attacks.deserialize(config["attack"]),
-            staleness=config["staleness"],
-            seed=config["seed"],
-            views=config["views"],
-            microbatches=config["microbatches"],
-            placement=config["placement"],
-            adversarial_weight=config["adversarial_weight"],
-            name=config["name"],
+        network = tf.keras.layers.deserialize(
+            config["network"], custom_objects=custom_objects
         )
+        attack = attacks.deserialize(config["attack"])
+        return cls(**{**config, "network": network, "attack": attack})

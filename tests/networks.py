@@ -3,10 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
+CLASSES = 3
 LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=3):
+def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=CLASSES):
     """Convolution, batch norm, ReLU, residual, pool, logits."""
     inputs = tf.keras.Input(shape)
     x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
@@ -22,7 +23,7 @@ def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=3):
     return tf.keras.Model(inputs, outputs)
 
 
-def linear(shape=(2, 2, 1), num_classes=3):
+def linear(shape=(2, 2, 1), num_classes=CLASSES):
     """Softmax regression: logits = W x + b."""
     inputs = tf.keras.Input(shape)
     x = tf.keras.layers.Flatten()(inputs)
@@ -30,16 +31,28 @@ def linear(shape=(2, 2, 1), num_classes=3):
     return tf.keras.Model(inputs, outputs)
 
 
-def batches(count, size=8, shape=(6, 6, 1), num_classes=3, seed=0):
-    """List of (images in [0, 1], int64 labels) NumPy batches."""
+def batches(
+    count,
+    size=8,
+    shape=(6, 6, 1),
+    num_classes=CLASSES,
+    seed=0,
+    value_range=(0.0, 1.0),
+):
+    """List of (images in a range, int64 labels) NumPy batches."""
     rng = np.random.default_rng(seed)
     return [
         (
-            rng.uniform(size=(size, *shape)).astype(np.float32),
+            rng.uniform(*value_range, size=(size, *shape)).astype(np.float32),
             rng.integers(num_classes, size=size),
         )
         for _ in range(count)
     ]
+
+
+def batch(size=8, value_range=(0.0, 1.0), shape=(2, 2, 1)):
+    """One such batch, for `linear` unless told otherwise."""
+    return batches(1, size, shape, value_range=value_range)[0]
 
 
 def dataset(data):

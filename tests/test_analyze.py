@@ -13,7 +13,8 @@ import pytest
 
 import conadv_tf as ca
 from experiments import config as config_lib
-from tools import comparison
+from experiments.spread import Spread
+from tools.runs import comparison
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -57,13 +58,11 @@ def test_files_and_table(runs, tmp_path):
         "--points=3",
         "--directions=1",
         "--epsilons=0.1",
-        "--plane",
     )
     assert result.returncode == 0, result.stderr
     expected_rows = {
         "eigenvalues": 2 * 2,
         "landscape": 2 * 3,
-        "plane": 2 * 9,
         "robustness": 2 * 3,
     }
     for name, count in expected_rows.items():
@@ -119,14 +118,18 @@ def test_comparison_by_method(capsys):
             for direction in (0, 1)
             for a, loss in ((-0.5, 5.0), (0.0, 1.0), (0.5, 5.0 + value))
         ]
-    one, two = comparison.compare(tables, 0.1)
-    assert one["n"] == 1 and two["n"] == 2
-    assert one["clean"] == {"mean": 1.0, "std": None}
-    assert two["clean"] == {"mean": 3.0, "std": pytest.approx(2**0.5)}
-    assert two["fgsm@0.1"]["mean"] == -3.0
-    assert two["lambda_1"]["mean"] == 30.0
-    assert two["filter-normalized lambda_1"]["mean"] == 60.0
-    assert two["loss rise at 0.5"]["mean"] == pytest.approx(5.5)
-    comparison.print_table([one, two])
+    compared = comparison.compare(tables, 0.1)
+    (count, one), (number, two) = compared["x", 8], compared["y", 8]
+    assert (count, number) == (1, 2)
+    assert one["clean"] == Spread(1.0, None)
+    assert two["clean"] == Spread(3.0, pytest.approx(2**0.5))
+    assert two["fgsm@0.1"].mean == -3.0
+    assert two["lambda_1"].mean == 30.0
+    assert two["filter-normalized lambda_1"].mean == 60.0
+    assert two["loss rise at 0.5"].mean == pytest.approx(5.5)
+    comparison.print_table(compared)
     output = capsys.readouterr().out
     assert "y 8 (n=2)" in output and "30 +- 14" in output
+    row = comparison.as_rows(compared)[1]
+    assert (row["method"], row["n"]) == ("y", 2)
+    assert row["fgsm@0.1"]["mean"] == -3.0

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.steps import update as guarded_update
+from conadv_tf.steps import guarded_update
 from tests import networks
 
 

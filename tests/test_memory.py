@@ -37,7 +37,8 @@ def test_staleness(staleness):
     # One momentum buffer each, and the counter of updates.
     assert memory.slots == weights + 8
     assert memory.batch == IMAGES + LABELS
-    assert memory.pending == (2 * IMAGES + LABELS if staleness else 0)
+    # With its age.
+    assert memory.pending == (2 * IMAGES + LABELS + 8 if staleness else 0)
     assert memory.sums == 0 and memory.temporary is None
     # Two batch norms of two branches, two statistics of four channels.
     assert memory.untrained == 4 * (2 * 2 * 2 * 4)
@@ -51,7 +52,7 @@ def test_plain_training_needs_neither():
 
 def test_two_views_and_microbatches():
     _, memory = _memory(ca.FGSM(0.1), views=2)
-    assert memory.pending == 3 * IMAGES + LABELS
+    assert memory.pending == 3 * IMAGES + LABELS + 8
     _, memory = _memory(ca.FGSM(0.1), microbatches=2)
     assert memory.pending == 0
     # Gradients, changes of the statistics, two counters.

@@ -54,7 +54,7 @@ def test_microbatches_equal_replicas(staleness, attack):
     batches = networks.batches(5, size=8)
     network = networks.convolutional()
     expected = _train_replicas(network, attack, staleness, batches)
-    if expected.is_concurrent:
+    if expected.stale_network is not None:
         batches = [batches[0], *batches[:-1]]
     model = _model(network, attack, staleness, microbatches=MICROBATCHES)
     model.fit(_micro(batches), verbose=0)

@@ -1,8 +1,8 @@
 """Every kind of network converts, trains and comes back.
 
-One test for each network of `tools/zoo.py`: building it takes seconds, so all
-that is to be seen of it is seen at once. Networks that take longer are in the
-slow job, `pytest -m slow`; the larger members of each family in
+One test for each network of `tools/networks/zoo.py`: building it takes seconds,
+so all that is to be seen of it is seen at once. Networks that take longer are
+in the slow job, `pytest -m slow`; the larger members of each family in
 `pytest -m large`.
 """
 
@@ -14,7 +14,7 @@ import conadv_tf as ca
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.strided_convolution import StridedConv2D
 from tests import networks
-from tools import zoo
+from tools.networks import zoo
 
 # Keras 2.15 says this of its own EfficientNetV2.
 pytestmark = pytest.mark.filterwarnings(

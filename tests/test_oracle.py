@@ -283,7 +283,7 @@ def test_the_attack_reads_the_shadow(staleness):
         model = ca.ConAdvModel(network, ca.FGSM(0.2), staleness)
         model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
         if not refresh:
-            model._state.shadow.refresh = lambda age: None
+            model.step.shadow.refresh = lambda age: None
         model.fit(networks.dataset(networks.batches(3)), verbose=0)
         weights.append(networks.weights(model.network))
     assert not np.allclose(*weights, atol=1e-4)

@@ -73,8 +73,7 @@ def test_what_it_holds():
     batch = networks.batches(1)[0]
     memory = ca.step_memory(model, batch)
     specs = [tf.TensorSpec(array.shape, array.dtype) for array in batch]
-    held = PhasedBatches(*specs, None).variables
-    held.pop("age")
+    held = PhasedBatches(*specs, None).variables()
     assert memory.shadow == 0 and memory.temporary > 0
     assert memory.pending == sum(
         np.prod(v.shape) * v.dtype.size for v in held.values()

@@ -1,6 +1,5 @@
-"""tools/report.py: its statistics, its tables, its page, as a user runs it."""
+"""tools/report.py as a user runs it: its tables, its page."""
 
-import csv
 import html.parser
 import json
 import os
@@ -13,46 +12,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from tools import report
-from tools import report_cells
-from tools import report_page
-from tools import report_runs
+from tests.sweep_rows import EVIL
+from tests.sweep_rows import row
+from tests.sweep_rows import write
 
 ROOT = pathlib.Path(__file__).parents[1]
-EVIL = '<script>alert("x")</script>|a&b'
-
-
-def row(method, batch_size, seed, top1, **changes):
-    staleness = {"disadv": 0, "conadv": 1, "conadv_aa": 1}.get(method, "")
-    return {
-        **dict.fromkeys(report_runs.COLUMNS, 1),
-        "preset": EVIL,
-        "network": "resnet_cifar",
-        "dataset": "digits",
-        "method": method,
-        "batch_size": batch_size,
-        "variant": "",
-        "epsilon": "" if staleness == "" else 0.1,
-        "staleness": staleness,
-        "learning_rate": 4.0,
-        "seed": seed,
-        "split": "test",
-        # As Keras writes it.
-        "top1": float(np.float32(top1)),
-        "images_per_second": 100.0 * (seed + 1),
-        "published": 77.4 if method == "conadv" else "",
-        "model_dir": f"{method}_{batch_size}_seed{seed}",
-        **changes,
-    }
-
-
-def write(folder, rows, name="results.csv", columns=report_runs.COLUMNS):
-    folder.mkdir(exist_ok=True, parents=True)
-    with open(folder / name, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
 
 
 def tool(*arguments):
@@ -173,20 +137,6 @@ def test_gaps_are_told(finished):
         assert expected in text, expected
 
 
-def test_a_variant_stands_for_no_method(tmp_path):
-    rows = [
-        row("conadv", 8, seed, 0.5, variant="a=1" if seed else "")
-        for seed in range(3)
-    ]
-    cells = report_cells.cells(
-        report_runs.read_runs(write(tmp_path, rows) / "results.csv")
-    )
-    plain, variant = cells
-    assert report_cells.references(cells) == {("conadv", 8): plain}
-    assert report_cells.unchanged(cells, variant) == plain
-    assert report_cells.unchanged([variant], variant) is None
-
-
 class Page(html.parser.HTMLParser):
     """Checks that tags nest, and collects them."""
 
@@ -247,72 +197,15 @@ def test_markdown_takes_nothing_for_a_tag(finished):
     assert '&lt;script>alert("x")&lt;/script>\\|a&b |' in text
 
 
-def written(folder, rows):
-    """The report in Markdown, written in this process."""
-    sweep = report_runs.read_sweep(write(folder, rows))
-    groups = report.group_runs(sweep, None)
-    sections = report.make_sections(sweep, groups, 0.5, "command", folder)
-    return report_page.markdown("title", sections)
-
-
-def test_what_is_not_there_is_said(tmp_path):
-    text = written(tmp_path, [row("conadv", 8, 0, 0.5)])
-    assert not list(tmp_path.glob("*.png"))
-    for expected in (
-        "No picture against batch size",
-        "No batch size has runs of the baseline and of a method.",
-        "No batch size has runs of both.",
-        "no method has several epsilons",
-        "no method has several taus",
-        "there is no tune/tuning.csv",
-        "no sweep.json",
-        "Nothing is missing.",
-    ):
-        assert expected in text, expected
-
-
-def test_groups_are_kept_apart(tmp_path):
-    rows = [row("baseline", 8, 0, 0.5), row("baseline", 16, 0, 0.5)]
-    rows += [{**r, "network": "other", "top1": 0.25} for r in rows]
-    rows.insert(0, row("disadv_aa", 16, 0, 0.5))
-    rows += [{**rows[0], "network": "bad", "top1": ""}]
-    text = written(tmp_path, rows)
-    assert "| baseline | 25.00 (1) | 25.00 (1) |" in text
-    # Methods that are not the paper's come last, by their own name.
-    assert "| baseline | 50.00 (1) | 50.00 (1) |\n| disadv_aa | - |" in text
-    assert "## bad on digits\n\nNo run has an accuracy." in text
-    assert "(batch_size_1.png)" in text and "(batch_size_2.png)" in text
-
-
 @pytest.mark.parametrize(
-    "rows, columns, message",
+    "flags, message",
     [
-        (None, None, "has no results.csv"),
-        ([], report_runs.COLUMNS, "holds no run yet"),
-        ([], report_runs.COLUMNS[2:], "lacks the columns preset, network"),
-        ([row("conadv", 8, 1, 0.5)] * 2, report_runs.COLUMNS, "found two of"),
-        ([row("conadv", 8, 1, 50)], report_runs.COLUMNS, "received 50.0"),
-        ([row("aa", 8, 1, 0.5, split="dev")], report_runs.COLUMNS, "'dev'"),
-        ([row("aa", "8k", 1, 0.5)], report_runs.COLUMNS, "line 2.*'8k'"),
+        ((), "Expected the folder of a sweep"),
+        (("--margin=0",), "Expected --margin > 0; received 0.0"),
     ],
 )
-def test_bad_input(rows, columns, message, tmp_path):
-    if rows is not None:
-        write(tmp_path, rows, columns=columns)
-    with pytest.raises(ValueError, match=message):
-        report.group_runs(report_runs.read_sweep(tmp_path), None)
-
-
-def test_flags_that_cannot_be(tmp_path):
-    sweep = report_runs.read_sweep(write(tmp_path, [row("conadv", 8, 0, 0.5)]))
-    with pytest.raises(ValueError, match=r"0.3; the runs have \[0.1\]"):
-        report.group_runs(sweep, 0.3)
-    with pytest.raises(ValueError, match="margin > 0; received 0"):
-        report.check_margin(0.0)
-
-
-def test_errors_are_messages(tmp_path):
-    result = tool(str(tmp_path))
+def test_errors_are_messages(tmp_path, flags, message):
+    result = tool(str(tmp_path), *flags)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: Expected the folder of a sweep")
+    assert result.stderr.startswith(f"error: {message}")
     assert not [*tmp_path.iterdir()]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tools import report_cells
-from tools import sweep_statistics
+from tools.sweep_report import cells as cells_lib
+from tools.sweep_report import statistics
 
 POINTS = [0.2, 0.8, -0.4, 1.0, 0.6, 1.2, 0.1, 0.5]
 
@@ -14,7 +14,7 @@ def compare(points, margin=None):
     """Compares two cells whose pairs differ by these points."""
     others = {seed: 90 + 0.25 * seed for seed in range(len(points))}
     values = {seed: others[seed] + points[seed] for seed in others}
-    return sweep_statistics.compare(values, others, margin)
+    return statistics.compare(values, others, margin)
 
 
 def test_comparison_equals_scipy():
@@ -40,7 +40,7 @@ def test_comparison_equals_scipy():
 def test_interval_by_hand():
     # Mean 2, standard error 1 / sqrt(3), 4.302653 from a table for 2 degrees.
     half = 4.302653 / 3**0.5
-    low, high = sweep_statistics.t_interval([1.0, 2.0, 3.0])
+    low, high = statistics.t_interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2 - half, 2 + half), rel=1e-6)
 
 
@@ -48,7 +48,7 @@ def test_interval_covers_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
     for sample in rng.normal(0.3, 0.7, size=(1000, 10)):
-        low, high = sweep_statistics.t_interval(sample)
+        low, high = statistics.t_interval(sample)
         covered += low < 0.3 < high
     # Three standard deviations of a proportion of 0.95 in 1000.
     assert abs(covered / 1000 - 0.95) < 3 * (0.95 * 0.05 / 1000) ** 0.5
@@ -66,16 +66,14 @@ def test_interval_covers_as_often_as_it_says():
     ],
 )
 def test_signed_rank_with_ties_and_zeros(values, expected):
-    assert sweep_statistics.signed_rank(values) == expected
+    assert statistics.signed_rank(values) == expected
 
 
 def test_pairs_are_the_seeds_that_both_have():
-    result = sweep_statistics.compare(
-        {1: 5.0, 2: 7.0, 4: 9.0}, {2: 6, 4: 6, 7: 1}
-    )
+    result = statistics.compare({1: 5.0, 2: 7.0, 4: 9.0}, {2: 6, 4: 6, 7: 1})
     assert (result.n, result.mean) == (2, 2.0)
-    nothing = sweep_statistics.compare({1: 5.0}, {2: 6.0})
-    assert nothing == sweep_statistics.Comparison(0)
+    nothing = statistics.compare({1: 5.0}, {2: 6.0})
+    assert nothing == statistics.Comparison(0)
 
 
 @pytest.mark.parametrize("points", [[0.3], [0.3, 0.3, 0.3], [0.0, 0.0]])
@@ -85,23 +83,23 @@ def test_without_spread_there_is_no_interval(points):
     values = {s: 100 * float(np.float32(0.95 + s / 500)) for s in range(9)}
     others = {s: 100 * float(np.float32(0.95 + s / 500)) for s in range(9)}
     values = {s: values[s] + points[s] for s in range(len(points))}
-    result = sweep_statistics.compare(values, others, 0.5)
+    result = statistics.compare(values, others, 0.5)
     assert (result.n, result.mean) == (len(points), pytest.approx(points[0]))
     assert result.interval is result.p_t is result.p_equivalent is None
     float32 = {s: 100 * float(np.float32(0.954 + s / 500)) for s in range(9)}
-    assert np.ptp(sweep_statistics.differences(float32, others)) == 0
+    assert np.ptp(statistics.differences(float32, others)) == 0
 
 
 def test_holm_on_a_worked_example():
     # 4 x 0.005; 3 x 0.01; 2 x 0.03; 0.04 rises to the one before it.
     p_values = [0.01, 0.04, None, 0.03, 0.005]
     expected = [0.03, 0.06, None, 0.06, 0.02]
-    assert sweep_statistics.holm(p_values) == pytest.approx(expected)
-    assert sweep_statistics.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert statistics.holm(p_values) == pytest.approx(expected)
+    assert statistics.holm([0.6, 0.7]) == [1.0, 1.0]
 
 
 def cell(method, epsilon, staleness, seeds, top1):
-    return report_cells.Cell(
+    return cells_lib.Cell(
         method,
         batch_size=8,
         epsilon=epsilon,
@@ -126,23 +124,23 @@ def test_what_is_compared_is_not_the_best():
         cell("conadv", 0.3, 2, 2, 99.0),  # On neither curve.
     ]
     # As many seeds at 0.05, but most runs of the sweep are at 0.1.
-    reference = report_cells.references(cells)["conadv", 8]
+    reference = cells_lib.references(cells)["conadv", 8]
     assert (reference.epsilon, reference.staleness) == (0.1, 1)
-    chosen = report_cells.references(cells, epsilon=0.2)
+    chosen = cells_lib.references(cells, epsilon=0.2)
     assert chosen["conadv", 8].epsilon == 0.2
     assert chosen["disadv", 8].epsilon == 0.1
-    curve = report_cells.curve(cells, reference, "epsilon")
+    curve = cells_lib.curve(cells, reference, "epsilon")
     assert {epsilon: len(cell.top1) for epsilon, cell in curve.items()} == {
         0.05: 3,
         0.1: 3,
         0.2: 2,
     }
-    assert [*report_cells.curve(cells, reference, "staleness")] == [1, 2]
+    assert [*cells_lib.curve(cells, reference, "staleness")] == [1, 2]
 
 
 def test_epsilon_as_it_is_typed():
-    assert report_cells.same_epsilon(4 / 255, 0.01569)
-    assert not report_cells.same_epsilon(4 / 255, 5 / 255)
-    assert not report_cells.same_epsilon(0.0, 0.1)
-    assert report_cells.same_epsilon(None, None)
-    assert not report_cells.same_epsilon(None, 0.1)
+    assert cells_lib.same_epsilon(4 / 255, 0.01569)
+    assert not cells_lib.same_epsilon(4 / 255, 5 / 255)
+    assert not cells_lib.same_epsilon(0.0, 0.1)
+    assert cells_lib.same_epsilon(None, None)
+    assert not cells_lib.same_epsilon(None, 0.1)

@@ -1,8 +1,7 @@
-"""ThroughputLogger by a fake clock and hand-written logs, then in a fit."""
+"""ThroughputLogger by a fake clock and hand-written logs."""
 
 import csv
 import json
-import time
 
 import numpy as np
 import pytest
@@ -52,9 +51,6 @@ class _Training:
         self.clock.now += after  # Checkpoints of other callbacks.
         self.epochs += 1
         return batch_logs, epoch_logs
-
-
-# --- By the fake clock ------------------------------------------------------
 
 
 def test_rate_and_step_time_exclude_the_first_call():
@@ -161,9 +157,6 @@ def test_rate_per_replica():
     assert row["images_per_second_per_replica"] == pytest.approx(5.0)
 
 
-# --- Waiting for the device -------------------------------------------------
-
-
 class _Pending(tf.Tensor):
     """A result that the device is still computing; reading it takes 1 s."""
 
@@ -193,9 +186,6 @@ def test_synchronize_waits_for_each_step(synchronize, steps, reads):
         training.clock.now += 0.25
         logger.on_train_batch_end(batch, {"loss": result})
     assert [result.reads for result in pending] == reads
-
-
-# --- Files ------------------------------------------------------------------
 
 
 def test_csv_has_the_rows_of_history(tmp_path):
@@ -266,92 +256,3 @@ def test_tensorboard_scalars(tmp_path):
 def test_bad_sizes_are_named_with_their_value(arguments, message):
     with pytest.raises(ValueError, match=message):
         ca.ThroughputLogger(**arguments)
-
-
-# --- In a real fit ----------------------------------------------------------
-
-
-class _Stopwatch(tf.keras.callbacks.Callback):
-    """Images by wall time, counted independently of the logger."""
-
-    def __init__(self):
-        super().__init__()
-        self.images = 0
-        self.seconds = 0.0
-        self.compiled = False
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-        self.sizes = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        float(logs["loss"])
-        self.ended = time.perf_counter()
-        if not self.compiled:
-            self.compiled = True
-            self.started = self.ended
-            self.sizes = []
-            return
-        self.sizes.append(batch)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds += self.ended - self.started
-
-
-def _slow_batches(count, size, last_size):
-    """Batches that take 20 ms each to come, so that 3% is above the noise."""
-    for index in range(count):
-        time.sleep(0.02)
-        n = last_size if index == count - 1 else size
-        yield np.ones([n, 4], np.float32), np.ones([n, 1], np.float32)
-
-
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
-def test_rate_agrees_with_wall_time_in_fit(steps_per_execution):
-    size, last_size, count, epochs = 8, 4, 9, 2
-    data = tf.data.Dataset.from_generator(
-        lambda: _slow_batches(count, size, last_size),
-        output_signature=(
-            tf.TensorSpec([None, 4], tf.float32),
-            tf.TensorSpec([None, 1], tf.float32),
-        ),
-    ).apply(tf.data.experimental.assert_cardinality(count))
-    examples = (count - 1) * size + last_size
-    model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
-    model.compile("sgd", "mse", steps_per_execution=steps_per_execution)
-    logger = ca.ThroughputLogger(size, examples)
-    stopwatch = _Stopwatch()
-    history = model.fit(
-        data,
-        epochs=epochs,
-        validation_data=data,
-        callbacks=[logger, stopwatch],
-        verbose=0,
-    ).history
-    images = epochs * examples - steps_per_execution * size
-    rate = images / stopwatch.seconds
-    assert sum(row["images"] for row in logger.history) == images
-    assert logger.images_per_second == pytest.approx(rate, rel=0.03)
-    # At least the time the data takes, and not the validation's as well.
-    assert 18 <= logger.step_time_ms <= 60
-    for name in ("images_per_second", "step_time_ms"):
-        assert history[name] == [row[name] for row in logger.history]
-    assert not [name for name in history if name.endswith("_p50")]
-
-
-# Callbacks after it in the list, and the progress bar, see the rate.
-def test_batch_logs_reach_other_callbacks():
-    seen = []
-    other = tf.keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: seen.append(logs)
-    )
-    model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    model.fit(
-        np.ones([24, 4]),
-        np.ones([24, 1]),
-        batch_size=8,
-        callbacks=[ca.ThroughputLogger(8), other],
-        verbose=0,
-    )
-    assert [logs["images_per_second"] > 0 for logs in seen[1:]] == [True] * 2

@@ -243,7 +243,7 @@ def test_variants_train_the_network(name, monkeypatch):
     run(2)
     assert models[0].optimizer.iterations.numpy() == 5
     assert (models[0].optimizer.name == "LARS") == (name != "conadv_sgd")
-    stale = models[0]._state.shadow
+    stale = models[0].step.shadow
     if stale is not None:
         weights = networks.weights(models[0].network)
         distance = abs(networks.weights(stale.network) - weights).max()

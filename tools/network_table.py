@@ -20,7 +20,8 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import conadv_tf as ca
-from tools import zoo
+from experiments import markdown_table
+from tools.networks import zoo
 
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "Run two ConAdv steps of each network."
@@ -36,8 +37,6 @@ _HEADER = (
     "source",
     "ConAdv step",
 )
-
-
 # Large to test, but the first of its family.
 _TABLED = (
     "DenseNet121",
@@ -90,7 +89,7 @@ def row(entry, verify):
         entry.name,
         f"{trainable:,}",
         f"{network.count_params():,}",
-        entry.reference or "",
+        entry.reference,
         entry.source,
         step,
     )
@@ -98,13 +97,11 @@ def row(entry, verify):
 
 def main(_):
     """Prints the table row by row."""
-    print("| " + " | ".join(_HEADER) + " |")
-    print("|---|--:|--:|--:|---|---|")
+    cells = (row(entry, _VERIFY.value) for entry in entries(_LARGE.value))
     failed = False
-    for entry in entries(_LARGE.value):
-        cells = row(entry, _VERIFY.value)
-        failed = failed or "FAILS" in cells
-        print("| " + " | ".join(cells) + " |", flush=True)
+    for line in markdown_table.lines(_HEADER, cells, numbers=(1, 2, 3)):
+        failed = failed or "| FAILS |" in line
+        print(line, flush=True)
     sys.exit(failed)
 
 

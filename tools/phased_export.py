@@ -10,9 +10,7 @@ a share of images into the working batch.
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.callbacks import checkpoint_state
-from conadv_tf.steps import phased
-from conadv_tf.steps.shadow_weights import Batch
+from conadv_tf.steps import Batch
 from tools import training_step
 
 
@@ -37,12 +35,15 @@ def phase_function(network, phase, images, labels, attack):
     )
     weights = model.network.trainable_variables
     model.optimizer.build(weights)
-    checkpoint_state.build_metrics(model, labels)
-    update = model._state.update
+    step = model.step
+    step.prepare((images, labels), static=True)
+    update = step.update.guarded
 
     def attack_step(images, labels, seed, *gradients):
         statistics = update.begin()
-        adversarial = phased.craft(model, Batch(images, labels), seed)
+        adversarial = step.attack.craft(
+            model.network, Batch(images, labels), seed
+        )
         update.apply_gradients(
             model.optimizer, list(gradients), statistics, after=adversarial
         )
@@ -51,7 +52,7 @@ def phase_function(network, phase, images, labels, attack):
     def training_phase(images, labels):
         statistics = update.begin()
         batch = Batch(images, labels, adversarial=images)
-        gradients = phased.part_gradients(model, batch, phase[len("phased_") :])
+        gradients = step.part_gradients(batch, phase[len("phased_") :])
         # The other part's batch norms have gradients from other replicas.
         gradients = [
             tf.zeros_like(weight) if gradient is None else gradient

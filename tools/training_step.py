@@ -5,6 +5,7 @@ import re
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.steps import lowering
 
 # The staleness of each method; None is no attack.
 METHODS = {"baseline": None, "disadv": 0, "conadv": 1}
@@ -102,13 +103,4 @@ def step_function(model, specs):
       `tf.function` of the tensors that `specs` describes, flat; it compiles
       with XLA if the model was compiled so.
     """
-    # Variables cannot be made in the trace. Keras's wrapper around the step
-    # makes these from the iterator, of which there is none here.
-    if model.is_concurrent:
-        model._select_pending(specs)
-    model.optimizer.build(model.trainable_variables)
-    return tf.function(
-        # Flat, because lowering takes no structures.
-        lambda *flat: model.train_step(tf.nest.pack_sequence_as(specs, flat)),
-        jit_compile=model._jit_compile,
-    )
+    return lowering.step_function(model, specs)

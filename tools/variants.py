@@ -75,7 +75,7 @@ def _conadv_fit(network, data, jit_compile):
 def _without_refresh(network, data, jit_compile):
     """ConAdv whose shadow copy is never written: wrong, but it shows cost."""
     model = training_step.model("conadv", network, jit_compile)
-    model._state.shadow.refresh = lambda age: None
+    model.step.shadow.refresh = lambda age: None
     return _steps(model, data)
 
 

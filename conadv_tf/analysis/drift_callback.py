@@ -5,6 +5,7 @@ import os
 import tensorflow as tf
 
 from conadv_tf import csv_file
+from conadv_tf import keras_internals
 from conadv_tf.analysis.drift import measure_drift
 from conadv_tf.analysis.objective import forward_function
 from conadv_tf.analysis.objective import forward_objective
@@ -15,7 +16,7 @@ from conadv_tf.attacks import loss as objectives
 from conadv_tf.batch_norm import batch_norm_branch
 
 
-class StalenessDrift(tf.keras.callbacks.Callback):
+class StalenessDrift(keras_internals.Callback):
     """Logs the drift of weights and examples, and the paper's constants.
 
     For a `ConAdvModel` with an attack and staleness >= 1. On one fixed batch,
@@ -54,9 +55,6 @@ class StalenessDrift(tf.keras.callbacks.Callback):
       ValueError: if `every_steps` is not positive; in `fit`, if the model has
         no stale weights.
     """
-
-    # Keras's own marker: no copying of the logs to NumPy for this callback.
-    _supports_tf_logs = True
 
     def __init__(
         self,
@@ -167,7 +165,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
                 row["lambda_"], row["mu"]
             )
         self.history.append(row)
-        self._write(row)
+        self._save(row)
 
     def _measure_in_replica(self, images, labels):
         model = self.model
@@ -206,7 +204,7 @@ class StalenessDrift(tf.keras.callbacks.Callback):
             tf.minimum(images + attack.epsilon, high),
         )
 
-    def _write(self, row):
+    def _save(self, row):
         if self._csv_path:
             csv_file.write(self._csv_path, self.history)
         if self._writer is not None:

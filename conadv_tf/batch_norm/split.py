@@ -6,9 +6,9 @@ for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.batch_norm import routing
 from conadv_tf.batch_norm import stacked as stacked_normalization
-from conadv_tf.distribution.compilation import is_compiled
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -74,7 +74,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
             tf.keras.layers.BatchNormalization(
                 name=branch_name,
                 trainable=trainable,
-                dtype=self._dtype_policy,
+                dtype=self.dtype_policy,
                 **batch_norm_arguments,
             )
             for branch_name in self.NAMES[branches]
@@ -101,7 +101,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
                 self.branch_layers[0], inputs, training, route
             )
         if (
-            is_compiled()
+            keras_internals.is_compiled_by_xla()
             and _is_true(training)
             and stacked_normalization.supports(self.branch_layers, inputs)
         ):
@@ -186,14 +186,12 @@ def normalize_with_batch_statistics(layer, inputs):
     channels = inputs.shape[axes[0]]
     if layer.fused and rank == 4 and axes == [3]:
         ones, zeros = tf.ones([channels]), tf.zeros([channels])
-        outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+        return keras_internals.fused_batch_norm(
             inputs,
             ones if layer.gamma is None else tf.cast(layer.gamma, tf.float32),
             zeros if layer.beta is None else tf.cast(layer.beta, tf.float32),
             epsilon=layer.epsilon,
-            is_training=True,
         )
-        return outputs
     reduced = [axis for axis in range(rank) if axis not in axes]
     is_double = inputs.dtype == tf.float64
     values = tf.cast(inputs, tf.float64 if is_double else tf.float32)

@@ -6,8 +6,10 @@ import warnings
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 
-class TrainingHealth(tf.keras.callbacks.Callback):
+
+class TrainingHealth(keras_internals.Callback):
     """Stops or warns when data or gradients of a `ConAdvModel` go wrong.
 
     `ConAdvModel.fit` adds one by itself; pass your own to change its limits.
@@ -37,9 +39,6 @@ class TrainingHealth(tf.keras.callbacks.Callback):
     Raises:
       ValueError: if an argument is negative.
     """
-
-    # Keras's own marker: no copying of the logs to NumPy for this callback.
-    _supports_tf_logs = True
 
     def __init__(
         self, max_skipped_steps=10, divergence_factor=10.0, check_every=100
@@ -117,12 +116,12 @@ class TrainingHealth(tf.keras.callbacks.Callback):
             warnings.warn(
                 f"Training diverges: the loss of epoch {epoch + 1} is "
                 f"{loss:.4g}, that of the first was {self._first_loss:.4g}; "
-                f"learning rate {self._learning_rate()}. Lower the rate or "
+                f"learning rate {self._rate()}. Lower the rate or "
                 "lengthen the warm-up.",
                 RuntimeWarning,
             )
 
-    def _learning_rate(self):
+    def _rate(self):
         rate = getattr(self.model.optimizer, "learning_rate", None)
         if callable(rate):  # A legacy optimizer keeps the schedule here.
             rate = rate(self.model.optimizer.iterations)
@@ -146,7 +145,7 @@ class TrainingHealth(tf.keras.callbacks.Callback):
         )
         return message + (
             "Likely cause: the learning rate is too high for this batch size "
-            f"(now {self._learning_rate()}; largest weight {largest:.4g}). "
+            f"(now {self._rate()}; largest weight {largest:.4g}). "
             "Lower it, lengthen the warm-up, or clip gradients "
             "(global_clipnorm)."
         )

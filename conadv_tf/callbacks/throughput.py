@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf import csv_file
+from conadv_tf import keras_internals
 
 
-class ThroughputLogger(tf.keras.callbacks.Callback):
+class ThroughputLogger(keras_internals.Callback):
     """Measures images per second and step times, compilation excluded.
 
     Works with any Keras model. The clock runs from the end of the first call
@@ -40,8 +41,6 @@ class ThroughputLogger(tf.keras.callbacks.Callback):
     Raises:
       ValueError: if a size is not positive.
     """
-
-    _supports_tf_logs = True
 
     def __init__(
         self,

@@ -12,6 +12,8 @@ import urllib.request
 
 import numpy as np
 
+from conadv_tf import keras_internals
+
 _TFDS_NAMES = {"digits": "conadv_digits"}
 _EMBEDDED = ("digits",)
 _TIMEOUT_SECONDS = 5
@@ -43,9 +45,7 @@ def prepared_builder(name, data_dir):
 
     from conadv_tf.data import digits  # noqa: F401  Registers the builder.
 
-    # Asking the public bucket for metadata costs seconds and a stack trace
-    # where there is no network; newer versions do not ask by default.
-    tfds.core.utils.gcs_utils._is_gcs_disabled = True
+    keras_internals.disable_tfds_bucket()
     tfds.disable_progress_bar()
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
 

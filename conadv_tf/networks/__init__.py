@@ -1,12 +1,13 @@
 """The paper's networks, and the conversion of any other functional one.
 
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
-`conversion` (rebuilding a network layer by layer) and `variables` (a network's
-variables by role) serve the rest of the package.
+`conversion` (rebuilding a network layer by layer), `with_branches` and
+`variables` (a network's variables by role) serve the rest of the package.
 """
 
 from conadv_tf.networks import conversion
 from conadv_tf.networks import variables
+from conadv_tf.networks.branches import with_branches
 from conadv_tf.networks.conversion import merge_batch_norm
 from conadv_tf.networks.conversion import split_batch_norm
 from conadv_tf.networks.efficientnet import efficientnet
@@ -37,4 +38,5 @@ __all__ = [
     "resnet_cifar",
     "split_batch_norm",
     "variables",
+    "with_branches",
 ]

@@ -10,6 +10,8 @@ import types
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
+
 # What these packages' functions use is their own affair.
 _LIBRARIES = ("keras", "numpy", "tensorflow", "tf_keras")
 
@@ -43,7 +45,7 @@ def _search(value, names, seen, found):
 
 def _reached(value, names, found):
     if isinstance(value, tf.keras.layers.Layer):
-        found.extend(value._flatten_layers())
+        found.extend(keras_internals.flatten_layers(value))
         return []
     if isinstance(value, (types.ModuleType, type)):
         return []

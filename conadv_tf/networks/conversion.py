@@ -7,6 +7,7 @@
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.networks import strided_convolution
@@ -17,10 +18,10 @@ from conadv_tf.networks.strided_convolution import StridedConv2D
 # anything, so it is refused by name instead of guessed at.
 _PLAIN = (
     tf.keras.layers.BatchNormalization,
-    tf.keras.layers.experimental.SyncBatchNormalization,
+    keras_internals.SyncBatchNormalization,
 )
 # Not one of these is a subclass of another.
-_ANY = (*_PLAIN, tf.compat.v1.keras.layers.BatchNormalization)
+_ANY = (*_PLAIN, keras_internals.BatchNormalizationV1)
 
 
 def split_batch_norm(network, branches=2):
@@ -183,7 +184,7 @@ def number_of_branches(network):
     """
     numbers = {
         layer.name: layer.branches
-        for layer in network._flatten_layers()
+        for layer in keras_internals.flatten_layers(network)
         if isinstance(layer, SplitBatchNormalization)
     }
     if len(set(numbers.values())) > 1:
@@ -201,7 +202,7 @@ def check_functional(network):
             "Expected a functional Keras model; received "
             f"{type(network).__name__}."
         )
-    if not getattr(network, "_is_graph_network", False):
+    if not keras_internals.is_functional(network):
         raise ValueError(
             f"Expected a built functional or Sequential Keras model; received "
             f"{network.name!r} of class {type(network).__name__}, whose "
@@ -224,8 +225,8 @@ def _copy_state(source, target, with_weights):
         if type(new) is type(old):
             # A wrapper's layer has a flag of its own.
             for inside, copy in zip(
-                old._flatten_layers(include_self=False),
-                new._flatten_layers(include_self=False),
+                keras_internals.flatten_layers(old, include_self=False),
+                keras_internals.flatten_layers(new, include_self=False),
             ):
                 copy.trainable = inside.trainable
         if not (with_weights and old.weights):
@@ -249,7 +250,7 @@ def _hidden_batch_norms(network):
     for layer in _graph_layers(network):
         if type(layer) in _PLAIN or isinstance(layer, SplitBatchNormalization):
             continue
-        inside = list(layer._flatten_layers())
+        inside = list(keras_internals.flatten_layers(layer))
         if isinstance(layer, tf.keras.layers.Lambda):
             inside += captured_layers([layer.function, layer.arguments])
         branches = {

@@ -14,7 +14,7 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.distribution.compilation import is_compiled
+from conadv_tf import keras_internals
 
 _MAX_CHANNELS = 4
 # Blocks are of this many strides: the more, the fuller the hardware, but the
@@ -33,7 +33,7 @@ class StridedConv2D(tf.keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """The convolution of a call, without bias and activation."""
-        if not is_compiled() or None in inputs.shape[1:]:
+        if not keras_internals.is_compiled_by_xla() or None in inputs.shape[1:]:
             return super().convolution_op(inputs, kernel)
         kernel = tf.cast(kernel, inputs.dtype)  # As an operation would.
         return _convolve(inputs, kernel, self.strides, self.padding.upper())

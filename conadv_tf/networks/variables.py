@@ -2,11 +2,12 @@
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.batch_norm import SplitBatchNormalization
 
 _NORMALIZATION_LAYERS = (
     tf.keras.layers.BatchNormalization,
-    tf.keras.layers.experimental.SyncBatchNormalization,
+    keras_internals.SyncBatchNormalization,
     tf.keras.layers.LayerNormalization,
     tf.keras.layers.GroupNormalization,
     SplitBatchNormalization,
@@ -17,7 +18,7 @@ def moving_statistics(network):
     """The variables that batch norms write in training mode."""
     return [
         variable
-        for layer in network._flatten_layers()
+        for layer in keras_internals.flatten_layers(network)
         if isinstance(layer, tf.keras.layers.BatchNormalization)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
@@ -26,7 +27,7 @@ def moving_statistics(network):
 def normalization_and_biases(network):
     """Trainable variables of normalization layers, and biases, by identity."""
     normalization, biases = [], []
-    for layer in network._flatten_layers():
+    for layer in keras_internals.flatten_layers(network):
         if isinstance(layer, _NORMALIZATION_LAYERS):
             normalization.extend(layer.trainable_weights)
         bias = getattr(layer, "bias", None)
@@ -38,5 +39,6 @@ def normalization_and_biases(network):
 def computes_in_float16(network):
     """Whether a layer of the network computes in float16."""
     return any(
-        layer.compute_dtype == "float16" for layer in network._flatten_layers()
+        layer.compute_dtype == "float16"
+        for layer in keras_internals.flatten_layers(network)
     )

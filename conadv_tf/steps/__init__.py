@@ -1,1 +1,29 @@
-"""Ways to step."""
+"""Ways to step: what `ConAdvModel` does with a batch that it receives.
+
+`protocol.Step` is what they have in common; `concurrent` is Algorithm 1.
+`ways` says which of them the arguments of `ConAdvModel` ask for.
+"""
+
+from conadv_tf.steps import lowering
+from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch_spec import array_batch_size
+from conadv_tf.steps.batch_spec import example_labels
+from conadv_tf.steps.guarded_update import with_loss_scale
+from conadv_tf.steps.memory import step_memory
+from conadv_tf.steps.memory import StepMemory
+from conadv_tf.steps.options import Options
+from conadv_tf.steps.protocol import Step
+from conadv_tf.steps.ways import way_to_step
+
+__all__ = [
+    "Batch",
+    "Options",
+    "Step",
+    "StepMemory",
+    "array_batch_size",
+    "example_labels",
+    "lowering",
+    "step_memory",
+    "way_to_step",
+    "with_loss_scale",
+]

@@ -2,11 +2,22 @@
 
 import dataclasses
 import math
+from typing import Any
 from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf.steps import input_spec
+from conadv_tf.steps import batch_spec
+from conadv_tf.steps import lowering
+from conadv_tf.steps.protocol import group_of
+
+# The row of each group of variables that a step keeps; others are counters.
+_ROWS = {
+    "shadow": "shadow",
+    "ring": "shadow",
+    "pending": "pending",
+    "microbatches": "sums",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +30,7 @@ class StepMemory:
     slots: what the optimizer keeps for each weight.
     pending: the batch that was attacked and waits to be trained on.
     sums: sums over micro-batches.
+    counters: of steps and of what went wrong.
     batch: the batch that is received.
     temporary: the largest sum of activations, gradients and other results
       that live at once, as XLA's CPU compiler arranges it; None where the step
@@ -31,15 +43,16 @@ class StepMemory:
     slots: int
     pending: int
     sums: int
+    counters: int
     batch: int
     temporary: Optional[int]
 
     @property
-    def total(self):
+    def total(self) -> int:
         """All of it; without `temporary` where that is unknown."""
         return sum(value or 0 for value in dataclasses.astuple(self))
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = {**dataclasses.asdict(self), "total": self.total}
         return "\n".join(
             f"{name:<10}"
@@ -52,7 +65,9 @@ class StepMemory:
         )
 
 
-def step_memory(model, batch, compile_step=True):
+def step_memory(
+    model: tf.keras.Model, batch: Any, compile_step: bool = True
+) -> StepMemory:
     """Says what a training step of a model needs for a batch.
 
     Args:
@@ -71,83 +86,37 @@ def step_memory(model, batch, compile_step=True):
     Raises:
       ValueError: if the model is not compiled or the batch not as above.
     """
-    state = model._state
-    if state.update is None:
-        raise ValueError(
-            "Expected a compiled model; call model.compile(...) first."
-        )
     element_spec = tf.nest.map_structure(_spec, tuple(batch))
-    specs = input_spec.local_specs(element_spec, True, model.views)
-    network = model.network
-    model.optimizer.build(network.trainable_variables)
-    image_bytes = _size(tf.TensorSpec(specs[0].shape, tf.float32))
-    batch_bytes = sum(_size(spec) for spec in specs if spec is not None)
-    sums = state.microbatches.variables if state.microbatches else []
+    # A step of its own: that of the model keeps what it has.
+    step = model.new_step()
+    received = batch_spec.local_spec(element_spec, True, model.views)
+    step.prepare(element_spec, static=True)
+    model.optimizer.build(model.network.trainable_variables)
+    sizes = dict.fromkeys([*_ROWS.values(), "counters"], 0)
+    for name, variable in step.variables().items():
+        sizes[_ROWS.get(group_of(name), "counters")] += _size(variable)
+    temporary = None
+    if compile_step:
+        module = lowering.optimized_module(
+            lowering.step_function(model, element_spec, step, jit_compile=True),
+            *tf.nest.flatten(element_spec),
+        )
+        temporary = lowering.temporary_bytes(module)
     return StepMemory(
-        weights=_sizes(network.trainable_variables),
-        untrained=_sizes(network.non_trainable_variables),
-        shadow=_sizes(state.shadow.variables) if state.shadow else 0,
-        slots=_sizes(model.optimizer.variables),
-        pending=_pending_bytes(model, batch_bytes, image_bytes),
-        sums=_sizes(sums),
-        batch=batch_bytes,
-        temporary=_temporary(model, element_spec, specs)
-        if compile_step
-        else None,
+        weights=sum(map(_size, model.network.trainable_variables)),
+        untrained=sum(map(_size, model.network.non_trainable_variables)),
+        slots=sum(map(_size, model.optimizer.variables)),
+        batch=sum(_size(spec) for spec in received if spec is not None),
+        temporary=temporary,
+        **sizes,
     )
 
 
-def _pending_bytes(model, batch_bytes, image_bytes):
-    if not model.is_concurrent:
-        return 0
-    if model.placement == "phased":
-        # Two shares wait, three are worked on and have adversarial images.
-        return 5 * batch_bytes + 3 * image_bytes
-    return batch_bytes + image_bytes
-
-
-def _temporary(model, element_spec, specs):
-    """Bytes of XLA's buffers for the step that are not its arguments."""
-    # Generated with TensorFlow's own protocol buffers.
-    from tensorflow.compiler.xla.service import hlo_pb2
-
-    state = model._state
-    before = state.pending
-    try:
-        if model.is_concurrent:
-            state.pending = model._new_pending(specs, static=True)
-        if state.microbatches is not None:
-            state.microbatches.is_last = True
-        flat = tf.nest.flatten(element_spec)
-        step = tf.function(
-            lambda *tensors: model.train_step(
-                tf.nest.pack_sequence_as(element_spec, tensors)
-            ),
-            jit_compile=True,
-        )
-        serialized = step.experimental_get_compiler_ir(*flat)(
-            stage="optimized_hlo_proto_serialized", device_name="/device:CPU:0"
-        )
-    finally:
-        state.pending = before
-    proto = hlo_pb2.HloProto.FromString(serialized)
-    return sum(
-        allocation.size
-        for allocation in proto.buffer_assignment.buffer_allocations
-        if not allocation.is_entry_computation_parameter
-        and not allocation.is_thread_local
-    )
-
-
-def _spec(value):
+def _spec(value: Any) -> tf.TensorSpec:
     if isinstance(value, tf.TensorSpec):
         return value
     return tf.TensorSpec.from_tensor(tf.convert_to_tensor(value))
 
 
-def _size(spec):
+def _size(spec: Any) -> int:
     return spec.dtype.size * math.prod(spec.shape.as_list())
-
-
-def _sizes(variables):
-    return sum(_size(variable) for variable in variables)

@@ -52,129 +52,204 @@ What this means for a `fit`:
   batch norms may not be synchronized.
 """
 
+from typing import Any
+from typing import Callable
+from typing import Optional
+
 import tensorflow as tf
 
+from conadv_tf import keras_internals
+from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.steps import batch_spec
+from conadv_tf.steps.attack_pass import AttackPass
+from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch_spec import BatchSpec
+from conadv_tf.steps.options import Options
+from conadv_tf.steps.parts import PartsLoss
 from conadv_tf.steps.phased_batches import ATTACK
+from conadv_tf.steps.phased_batches import check_replicas
 from conadv_tf.steps.phased_batches import FIRST_ATTACK
 from conadv_tf.steps.phased_batches import FIRST_UPDATE
 from conadv_tf.steps.phased_batches import IDLE
 from conadv_tf.steps.phased_batches import NUM_PHASES
+from conadv_tf.steps.phased_batches import PhasedBatches
+from conadv_tf.steps.pipelined import PipelinedStep
 
 _BRANCHES = {"clean": "main", "adversarial": "auxiliary"}
 
 
-def step(model, received):
-    """One step of one replica.
+class PhasedStep(PipelinedStep):
+    """At every step a third of the replicas does each thing; see above.
 
     Args:
-      model: a compiled `ConAdvModel`.
-      received: `Batch`, the replica's share of a batch of the data.
-
-    Returns:
-      Dict of metric values.
+      model: a compiled `ConAdvModel` with an attack.
+      loss: what `attacks.loss.single_loss` returned.
     """
-    state, batches = model._state, model._state.pending
-    age, phase = batches.clock(received)
-    with tf.control_dependencies([age]):
-        seed = model._next_seed()
-    model._count_out_of_range(received)
-    statistics = state.update.begin()
 
-    adversarial, gradients = _run(
-        model, _phase_or_idle(age, phase), batches.working(), seed
-    )
-    state.update.apply_gradients(
-        model.optimizer,
-        gradients,
-        statistics,
-        after=adversarial,
-        ready=age >= FIRST_UPDATE,
-    )
-    batches.advance(age, phase, received, adversarial)
-    return state.metrics.with_parts(model.get_metrics_result())
+    attack: AttackPass
+    loss: PartsLoss
+
+    @staticmethod
+    def is_asked_for(options: Options) -> bool:
+        """With placement="phased"."""
+        return options.placement == "phased"
+
+    @classmethod
+    def check(cls, options: Options, network: tf.keras.Model) -> None:
+        """One attack, one view, one batch an update, statistics per replica."""
+        if options.attack is None:
+            raise ValueError(
+                'Expected an attack with placement="phased", which has '
+                "replicas that do nothing but attack; received None. Plain "
+                'training has placement="local".'
+            )
+        for name, reason in (
+            (
+                "staleness",
+                "what a replica attacks it trains on in its next step",
+            ),
+            ("views", "a replica's turns are attack, adversarial, clean"),
+            ("microbatches", "each step makes an update"),
+        ):
+            value = getattr(options, name)
+            if value != 1:
+                raise ValueError(
+                    f'Expected {name}=1 with placement="phased": {reason}. '
+                    f'Received {value!r}; placement="local" takes it.'
+                )
+        synchronized = [
+            layer.name
+            for layer in keras_internals.flatten_layers(network)
+            if getattr(layer, "synchronized", False)
+            or isinstance(layer, keras_internals.SyncBatchNormalization)
+        ]
+        if synchronized:
+            raise ValueError(
+                "Expected batch norms with statistics per replica in phased "
+                "placement, where only a third of the replicas runs a branch "
+                f"at a time; {synchronized} are synchronized. A local batch "
+                "is three times the share there: statistics of one replica "
+                "may do."
+            )
+
+    @classmethod
+    def check_compiled(cls, loss: Any, steps_per_execution: int) -> None:
+        """Replicas' losses are weighted as means."""
+        loss_lib.check_mean(loss)
+
+    def prepare(self, element_spec: Any, static: bool) -> None:
+        """See `Step.prepare`; shapes are always static."""
+        super().prepare(element_spec, static=True)
+
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """See `Step.__call__`; the batch is the replica's share."""
+        guarded, batches = self.update.guarded, self.buffers
+        age, phase = batches.clock(batch)
+        with tf.control_dependencies([age]):
+            seed = self.attack.next_seed()
+        self.attack.count_out_of_range(batch)
+        statistics = guarded.begin()
+        adversarial, gradients = self._run(
+            _phase_or_idle(age, phase), batches.working(), seed
+        )
+        guarded.apply_gradients(
+            self._model.optimizer,
+            gradients,
+            statistics,
+            after=adversarial,
+            ready=age >= FIRST_UPDATE,
+        )
+        batches.advance(age, phase, batch, adversarial)
+        return self.loss.with_parts(self._model.get_metrics_result())
+
+    def _run(
+        self, phase: tf.Tensor, batch: Batch, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, list[Optional[tf.Tensor]]]:
+        """Does what the phase says.
+
+        Returns:
+          (adversarial images, gradients): the batch's images of before in all
+          phases but the attack; zeros where the phase has no gradient, None
+          for weights that none has.
+        """
+        network = self._model.network
+        weights = network.trainable_variables
+        has_gradient = [False] * len(weights)
+
+        def nothing() -> list[tf.Tensor]:
+            return [tf.zeros(v.shape, v.dtype) for v in weights]
+
+        def train(part: str) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            gradients = nothing()
+            for index, gradient in enumerate(self.part_gradients(batch, part)):
+                if gradient is not None:
+                    has_gradient[index] = True
+                    gradients[index] = tf.convert_to_tensor(gradient)
+            return batch.adversarial, gradients
+
+        adversarial, gradients = tf.switch_case(
+            phase,
+            [
+                lambda: (self.attack.craft(network, batch, seed), nothing()),
+                lambda: train("adversarial"),
+                lambda: train("clean"),
+                lambda: (batch.adversarial, nothing()),
+            ],
+        )
+        return adversarial, [
+            gradient if known else None
+            for gradient, known in zip(gradients, has_gradient)
+        ]
+
+    def part_gradients(
+        self, batch: Batch, part: str
+    ) -> list[Optional[tf.Tensor]]:
+        """A replica's share of the gradients of an update, from one part.
+
+        Args:
+          batch: `Batch` with adversarial images.
+          part: "clean" or "adversarial".
+
+        Returns:
+          List of tensors, None where a weight has no part in it. Their sum
+          over all replicas is the gradient of the mean loss of the replicas
+          with this part, times its share. Changes moving statistics and
+          metrics.
+        """
+        model = self._model
+        with tf.GradientTape() as tape:
+            with batch_norm_branch(_BRANCHES[part]):
+                logits = model.network(batch.parts()[part], training=True)
+            logits = tf.cast(logits, tf.float32)
+            loss = self.loss.of_part(batch, logits)
+            # Keras divided by the number of all replicas; a third has it.
+            weighted = loss * (NUM_PHASES * self.loss.shares[part])
+        self.loss.record(part, batch, logits, loss)
+        if part == "clean":
+            keras_internals.update_compiled_metrics(
+                model, batch.labels, logits, batch.sample_weight
+            )
+        return self.update.guarded.gradients(model.optimizer, tape, weighted)
+
+    def train_function(
+        self, make: Callable[[], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
+        """See `Step.train_function`; replicas come in threes."""
+        check_replicas(self._model.distribute_strategy.num_replicas_in_sync)
+        return super().train_function(make)
+
+    def _new_buffers(self, spec: BatchSpec, static: bool) -> PhasedBatches:
+        # A conditional of the step cannot create these any more.
+        keras_internals.build_metrics(
+            self._model,
+            tf.constant(batch_spec.example_labels(spec.labels)),
+            tf.zeros([1, *self._model.network.output_shape[1:]]),
+        )
+        return PhasedBatches(spec.images, spec.labels, spec.sample_weight)
 
 
-def _phase_or_idle(age, phase):
+def _phase_or_idle(age: tf.Tensor, phase: tf.Tensor) -> tf.Tensor:
     """The phase, or IDLE before there is anything to do in it."""
     first = tf.where(tf.equal(phase, ATTACK), FIRST_ATTACK, FIRST_UPDATE)
     return tf.where(age >= tf.cast(first, age.dtype), phase, IDLE)
-
-
-def _run(model, phase, batch, seed):
-    """Does what the phase says.
-
-    Returns:
-      (adversarial images, gradients): the batch's images of before in all
-      phases but the attack; zeros where the phase has no gradient, None for
-      weights that none has.
-    """
-    variables = model.network.trainable_variables
-    has_gradient = [False] * len(variables)
-
-    def nothing():
-        return [tf.zeros(v.shape, v.dtype) for v in variables]
-
-    def train(part):
-        gradients = nothing()
-        for index, gradient in enumerate(part_gradients(model, batch, part)):
-            if gradient is not None:
-                has_gradient[index] = True
-                gradients[index] = tf.convert_to_tensor(gradient)
-        return batch.adversarial, gradients
-
-    adversarial, gradients = tf.switch_case(
-        phase,
-        [
-            lambda: (craft(model, batch, seed), nothing()),
-            lambda: train("adversarial"),
-            lambda: train("clean"),
-            lambda: (batch.adversarial, nothing()),
-        ],
-    )
-    return adversarial, [
-        gradient if known else None
-        for gradient, known in zip(gradients, has_gradient)
-    ]
-
-
-def craft(model, batch, seed):
-    """Attacks a batch with the weights of now; changes no variable.
-
-    Args:
-      model: a compiled `ConAdvModel`.
-      batch: `Batch`.
-      seed: int64 [2].
-
-    Returns:
-      float32, shape of the images.
-    """
-    return model._craft(model.network, batch, seed)
-
-
-def part_gradients(model, batch, part):
-    """A replica's share of the gradients of an update, from one part.
-
-    Args:
-      model: a compiled `ConAdvModel`.
-      batch: `Batch` with adversarial images.
-      part: "clean" or "adversarial".
-
-    Returns:
-      List of tensors, None where a weight has no part in it. Their sum over
-      all replicas is the gradient of the mean loss of the replicas with this
-      part, times its share. Changes moving statistics and metrics.
-    """
-    with tf.GradientTape() as tape:
-        with batch_norm_branch(_BRANCHES[part]):
-            logits = model.network(batch.parts()[part], training=True)
-        logits = tf.cast(logits, tf.float32)
-        loss = model._loss(batch, logits)
-        # Keras divided by the number of all replicas; a third has this part.
-        weighted = loss * (NUM_PHASES * model._state.shares[part])
-    model._record(part, batch, logits, loss)
-    if part == "clean":
-        model.compiled_metrics.update_state(
-            batch.labels, logits, batch.sample_weight
-        )
-    return model._state.update.gradients(model.optimizer, tape, weighted)

@@ -1,9 +1,11 @@
 """What a replica holds in phased placement; see `phased` for the schedule."""
 
+from typing import Optional
+
 import tensorflow as tf
 
 from conadv_tf.distribution import local_variable
-from conadv_tf.steps.shadow_weights import Batch
+from conadv_tf.steps.batch import Batch
 
 ATTACK, ADVERSARIAL, CLEAN, IDLE = range(4)
 NUM_PHASES = 3
@@ -14,7 +16,7 @@ FIRST_ATTACK, FIRST_UPDATE = 3, 5
 _FIELDS = ("images", "labels", "sample_weight")
 
 
-def check_replicas(count):
+def check_replicas(count: int) -> None:
     """Raises a ValueError unless replicas come in threes."""
     if count % NUM_PHASES:
         raise ValueError(
@@ -42,13 +44,18 @@ class PhasedBatches:
       sample_weight: TensorSpec of its sample weights, or None.
     """
 
-    def __init__(self, images, labels, sample_weight):
+    def __init__(
+        self,
+        images: tf.TensorSpec,
+        labels: tf.TensorSpec,
+        sample_weight: Optional[tf.TensorSpec],
+    ) -> None:
         images = tf.TensorSpec(images.shape, tf.float32)
         self.static_batch_size = images.shape[0]
         specs = dict(zip(_FIELDS, (images, labels, sample_weight)))
         specs = {name: spec for name, spec in specs.items() if spec is not None}
 
-        def buffers(kind, shares):
+        def buffers(kind: str, shares: int) -> dict[str, tf.Variable]:
             return {
                 name: local_variable(
                     tf.zeros(
@@ -66,13 +73,12 @@ class PhasedBatches:
             tf.zeros_like(self._working["images"]), "working_adversarial"
         )
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets everything (in the cross-replica context)."""
         self.age.assign(tf.constant(0, tf.int64))
 
-    @property
-    def variables(self):
-        """The variables this costs, by name."""
+    def variables(self) -> dict[str, tf.Variable]:
+        """The variables this keeps, by name."""
         found = {"age": self.age, "adversarial": self._adversarial}
         groups = zip(("first", "second", "working"), self._groups())
         for kind, buffers in groups:
@@ -80,10 +86,10 @@ class PhasedBatches:
                 found[f"{kind}_{name}"] = variable
         return found
 
-    def _groups(self):
+    def _groups(self) -> list[dict[str, tf.Variable]]:
         return [*self._shares, self._working]
 
-    def clock(self, received):
+    def clock(self, received: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """(age, phase) of this step, once the received share is there.
 
         At the end of a dataset of unknown length Keras calls the step once
@@ -102,7 +108,7 @@ class PhasedBatches:
         phase = tf.cast((age + replica) % NUM_PHASES, tf.int32)
         return age, phase
 
-    def working(self):
+    def working(self) -> Batch:
         """The `Batch` to work on; zeros before the first is complete."""
         tensors = {
             name: tf.convert_to_tensor(variable)
@@ -111,7 +117,13 @@ class PhasedBatches:
         adversarial = tf.convert_to_tensor(self._adversarial)
         return Batch(**tensors, adversarial=adversarial)
 
-    def advance(self, age, phase, received, adversarial):
+    def advance(
+        self,
+        age: tf.Tensor,
+        phase: tf.Tensor,
+        received: Batch,
+        adversarial: tf.Tensor,
+    ) -> None:
         """Keeps what was received and crafted, for the next step.
 
         Args:
@@ -129,7 +141,7 @@ class PhasedBatches:
             for buffers in self._groups()
         ]
 
-        def complete():
+        def complete() -> dict[str, tf.Tensor]:
             return {
                 name: tf.concat([first[name], second[name], new[name]], axis=0)
                 for name in new

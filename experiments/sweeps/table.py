@@ -1,7 +1,9 @@
 """A sweep's rows as lines of a table or picture, with means over seeds."""
 
 import collections
-import statistics
+
+from experiments import markdown_table
+from experiments.spread import Spread
 
 # Of results.csv and tuning.csv.
 COLUMNS = (
@@ -73,18 +75,13 @@ def lines(rows):
 def markdown(rows):
     """Table of top-1 in percent, mean +- standard deviation (n)."""
     sizes = sorted({int(row["batch_size"]) for row in rows})
-    text = [
-        "| method | " + " | ".join(f"batch {size}" for size in sizes) + " |",
-        "|---" * (len(sizes) + 1) + "|",
-    ]
-    for label, by_size in lines(rows).items():
-        cells = [_cell(by_size.get(size, ())) for size in sizes]
-        text.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(text)
+    rows = (
+        [label, *(_cell(by_size.get(size, ())) for size in sizes)]
+        for label, by_size in lines(rows).items()
+    )
+    header = ["method", *(f"batch {size}" for size in sizes)]
+    return markdown_table.table(header, rows)
 
 
 def _cell(values):
-    if not values:
-        return ""
-    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"
+    return f"{Spread.of(values).text()} (n={len(values)})" if values else ""

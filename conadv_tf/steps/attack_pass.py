@@ -1,0 +1,103 @@
+"""A pass that attacks a batch, with what makes it repeatable and safe."""
+
+from typing import Any
+from typing import Callable
+
+import tensorflow as tf
+
+from conadv_tf.attacks import value_range
+from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.distribution import local_variable
+from conadv_tf.steps.batch import Batch
+
+
+class AttackPass:
+    """Crafts adversarial images, and counts what it attacks.
+
+    Create it under the strategy scope.
+
+    Args:
+      attack: `PGD` or a callable like it.
+      loss: callable (labels, logits) -> scalar that it climbs.
+      seed: int, of the run.
+    """
+
+    def __init__(
+        self, attack: Any, loss: Callable[..., tf.Tensor], seed: int
+    ) -> None:
+        self._attack = attack
+        self._loss = loss
+        self._seed = seed
+        # Counts attacks; keys their randomness.
+        self._step = local_variable(tf.constant(0, tf.int64), "step")
+        self._out_of_range = local_variable(
+            0, "out_of_range", aggregation=tf.VariableAggregation.SUM
+        )
+
+    def __call__(self, network: tf.keras.Model, batch: Batch) -> tf.Tensor:
+        """x_hat of a batch, after counting it; see `craft`."""
+        seed = self.next_seed()
+        self.count_out_of_range(batch)
+        return self.craft(network, batch, seed)
+
+    def craft(
+        self, network: tf.keras.Model, batch: Batch, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """x_hat = project(x + step * ascent direction), Eqs. (3) and (5).
+
+        Through the auxiliary batch norm in training mode (batch statistics,
+        dropout active); writes no variable.
+
+        Args:
+          network: with the weights to attack, which may be stale.
+          batch: the clean images and their labels.
+          seed: int64 [2], (run seed, step).
+
+        Returns:
+          float32, shape of the images.
+        """
+
+        def auxiliary_logits(images: tf.Tensor) -> tf.Tensor:
+            with batch_norm_branch("auxiliary", update_statistics=False):
+                return network(images, training=True)
+
+        return self._attack(
+            auxiliary_logits,
+            batch.images,
+            batch.labels,
+            seed=seed,
+            loss=self._loss,
+        )
+
+    def next_seed(self, advance: bool = True) -> tf.Tensor:
+        """(run seed, step), int64 [2]; `advance` counts the step."""
+        # Read and written with a data dependency between the two: Grappler may
+        # drop a control edge, as it did for the optimizer's own counter.
+        step = tf.convert_to_tensor(self._step)
+        if advance:
+            self._step.assign(step + 1)
+        return tf.stack([tf.constant(self._seed, tf.int64), step])
+
+    def count_out_of_range(self, batch: Batch) -> None:
+        """Counts the images that lie outside the attack's value range."""
+        for images in batch.parts().values():
+            self._out_of_range.assign_add(
+                value_range.count_outside(images, self._attack.value_range)
+            )
+
+    def check_value_range(self) -> None:
+        """Raises a ValueError if images were counted (across replicas)."""
+        count = int(self._out_of_range.read_value().numpy())
+        if count:
+            self._out_of_range.assign(0)
+            raise value_range.out_of_range_error(
+                count, self._attack.value_range, "them in training"
+            )
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """The variables this keeps, by name."""
+        return {"step": self._step, "out_of_range": self._out_of_range}
+
+    def reset(self, iterations: tf.Tensor) -> None:
+        """Goes on counting where the optimizer is (across replicas)."""
+        self._step.assign(tf.cast(iterations, tf.int64))

@@ -1,0 +1,80 @@
+"""The options of a way to step, which are `ConAdvModel`'s arguments."""
+
+import dataclasses
+import math
+from typing import Any
+
+PLACEMENTS = ("local", "phased")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `ConAdvModel` was asked for; see there.
+
+    What does not go together with a way to step, that way's `check` says.
+
+    Raises:
+      ValueError: for a value that makes no sense with any.
+    """
+
+    attack: Any = None
+    staleness: int = 1
+    seed: int = 0
+    views: int = 1
+    microbatches: int = 1
+    placement: str = "local"
+    adversarial_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks each of them."""
+        if not _is_integer(self.staleness) or self.staleness < 0:
+            raise ValueError(
+                "Expected staleness to be an integer >= 0 (0: DisAdv, 1: "
+                f"ConAdv); received {self.staleness!r}."
+            )
+        if not _is_integer(self.microbatches) or self.microbatches < 1:
+            raise ValueError(
+                "Expected microbatches to be an integer >= 1; received "
+                f"{self.microbatches!r}."
+            )
+        if not _is_integer(self.seed):
+            raise ValueError(
+                f"Expected an integer seed; received {self.seed!r}."
+            )
+        if self.views not in (1, 2) or (
+            self.views == 2 and self.attack is None
+        ):
+            raise ValueError(
+                "Expected views to be 1, or 2 (clean and augmented images) "
+                f"with an attack; received views={self.views!r} and "
+                f"attack={self.attack!r}. Plain training on augmented images "
+                "has views=1 and gets only those."
+            )
+        if self.attack is not None and not (
+            callable(self.attack) and hasattr(self.attack, "value_range")
+        ):
+            raise ValueError(
+                "Expected attack to be ca.PGD(...), ca.FGSM(...), None, or a "
+                "callable like them with a value_range attribute; received "
+                f"{self.attack!r}."
+            )
+        if self.placement not in PLACEMENTS:
+            raise ValueError(
+                f"Expected placement to be one of {PLACEMENTS}; received "
+                f"{self.placement!r}."
+            )
+        weight = self.adversarial_weight
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, (int, float))
+            or not 0 <= weight < math.inf
+        ):
+            raise ValueError(
+                "Expected adversarial_weight to be a finite number >= 0 (1: "
+                "the adversarial loss counts as much as the clean one); "
+                f"received {weight!r}."
+            )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,56 @@
+"""Small phased models, and what is in their variables after each step."""
+
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.distribution import local_values
+from tests import networks
+
+SEED, SHARE = 7, 2
+
+
+def attack():
+    # L2, because a sign turns a difference in the last bit into 2 epsilon.
+    return ca.PGD(2.0, random_start=0.8, norm="l2", targeted="random")
+
+
+def small_network():
+    """Convolution, batch norm, ReLU, pool, logits."""
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Conv2D(4, 3, use_bias=False)(inputs)
+    x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.ReLU()(x))
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+def sgd():
+    return tf.keras.optimizers.SGD(0.05, momentum=0.9)
+
+
+class Watch(tf.keras.callbacks.Callback):
+    """All variables of the network after each step, of each replica."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        strategy = self.model.distribute_strategy
+        values = [
+            local_values(strategy, each) for each in self.model.network.weights
+        ]
+        self.seen.append([list(replica) for replica in zip(*values)])
+
+
+def build(replicas, network=None, optimizer=sgd, loss=networks.LOSS, **kwargs):
+    strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
+    with strategy.scope():
+        model = ca.ConAdvModel(
+            network or small_network(),
+            kwargs.pop("attack", attack()),
+            seed=SEED,
+            placement="phased",
+            adversarial_weight=kwargs.pop("weight", 1.0),
+        )
+        model.compile(optimizer(), loss, metrics=["accuracy"], **kwargs)
+    return model

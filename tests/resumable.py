@@ -1,0 +1,117 @@
+"""Training that stops in the middle and goes on from a checkpoint."""
+
+import numpy as np
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+
+EPOCHS, STEPS = 2, 3
+
+
+class Stop(Exception):
+    """Stands for a machine that goes away."""
+
+
+class StopAt(tf.keras.callbacks.Callback):
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Stop
+
+
+def data(checkpoints=None):
+    """Shuffled anew in each epoch, from where a run was left."""
+    images, labels = (
+        np.concatenate(part) for part in zip(*networks.batches(STEPS))
+    )
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    dataset = dataset.shuffle(len(images), seed=1)
+    dataset = dataset.batch(8, drop_remainder=True)
+    epoch, step = (0, 0) if checkpoints is None else checkpoints.position
+    return ca.data.starting_at(dataset, epoch, step, STEPS)
+
+
+def train(
+    folder=None,
+    stop_at=None,
+    restore=False,
+    staleness=1,
+    microbatches=1,
+    replicas=1,
+    optimizer=None,
+    attack="pgd",
+    after_batch=None,
+    **compile_args,
+):
+    """Returns (model, history of the epochs it finished).
+
+    `after_batch(model, checkpoints)` is called once, after the first save.
+    """
+    tf.keras.utils.set_random_seed(1)
+    strategy = tf.distribute.get_strategy()
+    if replicas > 1:
+        strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
+    with strategy.scope():
+        model = ca.ConAdvModel(
+            networks.convolutional(),
+            ca.PGD(0.1, targeted="random") if attack else None,
+            staleness,
+            seed=3,
+            microbatches=microbatches,
+        )
+        model.compile(
+            (optimizer or (lambda: ca.LARS(0.5)))(),
+            networks.LOSS,
+            metrics=["accuracy"],
+            **compile_args,
+        )
+    callbacks = []
+    checkpoints = None
+    if folder is not None:
+        checkpoints = ca.Checkpoints(folder, every_steps=1, restore=restore)
+        callbacks.append(checkpoints)
+    if after_batch is not None:
+        callbacks.append(
+            tf.keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs: (
+                    batch == 0 and after_batch(model, checkpoints)
+                )
+            )
+        )
+    if stop_at is not None:
+        callbacks.append(StopAt(stop_at))
+    images, labels = networks.batches(1, seed=9)[0]
+    try:
+        model.fit(
+            data(checkpoints),
+            validation_data=(images, labels),
+            epochs=EPOCHS,
+            steps_per_epoch=STEPS,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except Stop:
+        if checkpoints is not None:
+            checkpoints.wait()
+    return model, model.history.history
+
+
+def everything(model):
+    return [
+        *model.get_weights(),
+        *(v.numpy() for v in tf.nest.flatten(model.optimizer.variables)),
+        *(v.numpy() for v in model.step.saved_variables().values()),
+    ]
+
+
+def assert_same(one, two):
+    for left, right in zip(everything(one[0]), everything(two[0])):
+        np.testing.assert_array_equal(left, right)
+    finished = len(two[1]["loss"])
+    for key, values in two[1].items():
+        assert one[1][key][-finished:] == values, key

@@ -1,0 +1,42 @@
+"""Rows of a sweep's results.csv, made for tests of reports."""
+
+import csv
+
+import numpy as np
+
+from experiments.sweeps.table import COLUMNS
+
+EVIL = '<script>alert("x")</script>|a&b'
+
+
+def row(method, batch_size, seed, top1, **changes):
+    staleness = {"disadv": 0, "conadv": 1, "conadv_aa": 1}.get(method, "")
+    return {
+        **dict.fromkeys(COLUMNS, 1),
+        "preset": EVIL,
+        "network": "resnet_cifar",
+        "dataset": "digits",
+        "method": method,
+        "batch_size": batch_size,
+        "variant": "",
+        "epsilon": "" if staleness == "" else 0.1,
+        "staleness": staleness,
+        "learning_rate": 4.0,
+        "seed": seed,
+        "split": "test",
+        # As Keras writes it.
+        "top1": float(np.float32(top1)),
+        "images_per_second": 100.0 * (seed + 1),
+        "published": 77.4 if method == "conadv" else "",
+        "model_dir": f"{method}_{batch_size}_seed{seed}",
+        **changes,
+    }
+
+
+def write(folder, rows, name="results.csv", columns=COLUMNS):
+    folder.mkdir(exist_ok=True, parents=True)
+    with open(folder / name, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder

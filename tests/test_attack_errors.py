@@ -1,0 +1,115 @@
+"""Wrong use of attacks is refused; their configuration round-trips."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf import attacks
+from tests import networks
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"epsilon": -0.25}, r"epsilon >= 0.* received -0\.25"),
+        ({"epsilon": float("nan")}, "epsilon >= 0.* received nan"),
+        ({"epsilon": float("inf")}, "epsilon >= 0.* received inf"),
+        ({"step_size": 0}, "step_size > 0.* received 0"),
+        ({"step_size": -0.5}, r"step_size > 0.* received -0\.5"),
+        ({"num_steps": 0}, "num_steps .* received 0"),
+        ({"num_steps": 1.5}, r"num_steps .* received 1\.5"),
+        ({"random_start": -0.1}, r"random_start .* received -0\.1"),
+        ({"random_start": 1.5}, r"random_start .* received 1\.5"),
+        ({"norm": "l1"}, "norm .*linf.*l2.* received 'l1'"),
+        ({"targeted": "least_likely"}, "received 'least_likely'"),
+        ({"value_range": (1.0, 0.0)}, r"low < high.* received \(1\.0, 0\.0\)"),
+        ({"value_range": 1.0}, r"low < high.* received 1\.0"),
+        ({"value_range": (0, 1, 2)}, r"received \(0, 1, 2\)"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_named_with_their_value(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ca.PGD(**{"epsilon": 0.1, **arguments})
+
+
+def test_images_out_of_range_are_counted_and_described():
+    images, labels = networks.batch()
+    images[2, 0, 0] = 1.5
+    images[5, 1, 1] = -0.25
+    message = r"2 image\(s\) .*\(0\.0, 1\.0\); .* from -0\.25 to 1\.5"
+    with pytest.raises(ValueError, match=message):
+        ca.FGSM(0.1)(networks.linear(), images, labels, seed=0)
+
+
+def test_nan_images_are_out_of_range():
+    images, labels = networks.batch()
+    images[2, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"1 image\(s\) lie outside"):
+        ca.FGSM(0.1)(networks.linear(), images, labels, seed=0)
+
+
+def test_integer_images_are_refused():
+    images = np.zeros([4, 2, 2, 1], np.uint8)
+    with pytest.raises(ValueError, match="received dtype uint8"):
+        ca.FGSM(0.1)(networks.linear(), images, np.zeros(4), seed=0)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda images: tf.zeros([8, networks.CLASSES]),
+        lambda images: tf.stop_gradient(networks.linear()(images)),
+    ],
+    ids=["constant", "stop_gradient"],
+)
+def test_network_without_gradient_is_refused(network):
+    images, labels = networks.batch()
+    with pytest.raises(ValueError, match="does not depend on the images"):
+        ca.FGSM(0.1)(network, images, labels, seed=0)
+
+
+def test_labels_of_another_width_are_refused():
+    images, _ = networks.batch(4)
+    with pytest.raises(ValueError, match=r"received labels of shape \(4, 2\)"):
+        ca.FGSM(0.1)(networks.linear(), images, np.zeros([4, 2]), seed=0)
+
+
+def test_seed_of_another_shape_is_refused():
+    images, labels = networks.batch()
+    with pytest.raises(ValueError, match=r"received shape \(3,\)"):
+        ca.FGSM(0.1)(networks.linear(), images, labels, seed=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        ca.PGD(0.1),
+        ca.PGD(0.2, 0.05, 3, 0.8, (-1, 2), "l2", "random"),
+        ca.FGSM(0.1),
+        ca.FGSM(0.2, 0.5, (-1, 2), "l2", "random"),
+    ],
+    ids=repr,
+)
+def test_config_round_trip(attack):
+    config = json.loads(json.dumps(attack.get_config()))
+    copies = [
+        type(attack).from_config(config),
+        attacks.deserialize(json.loads(json.dumps(attacks.serialize(attack)))),
+        eval(repr(attack), {"PGD": ca.PGD, "FGSM": ca.FGSM}),
+    ]
+    for copy in copies:
+        assert type(copy) is type(attack)
+        assert vars(copy) == vars(attack)
+
+
+def test_serialize_none_and_refuse_other_attacks():
+    class Mine(ca.PGD):
+        pass
+
+    assert attacks.deserialize(attacks.serialize(None)) is None
+    with pytest.raises(ValueError, match=r"received Mine\(epsilon=0\.1"):
+        attacks.serialize(Mine(0.1))

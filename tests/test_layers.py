@@ -1,0 +1,63 @@
+"""What training does to a network's layers, and what is copied of them."""
+
+import numpy as np
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import models
+from tests import networks
+
+
+def test_shadow_costs_one_set_of_trainable_weights():
+    for staleness in (1, 2, 4):
+        model = ca.ConAdvModel(
+            networks.convolutional(), ca.FGSM(0.1), staleness
+        )
+        model.compile("sgd", networks.LOSS)
+        size = sum(np.prod(w.shape) for w in model.trainable_variables)
+        kept = model.step.shadow.variables().values()
+        extra = sum(np.prod(v.shape) for v in kept)
+        assert extra == staleness * size
+        shadow = model.step.shadow.network
+        shared = {id(v) for v in model.network.non_trainable_variables}
+        own = {id(v) for v in kept}
+        assert {id(v) for v in shadow.variables} <= shared | own
+
+
+def test_frozen_layers_are_not_copied_and_stay():
+    network = networks.convolutional()
+    network.layers[1].trainable = False
+    kernel = network.layers[1].kernel.numpy()
+    model = models.build(network=network)
+    model.fit(networks.dataset(networks.batches(2)), verbose=0)
+    np.testing.assert_array_equal(model.network.layers[1].kernel, kernel)
+    assert model.step.shadow.network.layers[1].kernel is (
+        model.network.layers[1].kernel
+    )
+
+
+def test_attack_leaves_moving_statistics_alone():
+    # A learning rate of 0 and an attack only in the second step: what moves
+    # is what the trained batches moved.
+    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    plain = ca.split_batch_norm(model.export_network())
+    plain.set_weights(model.network.get_weights())
+    model.compile(tf.keras.optimizers.SGD(0.0), networks.LOSS)
+    (images, labels), *_ = networks.batches(1)
+    model.train_on_batch(images, labels)
+    with ca.batch_norm_branch("split"):
+        plain(np.concatenate([images, images]), training=True)
+    for one, other in zip(model.network.get_weights(), plain.get_weights()):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_and_networks_without_batch_norm_train():
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Conv2D(4, 3)(inputs)
+    x = tf.keras.layers.Dropout(0.5)(tf.keras.layers.Flatten()(x))
+    network = tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+    for method in models.METHODS:
+        history = models.build(method, network).fit(
+            networks.dataset(networks.batches(2)), verbose=0
+        )
+        assert np.isfinite(history.history["loss"]).all()

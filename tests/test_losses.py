@@ -1,0 +1,172 @@
+"""Losses, label formats and weights of examples train as in Keras."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import models
+from tests import networks
+
+
+def one_hot(labels):
+    return np.eye(3, dtype="float32")[labels]
+
+
+LOSSES = {
+    "sparse": (networks.LOSS, lambda labels: labels),
+    "sparse column": (networks.LOSS, lambda labels: labels[:, None]),
+    "one-hot": (
+        tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+        one_hot,
+    ),
+    "function": (
+        lambda y, z: tf.keras.losses.sparse_categorical_crossentropy(
+            y, z, from_logits=True
+        ),
+        lambda labels: labels,
+    ),
+    "list": ([networks.LOSS], lambda labels: labels),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_label_formats_train_alike(name):
+    images, labels = models.arrays()
+    network = networks.convolutional()
+    reference = models.build(network=network)
+    reference.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    loss, encode = LOSSES[name]
+    model = models.build(network=network, loss=loss)
+    model.fit(images, encode(labels), batch_size=8, shuffle=False, verbose=0)
+    np.testing.assert_allclose(
+        networks.weights(model.network),
+        networks.weights(reference.network),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_probabilities_train_like_logits():
+    images, labels = models.arrays()
+    network = networks.convolutional()
+    softmax = tf.keras.Model(
+        network.input, tf.keras.layers.Softmax()(network.output)
+    )
+    weights = []
+    for each, loss in (
+        (network, networks.LOSS),
+        (softmax, "sparse_categorical_crossentropy"),
+    ):
+        model = models.build(network=each, loss=loss)
+        model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+        weights.append(networks.weights(model.network))
+    np.testing.assert_allclose(*weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        tf.keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.1
+        ),
+        tf.keras.losses.BinaryCrossentropy(from_logits=True),
+        tf.keras.losses.CategoricalHinge(),
+        "mse",
+    ],
+    ids=lambda loss: getattr(loss, "name", loss),
+)
+@pytest.mark.parametrize("method", ["disadv", "conadv"])
+def test_other_keras_losses(loss, method):
+    images, labels = models.arrays()
+    model = models.build(method, loss=loss)
+    history = model.fit(images, one_hot(labels), batch_size=8, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_sample_weight_0_is_absence():
+    images, labels = models.arrays(16)
+    weights = np.tile([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2)
+    network = networks.convolutional(batch_norm=False)
+    # Sums, since Keras's mean divides by the number of examples.
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction="sum"
+    )
+    halves = weights.astype(bool)
+    model = models.build(network=network, loss=loss)
+    model.fit(
+        images,
+        labels,
+        sample_weight=weights.astype("float32"),
+        batch_size=8,
+        shuffle=False,
+        verbose=0,
+    )
+    without = ca.ConAdvModel(network, ca.PGD(0.1, random_start=False))
+    same = ca.ConAdvModel(network, ca.PGD(0.1, random_start=False))
+    results = []
+    for each, keep in ((without, halves), (same, slice(None))):
+        each.compile(tf.keras.optimizers.SGD(0.01), loss)
+        each.fit(
+            images[keep],
+            labels[keep],
+            sample_weight=weights[keep].astype("float32"),
+            batch_size=4 if keep is halves else 8,
+            shuffle=False,
+            verbose=0,
+        )
+        results.append(networks.weights(each.network))
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_class_weight_equals_sample_weight():
+    images, labels = models.arrays()
+    network, results = networks.convolutional(), []
+    by_class = {0: 1.0, 1: 0.5, 2: 2.0}
+    by_sample = np.array([by_class[label] for label in labels], "float32")
+    for arguments in ({"class_weight": by_class}, {"sample_weight": by_sample}):
+        model = models.build(network=network)
+        model.fit(
+            images, labels, batch_size=8, shuffle=False, verbose=0, **arguments
+        )
+        results.append(networks.weights(model.network))
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_regularization_penalties_count_once():
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Flatten()(inputs)
+    outputs = tf.keras.layers.Dense(3, kernel_regularizer="l2")(x)
+    network = tf.keras.Model(inputs, outputs)
+    images, labels = models.arrays(8)
+    model = ca.ConAdvModel(network, ca.FGSM(0.0))
+    model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
+    plain = tf.keras.models.clone_model(network)
+    plain.set_weights(network.get_weights())
+    plain.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
+    for each in (model, plain):
+        each.train_on_batch(images, labels)
+    np.testing.assert_allclose(
+        networks.weights(model.network), networks.weights(plain), rtol=1e-5
+    )
+
+
+# One output column: its boundary is 0 for logits and 0.5 for probabilities.
+@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
+def test_binary_classifiers(activation):
+    network = networks.convolutional(num_classes=1)
+    outputs = tf.keras.layers.Activation(activation)(network.output)
+    model = ca.ConAdvModel(tf.keras.Model(network.input, outputs), ca.FGSM(0.0))
+    # Positional arguments as in Keras: optimizer, loss, metrics.
+    boundary = 0.5 if activation == "sigmoid" else 0.0
+    model.compile(
+        tf.keras.optimizers.SGD(0.0),
+        tf.keras.losses.BinaryCrossentropy(from_logits=boundary == 0.0),
+        [tf.keras.metrics.BinaryAccuracy("accuracy", threshold=boundary)],
+    )
+    images, labels = models.arrays(8)
+    labels = (labels > 0) * 1
+    logs = model.train_on_batch(images, labels[:, None], return_dict=True)
+    # Epsilon 0, and both branches use the statistics of the same batch.
+    assert 0 < logs["accuracy"] < 1
+    np.testing.assert_allclose(logs["adversarial_accuracy"], logs["accuracy"])

@@ -1,0 +1,152 @@
+"""Phased placement: updates left out, continued, compiled, written."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.steps import Batch
+from tests import networks
+from tests import phased_models
+
+
+# At zero gradients LARS decays weights, and a loss scale grows.
+def test_no_update_before_all_have_data():
+    model = phased_models.build(
+        3,
+        networks.linear((6, 6, 1)),
+        lambda: tf.keras.mixed_precision.LossScaleOptimizer(
+            ca.LARS(0.5, weight_decay=0.1),
+            initial_scale=8.0,
+            dynamic_growth_steps=3,
+        ),
+    )
+    data = networks.dataset(networks.batches(5, size=6))
+    before = networks.weights(model.network)
+    model.fit(data, verbose=0)
+    np.testing.assert_array_equal(networks.weights(model.network), before)
+    assert model.optimizer.iterations.numpy() == model.skipped_steps == 0
+    assert float(model.optimizer.loss_scale) == 8.0
+    # Each `fit` begins anew.
+    model.fit(data, verbose=0)
+    np.testing.assert_array_equal(networks.weights(model.network), before)
+    # An epoch without a loss, then one with: nothing diverges.
+    model.fit(data, epochs=2, verbose=0)
+    assert model.optimizer.iterations.numpy() == 5
+    assert not np.allclose(networks.weights(model.network), before, 1e-4)
+
+
+# A NaN on one replica, first adversarial and then clean, stops two updates.
+def test_a_gradient_that_is_not_finite():
+    images, labels = (
+        np.concatenate(part) for part in zip(*networks.batches(15, size=6))
+    )
+    weights = np.ones(len(images), np.float32)
+    weights[3 * 6] = np.nan  # Replica 0 works on it at ages 6, 7 and 8.
+    data = tf.data.Dataset.from_tensor_slices((images, labels, weights))
+    model, watch = phased_models.build(3), phased_models.Watch()
+    model.fit(data.batch(6, drop_remainder=True), callbacks=[watch], verbose=0)
+    assert model.skipped_steps == 2 and model.first_skipped_step == 2
+    assert model.optimizer.iterations.numpy() == 10
+    for age in range(6, 15):
+        same = all(
+            np.array_equal(old, new)
+            for replicas in zip(*watch.seen[age - 1 : age + 1])
+            for variables in zip(*replicas)
+            for old, new in [variables]
+        )
+        assert same == (age in (7, 8)), age
+    assert np.isfinite(networks.weights(model.network)).all()
+
+
+class Stop(Exception):
+    """Stands for a machine that goes away."""
+
+
+# Before the first update, and after it.
+@pytest.mark.parametrize(
+    "stop_at", [pytest.param(4, marks=pytest.mark.slow), 9]
+)
+def test_continued_equals_uninterrupted(stop_at, tmp_path):
+    network = networks.linear((6, 6, 1))
+    batches = networks.batches(13, size=6)
+
+    def train(first, *callbacks):
+        model = phased_models.build(3, network)
+        data = ca.data.starting_at(networks.dataset(batches), 0, first, 13)
+        model.fit(data, steps_per_epoch=13, callbacks=callbacks, verbose=0)
+        return model
+
+    def stop(batch, logs):
+        if batch == stop_at - 1:
+            raise Stop
+
+    stopper = tf.keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+    with pytest.raises(Stop):
+        train(0, ca.Checkpoints(tmp_path, every_steps=1), stopper)
+    checkpoints = ca.Checkpoints(tmp_path, every_steps=1, restore=True)
+    assert checkpoints.position == (0, stop_at)
+    continued, whole = train(stop_at, checkpoints), train(0)
+    np.testing.assert_array_equal(
+        networks.weights(continued.network), networks.weights(whole.network)
+    )
+    assert continued.history.history == whole.history.history
+
+
+@pytest.mark.slow
+def test_several_steps_in_one_call():
+    data = networks.dataset(networks.batches(12, size=6))
+    network = phased_models.small_network()
+    once = phased_models.build(3, network)
+    several = phased_models.build(3, network, steps_per_execution=4)
+    for model in (once, several):
+        model.fit(data, verbose=0)
+    np.testing.assert_allclose(
+        networks.weights(several.network),
+        networks.weights(once.network),
+        1e-5,
+        1e-6,
+    )
+    images, labels = networks.batches(1, size=6)[0]
+    assert np.isfinite(once.evaluate(images, labels, verbose=0)).all()
+
+
+# A single replica takes turns with itself: nothing to train with, but all
+# there is for XLA to compile.
+def test_xla_compiles_the_step():
+    network, results = phased_models.small_network(), []
+    batches = networks.batches(9, size=phased_models.SHARE)
+    for jit_compile in (False, True):
+        model = ca.ConAdvModel(
+            network, phased_models.attack(), placement="phased"
+        )
+        model.compile(
+            phased_models.sgd(), networks.LOSS, jit_compile=jit_compile
+        )
+        specs = [
+            tf.TensorSpec(array.shape, array.dtype) for array in batches[0]
+        ]
+        model.step.prepare(tuple(specs), jit_compile)
+        model.optimizer.build(model.trainable_variables)
+        step = tf.function(
+            lambda *batch, model=model: model.train_step(batch),
+            jit_compile=jit_compile,
+            input_signature=specs,
+        )
+        logs = [step(*batch) for batch in batches][-1]
+        results.append(np.append(networks.weights(model.network), logs["loss"]))
+    np.testing.assert_allclose(*results, 1e-4, 1e-5)
+
+
+def test_the_attack_writes_nothing():
+    model = ca.ConAdvModel(
+        phased_models.small_network(), phased_models.attack()
+    )
+    model.compile(phased_models.sgd(), networks.LOSS)
+    before = networks.weights(model.network)
+    images, labels = map(tf.constant, networks.batches(1)[0])
+    crafted = model.step.attack.craft(
+        model.network, Batch(images, labels), [phased_models.SEED, 0]
+    )
+    np.testing.assert_array_equal(networks.weights(model.network), before)
+    assert not np.allclose(crafted, images)

@@ -1,0 +1,86 @@
+"""What a report says of a sweep, of one with gaps, and of bad files."""
+
+import pytest
+
+from experiments.sweeps.table import COLUMNS
+from tests.sweep_rows import row
+from tests.sweep_rows import write
+from tools.sweep_report import cells
+from tools.sweep_report import groups
+from tools.sweep_report import page
+from tools.sweep_report import report
+from tools.sweep_report import runs
+
+
+def test_a_variant_stands_for_no_method(tmp_path):
+    rows = [
+        row("conadv", 8, seed, 0.5, variant="a=1" if seed else "")
+        for seed in range(3)
+    ]
+    found = cells.cells(runs.read_runs(write(tmp_path, rows) / "results.csv"))
+    plain, variant = found
+    assert cells.references(found) == {("conadv", 8): plain}
+    assert cells.unchanged(found, variant) == plain
+    assert cells.unchanged([variant], variant) is None
+
+
+def written(folder, rows):
+    """The report in Markdown, written in this process."""
+    sweep = runs.read_sweep(write(folder, rows))
+    found = groups.of_sweep(sweep, None)
+    contents = report.contents(sweep, found, 0.5, "command", folder)
+    return page.markdown("title", contents)
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    text = written(tmp_path, [row("conadv", 8, 0, 0.5)])
+    assert not list(tmp_path.glob("*.png"))
+    for expected in (
+        "No picture against batch size",
+        "No batch size has runs of the baseline and of a method.",
+        "No batch size has runs of both.",
+        "no method has several epsilons",
+        "no method has several taus",
+        "there is no tune/tuning.csv",
+        "no sweep.json",
+        "Nothing is missing.",
+    ):
+        assert expected in text, expected
+
+
+def test_groups_are_kept_apart(tmp_path):
+    rows = [row("baseline", 8, 0, 0.5), row("baseline", 16, 0, 0.5)]
+    rows += [{**r, "network": "other", "top1": 0.25} for r in rows]
+    rows.insert(0, row("disadv_aa", 16, 0, 0.5))
+    rows += [{**rows[0], "network": "bad", "top1": ""}]
+    text = written(tmp_path, rows)
+    assert "| baseline | 25.00 (1) | 25.00 (1) |" in text
+    # Methods that are not the paper's come last, by their own name.
+    assert "| baseline | 50.00 (1) | 50.00 (1) |\n| disadv_aa | - |" in text
+    assert "## bad on digits\n\nNo run has an accuracy." in text
+    assert "(batch_size_1.png)" in text and "(batch_size_2.png)" in text
+
+
+@pytest.mark.parametrize(
+    "rows, columns, message",
+    [
+        (None, None, "has no results.csv"),
+        ([], COLUMNS, "holds no run yet"),
+        ([], COLUMNS[2:], "lacks the columns preset, network"),
+        ([row("conadv", 8, 1, 0.5)] * 2, COLUMNS, "found two of"),
+        ([row("conadv", 8, 1, 50)], COLUMNS, "received 50.0"),
+        ([row("aa", 8, 1, 0.5, split="dev")], COLUMNS, "'dev'"),
+        ([row("aa", "8k", 1, 0.5)], COLUMNS, "line 2.*'8k'"),
+    ],
+)
+def test_bad_input(rows, columns, message, tmp_path):
+    if rows is not None:
+        write(tmp_path, rows, columns=columns)
+    with pytest.raises(ValueError, match=message):
+        groups.of_sweep(runs.read_sweep(tmp_path), None)
+
+
+def test_epsilon_that_no_run_has(tmp_path):
+    sweep = runs.read_sweep(write(tmp_path, [row("conadv", 8, 0, 0.5)]))
+    with pytest.raises(ValueError, match=r"0.3; the runs have \[0.1\]"):
+        groups.of_sweep(sweep, 0.3)

@@ -1,0 +1,118 @@
+"""What Keras saves of a model, and what comes back."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import models
+from tests import networks
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "checkpoint"])
+def test_save_and_load_weights(tmp_path, name):
+    network, data = networks.convolutional(), networks.batches(4)
+    first, second = models.build(network=network), models.build()
+    first.fit(networks.dataset(data), verbose=0)
+    first.save_weights(tmp_path / name)
+    second.load_weights(tmp_path / name)
+    np.testing.assert_array_equal(
+        networks.weights(first.network), networks.weights(second.network)
+    )
+    images, _ = models.arrays()
+    np.testing.assert_array_equal(
+        first.predict(images, verbose=0), second.predict(images, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("staleness", [1, 3])
+def test_load_weights_drops_what_old_weights_attacked(tmp_path, staleness):
+    data = networks.batches(5)
+    path = tmp_path / "w.weights.h5"
+    restored, fresh = (
+        ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1), staleness)
+        for _ in range(2)
+    )
+    for model in (restored, fresh):
+        model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
+    # Keras's HDF5 files hold metrics too, which exist once trained.
+    restored.train_on_batch(*data[0])
+    restored.save_weights(path)
+    for batch in data:
+        restored.train_on_batch(*batch)
+    restored.load_weights(path)
+    fresh.network.set_weights(restored.network.get_weights())
+    for model in (restored, fresh):
+        model.optimizer.iterations.assign(0)
+    for batch in data:
+        restored.train_on_batch(*batch)
+        fresh.train_on_batch(*batch)
+    np.testing.assert_allclose(
+        networks.weights(restored.network),
+        networks.weights(fresh.network),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+# A SavedModel of Keras 2.15 starts its optimizer anew.
+@pytest.mark.parametrize(
+    "name, iterations",
+    [
+        ("model.keras", 6),
+        pytest.param("saved_model", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_save_and_load_the_whole_model(tmp_path, name, iterations):
+    model = models.build()
+    data = networks.dataset(networks.batches(3))
+    model.fit(data, verbose=0)
+    images, _ = models.arrays()
+    expected = model.predict(images, verbose=0)
+    model.save(tmp_path / name)
+    loaded = tf.keras.models.load_model(tmp_path / name)
+    assert repr(loaded.attack) == repr(model.attack)
+    assert loaded.staleness == 1
+    np.testing.assert_allclose(
+        loaded.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-6
+    )
+    loaded.fit(data, verbose=0)
+    assert loaded.optimizer.iterations == iterations
+
+
+def test_default_model_checkpoint(tmp_path):
+    data = networks.dataset(networks.batches(2))
+    model = models.build()
+    model.fit(
+        data,
+        validation_data=data,
+        callbacks=[
+            tf.keras.callbacks.ModelCheckpoint(
+                str(tmp_path / "best.keras"), save_best_only=True
+            )
+        ],
+        verbose=0,
+    )
+    loaded = tf.keras.models.load_model(tmp_path / "best.keras")
+    np.testing.assert_allclose(
+        loaded.evaluate(data, verbose=0), model.evaluate(data, verbose=0)
+    )
+
+
+def test_exported_network_is_plain_and_predicts_the_same():
+    model = models.build()
+    model.fit(networks.dataset(networks.batches(3)), verbose=0)
+    plain = model.export_network()
+    assert "conadv" not in plain.to_json()
+    images, _ = models.arrays()
+    np.testing.assert_array_equal(
+        plain.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+
+
+def test_the_given_network_stays_as_it_is():
+    network = networks.convolutional()
+    before = networks.weights(network)
+    model = models.build(network=network)
+    model.fit(networks.dataset(networks.batches(2)), verbose=0)
+    np.testing.assert_array_equal(before, networks.weights(network))

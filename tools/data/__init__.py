@@ -1,0 +1,1 @@
+"""Training data looked at and timed; see tools/benchmark_input.py."""

@@ -1,0 +1,1 @@
+"""Networks that are known to convert; see tools/network_table.py."""

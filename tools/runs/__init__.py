@@ -1,0 +1,1 @@
+"""What finished runs came to, measured and compared; see tools/analyze.py."""

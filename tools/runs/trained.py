@@ -1,0 +1,117 @@
+"""Finished runs: read from their folders, and measured.
+
+Everything is measured in inference mode through the main batch norm.
+"""
+
+import json
+
+import numpy as np
+
+from conadv_tf import analysis
+from experiments import build
+from experiments import config as config_lib
+
+
+class TrainedRun:
+    """A finished run of experiments/run.py.
+
+    Args:
+      folder: pathlib.Path.
+
+    Raises:
+      ValueError: if the folder holds no finished run.
+    """
+
+    def __init__(self, folder):
+        for name in ("config.json", "network.weights.h5"):
+            if not (folder / name).is_file():
+                raise ValueError(
+                    "Expected a finished run of experiments/run.py; "
+                    f"{folder} has no {name}."
+                )
+        self.folder = folder
+        self.config = json.loads((folder / "config.json").read_text("utf-8"))
+
+    @property
+    def identity(self):
+        """The columns that tell which run a row is of."""
+        return {
+            "run": str(self.folder),
+            "method": self.config["method"],
+            "batch_size": self.config["global_batch_size"],
+            "seed": self.config["seed"],
+        }
+
+    def network(self, dataset):
+        """The trained network, as experiments/run.py builds it."""
+        network = build.network(config_lib.from_dict(self.config), dataset)
+        network.load_weights(self.folder / "network.weights.h5")
+        return network
+
+
+def check_comparable(runs):
+    """Raises a ValueError unless there are runs, all of one dataset."""
+    if not runs:
+        raise ValueError(
+            "Expected folders of runs: python tools/analyze.py RUN [RUN ...]."
+        )
+    datasets = {run.config["dataset"] for run in runs}
+    if len(datasets) > 1:
+        raise ValueError(
+            "Expected runs on one dataset, so that all are measured on the "
+            f"same images; received {sorted(datasets)}."
+        )
+
+
+def eigenvalues(network, batches, count, seed):
+    """Rows of the largest eigenvalues of the Hessian, in both units.
+
+    Args:
+      network: functional network, images to logits.
+      batches: batches of (images, class ids).
+      count: how many eigenvalues.
+      seed: of the first vectors.
+    """
+    return [
+        {
+            "filter_normalized": filter_normalized,
+            "index": index,
+            "eigenvalue": value,
+        }
+        for filter_normalized in (False, True)
+        for index, value in enumerate(
+            analysis.top_eigenvalues(
+                network,
+                batches,
+                count,
+                filter_normalized=filter_normalized,
+                seed=seed,
+            ),
+            start=1,
+        )
+    ]
+
+
+def landscape(network, batches, radius, points, directions, seed):
+    """Rows of losses along each direction; the same draws for all runs.
+
+    Args:
+      network: functional network, images to logits.
+      batches: batches of (images, class ids).
+      radius: the largest distance.
+      points: how many distances, from -radius to radius.
+      directions: how many random directions.
+      seed: of the first one.
+    """
+    offsets = np.linspace(-radius, radius, points)
+    rows = []
+    for number in range(directions):
+        direction = analysis.filter_normalized_direction(
+            network.trainable_variables, seed + number
+        )
+        losses = analysis.loss_surface(network, batches, [direction], offsets)
+        rows += [
+            {"direction": number, "offset": offset, "loss": loss}
+            for offset, loss in zip(offsets, losses)
+        ]
+    return rows

@@ -1,0 +1,1 @@
+"""A sweep as tables, tests, pictures and one page; see tools/report.py."""

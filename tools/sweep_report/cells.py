@@ -1,0 +1,182 @@
+"""Cells of a sweep: runs that differ in the seed only, and which to compare."""
+
+import dataclasses
+import math
+from typing import Optional
+
+from experiments.spread import Spread
+from tools.sweep_report.runs import Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell(Setting):
+    """The finished runs of one setting; they differ in the seed only."""
+
+    name: str
+    published: Optional[float]  # Percent.
+    top1: dict  # Percent by seed.
+    images_per_second: tuple
+
+    @property
+    def spread(self):
+        """Mean and standard deviation over the seeds, percent."""
+        return Spread.of(self.top1.values())
+
+
+def cells(runs):
+    """Collects runs of one network and dataset into cells.
+
+    Args:
+      runs: iterable of `Run`s.
+
+    Returns:
+      List of `Cell`s in the order of method, batch size, staleness, epsilon
+      and learning rate; methods in order of appearance.
+
+    Raises:
+      ValueError: if two runs share setting and seed.
+    """
+    members = {}
+    for run in runs:
+        seeds = members.setdefault(run.setting, {})
+        if run.seed in seeds:
+            raise ValueError(
+                f"Expected one run for each setting and seed; found two of "
+                f"{run.method}, batch size {run.batch_size}, epsilon "
+                f"{run.epsilon}, staleness {run.staleness}, learning rate "
+                f"{run.learning_rate:g}, seed {run.seed}. Remove one of the "
+                "rows."
+            )
+        seeds[run.seed] = run
+    methods = list(dict.fromkeys(setting.method for setting in members))
+    found = [
+        Cell(
+            **vars(setting),
+            name=next(iter(seeds.values())).name,
+            published=next(iter(seeds.values())).published,
+            top1={seed: run.top1 for seed, run in sorted(seeds.items())},
+            images_per_second=tuple(
+                run.images_per_second for run in seeds.values()
+            ),
+        )
+        for setting, seeds in members.items()
+    ]
+    return sorted(
+        found,
+        key=lambda cell: (
+            methods.index(cell.method),
+            cell.batch_size,
+            *_order(cell),
+        ),
+    )
+
+
+def references(cells, epsilon=None):
+    """The cell that stands for each method and batch size, no variant.
+
+    Never the best one: choosing by the accuracies that are then compared
+    would flatter the methods with many settings. It is the one with the given
+    epsilon, if any has it; of these the one with most seeds; then the one
+    whose epsilon and staleness most runs of the sweep have; then the one with
+    the smallest staleness, epsilon and learning rate.
+
+    Args:
+      cells: list of `Cell`s.
+      epsilon: radius, or None.
+
+    Returns:
+      Dict from (method, batch_size) to a `Cell`.
+    """
+
+    def common(cell, name):
+        return sum(
+            len(other.top1)
+            for other in cells
+            if getattr(other, name) == getattr(cell, name)
+        )
+
+    def place(cell):
+        return (
+            not same_epsilon(cell.epsilon, epsilon),
+            -len(cell.top1),
+            -common(cell, "epsilon"),
+            -common(cell, "staleness"),
+            *_order(cell),
+        )
+
+    candidates = {}
+    for cell in cells:
+        if not cell.variant:
+            key = cell.method, cell.batch_size
+            candidates.setdefault(key, []).append(cell)
+    return {key: min(found, key=place) for key, found in candidates.items()}
+
+
+def same_epsilon(value, wanted):
+    """Whether a radius is the one that was typed, in a few digits."""
+    if value is None or wanted is None:
+        return value is wanted
+    return math.isclose(value, wanted, rel_tol=1e-3)
+
+
+def curve(cells, reference, name):
+    """Cells along one setting, the other being that of the reference.
+
+    Args:
+      cells: list of `Cell`s.
+      reference: a `Cell`; method, batch size and the other of epsilon and
+        staleness are its own. Learning rates may differ: they are tuned.
+      name: "epsilon" or "staleness".
+
+    Returns:
+      Dict from each value, ascending, to the `Cell` with most seeds.
+    """
+    other = {"epsilon": "staleness", "staleness": "epsilon"}[name]
+    fixed = ("method", "batch_size", "variant", other)
+    found = {}
+    for cell in cells:
+        if all(getattr(cell, n) == getattr(reference, n) for n in fixed):
+            value = getattr(cell, name)
+            best = found.setdefault(value, cell)
+            if len(cell.top1) > len(best.top1):
+                found[value] = cell
+    return dict(sorted(found.items()))
+
+
+def unchanged(cells, variant):
+    """The cell that a variant is to be compared with.
+
+    Args:
+      cells: list of `Cell`s.
+      variant: one of them that is a variant.
+
+    Returns:
+      Of the cells of its method and batch size that are no variants the one
+      that shares most of epsilon, staleness and learning rate, in this order;
+      None if there is none.
+    """
+    names = "epsilon", "staleness", "learning_rate"
+    return min(
+        (
+            cell
+            for cell in cells
+            if not cell.variant
+            and cell.method == variant.method
+            and cell.batch_size == variant.batch_size
+        ),
+        key=lambda cell: (
+            *(getattr(cell, n) != getattr(variant, n) for n in names),
+            -len(cell.top1),
+        ),
+        default=None,
+    )
+
+
+def _order(cell):
+    return (
+        cell.staleness if cell.staleness is not None else -1,
+        cell.epsilon if cell.epsilon is not None else -1,
+        cell.learning_rate,
+        cell.variant,
+        cell.preset,
+    )

@@ -1,0 +1,132 @@
+"""The tables of paired comparisons in a report."""
+
+from typing import Any
+from typing import NamedTuple
+from typing import Optional
+
+from tools.sweep_report import runs
+from tools.sweep_report import statistics
+from tools.sweep_report import tables
+from tools.sweep_report.page import Table
+
+_ALPHA = 0.05
+
+
+class _Row(NamedTuple):
+    key: Any  # What is compared.
+    pair: statistics.Comparison
+    p: Optional[float]  # That there is no difference; Holm's.
+    p_equal: Optional[float]  # That there is one; Holm's.
+
+
+def gains(gains):
+    """Gains over the baseline.
+
+    Args:
+      gains: dict from (method, batch_size) to a `Comparison`.
+    """
+    rows = _rows(gains, gains.values())
+    count = sum(row.p is not None for row in rows)
+    return Table.of(
+        "Gain over the baseline of the same batch size, points of top-1",
+        {
+            "method": lambda row: runs.label(row.key[0]),
+            "batch size": lambda row: str(row.key[1]),
+            **_tests("mean gain", {"p (t)": lambda row: p_text(row.pair.p_t)}),
+        },
+        rows,
+        "Paired by seed: Student's t on the differences, and Wilcoxon's "
+        "signed-rank test as a check (with n pairs its p is at least "
+        f"2^(1-n)). Holm's correction is for the {count} t tests of this "
+        "table; the intervals are not corrected.",
+        num_labels=2,
+    )
+
+
+def equality(pairs, margin):
+    """ConAdv against DisAdv.
+
+    Args:
+      pairs: dict from batch size to a `Comparison`.
+      margin: points, as in `statistics.compare`.
+    """
+    return Table.of(
+        "ConAdv minus DisAdv, points of top-1",
+        {
+            "batch size": lambda row: str(row.key),
+            **_tests("mean difference"),
+            f"p (equal within {margin:g}, Holm)": lambda row: p_text(
+                row.p_equal
+            ),
+            f"equal within {margin:g} at 5 %": lambda row: _verdict(
+                row.p_equal
+            ),
+        },
+        _rows(pairs, pairs.values()),
+        "Paired by seed. That no difference is seen does not show equality: "
+        "two one-sided t tests do, if both reject a difference of "
+        f"{margin:g} points or more. Holm's correction is for the tests of a "
+        "difference in one family and for those of equality in another.",
+    )
+
+
+def variants(cells, pairs):
+    """Variants of rows against the rows as they are.
+
+    Args:
+      cells: list of (`Cell` of a variant, `Cell` it is compared with).
+      pairs: list of their `Comparison`s.
+    """
+    return Table.of(
+        "Variants, top-1 in % and difference in points",
+        {
+            "method": lambda row: runs.label(row.key[0].method),
+            "batch size": lambda row: str(row.key[0].batch_size),
+            "variant": lambda row: row.key[0].variant,
+            "as it is": lambda row: tables.top1_text(row.key[1], False),
+            "changed": lambda row: tables.top1_text(row.key[0], False),
+            **_tests("mean difference"),
+        },
+        _rows(cells, pairs),
+        "Paired by seed; otherwise the same epsilon, tau and learning rate, "
+        "but for what the variant says.",
+        num_labels=3,
+    )
+
+
+def p_text(p_value):
+    """A p value, or a dash where there was no test."""
+    if p_value is None:
+        return "-"
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
+
+
+def _rows(keys, pairs):
+    different = statistics.holm([pair.p_t for pair in pairs])
+    equal = statistics.holm([pair.p_equivalent for pair in pairs])
+    return [_Row(*row) for row in zip(keys, pairs, different, equal)]
+
+
+def _tests(mean, more=()):
+    """The columns of a comparison, `more` before those of Holm's p."""
+    return {
+        "pairs": lambda row: str(row.pair.n),
+        mean: lambda row: (
+            "-" if row.pair.mean is None else f"{row.pair.mean:+.2f}"
+        ),
+        "95 % interval": lambda row: (
+            "-"
+            if row.pair.interval is None
+            else "[{:+.2f}, {:+.2f}]".format(*row.pair.interval)
+        ),
+        "p (Wilcoxon)": lambda row: p_text(row.pair.p_wilcoxon),
+        **dict(more),
+        "p (t, Holm)": lambda row: p_text(row.p),
+        "differs at 5 %": lambda row: _verdict(row.p),
+    }
+
+
+def _verdict(p_value):
+    if p_value is None:
+        return "-"
+    return "yes" if p_value < _ALPHA else "no"

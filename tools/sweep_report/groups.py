@@ -1,0 +1,110 @@
+"""The runs of a sweep that may be compared with each other."""
+
+import math
+
+from tools.sweep_report import cells
+from tools.sweep_report import runs as runs_lib
+
+
+class Group:
+    """The runs of one network on one dataset, ready to compare."""
+
+    def __init__(self, runs, tuning, epsilon=None):
+        """Groups runs.
+
+        Args:
+          runs: list of `Run`s; those without an accuracy count as failed.
+          tuning: list of `Run`s on validation data.
+          epsilon: radius of the comparisons, or None.
+        """
+        self.failed = [run for run in runs if math.isnan(run.top1)]
+        finished = [run for run in runs if not math.isnan(run.top1)]
+        self.diverged = [
+            run for run in finished if not math.isfinite(run.final_loss)
+        ]
+        self.cells = cells.cells(finished)
+        self.tuning = cells.cells(
+            run for run in tuning if not math.isnan(run.top1)
+        )
+        self.references = cells.references(self.cells, epsilon)
+        self.methods = list(dict.fromkeys(run.method for run in runs))
+        self.sizes = sorted({run.batch_size for run in runs})
+        self.seeds = {run.seed for run in runs}
+
+    def of_method(self, method):
+        """The cells that stand for a method, by batch size."""
+        return {
+            size: cell
+            for (name, size), cell in self.references.items()
+            if name == method
+        }
+
+    def missing(self):
+        """Cells and the seeds that they lack and others have."""
+        for method in self.methods:
+            for size in self.sizes:
+                cell = self.references.get((method, size))
+                ran = {*cell.top1} if cell else set()
+                ran |= {
+                    run.seed
+                    for run in self.failed
+                    if (run.method, run.batch_size) == (method, size)
+                    and not run.variant
+                }
+                if ran != self.seeds:
+                    yield (method, size), sorted(self.seeds - ran)
+
+
+def of_sweep(sweep, epsilon):
+    """Runs by network and dataset: only these are compared.
+
+    Args:
+      sweep: a `Sweep`.
+      epsilon: radius of the comparisons, or None.
+
+    Returns:
+      Dict from a name to a `Group`.
+
+    Raises:
+      ValueError: if two runs share setting and seed, or epsilon is given and
+        no run has it.
+    """
+    found = {run.epsilon for run in sweep.runs} - {None}
+    if epsilon is not None and not any(
+        cells.same_epsilon(value, epsilon) for value in found
+    ):
+        raise ValueError(
+            f"No run has --epsilon={epsilon:g}; the runs have {sorted(found)}."
+        )
+
+    def members(runs, key):
+        return [run for run in runs if (run.network, run.dataset) == key]
+
+    keys = dict.fromkeys((run.network, run.dataset) for run in sweep.runs)
+    return {
+        " on ".join(key): Group(
+            members(sweep.runs, key), members(sweep.tuning, key), epsilon
+        )
+        for key in keys
+    }
+
+
+def notes(group):
+    """Yields what a reader has to know about the runs."""
+    for (method, size), seeds in group.missing():
+        what = f"{runs_lib.label(method)}, batch size {size}"
+        if len(seeds) == len(group.seeds):
+            yield f"no run of {what}."
+        else:
+            listed = ", ".join(map(str, seeds))
+            yield f"{what} lacks seeds that others have: {listed}."
+    counts = {len(cell.top1) for cell in group.references.values()}
+    if len(counts) > 1:
+        yield (
+            f"unequal n: between {min(counts)} and {max(counts)} seeds; a "
+            "comparison takes the seeds that both sides have."
+        )
+    for run in group.failed:
+        yield f"failed, without an accuracy, in no mean: {run}."
+    for run in group.diverged:
+        yield f"loss not finite, its accuracy counts: {run}."

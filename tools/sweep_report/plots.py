@@ -1,0 +1,201 @@
+"""Pictures of a report."""
+
+import numpy as np
+
+from experiments import figures
+from experiments.methods import METHODS
+from tools.sweep_report import runs
+
+_BASELINE = METHODS["baseline"]
+_OTHERS = "#CC79A7"  # Methods that are not the paper's, told by markers.
+
+
+def batch_sizes(references, path):
+    """Draws every run, means and standard deviations by batch size.
+
+    Args:
+      references: what `cells.references` returned.
+      path: PNG file to write.
+    """
+    figure, axis, places, step = _by_batch_size(
+        {key: _bar(cell) for key, cell in references.items()},
+        "top-1, %; bars: standard deviation",
+    )
+    for key, cell in references.items():
+        axis.scatter(
+            np.full(len(cell.top1), places[key] * step**0.4),
+            [*cell.top1.values()],
+            s=7,
+            alpha=0.35,
+            linewidths=0,
+            color=_style(key[0], _methods(references).index(key[0]))["color"],
+        )
+    figure.savefig(path)
+
+
+def gains(gains, path):
+    """Draws mean gains over the baseline and their intervals.
+
+    Args:
+      gains: dict from (method, batch_size) to a `Comparison` with an interval.
+      path: PNG file to write.
+    """
+    figure, axis, _, _ = _by_batch_size(
+        {
+            key: (gain.mean, gain.interval[1] - gain.mean)
+            for key, gain in gains.items()
+        },
+        "gain, points; bars: 95 % interval",
+    )
+    axis.axhline(0, color=_BASELINE.color, lw=0.8)
+    figure.savefig(path)
+
+
+def curves(curves, baselines, label, path):
+    """Draws accuracy along a setting, a panel for each batch size.
+
+    Args:
+      curves: dict from (method, batch_size) to a dict from a value to a
+        `Cell`.
+      baselines: dict from a batch size to the baseline's `Cell`.
+      label: of the setting.
+      path: PNG file to write.
+    """
+    sizes = sorted({size for _, size in curves})
+    figure, axes = _figure(len(sizes))
+    for axis, size in zip(axes, sizes):
+        if size in baselines:
+            _level(axis, baselines[size])
+        members = {m: cells for (m, s), cells in curves.items() if s == size}
+        values = sorted(
+            {value for cells in members.values() for value in cells}
+        )
+        for number, (method, cells) in enumerate(members.items()):
+            offset = number - (len(members) - 1) / 2
+            _errorbar(
+                axis,
+                method,
+                number,
+                np.array([*cells]) + 0.012 * offset * np.ptp(values),
+                [_bar(cell) for cell in cells.values()],
+            )
+            # DisAdv at tau 0.
+            for value, cell in cells.items():
+                if cell.method != method:
+                    axis.plot(
+                        value,
+                        cell.spread.mean,
+                        ls="",
+                        ms=8,
+                        zorder=3,
+                        label=runs.label(cell.method),
+                        **_style(cell.method),
+                    )
+        axis.set_title(f"batch size {size}", fontsize=10)
+        axis.set_xticks(
+            values,
+            [f"{value:.3g}" for value in values],
+            rotation=60 if len(values) > 6 else 0,
+        )
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+        _legend(axis, columns=2, height=1.08)
+    axes[0].set_ylabel("top-1, %; bars: standard deviation")
+    figure.savefig(path)
+
+
+def _figure(columns):
+    width = 6.4 if columns == 1 else 4.2
+    figure, (axes,) = figures.panels(1, columns, width, 4.2, sharey=True)
+    return figure, axes
+
+
+def _by_batch_size(bars, label):
+    """Draws a line with bars for each method.
+
+    Args:
+      bars: dict from (method, batch_size) to (middle, half length).
+      label: of the vertical axis.
+
+    Returns:
+      (figure, axis, dict from the keys of `bars` to where they stand, ratio
+      of places that are beside each other).
+    """
+    figure, (axis,) = _figure(1)
+    methods, sizes = _methods(bars), sorted({size for _, size in bars})
+    # Methods stand apart, so that no bar hides another; together they take at
+    # most half the way to the next batch size.
+    nearest = min((b / a for a, b in zip(sizes, sizes[1:])), default=2.0)
+    step = min(1.08, nearest ** (0.5 / len(methods)))
+    places = {
+        (method, size): size
+        * step ** (methods.index(method) - (len(methods) - 1) / 2)
+        for method, size in bars
+    }
+    for number, method in enumerate(methods):
+        keys = [key for key in bars if key[0] == method]
+        _errorbar(
+            axis,
+            method,
+            number,
+            [places[key] for key in keys],
+            [bars[key] for key in keys],
+        )
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(
+        sizes, list(map(str, sizes)), rotation=45 if len(sizes) > 4 else 0
+    )
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    axis.set_xlabel("global batch size")
+    axis.set_ylabel(label)
+    axis.grid(alpha=0.3)
+    _legend(axis)
+    return figure, axis, places, step
+
+
+def _methods(keys):
+    return list(dict.fromkeys(method for method, _ in keys))
+
+
+def _bar(cell):
+    return cell.spread.mean, cell.spread.std or 0.0
+
+
+def _style(method, number=0):
+    """Color and marker; `number` tells other methods of a picture apart."""
+    if method in METHODS:
+        known = METHODS[method]
+        return {"color": known.color, "marker": known.marker}
+    return {"color": _OTHERS, "marker": "PX*p<>"[number % 6]}
+
+
+def _errorbar(axis, method, number, where, bars):
+    axis.errorbar(
+        where,
+        *zip(*bars),
+        ms=5,
+        lw=1.2,
+        capsize=3,
+        label=runs.label(method),
+        **_style(method, number),
+    )
+
+
+def _level(axis, cell):
+    """The baseline, which has no attack: a line with a band around it."""
+    mean, deviation = _bar(cell)
+    color = _BASELINE.color
+    axis.axhline(mean, color=color, ls="--", lw=1, label=_BASELINE.label)
+    axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
+
+
+def _legend(axis, columns=3, height=1.0):
+    """Above the axis, where it hides nothing."""
+    axis.legend(
+        fontsize=8,
+        ncols=columns,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, height),
+    )

@@ -1,0 +1,70 @@
+"""Puts a report together and writes it."""
+
+import functools
+
+from tools.sweep_report import page
+from tools.sweep_report import sections
+
+
+def contents(sweep, groups, margin, command, output_dir):
+    """Everything that the report says.
+
+    Args:
+      sweep: a `Sweep`.
+      groups: what `groups.of_sweep` returned.
+      margin: points within which ConAdv and DisAdv count as equal.
+      command: of this report.
+      output_dir: pathlib.Path of a folder for the pictures.
+
+    Returns:
+      List of `page.Section`s.
+    """
+    found = [sections.state(sweep, groups)]
+    several = len(groups) > 1
+    for number, (name, group) in enumerate(groups.items(), start=1):
+        suffix = f"_{number}" if several else ""
+        draw = functools.partial(_draw, output_dir, suffix)
+        if not group.cells:
+            found.append(page.Section(name, ["No run has an accuracy."]))
+            continue
+        for section in (
+            sections.accuracy(group, draw),
+            sections.gains(group, draw),
+            sections.equality(group, margin),
+            sections.epsilon(group, draw),
+            sections.staleness(group, draw),
+            sections.variants(group),
+            sections.tuning(group),
+            sections.speed(group),
+        ):
+            title = f"{name}: {section.title}" if several else section.title
+            found.append(page.Section(title, section.blocks))
+    return [*found, sections.origin(sweep, command)]
+
+
+def _draw(folder, suffix, stem, caption, description, plot, *what):
+    """Draws a picture of a section; `suffix` tells those of groups apart."""
+    path = folder / f"{stem}{suffix}.png"
+    plot(*what, path)
+    return page.Picture(path, caption, description)
+
+
+def write(title, contents, output_dir, with_html):
+    """Writes the report and prints its tables.
+
+    Args:
+      title: of the report.
+      contents: list of `page.Section`s.
+      output_dir: pathlib.Path of the folder to write to.
+      with_html: whether report.html is wanted, beside report.md.
+    """
+    pages = {"report.md": page.markdown(title, contents)}
+    if with_html:
+        pages["report.html"] = page.page(title, contents)
+    for name, text in pages.items():
+        (output_dir / name).write_text(text, encoding="utf-8")
+    for section in contents:
+        for block in section.blocks:
+            if isinstance(block, page.Table):
+                print(f"{block.markdown()}\n")
+    print(f"Wrote {' and '.join(pages)} to {output_dir}")

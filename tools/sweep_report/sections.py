@@ -1,0 +1,268 @@
+"""The sections of a report: what the runs support, the rest in words.
+
+A section takes a `Group`, and what draws its picture: a function of the file's
+stem, caption and description of a `Picture`, of a function of `plots` and of
+its arguments but the path.
+"""
+
+import os
+import platform
+import shlex
+
+import matplotlib
+import numpy as np
+import scipy
+
+from tools.sweep_report import cells
+from tools.sweep_report import comparisons
+from tools.sweep_report import groups as groups_lib
+from tools.sweep_report import plots
+from tools.sweep_report import statistics
+from tools.sweep_report import tables
+from tools.sweep_report.page import Code
+from tools.sweep_report.page import Section
+
+
+def state(sweep, groups):
+    """How much is there, and what to know before reading on.
+
+    Args:
+      sweep: a `Sweep`.
+      groups: dict from a name to a `Group`.
+    """
+    notes = []
+    for name, group in groups.items():
+        prefix = f"{name}: " if len(groups) > 1 else ""
+        notes += [f"{prefix}{note}" for note in groups_lib.notes(group)]
+    if sweep.unfinished:
+        names = ", ".join(sweep.unfinished)
+        notes.append(f"Running, cut off or failed, as their logs say: {names}.")
+    if sweep.num_left_out:
+        notes.append(
+            f"{sweep.num_left_out} rows of results.csv are of another split "
+            f"than {sweep.split} and are left out."
+        )
+    failed = sum(len(group.failed) for group in groups.values())
+    missing = sum(
+        len(seeds) for group in groups.values() for _, seeds in group.missing()
+    )
+    summary = (
+        f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
+        f"{missing} missing from the full grid of methods, batch sizes and "
+        f"seeds. Accuracies are on {sweep.split} data."
+    )
+    return Section(
+        "State of the sweep", [summary, notes or "Nothing is missing."]
+    )
+
+
+def accuracy(group, draw):
+    """Accuracy against batch size."""
+    blocks = [tables.accuracy(group.references)]
+    if len(group.sizes) > 1:
+        blocks.append(
+            draw(
+                "batch_size",
+                "Every run (dots), means and standard deviations.",
+                "Top-1 against batch size, a line for each method; the table "
+                "above has its numbers.",
+                plots.batch_sizes,
+                group.references,
+            )
+        )
+    else:
+        blocks.append("No picture against batch size: there is one only.")
+    if len(group.cells) > len(group.references):
+        blocks.append(
+            "Where a method has several settings at a batch size, one is "
+            "compared, and never because it came out best: that of "
+            "--epsilon, else that with most seeds, then with the epsilon and "
+            "staleness that most runs have, then with the smallest."
+        )
+    blocks.append(tables.settings(group.cells, group.references, group.tuning))
+    return Section("Accuracy against batch size", blocks)
+
+
+def gains(group, draw):
+    """Gains over the baseline, paired by seed."""
+    baseline = group.of_method("baseline")
+    compared = {
+        (method, size): statistics.compare(cell.top1, baseline[size].top1)
+        for (method, size), cell in group.references.items()
+        if method != "baseline" and size in baseline
+    }
+    drawn = {key: g for key, g in compared.items() if g.interval is not None}
+    if not compared:
+        blocks = ["No batch size has runs of the baseline and of a method."]
+    elif not drawn:
+        blocks = [
+            comparisons.gains(compared),
+            "No picture: an interval needs two pairs that differ, and none "
+            "has them.",
+        ]
+    else:
+        blocks = [
+            comparisons.gains(compared),
+            draw(
+                "gain",
+                "Mean gain over the baseline of the same batch size and its "
+                "95 % interval, paired by seed.",
+                "Gain in top-1 over the baseline against batch size, a line "
+                "for each method; the table above has its numbers.",
+                plots.gains,
+                drawn,
+            ),
+        ]
+    return Section("Gain over the baseline", blocks)
+
+
+def equality(group, margin):
+    """Whether ConAdv is as good as DisAdv."""
+    disadv = group.of_method("disadv")
+    conadv = {
+        size: cell
+        for size, cell in group.of_method("conadv").items()
+        if size in disadv
+    }
+    blocks = ["No batch size has runs of both."]
+    if conadv:
+        compared = {
+            size: statistics.compare(cell.top1, disadv[size].top1, margin)
+            for size, cell in conadv.items()
+        }
+        blocks = [comparisons.equality(compared, margin)]
+    other = [
+        str(size)
+        for size, cell in conadv.items()
+        if cell.epsilon != disadv[size].epsilon
+    ]
+    if other:
+        blocks.append(
+            "The two have different epsilons at batch size "
+            f"{', '.join(other)}: the difference is not of staleness alone."
+        )
+    return Section("ConAdv against DisAdv", blocks)
+
+
+def epsilon(group, draw):
+    """Accuracy against the size of the perturbation (Table 4)."""
+    curves = {
+        key: cells.curve(group.cells, cell, "epsilon")
+        for key, cell in group.references.items()
+        if cell.epsilon is not None
+    }
+    return _curves(
+        "epsilon",
+        "In pixels of [0, 1]; the paper's Table 4 has 255 times that.",
+        {key: curve for key, curve in curves.items() if len(curve) > 1},
+        group,
+        draw,
+    )
+
+
+def staleness(group, draw):
+    """Accuracy against tau; DisAdv is tau 0."""
+    disadv, curves = group.of_method("disadv"), {}
+    for size, cell in group.of_method("conadv").items():
+        curve = cells.curve(group.cells, cell, "staleness")
+        if len(curve) < 2:
+            continue
+        synchronous = disadv.get(size)
+        if synchronous and synchronous.epsilon == cell.epsilon:
+            curve = {0: synchronous, **curve}
+        curves["conadv", size] = curve
+    return _curves(
+        "tau",
+        "tau 0 is DisAdv, which attacks with current weights.",
+        curves,
+        group,
+        draw,
+    )
+
+
+def variants(group):
+    """What changes of a row do, beyond the axes of a sweep."""
+    found = [
+        (cell, cells.unchanged(group.cells, cell))
+        for cell in group.cells
+        if cell.variant
+    ]
+    found = [(cell, other) for cell, other in found if other]
+    if not found:
+        return Section("Variants", ["No row was run with a --variant."])
+    pairs = [statistics.compare(cell.top1, other.top1) for cell, other in found]
+    return Section("Variants", [comparisons.variants(found, pairs)])
+
+
+def speed(group):
+    """Rates, with their warning."""
+    return Section(
+        "Speed",
+        [
+            tables.speed(group.references),
+            "Not a benchmark: several cells of a sweep ran at the same time "
+            "on the same cores. tools/benchmark.py measures speed.",
+        ],
+    )
+
+
+def tuning(group):
+    """What the learning rates were chosen by."""
+    block = "Not tuned in this sweep: there is no tune/tuning.csv."
+    if group.tuning:
+        block = tables.tuning(group.tuning)
+    return Section("Learning rates", [block])
+
+
+def origin(sweep, command):
+    """Commands, versions and hardware.
+
+    Args:
+      sweep: a `Sweep`.
+      command: of the report.
+    """
+    settings = dict(sweep.settings)
+    ran = settings.pop("command", None)
+    lines = [shlex.join(ran) if isinstance(ran, list) else str(ran)]
+    blocks = [
+        Code("\n".join([*(lines if ran else []), command])),
+        not ran and "The command of the sweep is not known: no sweep.json.",
+        [f"{name}: {value}" for name, value in settings.items()],
+        f"Versions of the runs (of {sweep.num_with_versions} of "
+        f"{len(sweep.runs)} runs known):",
+        [f"{name} {', '.join(v)}" for name, v in sweep.versions.items()]
+        or "none",
+        f"This report: Python {platform.python_version()}, NumPy "
+        f"{np.__version__}, SciPy {scipy.__version__}, matplotlib "
+        f"{matplotlib.__version__}, on a {platform.machine()} machine with "
+        f"{os.cpu_count()} cores.",
+    ]
+    return Section(
+        "Commands, versions, hardware", [block for block in blocks if block]
+    )
+
+
+def _curves(name, remark, curves, group, draw):
+    blocks = [f"No table and no picture: no method has several {name}s."]
+    if curves:
+        blocks = [
+            tables.curves(
+                f"Top-1 in % by {name}, mean +- standard deviation (number of "
+                "seeds)",
+                name,
+                curves,
+                remark,
+                with_paper=name == "epsilon",
+            ),
+            draw(
+                name,
+                "Means and standard deviations.",
+                f"Top-1 against {name}, a panel for each batch size; the table "
+                "above has its numbers.",
+                plots.curves,
+                curves,
+                group.of_method("baseline"),
+                name,
+            ),
+        ]
+    return Section(f"Accuracy against {name}", blocks)
