@@ -25,7 +25,7 @@ BELOW = {
     "optimizers": set(),
     "steps": {"attacks", "batch_norm", "distribution", "networks"},
 }
-ROOMS = {"csv_file", "keras_internals"}
+ROOMS = {"csv_file", "keras_internals", "signatures"}
 
 
 def module_name(path):
