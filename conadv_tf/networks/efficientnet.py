@@ -22,6 +22,7 @@ _VARIANTS = {
     "b2": (260, 0.3),
     "b3": (300, 0.3),
 }
+EFFICIENTNET_VARIANTS = tuple(_VARIANTS)
 
 
 def efficientnet(

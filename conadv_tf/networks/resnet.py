@@ -31,6 +31,7 @@ _IMAGENET_DEPTHS = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
+RESNET_DEPTHS = tuple(_IMAGENET_DEPTHS)
 
 
 def resnet(
