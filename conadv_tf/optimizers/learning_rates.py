@@ -253,14 +253,11 @@ def scaling_rule(
         "base_batch_size": base_batch_size,
         "warmup_epochs": warmup_epochs,
     }
-    base_learning_rate, base_batch_size, warmup_epochs = (
-        default if value is None else value
-        for default, value in zip((0.1, 256, 5.0), given.values())
-    )
-    if not base_batch_size > 0:
-        raise ValueError(
-            f"Expected base_batch_size > 0; received {base_batch_size!r}."
-        )
+    rate = 0.1 if base_learning_rate is None else base_learning_rate
+    base = 256 if base_batch_size is None else base_batch_size
+    epochs = 5.0 if warmup_epochs is None else warmup_epochs
+    if not base > 0:
+        raise ValueError(f"Expected base_batch_size > 0; received {base!r}.")
     if rule == "paper":
         superfluous = {k: v for k, v in given.items() if v is not None}
         if superfluous:
@@ -269,23 +266,21 @@ def scaling_rule(
                 f'"sqrt" only; received {superfluous} with "paper", whose '
                 "table has its own."
             )
-        base_learning_rate, warmup_epochs = next(
-            (rate, epochs)
-            for below, rate, epochs in _PAPER_RATES
-            if global_batch_size < below
+        rate, epochs = next(
+            row[1:] for row in _PAPER_RATES if global_batch_size < row[0]
         )
     elif rule == "linear":
-        base_learning_rate *= global_batch_size / base_batch_size
+        rate *= global_batch_size / base
     elif rule == "sqrt":
-        base_learning_rate *= math.sqrt(global_batch_size / base_batch_size)
+        rate *= math.sqrt(global_batch_size / base)
     else:
         raise ValueError(
             f"Expected rule to be one of {RULES}; received {rule!r}."
         )
-    examples = warmup_epochs * num_examples
+    examples = epochs * num_examples
     return ScaledRate(
-        base_learning_rate=base_learning_rate,
-        warmup_epochs=warmup_epochs,
+        base_learning_rate=rate,
+        warmup_epochs=epochs,
         warmup_steps=examples / global_batch_size,
         warmup_examples=examples,
         global_batch_size=global_batch_size,
