@@ -87,6 +87,12 @@ class ConAdvModel(SteppedModel):
         of a batch keeps its share of the loss. A quarter keeps the gain at
         1 + 5/3 f times the arithmetic of plain training, where the paper's
         1 costs 8/3. Batches must be shuffled.
+      attack_pass: "own": the attack is a forward and a backward pass beside
+        the update's. "shared" (see `steps.shared_pass`): one of each in all,
+        because the images where attacks start are trained on too; 1 + 2 f.
+        Needs an attack of one step without target and staleness 1.
+      start_replaces_clean: with a shared pass, whether the first f of a batch
+        is trained on as start images instead of clean ones; 1 + f.
       name: model name.
 
     Raises:
@@ -106,6 +112,8 @@ class ConAdvModel(SteppedModel):
         placement: str = "local",
         adversarial_weight: float = 1.0,
         adversarial_fraction: float = 1.0,
+        attack_pass: str = "own",
+        start_replaces_clean: bool = False,
         name: Optional[str] = None,
     ) -> None:
         options = steps.Options(
@@ -117,6 +125,8 @@ class ConAdvModel(SteppedModel):
             placement,
             adversarial_weight,
             adversarial_fraction,
+            attack_pass,
+            start_replaces_clean,
         )
         way = steps.way_to_step(options, network)
         if attack is None:

@@ -1,4 +1,4 @@
-"""FGSM and PGD: adversarial examples inside an L-infinity or L2 ball.
+"""PGD: adversarial examples inside an L-infinity or L2 ball.
 
 `PGD` binds hyper-parameters and loops over the pure functions of
 `perturbation`. An attack computes in float32 whatever the network computes in,
@@ -145,12 +145,7 @@ class PGD:
                 return -loss(wrong, logits)
             return loss(labels, logits)
 
-        adversarial = images
-        if self.random_start > 0.0:
-            adversarial = perturbation.random_start(
-                images, self.epsilon, self.norm, self.random_start, seed
-            )
-            adversarial = self._project(adversarial, images)
+        adversarial = self.start(images, seed)
         # Unrolled: a handful of steps, and each is free to be fused.
         for _ in range(self.num_steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -164,13 +159,50 @@ class PGD:
                     "output is computed from its input by differentiable "
                     "operations."
                 )
-            adversarial = self._project(
-                perturbation.ascent_step(
-                    adversarial, gradient, self.step_size, self.norm
-                ),
-                images,
-            )
+            adversarial = self.ascend(adversarial, gradient, images, seed)
         return tf.stop_gradient(adversarial)
+
+    def start(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """x_0, where the attack begins: images moved by the random start.
+
+        Args:
+          images: float32 [batch, ...] inside `value_range`.
+          seed: int tensor [2] of (run seed, step).
+
+        Returns:
+          float32, same shape: inside the ball and `value_range`.
+        """
+        if self.random_start == 0.0:
+            return images
+        moved = perturbation.random_start(
+            images, self.epsilon, self.norm, self.random_start, seed
+        )
+        return self._project(moved, images)
+
+    def ascend(
+        self,
+        points: tf.Tensor,
+        direction: tf.Tensor,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """One step of the attack: x_k+1 from x_k and a direction of ascent.
+
+        Args:
+          points: float32 [batch, ...], x_k.
+          direction: float32, same shape; a gradient, of any length.
+          images: float32, same shape, the centres of the balls.
+          seed: as in `start`.
+
+        Returns:
+          float32, same shape: inside the ball and `value_range`.
+        """
+        return self._project(
+            perturbation.ascent_step(
+                points, direction, self.step_size, self.norm
+            ),
+            images,
+        )
 
     def _project(self, adversarial: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         return perturbation.project(
@@ -199,51 +231,6 @@ class PGD:
             f"{key}={value!r}" for key, value in self.get_config().items()
         )
         return f"{type(self).__name__}({arguments})"
-
-
-class FGSM(PGD):
-    """Fast gradient sign method: one full step of length epsilon.
-
-        x_adv <- clip(x + epsilon * sign(grad_x loss(x, y)))
-
-    Goodfellow et al. 2015 (arXiv 1412.6572). PGD with one step of epsilon and,
-    by default, no random start; with one (Wong et al. 2020) the step is
-    projected back into the ball.
-
-    Args:
-      epsilon: as in `PGD`.
-      random_start: as in `PGD`.
-      value_range: as in `PGD`.
-      norm: as in `PGD`.
-      targeted: as in `PGD`.
-
-    Raises:
-      ValueError: if an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        epsilon: float,
-        random_start: Union[bool, float] = False,
-        value_range: ValueRange = (0.0, 1.0),
-        norm: str = "linf",
-        targeted: Optional[str] = None,
-    ) -> None:
-        super().__init__(
-            epsilon,
-            step_size=None,
-            num_steps=1,
-            random_start=random_start,
-            value_range=value_range,
-            norm=norm,
-            targeted=targeted,
-        )
-
-    def get_config(self) -> Config:
-        """The constructor arguments, JSON-serializable."""
-        config = super().get_config()
-        del config["step_size"], config["num_steps"]
-        return config
 
 
 def _forward_function(network: Forward) -> Forward:

@@ -69,6 +69,16 @@ class ScheduledAttack:
         return self.attack.epsilon
 
     @property
+    def num_steps(self) -> int:
+        """Gradient steps."""
+        return self.attack.num_steps
+
+    @property
+    def targeted(self) -> Optional[str]:
+        """Which label the attack descends towards, if any."""
+        return self.attack.targeted
+
+    @property
     def norm(self) -> str:
         """The norm of the radius."""
         return self.attack.norm
@@ -103,14 +113,32 @@ class ScheduledAttack:
           them and inside `value_range`.
         """
         seed = tf.convert_to_tensor(seed)
-        attack = self.attack
-        if seed.shape.rank:
-            scale = tf.cast(self.schedule(seed[1]), tf.float32)
-            scale = tf.clip_by_value(scale, 0.0, 1.0)
-            attack = copy.copy(attack)
-            attack.epsilon *= scale
-            attack.step_size *= scale
-        return attack(network, images, labels, seed, loss, targets)
+        return self._at(seed)(network, images, labels, seed, loss, targets)
+
+    def start(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """x_0 as of a step; see `PGD.start`."""
+        return self._at(seed).start(images, seed)
+
+    def ascend(
+        self,
+        points: tf.Tensor,
+        direction: tf.Tensor,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """One step of the attack as of a training step; see `PGD.ascend`."""
+        return self._at(seed).ascend(points, direction, images, seed)
+
+    def _at(self, seed: tf.Tensor) -> PGD:
+        """The attack with the radius of a seed's step, if it has one."""
+        if not seed.shape.rank:
+            return self.attack
+        scale = tf.cast(self.schedule(seed[1]), tf.float32)
+        scale = tf.clip_by_value(scale, 0.0, 1.0)
+        attack = copy.copy(self.attack)
+        attack.epsilon *= scale
+        attack.step_size *= scale
+        return attack
 
     def __repr__(self) -> str:
         return f"ScheduledAttack({self.attack!r}, {self.schedule!r})"

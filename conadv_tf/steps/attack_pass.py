@@ -70,6 +70,47 @@ class AttackPass:
             loss=self._loss,
         )
 
+    def start(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        """x_0, where the attack of a batch begins; see `PGD.start`."""
+        return self._attack.start(batch.images, seed)
+
+    def ascend(
+        self,
+        start: tf.Tensor,
+        direction: tf.Tensor,
+        batch: Batch,
+        logits: tf.Tensor,
+        by_logits: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """x_hat by a gradient of the training loss that is there anyway.
+
+        Args:
+          start: what `start` returned.
+          direction: float32, same shape, the gradient by it; where it is not
+            finite there is no direction.
+          batch: the images and their labels.
+          logits: float32 [batch, classes], of the start.
+          by_logits: float32, same shape, the training loss's gradient by them;
+            where it points away from the attack loss's, the direction turns.
+          seed: int64 [2], as for `start`.
+
+        Returns:
+          float32, shape of the images.
+        """
+        logits = tf.stop_gradient(logits)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(logits)
+            loss = self._loss(batch.labels, logits)
+        agreement = tf.reduce_sum(tape.gradient(loss, logits) * by_logits, -1)
+        ones = [1] * (direction.shape.rank - 1)
+        turned = tf.reshape(agreement < 0, [-1, *ones])
+        direction = tf.where(turned, -direction, direction)
+        direction = tf.where(tf.math.is_finite(direction), direction, 0.0)
+        return tf.stop_gradient(
+            self._attack.ascend(start, direction, batch.images, seed)
+        )
+
     def next_seed(self, advance: bool = True) -> tf.Tensor:
         """(run seed, step), int64 [2]; `advance` counts the step."""
         # Read and written with a data dependency between the two: Grappler may

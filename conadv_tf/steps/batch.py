@@ -55,6 +55,20 @@ class Batch:
         size = self.images.shape[0] or tf.shape(self.images)[0]
         return self._first(attacked_images(size, self.fraction))
 
+    def not_attacked(self) -> Part:
+        """The clean images behind those that are attacked."""
+        part, count = self._clean(), self.to_attack().images.shape[0]
+        if count is None:
+            count = tf.shape(self.to_attack().images)[0]
+        return dataclasses.replace(
+            part,
+            images=part.images[count:],
+            labels=part.labels[count:],
+            sample_weight=None
+            if part.sample_weight is None
+            else part.sample_weight[count:],
+        )
+
     def attacked(self, adversarial: tf.Tensor) -> "Batch":
         """The same batch with its adversarial images."""
         return dataclasses.replace(self, adversarial=adversarial)
@@ -117,8 +131,12 @@ def attacked_images(
     return round(size * fraction)
 
 
-# What buffers between two steps may hold.
-FIELDS = ("images", "labels", "sample_weight", "augmented", "adversarial")
+def spec_of_first(spec: tf.TensorSpec, fraction: float) -> tf.TensorSpec:
+    """The TensorSpec of the part of a local batch that is attacked."""
+    size = spec.shape[0]
+    if size is not None:
+        size = attacked_images(size, fraction)
+    return tf.TensorSpec([size, *spec.shape[1:]], spec.dtype)
 
 
 def received(
@@ -164,4 +182,5 @@ def received(
             )
             for view in images
         ]
-    return Batch(images[0], labels, weights, *images[1:], fraction=fraction)
+    augmented = images[1] if views == 2 else None
+    return Batch(images[0], labels, weights, augmented, None, fraction)

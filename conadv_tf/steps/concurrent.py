@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch import spec_of_first
 from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.pending_batch import PendingBatch
@@ -52,5 +53,16 @@ class ConcurrentStep(PipelinedStep):
         return logs
 
     def _new_buffers(self, spec: BatchSpec, static: bool) -> PendingBatch:
-        fraction = self._model.adversarial_fraction
-        return PendingBatch(*spec, static=static, fraction=fraction)
+        images = tf.TensorSpec(spec.images.shape, tf.float32)
+        return PendingBatch(
+            {
+                "images": images,
+                "labels": spec.labels,
+                "sample_weight": spec.sample_weight,
+                "augmented": None if spec.augmented is None else images,
+                "adversarial": spec_of_first(
+                    images, self._model.adversarial_fraction
+                ),
+            },
+            images.shape[0] if static else None,
+        )

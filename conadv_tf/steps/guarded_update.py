@@ -5,6 +5,7 @@ is counted, and the optimizer's `iterations` go on, as Keras's
 `LossScaleOptimizer` does it, so that the schedule stays with the data.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from typing import Callable
 from typing import Optional
@@ -61,7 +62,11 @@ class GuardedUpdate:
         return [tf.convert_to_tensor(value) for value in self._statistics]
 
     def gradients(
-        self, optimizer: Any, tape: tf.GradientTape, loss: tf.Tensor
+        self,
+        optimizer: Any,
+        tape: tf.GradientTape,
+        loss: tf.Tensor,
+        others: Sequence[tf.Tensor] = (),
     ) -> list[Optional[tf.Tensor]]:
         """The gradients of a loss, None where a weight has no part in it.
 
@@ -69,9 +74,10 @@ class GuardedUpdate:
           optimizer: Keras optimizer, legacy ones too; it may scale the loss.
           tape: the tape that recorded the loss.
           loss: scalar, this replica's share of the sum over replicas.
+          others: tensors on the tape; their gradients follow the weights'.
         """
         return keras_internals.compute_gradients(
-            optimizer, loss, self._variables, tape
+            optimizer, loss, [*self._variables, *others], tape
         )
 
     def apply_gradients(

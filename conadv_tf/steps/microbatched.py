@@ -68,7 +68,7 @@ class MicroBatchedStep(Step):
         guarded = self.update.guarded
         statistics = guarded.begin()
         with tf.GradientTape() as tape:
-            outputs = self.loss(batch)
+            outputs = self.loss(batch.parts())
         optimizer = self._model.optimizer
         gradients = guarded.gradients(optimizer, tape, outputs.loss)
         gradients, mean = self._sums.add(gradients, statistics, guarded.begin())

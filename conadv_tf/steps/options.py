@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 PLACEMENTS = ("local", "phased")
+ATTACK_PASSES = ("own", "shared")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Options:
     placement: str = "local"
     adversarial_weight: float = 1.0
     adversarial_fraction: float = 1.0
+    attack_pass: str = "own"
+    start_replaces_clean: bool = False
 
     def __post_init__(self) -> None:
         """Checks each of them."""
@@ -63,6 +66,17 @@ class Options:
             raise ValueError(
                 f"Expected placement to be one of {PLACEMENTS}; received "
                 f"{self.placement!r}."
+            )
+        if self.attack_pass not in ATTACK_PASSES:
+            raise ValueError(
+                f"Expected attack_pass to be one of {ATTACK_PASSES}; received "
+                f"{self.attack_pass!r}."
+            )
+        if self.start_replaces_clean and self.attack_pass != "shared":
+            raise ValueError(
+                'Expected attack_pass="shared" with start_replaces_clean, '
+                "which has start images to train on; received "
+                f"{self.attack_pass!r}."
             )
         weight = self.adversarial_weight
         if (

@@ -1,8 +1,10 @@
 """The loss of a batch, part by part, and what `fit` logs of it."""
 
 import abc
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
+from typing import Optional
 
 import tensorflow as tf
 
@@ -12,22 +14,35 @@ from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 
+# The batch norm branch of each part, in the order of the branches.
+BRANCHES = {
+    "clean": "main",
+    "augmented": "augmented",
+    "start": "auxiliary",
+    "adversarial": "auxiliary",
+}
 
-def part_shares(views: int, adversarial_weight: float) -> dict[str, float]:
+
+def part_shares(
+    views: int, adversarial_weight: float, auxiliary: Sequence[str]
+) -> dict[str, float]:
     """The share of each part of a batch in the loss; they add up to 1.
 
     Args:
       views: 1 or 2; with 2 there is an augmented part.
-      adversarial_weight: weight of the adversarial part where each of the
-        others has 1.
+      adversarial_weight: weight of the auxiliary parts together where each
+        of the others has 1.
+      auxiliary: names of the parts that go through the auxiliary batch norm;
+        they have equal shares.
 
     Returns:
-      {"clean", "augmented" or "adversarial": float}.
+      {part: float}.
     """
     weights = {"clean": 1.0, "augmented": 1.0}
     if views == 1:
         del weights["augmented"]
-    weights["adversarial"] = adversarial_weight
+    for name in auxiliary:
+        weights[name] = adversarial_weight / len(auxiliary)
     whole = sum(weights.values())
     return {part: weight / whole for part, weight in weights.items()}
 
@@ -36,11 +51,13 @@ def part_shares(views: int, adversarial_weight: float) -> dict[str, float]:
 class Outputs:
     """What the forward pass of a training batch gave.
 
+    parts: {name: `Part`}, the images and labels.
     loss: scalar, this replica's share of the sum over replicas.
-    logits: {part: float32 [batch, classes]}.
-    losses: {part: scalar}, which `loss` is the weighted mean of.
+    logits: {name: float32 [part, classes]}.
+    losses: {name: scalar}, which `loss` is the weighted mean of.
     """
 
+    parts: dict[str, Part]
     loss: tf.Tensor
     logits: dict[str, tf.Tensor]
     losses: dict[str, tf.Tensor]
@@ -57,12 +74,21 @@ class Loss(abc.ABC):
         self._model = model
 
     @abc.abstractmethod
-    def __call__(self, batch: Batch) -> Outputs:
-        """The forward pass, in training mode; moves moving statistics."""
+    def __call__(self, parts: dict[str, Part]) -> Outputs:
+        """The forward pass, in training mode; moves moving statistics.
+
+        Args:
+          parts: what is trained on, in the order of the branches.
+        """
 
     @abc.abstractmethod
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """Updates the metrics; returns the logs of `fit`."""
+        """Updates the metrics; returns the logs of `fit`.
+
+        Args:
+          batch: what the parts are of.
+          outputs: what the call returned.
+        """
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """The metrics besides Keras's own."""
@@ -74,43 +100,56 @@ class Loss(abc.ABC):
             part.images, part.labels, logits, part.sample_weight
         )
 
-    def _keras_metrics(self, batch: Batch, logits: tf.Tensor) -> dict[str, Any]:
+    def _keras_metrics(self, outputs: Outputs) -> dict[str, Any]:
+        clean = outputs.parts["clean"]
         return self._model.compute_metrics(
-            batch.images, batch.labels, logits, batch.sample_weight
+            clean.images,
+            clean.labels,
+            outputs.logits["clean"],
+            clean.sample_weight,
         )
 
 
 class CleanLoss(Loss):
     """Plain training: the images as they come, one batch norm."""
 
-    def __call__(self, batch: Batch) -> Outputs:
-        """The forward pass; see `Loss`."""
-        logits = self._model.network(batch.images, training=True)
+    def __call__(self, parts: dict[str, Part]) -> Outputs:
+        """The forward pass of the only part; see `Loss`."""
+        clean = parts["clean"]
+        logits = self._model.network(clean.images, training=True)
         logits = tf.cast(logits, tf.float32)
-        loss = self.of_part(batch.parts()["clean"], logits)
-        return Outputs(loss, {"clean": logits}, {"clean": loss})
+        loss = self.of_part(clean, logits)
+        return Outputs(parts, loss, {"clean": logits}, {"clean": loss})
 
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Keras's own."""
-        return self._keras_metrics(batch, outputs.logits["clean"])
+        return self._keras_metrics(outputs)
 
 
 class PartsLoss(Loss):
     """Eq. (4): the weighted mean of the parts' losses, in one pass.
 
-    Clean images go through the main batch norm, augmented ones through their
-    own, adversarial ones through the auxiliary one.
+    Each part goes through its own of `BRANCHES`; those of one branch are one
+    batch to its batch norms.
 
     Create it under the strategy scope.
 
     Args:
       model: a compiled `ConAdvModel` with an attack.
       loss: what `attacks.loss.single_loss` returned.
+      auxiliary: names of the parts that go through the auxiliary batch norm.
     """
 
-    def __init__(self, model: tf.keras.Model, loss: Any) -> None:
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        loss: Any,
+        auxiliary: Sequence[str] = ("adversarial",),
+    ) -> None:
         super().__init__(model)
-        self.shares = part_shares(model.views, model.adversarial_weight)
+        self.shares = part_shares(
+            model.views, model.adversarial_weight, auxiliary
+        )
         self._decision_boundary = loss_lib.decision_boundary(
             model.network, loss
         )
@@ -124,54 +163,57 @@ class PartsLoss(Loss):
             name="adversarial_accuracy"
         )
 
-    def __call__(self, batch: Batch) -> Outputs:
-        """The forward pass of all parts; see `Loss`."""
-        parts = batch.parts()
-        sizes = None if batch.fraction == 1 else _sizes(parts)
-        with batch_norm_branch("split", sizes=sizes):
+    def __call__(self, parts: dict[str, Part]) -> Outputs:
+        """The forward pass of all parts in one; see `Loss`."""
+        sizes = _sizes(parts)
+        with batch_norm_branch("split", sizes=_branch_sizes(parts, sizes)):
             joined = self._model.network(
                 tf.concat([part.images for part in parts.values()], axis=0),
                 training=True,
             )
-        split = tf.split(
-            tf.cast(joined, tf.float32), sizes or len(parts), axis=0
-        )
+        joined = tf.cast(joined, tf.float32)
+        split = tf.split(joined, sizes or len(parts), axis=0)
         logits = dict(zip(parts, split))
         losses = {
             name: self.of_part(part, logits[name])
             for name, part in parts.items()
         }
         loss = tf.add_n([self.shares[name] * losses[name] for name in parts])
-        return Outputs(loss, logits, losses)
+        return Outputs(parts, loss, logits, losses)
 
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Keras's own of the clean part, and those of all parts."""
-        for part, loss in outputs.losses.items():
-            self.record(part, batch, outputs.logits[part], loss)
-        return self.with_parts(
-            self._keras_metrics(batch, outputs.logits["clean"])
-        )
+        for name, part in outputs.parts.items():
+            self.record(
+                name, part, batch, outputs.logits[name], outputs.losses[name]
+            )
+        return self.with_parts(self._keras_metrics(outputs))
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """Those of the parts."""
         return [self._loss, *self._losses.values(), self._adversarial_accuracy]
 
     def record(
-        self, name: str, batch: Batch, logits: tf.Tensor, loss: tf.Tensor
+        self,
+        name: str,
+        part: Part,
+        batch: Batch,
+        logits: tf.Tensor,
+        loss: tf.Tensor,
     ) -> None:
         """Adds one part of a batch to the metrics.
 
         Args:
-          name: "clean", "augmented" or "adversarial".
-          batch: the `Batch`.
-          logits: of its images of that part.
+          name: of the part.
+          part: the `Part`.
+          batch: the `Batch` that it is of.
+          logits: of the part's images.
           loss: scalar, what `of_part` returned.
         """
         # Keras divides a replica's loss by the number of replicas.
         loss *= float(self._model.distribute_strategy.num_replicas_in_sync)
         size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
         self._loss.update_state(loss, size * self.shares[name])
-        part = batch.parts()[name]
         size = tf.cast(tf.shape(part.labels)[0], tf.float32)
         self._losses[name].update_state(loss, size)
         if name == "adversarial":
@@ -198,9 +240,31 @@ class PartsLoss(Loss):
         }
 
 
-def _sizes(parts: dict[str, Part]) -> list[Any]:
-    """Images of each part: static where all are known, else scalars."""
+def _sizes(parts: dict[str, Part]) -> Optional[list[Any]]:
+    """Images of each part, ints or scalars; None where all have as many.
+
+    Parts are as large as each other only where they are the same tensors'
+    views or twins: those of the whole batch.
+    """
     static = [part.images.shape[0] for part in parts.values()]
     if None not in static:
-        return static
+        return None if len(set(static)) == 1 else static
+    if len({id(part.labels) for part in parts.values()}) == 1:
+        return None
     return [tf.shape(part.images)[0] for part in parts.values()]
+
+
+def _branch_sizes(
+    parts: dict[str, Part], sizes: Optional[list[Any]]
+) -> Optional[list[Any]]:
+    """Images of each batch norm branch; None where all have as many."""
+    branches = [BRANCHES[name] for name in parts]
+    if sizes is None and len(set(branches)) == len(branches):
+        return None
+    if sizes is None:
+        images = next(iter(parts.values())).images
+        sizes = [images.shape[0] or tf.shape(images)[0]] * len(parts)
+    totals: dict[str, Any] = {}
+    for branch, size in zip(branches, sizes):
+        totals[branch] = totals.get(branch, 0) + size
+    return list(totals.values())

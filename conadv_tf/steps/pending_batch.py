@@ -1,13 +1,12 @@
 """The batch between two steps: attacked in one, trained on in the next."""
 
+import dataclasses
 from typing import Optional
 
 import tensorflow as tf
 
 from conadv_tf.distribution import local_variable
-from conadv_tf.steps.batch import attacked_images
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.batch import FIELDS
 
 
 class PendingBatch:
@@ -16,50 +15,33 @@ class PendingBatch:
     Create it under the strategy scope and before the training step is traced.
 
     Args:
-      images: TensorSpec of a local batch of images.
-      labels: TensorSpec of its labels.
-      sample_weight: TensorSpec of its sample weights, or None.
-      augmented: TensorSpec of a second view of the images, or None.
-      static: whether buffers have the static batch size of the specs (XLA
-        needs it) or take any batch size.
-      fraction: of a batch that is attacked.
+      specs: {field of `Batch`: TensorSpec} of what is kept; names without one
+        are left out.
+      static_batch_size: images of a received batch where sizes are static, as
+        XLA needs them; None: buffers take any size.
     """
 
     def __init__(
         self,
-        images: tf.TensorSpec,
-        labels: tf.TensorSpec,
-        sample_weight: Optional[tf.TensorSpec],
-        augmented: Optional[tf.TensorSpec],
-        static: bool,
-        fraction: float = 1.0,
+        specs: dict[str, Optional[tf.TensorSpec]],
+        static_batch_size: Optional[int],
     ) -> None:
-        images = tf.TensorSpec(images.shape, tf.float32)
-        self.static_batch_size = images.shape[0] if static else None
-
-        size = self.static_batch_size
-        attacked = None if size is None else attacked_images(size, fraction)
-
-        def buffer(
-            spec: tf.TensorSpec, name: str, size: Optional[int] = size
-        ) -> Optional[tf.Variable]:
-            if spec is None:
-                return None
-            tail = spec.shape[1:]
-            return local_variable(
-                tf.zeros([size or 0, *(n or 0 for n in tail)], spec.dtype),
-                name=f"pending_{name}",
-                shape=tf.TensorShape([size, *tail]),
-            )
-
+        self.static_batch_size = static_batch_size
         # Age 0 means that nothing is pending; else steps since it was 0.
         self.age = local_variable(tf.constant(0, tf.int64), "pending_age")
-        self._buffers = Batch(
-            buffer(images, "images"),
-            buffer(labels, "labels"),
-            buffer(sample_weight, "sample_weight"),
-            buffer(None if augmented is None else images, "augmented"),
-            buffer(images, "adversarial", attacked),
+        self._buffers = {
+            name: self._buffer(name, spec)
+            for name, spec in specs.items()
+            if spec is not None
+        }
+
+    def _buffer(self, name: str, spec: tf.TensorSpec) -> tf.Variable:
+        size = None if self.static_batch_size is None else spec.shape[0]
+        tail = spec.shape[1:]
+        return local_variable(
+            tf.zeros([size or 0, *(n or 0 for n in tail)], spec.dtype),
+            name=f"pending_{name}",
+            shape=tf.TensorShape([size, *tail]),
         )
 
     def reset(self) -> None:
@@ -68,12 +50,7 @@ class PendingBatch:
 
     def variables(self) -> dict[str, tf.Variable]:
         """The variables this keeps, by name."""
-        buffers = {
-            name: getattr(self._buffers, name)
-            for name in FIELDS
-            if _has(self._buffers, name)
-        }
-        return {**buffers, "age": self.age}
+        return {**self._buffers, "age": self.age}
 
     def age_after(self, received: Batch) -> tf.Tensor:
         """The age, int64 scalar, once the received batch is there.
@@ -103,24 +80,18 @@ class PendingBatch:
           with a zero perturbation.
         """
         unperturbed = received.unperturbed()
-        names = [name for name in FIELDS if _has(received, name)]
-        stored = [
-            tf.convert_to_tensor(getattr(self._buffers, name)) for name in names
-        ]
+        stored = [tf.convert_to_tensor(each) for each in self._buffers.values()]
         chosen = tf.cond(
             age > 0,
             lambda: stored,
-            lambda: [getattr(unperturbed, name) for name in names],
+            lambda: [getattr(unperturbed, name) for name in self._buffers],
         )
-        return Batch(**dict(zip(names, chosen)), fraction=received.fraction)
+        return dataclasses.replace(
+            unperturbed, **dict(zip(self._buffers, chosen))
+        )
 
     def put(self, batch: Batch) -> None:
         """Keeps an attacked batch for the next step."""
-        for name in FIELDS:
-            if _has(batch, name):
-                getattr(self._buffers, name).assign(getattr(batch, name))
+        for name, buffer in self._buffers.items():
+            buffer.assign(getattr(batch, name))
         self.age.assign(tf.convert_to_tensor(self.age) + 1)
-
-
-def _has(batch: Batch, name: str) -> bool:
-    return name == "adversarial" or getattr(batch, name) is not None

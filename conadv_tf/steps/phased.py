@@ -66,6 +66,7 @@ from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.options import Options
+from conadv_tf.steps.parts import BRANCHES
 from conadv_tf.steps.parts import PartsLoss
 from conadv_tf.steps.phased_batches import ATTACK
 from conadv_tf.steps.phased_batches import check_replicas
@@ -75,8 +76,6 @@ from conadv_tf.steps.phased_batches import IDLE
 from conadv_tf.steps.phased_batches import NUM_PHASES
 from conadv_tf.steps.phased_batches import PhasedBatches
 from conadv_tf.steps.pipelined import PipelinedStep
-
-_BRANCHES = {"clean": "main", "adversarial": "auxiliary"}
 
 
 class PhasedStep(PipelinedStep):
@@ -115,11 +114,14 @@ class PhasedStep(PipelinedStep):
             ),
             ("views", "a replica's turns are attack, adversarial, clean"),
             ("microbatches", "each step makes an update"),
+            ("attack_pass", "attacks are a replica's whole turn"),
         ):
             value = getattr(options, name)
-            if value != 1:
+            expected = "own" if name == "attack_pass" else 1
+            if value != expected:
                 raise ValueError(
-                    f'Expected {name}=1 with placement="phased": {reason}. '
+                    f'Expected {name}={expected!r} with placement="phased": '
+                    f"{reason}. "
                     f'Received {value!r}; placement="local" takes it.'
                 )
         synchronized = [
@@ -207,13 +209,13 @@ class PhasedStep(PipelinedStep):
         ]
 
     def part_gradients(
-        self, batch: Batch, part: str
+        self, batch: Batch, name: str
     ) -> list[Optional[tf.Tensor]]:
         """A replica's share of the gradients of an update, from one part.
 
         Args:
           batch: `Batch` with adversarial images.
-          part: "clean" or "adversarial".
+          name: "clean" or "adversarial".
 
         Returns:
           List of tensors, None where a weight has no part in it. Their sum
@@ -221,18 +223,16 @@ class PhasedStep(PipelinedStep):
           with this part, times its share. Changes moving statistics and
           metrics.
         """
-        model = self._model
+        model, part = self._model, batch.parts()[name]
         with tf.GradientTape() as tape:
-            with batch_norm_branch(_BRANCHES[part]):
-                logits = model.network(
-                    batch.parts()[part].images, training=True
-                )
+            with batch_norm_branch(BRANCHES[name]):
+                logits = model.network(part.images, training=True)
             logits = tf.cast(logits, tf.float32)
-            loss = self.loss.of_part(batch.parts()[part], logits)
+            loss = self.loss.of_part(part, logits)
             # Keras divided by the number of all replicas; a third has it.
-            weighted = loss * (NUM_PHASES * self.loss.shares[part])
-        self.loss.record(part, batch, logits, loss)
-        if part == "clean":
+            weighted = loss * (NUM_PHASES * self.loss.shares[name])
+        self.loss.record(name, part, batch, logits, loss)
+        if name == "clean":
             keras_internals.update_compiled_metrics(
                 model, batch.labels, logits, batch.sample_weight
             )

@@ -53,6 +53,8 @@ class Step(abc.ABC):
     # leaves out, since each step writes them before it reads them, or the host
     # has read them.
     unsaved: tuple[str, ...] = ("out_of_range",)
+    # Parts of a batch that are trained on through the auxiliary batch norm.
+    auxiliary: tuple[str, ...] = ("adversarial",)
 
     def __init__(self, model: tf.keras.Model, loss: Any) -> None:
         self._model = model
@@ -62,7 +64,7 @@ class Step(abc.ABC):
         self.attack: Optional[AttackPass] = None
         self.loss: Loss = CleanLoss(model)
         if model.attack is not None:
-            self.loss = PartsLoss(model, loss)
+            self.loss = PartsLoss(model, loss, self.auxiliary)
             self.attack = AttackPass(
                 model.attack, loss_lib.attack_loss(loss), model.seed
             )

@@ -30,7 +30,7 @@ class Update:
         """
         statistics = self.guarded.begin()
         with tf.GradientTape() as tape:
-            outputs = self._loss(batch)
+            outputs = self._loss(batch.parts())
         optimizer = self._model.optimizer
         gradients = self.guarded.gradients(optimizer, tape, outputs.loss)
         self.guarded.apply_gradients(

@@ -10,10 +10,12 @@ from conadv_tf.steps.phased import PhasedStep
 from conadv_tf.steps.plain import PlainStep
 from conadv_tf.steps.protocol import Step
 from conadv_tf.steps.sequential import SequentialStep
+from conadv_tf.steps.shared_pass import SharedPassStep
 
 # The first that is asked for is taken: the particular before the general.
 WAYS: tuple[type[Step], ...] = (
     PhasedStep,
+    SharedPassStep,
     MicroBatchedStep,
     PlainStep,
     SequentialStep,

@@ -1,0 +1,188 @@
+"""One pass for all parts, against passes apart and against NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.batch_norm import batch_norm_branch
+from tests import networks
+
+SEED, SMOOTHING = 7, 0.1
+SMOOTH = tf.keras.losses.CategoricalCrossentropy(
+    from_logits=True, label_smoothing=SMOOTHING
+)
+BRANCHES = {"clean": "main", "augmented": "augmented"}
+
+
+def _augment(images):
+    return images[:, ::-1] * 0.5
+
+
+def _one_hot(labels):
+    return np.eye(3, dtype=np.float32)[labels]
+
+
+def _model(network, attack, optimizer, fraction=0.5, compile_args=(), **kwargs):
+    model = ca.ConAdvModel(
+        network,
+        attack,
+        seed=SEED,
+        attack_pass="shared",
+        adversarial_fraction=fraction,
+        **kwargs,
+    )
+    model.compile(optimizer, SMOOTH, metrics=["accuracy"], **dict(compile_args))
+    return model
+
+
+class SlowOracle:
+    """Each branch in a pass of its own, the direction by a tape of its own."""
+
+    def __init__(self, network, attack, optimizer, fraction, views, weight):
+        self.network = ca.split_batch_norm(network, views + 1)
+        self.attack, self.optimizer = attack, optimizer
+        self.fraction, self.views, self.weight = fraction, views, weight
+        self.replaces = False
+        self.pending, self.steps, self.turned = None, 0, 0
+
+    def step(self, images, labels):
+        count = round(self.fraction * len(images))
+        first, its_labels = tf.constant(images[:count]), labels[:count]
+        if self.pending is None:
+            self.pending = first, its_labels
+        seed = tf.constant([SEED, self.steps], tf.int64)
+        start = self.attack.start(first, seed)
+        rest = count if self.replaces else 0
+        parts = {"clean": (images[rest:], labels[rest:])}
+        if self.views == 2:
+            parts["augmented"] = _augment(images), labels
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(start)
+            losses = []
+            for name, (part, targets) in parts.items():
+                with batch_norm_branch(BRANCHES[name]):
+                    logits = self.network(part, training=True)
+                losses.append(SMOOTH(targets, logits))
+            with batch_norm_branch("auxiliary"):
+                both = self.network(
+                    tf.concat([start, self.pending[0]], 0), training=True
+                )
+            started, adversarial = tf.split(both, 2)
+            auxiliary = SMOOTH(its_labels, started)
+            auxiliary += SMOOTH(self.pending[1], adversarial)
+            loss = sum(losses) + self.weight * auxiliary / 2
+            loss /= len(losses) + self.weight
+        variables = self.network.trainable_variables
+        direction = tape.gradient(loss, start).numpy()
+        # Of cross-entropy by logits: probabilities less labels.
+        certainty = tf.nn.softmax(started).numpy()
+        smooth = its_labels * (1 - SMOOTHING) + SMOOTHING / 3
+        agreement = ((certainty - smooth) * (certainty - its_labels)).sum(-1)
+        self.turned += (agreement < 0).sum()
+        direction *= np.where(agreement < 0, -1, 1).reshape(-1, 1, 1, 1)
+        self.pending = (
+            self.attack.ascend(start, direction, first, seed),
+            its_labels,
+        )
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(loss, variables), variables)
+        )
+        self.steps += 1
+        return loss.numpy()
+
+
+# Every weight and moving statistic after each of 20 steps. The sharp last
+# layer makes examples certain, so that some directions turn.
+@pytest.mark.parametrize(
+    "fraction, views, weight, norm, replaces, jit_compile",
+    [
+        (0.5, 1, 1.0, "linf", False, False),
+        (0.25, 2, 3.0, "l2", True, False),
+        (1.0, 2, 1.0, "l2", False, True),
+        (0.25, 1, 0.5, "l2", True, True),
+    ],
+)
+def test_oracle(fraction, views, weight, norm, replaces, jit_compile):
+    network = networks.convolutional()
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([8 * kernel, bias])
+    attack = ca.PGD(0.1, random_start=0.8, norm=norm)
+
+    def optimizer():
+        return ca.LARS(0.1, momentum=0.9, weight_decay=1e-3)
+
+    model = _model(
+        network,
+        attack,
+        optimizer(),
+        fraction,
+        {"jit_compile": jit_compile},
+        views=views,
+        adversarial_weight=weight,
+        start_replaces_clean=replaces,
+    )
+    oracle = SlowOracle(network, attack, optimizer(), fraction, views, weight)
+    oracle.replaces = replaces
+    model.reset_pending()
+    for step, (images, labels) in enumerate(networks.batches(20)):
+        labels = _one_hot(labels)
+        expected = oracle.step(images, labels)
+        received = (images, _augment(images)) if views == 2 else images
+        logs = model.train_on_batch(received, labels, return_dict=True)
+        np.testing.assert_allclose(logs["loss"], expected, rtol=1e-4)
+        for ours, wanted in zip(model.network.weights, oracle.network.weights):
+            np.testing.assert_allclose(
+                ours.numpy(),
+                wanted.numpy(),
+                rtol=1e-3,
+                atol=2e-5,
+                err_msg=f"{ours.name} after step {step}",
+            )
+    assert oracle.turned
+
+
+def _softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+# Softmax regression in closed form, on both sides of the turning point.
+def test_linear_network_equals_closed_form():
+    network = networks.linear()
+    kernel, bias = network.get_weights()
+    network.set_weights([4 * kernel, bias])
+    w, b = (p.astype(np.float64) for p in network.get_weights())
+    epsilon, rate, count = 0.1, 0.3, 4
+    attack = ca.PGD(epsilon, random_start=False)
+    model = _model(network, attack, tf.keras.optimizers.SGD(rate))
+    pending, signs = None, []
+    for images, labels in networks.batches(6, shape=(2, 2, 1)):
+        x, y = images.reshape(8, -1).astype(np.float64), np.eye(3)[labels]
+        smooth = y * (1 - SMOOTHING) + SMOOTHING / 3
+        start = x[:count], smooth[:count]
+        pending = pending or start
+        grad_w, grad_b = 0.0, 0.0
+        for share, (inputs, targets) in (
+            (0.5, (x, smooth)),
+            (0.25, start),
+            (0.25, pending),
+        ):
+            residual = _softmax(inputs @ w + b) - targets
+            grad_w = grad_w + share * inputs.T @ residual / len(inputs)
+            grad_b = grad_b + share * residual.mean(axis=0)
+        probabilities = _softmax(start[0] @ w + b)
+        residual = probabilities - start[1]
+        s = np.sign((residual * (probabilities - y[:count])).sum(1))
+        signs += list(s)
+        ascent = np.sign(s[:, None] * (residual @ w.T))
+        pending = np.clip(start[0] + epsilon * ascent, 0, 1), start[1]
+        w, b = w - rate * grad_w, b - rate * grad_b
+        model.train_on_batch(images, y.astype(np.float32))
+        np.testing.assert_allclose(
+            networks.weights(model.network),
+            np.concatenate([w.ravel(), b]),
+            rtol=1e-4,
+            atol=1e-6,
+        )
+    assert {-1.0, 1.0} == set(signs)
