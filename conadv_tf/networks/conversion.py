@@ -52,6 +52,17 @@ def split_batch_norm(
       ValueError: if the network is subclassed or not built, or if a batch
         norm cannot be reached (a subclass of BatchNormalization, one held by
         a wrapper, a Lambda or a custom layer); the error names the layers.
+
+    Example:
+      >>> layers = tf.keras.layers
+      >>> network = tf.keras.Sequential(
+      ...     [layers.Input((2,)), layers.BatchNormalization(name="norm")]
+      ... )
+      >>> split = ca.split_batch_norm(network)
+      >>> [branch.name for branch in split.get_layer("norm").branch_layers]
+      ['main', 'auxiliary']
+      >>> len(network.weights), len(split.weights)
+      (4, 8)
     """
     return _split_batch_norm(network, branches, copy_layer)
 
@@ -120,6 +131,15 @@ def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
     Returns:
       A new Keras model without classes of this package; its outputs at
       inference equal the given one's.
+
+    Example:
+      >>> layers = [tf.keras.Input((2,)), ca.SplitBatchNormalization()]
+      >>> split = tf.keras.Sequential(layers)
+      >>> merged = ca.merge_batch_norm(split)
+      >>> type(merged.layers[0]).__name__
+      'BatchNormalization'
+      >>> len(split.weights), len(merged.weights)
+      (8, 4)
     """
 
     def merge(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

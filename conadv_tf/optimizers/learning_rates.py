@@ -97,6 +97,13 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     Raises:
       ValueError: if durations are missing, doubled or contradictory.
+
+    Example: two updates up, four down.
+      >>> schedule = ca.WarmupPolynomialDecay(
+      ...     1.0, train_steps=6, warmup_steps=2, end_learning_rate=0.0
+      ... )
+      >>> [round(float(schedule(step)), 3) for step in range(6)]
+      [0.5, 1.0, 0.562, 0.25, 0.062, 0.0]
     """
 
     def __init__(
@@ -235,6 +242,13 @@ def scaling_rule(
 
     Raises:
       ValueError: if the rule is unknown or a size is not positive.
+
+    Example:
+      >>> rate = ca.scaling_rule(32768)
+      >>> rate.base_learning_rate, rate.warmup_epochs
+      (31.2, 25.0)
+      >>> ca.scaling_rule(1024, rule="sqrt").base_learning_rate
+      0.2
     """
     if not global_batch_size > 0 or not num_examples > 0:
         raise ValueError(
