@@ -199,6 +199,12 @@ class Config:
                 "Expected drop_remainder with emulate_replicas: replicas would "
                 "share the images of a last smaller batch. Received False."
             )
+        if self.placement != "local":
+            raise ValueError(
+                "Expected placement local with emulate_replicas: elsewhere a "
+                "replica normalizes more than its share. Received "
+                f"{self.placement}."
+            )
         object.__setattr__(self, "global_batch_size", pair[0] * pair[1])
 
     @property

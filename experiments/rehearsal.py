@@ -64,6 +64,7 @@ def shrink(config, folder):
     return dataclasses.replace(
         config,
         dataset=f"folder:{folder}",
+        data_dir=None,
         image_size=_IMAGE_SIZE,
         global_batch_size=_BATCH_SIZE,
     )

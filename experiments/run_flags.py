@@ -43,7 +43,7 @@ flags.DEFINE_integer(
     "emulate_replicas",
     None,
     "Train exactly as this many replicas of --per_replica_batch_size images "
-    "would, one after another; replaces --global_batch_size.",
+    "would, one after another; in place of --global_batch_size.",
     lower_bound=1,
 )
 flags.DEFINE_integer(

@@ -101,6 +101,14 @@ def test_every_field_that_has_a_range_is_tested():
             },
             "Expected drop_remainder with emulate_replicas",
         ),
+        (
+            {
+                "emulate_replicas": 3,
+                "per_replica_batch_size": 8,
+                "placement": "phased",
+            },
+            "Expected placement local with emulate_replicas",
+        ),
         ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
         ({"profile_batches": "20-40"}, "received .20-40."),
         ({"drift_every": 5, "method": "disadv"}, "Received disadv and local"),

@@ -24,6 +24,14 @@ def _per_example_norm(values: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(values), axis=axes, keepdims=True))
 
 
+def check_norm(norm: str) -> None:
+    """Raises a ValueError for a norm that no formula here is for."""
+    if norm not in NORMS:
+        raise ValueError(
+            f"Expected norm to be one of {NORMS}; received {norm!r}."
+        )
+
+
 def project(
     adversarial: tf.Tensor,
     images: tf.Tensor,
@@ -46,6 +54,7 @@ def project(
     Returns:
       float32, same shape.
     """
+    check_norm(norm)
     low, high = value_range
     if norm == "linf":
         projected = tf.clip_by_value(
@@ -83,6 +92,7 @@ def ascent_step(
     Returns:
       float32, same shape.
     """
+    check_norm(norm)
     if norm == "linf":
         return adversarial + step_size * tf.sign(gradient)
     # Scaling by the largest entry first keeps the squares from underflowing.
@@ -114,6 +124,7 @@ def random_start(
     Returns:
       float32, same shape; not clipped to the value range.
     """
+    check_norm(norm)
     shape = images.shape[1:].as_list()
     # `tf.shape` only where needed: XLA wants what can be static to be so.
     batch_size = images.shape[0] or tf.shape(images)[0]

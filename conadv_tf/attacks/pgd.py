@@ -1,4 +1,4 @@
-"""FGSM and PGD: adversarial examples inside an L-infinity or L2 ball.
+"""PGD: adversarial examples inside an L-infinity or L2 ball.
 
 `PGD` binds hyper-parameters and loops over the pure functions of
 `perturbation`. An attack computes in float32 whatever the network computes in,
@@ -205,57 +205,6 @@ class PGD:
         return f"{type(self).__name__}({arguments})"
 
 
-class FGSM(PGD):
-    """Fast gradient sign method: one full step of length epsilon.
-
-        x_adv <- clip(x + epsilon * sign(grad_x loss(x, y)))
-
-    Goodfellow et al. 2015 (arXiv 1412.6572). PGD with one step of epsilon and,
-    by default, no random start; with one (Wong et al. 2020) the step is
-    projected back into the ball.
-
-    Args:
-      epsilon: as in `PGD`.
-      random_start: as in `PGD`.
-      value_range: as in `PGD`.
-      norm: as in `PGD`.
-      targeted: as in `PGD`.
-
-    Raises:
-      ValueError: if an argument is out of its range.
-
-    Example: a step of 0.1, cut off where pixels end.
-      >>> network = lambda images: images @ [[1.0], [-2.0]]
-      >>> attack = ca.FGSM(epsilon=0.1)
-      >>> attack(network, [[0.05, 0.5]], labels=[1], seed=0).numpy()
-      array([[0. , 0.6]], dtype=float32)
-    """
-
-    def __init__(
-        self,
-        epsilon: float,
-        random_start: Union[bool, float] = False,
-        value_range: ValueRange = (0.0, 1.0),
-        norm: str = "linf",
-        targeted: Optional[str] = None,
-    ) -> None:
-        super().__init__(
-            epsilon,
-            step_size=None,
-            num_steps=1,
-            random_start=random_start,
-            value_range=value_range,
-            norm=norm,
-            targeted=targeted,
-        )
-
-    def get_config(self) -> Config:
-        """The constructor arguments, JSON-serializable."""
-        config = super().get_config()
-        del config["step_size"], config["num_steps"]
-        return config
-
-
 def _forward_function(network: Forward) -> Forward:
     if isinstance(network, tf.keras.Model):
         return lambda images: network(images, training=False)
@@ -303,11 +252,7 @@ def _check_hyper_parameters(
             "Expected random_start to be True, False or a probability in "
             f"[0, 1]; received {random_start!r}."
         )
-    if norm not in perturbation.NORMS:
-        raise ValueError(
-            f"Expected norm to be one of {perturbation.NORMS}; received "
-            f"{norm!r}."
-        )
+    perturbation.check_norm(norm)
     if targeted not in (None, "random"):
         raise ValueError(
             "Expected targeted to be None (ascend on the true label) or "

@@ -71,6 +71,11 @@ class ScheduledAttack:
         return self.attack.epsilon
 
     @property
+    def norm(self) -> str:
+        """The norm of the radius."""
+        return self.attack.norm
+
+    @property
     def value_range(self) -> ValueRange:
         """Valid pixels."""
         return self.attack.value_range

@@ -10,7 +10,14 @@ from typing import Callable
 
 import tensorflow as tf
 
-NAMES = ("randaugment", "augmix", "mixup", "cutmix")
+# Of a class of keras-cv, whether it wants a range of pixels.
+_LAYERS = {
+    "randaugment": ("RandAugment", True),
+    "augmix": ("AugMix", True),
+    "mixup": ("MixUp", False),
+    "cutmix": ("CutMix", False),
+}
+NAMES = tuple(_LAYERS)
 MIXING = ("mixup", "cutmix")  # These change labels.
 _VALUE_RANGE = (0.0, 1.0)
 
@@ -101,14 +108,10 @@ def augmentation(
 def _layer(name: str, options: dict[str, Any]) -> tf.keras.layers.Layer:
     from keras_cv import layers
 
+    kind, is_ranged = _LAYERS[name]
     with _float32_policy():
-        if name == "randaugment":
-            return layers.RandAugment(_VALUE_RANGE, **options)
-        if name == "augmix":
-            return layers.AugMix(_VALUE_RANGE, **options)
-        if name == "mixup":
-            return layers.MixUp(**options)
-        return layers.CutMix(**options)
+        arguments = (_VALUE_RANGE,) if is_ranged else ()
+        return getattr(layers, kind)(*arguments, **options)
 
 
 @contextlib.contextmanager

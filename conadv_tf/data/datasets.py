@@ -92,7 +92,8 @@ def load(
       seed: int; the same seed gives the same epochs, for one value of
         `tf.random.set_seed`, which tf.data adds to every seed.
       data_dir: directory (or bucket) of prepared datasets; None is the
-        environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+        environment variable TFDS_DATA_DIR or ~/tensorflow_datasets. Not for
+        folders.
       drop_remainder: whether to leave out a last smaller training batch, so
         that shapes are static (XLA, TPUs).
       image_size: height and width of what the network sees. None: 224, or
@@ -202,6 +203,11 @@ def _open(
     validation_fraction: Optional[float],
 ) -> Union[FolderSource, TfdsSource]:
     if name.startswith(_FOLDER):
+        if data_dir is not None:
+            raise ValueError(
+                "Expected data_dir with a dataset of tensorflow-datasets only; "
+                f"received {data_dir!r} and {name!r}, which says where it is."
+            )
         return FolderSource(name[len(_FOLDER) :], holdout, validation_fraction)
     return TfdsSource(
         name, data_dir, holdout, image_size is not None, validation_fraction

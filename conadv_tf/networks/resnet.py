@@ -157,8 +157,13 @@ def resnet_cifar(
 def _normalize_input(
     inputs: tf.Tensor, mean: _PerChannel, std: _PerChannel
 ) -> tf.Tensor:
-    if mean is None:
+    if mean is None and (std is None or std is IMAGENET_STD):
         return inputs
+    if mean is None or std is None:
+        raise ValueError(
+            "Expected mean and std, or neither of them; received "
+            f"mean={mean!r} and std={std!r}."
+        )
     if np.ndim(mean) and np.size(mean) != inputs.shape[-1]:
         raise ValueError(
             f"Expected a mean for each of {inputs.shape[-1]} channels; "

@@ -1,6 +1,5 @@
-"""Learning rates of large-batch training: durations, warm-up, scaling rules."""
+"""Learning rates of large-batch training: durations, warm-up, decay."""
 
-import dataclasses
 import math
 from typing import Optional
 
@@ -91,7 +90,7 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
       warmup_steps, warmup_epochs, warmup_examples: the same for the warm-up;
         none of them means no warm-up.
       power: of the decay; > 0.
-      end_learning_rate: rate at the end.
+      end_learning_rate: rate at the end; >= 0.
       global_batch_size: images per step, needed for epochs and examples.
       num_examples: size of the training set, needed for epochs.
 
@@ -143,6 +142,11 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
                 "Expected base_learning_rate > 0 and power > 0; received "
                 f"{base_learning_rate!r} and {power!r}."
             )
+        if not end_learning_rate >= 0:
+            raise ValueError(
+                "Expected end_learning_rate >= 0; received "
+                f"{end_learning_rate!r}."
+            )
         self.base_learning_rate = float(base_learning_rate)
         self.train_steps = train
         self.warmup_steps = warmup
@@ -169,112 +173,3 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
             "power": self.power,
             "end_learning_rate": self.end_learning_rate,
         }
-
-
-# Upper end of the batch size (exclusive), base rate, warm-up epochs: the
-# authors' released code, for ResNet-50 on ImageNet.
-_PAPER_RATES = (
-    (16384, 10.0, 5.0),
-    (32768, 25.0, 5.0),
-    (65536, 31.2, 25.0),
-    (math.inf, 43.0, 41.0),
-)
-RULES = ("paper", "linear", "sqrt")
-
-
-@dataclasses.dataclass(frozen=True)
-class ScaledRate:
-    """What `scaling_rule` found: a peak rate and a warm-up in all units."""
-
-    base_learning_rate: float
-    warmup_epochs: float
-    warmup_steps: float
-    warmup_examples: float
-    global_batch_size: int
-    num_examples: int
-
-    def schedule(
-        self,
-        train_epochs: float,
-        power: float = 1.6,
-        end_learning_rate: float = 1e-4,
-    ) -> WarmupPolynomialDecay:
-        """A `WarmupPolynomialDecay` with this rate over `train_epochs`."""
-        return WarmupPolynomialDecay(
-            self.base_learning_rate,
-            train_epochs=train_epochs,
-            warmup_epochs=self.warmup_epochs,
-            power=power,
-            end_learning_rate=end_learning_rate,
-            global_batch_size=self.global_batch_size,
-            num_examples=self.num_examples,
-        )
-
-
-def scaling_rule(
-    global_batch_size: int,
-    num_examples: int = 1281167,
-    rule: str = "paper",
-    base_learning_rate: float = 0.1,
-    base_batch_size: int = 256,
-    warmup_epochs: float = 5.0,
-) -> ScaledRate:
-    """The peak learning rate and the warm-up for a batch size.
-
-    Rules:
-      "paper": the table of the authors' code for LARS and ResNet-50 on
-        ImageNet: rate/warm-up epochs 10/5 below 16384 images, 25/5 below
-        32768, 31.2/25 below 65536, 43/41 above.
-      "linear": base * global_batch_size / base_batch_size (Goyal et al. 2017,
-        arXiv 1706.02677).
-      "sqrt": base * sqrt(global_batch_size / base_batch_size).
-
-    Args:
-      global_batch_size: images per step over all replicas.
-      num_examples: images in the training set; ImageNet's by default.
-      rule: one of the above.
-      base_learning_rate: rate at `base_batch_size` ("linear" and "sqrt").
-      base_batch_size: see there.
-      warmup_epochs: warm-up of "linear" and "sqrt".
-
-    Returns:
-      A `ScaledRate`; its `.schedule(train_epochs)` is a Keras schedule.
-
-    Raises:
-      ValueError: if the rule is unknown or a size is not positive.
-
-    Example:
-      >>> rate = ca.scaling_rule(32768)
-      >>> rate.base_learning_rate, rate.warmup_epochs
-      (31.2, 25.0)
-      >>> ca.scaling_rule(1024, rule="sqrt").base_learning_rate
-      0.2
-    """
-    if not global_batch_size > 0 or not num_examples > 0:
-        raise ValueError(
-            "Expected global_batch_size > 0 and num_examples > 0; received "
-            f"{global_batch_size!r} and {num_examples!r}."
-        )
-    if rule == "paper":
-        base_learning_rate, warmup_epochs = next(
-            (rate, epochs)
-            for below, rate, epochs in _PAPER_RATES
-            if global_batch_size < below
-        )
-    elif rule == "linear":
-        base_learning_rate *= global_batch_size / base_batch_size
-    elif rule == "sqrt":
-        base_learning_rate *= math.sqrt(global_batch_size / base_batch_size)
-    else:
-        raise ValueError(
-            f"Expected rule to be one of {RULES}; received {rule!r}."
-        )
-    examples = warmup_epochs * num_examples
-    return ScaledRate(
-        base_learning_rate=base_learning_rate,
-        warmup_epochs=warmup_epochs,
-        warmup_steps=examples / global_batch_size,
-        warmup_examples=examples,
-        global_batch_size=global_batch_size,
-        num_examples=num_examples,
-    )
