@@ -151,7 +151,7 @@ def _softmax(logits):
 def test_linear_network_equals_closed_form():
     network = networks.linear()
     kernel, bias = network.get_weights()
-    network.set_weights([4 * kernel, bias])
+    network.set_weights([12 * kernel, bias])
     w, b = (p.astype(np.float64) for p in network.get_weights())
     epsilon, rate, count = 0.1, 0.3, 4
     attack = ca.PGD(epsilon, random_start=False)

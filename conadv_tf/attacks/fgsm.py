@@ -1,4 +1,4 @@
-"""FGSM: one full step."""
+"""FGSM: PGD in one step."""
 
 from typing import Optional
 from typing import Union
@@ -26,6 +26,12 @@ class FGSM(PGD):
 
     Raises:
       ValueError: if an argument is out of its range.
+
+    Example: a step of 0.1, cut off where pixels end.
+      >>> network = lambda images: images @ [[1.0], [-2.0]]
+      >>> attack = ca.FGSM(epsilon=0.1)
+      >>> attack(network, [[0.05, 0.5]], labels=[1], seed=0).numpy()
+      array([[0. , 0.6]], dtype=float32)
     """
 
     def __init__(

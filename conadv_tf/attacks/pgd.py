@@ -36,9 +36,7 @@ class PGD:
     Their released code descends towards a random wrong label instead of
     ascending on the true one: that is `targeted="random"`.
 
-    A PGD object is stateless and usable with any network:
-
-        adversarial = PGD(epsilon=8 / 255)(network, images, labels, seed=0)
+    A PGD object is stateless and usable with any network.
 
     Args:
       epsilon: radius of the ball, in pixel units of `value_range` (8/255 on
@@ -59,6 +57,12 @@ class PGD:
 
     Raises:
       ValueError: if an argument is out of its range.
+
+    Example: each pixel moves against the logit of its image.
+      >>> network = lambda images: images @ [[1.0], [-2.0]]
+      >>> attack = ca.PGD(epsilon=0.1, num_steps=2, random_start=False)
+      >>> attack(network, [[0.5, 0.5]], labels=[1], seed=0).numpy()
+      array([[0.4, 0.6]], dtype=float32)
     """
 
     def __init__(
