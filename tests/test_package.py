@@ -1,8 +1,6 @@
 """The package as a whole: imports, layering, sizes."""
 
-import ast
 import pathlib
-import re
 import subprocess
 import sys
 
