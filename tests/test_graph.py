@@ -4,9 +4,10 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.steps import lowering
 from tests import networks
-from tools import graph_walk
-from tools import training_step
+from tools.step import graph_walk
+from tools.step import models
 
 
 def step_graph(staleness, attack=None):
@@ -16,8 +17,8 @@ def step_graph(staleness, attack=None):
         staleness or 0,
     )
     model.compile(ca.LARS(0.1), networks.LOSS)
-    specs = training_step.batch_specs(model.network, 8)
-    step = training_step.step_function(model, specs)
+    specs = models.batch_specs(model.network, 8)
+    step = lowering.step_function(model, specs)
     return step.get_concrete_function(*specs).graph
 
 

@@ -14,8 +14,8 @@ Prints a table with a row for each method:
                 and in all
 
 Products and chain are of TensorFlow's graph of the step, the rest of the
-module that XLA:CPU makes of it; see tools/graph_walk.py and
-tools/hlo_cost.py for what is counted. The same on every machine. With
+module that XLA:CPU makes of it; see tools/step/graph_walk.py and
+tools/step/hlo_cost.py for what is counted. The same on every machine. With
 --output_dir also writes graph_report.csv and graph_report.json.
 """
 
@@ -36,8 +36,9 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from experiments import results
-from tools import step_cost
-from tools import training_step
+from experiments.methods import TRAINED
+from tools.step import cost
+from tools.step import models
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -59,8 +60,8 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_multi_enum(
     "method",
-    list(training_step.METHODS),
-    list(training_step.METHODS),
+    list(TRAINED),
+    list(TRAINED),
     "Methods to report on; repeat the flag.",
 )
 flags.DEFINE_string("output_dir", None, "Folder for CSV and JSON.")
@@ -76,9 +77,9 @@ def main(argv):
         print(f"tracing and compiling {method} ...", file=sys.stderr)
         tf.keras.backend.clear_session()
         rows.append(
-            step_cost.of_method(
+            cost.of_method(
                 method,
-                training_step.network(FLAGS.network, FLAGS.image_size),
+                models.network(FLAGS.network, FLAGS.image_size),
                 FLAGS.batch_size,
             )
         )
@@ -89,7 +90,7 @@ def main(argv):
         "precision": FLAGS.precision,
     }
     print(", ".join(f"{key} {value}" for key, value in setting.items()) + "\n")
-    print(step_cost.table(rows))
+    print(cost.table(rows))
     if FLAGS.output_dir:
         _write(pathlib.Path(FLAGS.output_dir), setting, rows)
 

@@ -3,11 +3,11 @@
 Runs in an environment of its own, with jax and libtpu and without TensorFlow
 (see REQUIREMENTS; they need a newer NumPy than TensorFlow 2.15):
 
-    python tools/tpu_compiler.py TOPOLOGY STEP.hlo.pb OUTPUT
+    python tools/tpu/compiler.py TOPOLOGY STEP.hlo.pb OUTPUT
 
 Writes OUTPUT.hlo.txt, the optimized module, and OUTPUT.json, what the compiler
 says of it. The library libtpu compiles for a topology that need not be there;
-jax is only the way to call it. `tpu_report.py` does the calling.
+jax is only the way to call it. `report.py` does the calling.
 """
 
 import json
@@ -21,14 +21,6 @@ REQUIREMENTS = "jax==0.10.2 libtpu==0.0.52"
 def main():
     """Compiles the module that the arguments name."""
     topology, source, output = sys.argv[1:]
-    # No metadata server is to be asked what TPU this machine has.
-    os.environ.update(
-        TPU_SKIP_MDS_QUERY="1",
-        TPU_WORKER_HOSTNAMES="localhost",
-        TPU_WORKER_ID="0",
-        # There is no device that two processes could both want.
-        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
-    )
     with open(source, "rb") as file:
         serialized = file.read()
     started = time.time()

@@ -1,15 +1,13 @@
-"""Models and their training step for the tools that measure them."""
+"""Models for the tools that measure their training step."""
 
 import re
 
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.steps import lowering
+from experiments.methods import TRAINED
 
-# The staleness of each method; None is no attack.
-METHODS = {"baseline": None, "disadv": 0, "conadv": 1}
-NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
+_NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255
 # So small that a network can be trained on noise for long.
 _LEARNING_RATE = 0.01
@@ -38,7 +36,7 @@ def network(name, image_size):
     arguments = {"width": int(match[3])} if match[3] else {}
     return getattr(ca.networks, match[1])(
         int(match[2]),
-        num_classes=NUM_CLASSES[match[1]],
+        num_classes=_NUM_CLASSES[match[1]],
         input_shape=(image_size, image_size, 3),
         **arguments,
     )
@@ -54,30 +52,36 @@ def optimizer():
     return ca.LARS(_LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
 
 
-def loss():
-    """Cross-entropy of logits and class ids."""
-    return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+def compiled(
+    model, jit_compile=True, optimizer=optimizer, metrics=("accuracy",)
+):
+    """Compiles a model for class ids as the paper trains, and returns it."""
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        optimizer(),
+        loss,
+        metrics=metrics and list(metrics),
+        jit_compile=jit_compile,
+    )
+    return model
 
 
-def model(method, network, jit_compile=False, optimizer=optimizer):
+def of_method(method, network, jit_compile=True, optimizer=optimizer):
     """A compiled `ConAdvModel`.
 
     Args:
-      method: one of `METHODS`.
+      method: one of `TRAINED`.
       network: functional Keras model, images to logits.
       jit_compile: whether Keras compiles the step with XLA.
       optimizer: function that makes the optimizer.
     """
-    staleness = METHODS[method]
-    result = ca.ConAdvModel(
+    staleness = TRAINED[method].staleness
+    model = ca.ConAdvModel(
         network,
         attack=None if staleness is None else attack(),
         staleness=staleness or 0,
     )
-    result.compile(
-        optimizer(), loss(), metrics=["accuracy"], jit_compile=jit_compile
-    )
-    return result
+    return compiled(model, jit_compile, optimizer)
 
 
 def batch_specs(network, batch_size):
@@ -86,21 +90,3 @@ def batch_specs(network, batch_size):
         tf.TensorSpec([batch_size, *network.input_shape[1:]], tf.float32),
         tf.TensorSpec([batch_size], tf.int64),
     )
-
-
-def step_function(model, specs):
-    """The step of a compiled `ConAdvModel` as a function of one batch.
-
-    What Keras calls for each batch of an iterator, without the iterator,
-    which XLA cannot compile.
-
-    Args:
-      model: compiled `ConAdvModel`.
-      specs: TensorSpecs of (images, labels); with two views of ((images,
-        augmented images), labels).
-
-    Returns:
-      `tf.function` of the tensors that `specs` describes, flat; it compiles
-      with XLA if the model was compiled so.
-    """
-    return lowering.step_function(model, specs)

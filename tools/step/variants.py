@@ -1,13 +1,16 @@
 """What the benchmark compares: ways to train one network, step by step.
 
-Each function returns another, which trains for so many steps and comes back
-when they are done. All train the same network with the same loss, optimizer
-and batches; they differ in what their name says.
+Each is a function that trains for so many steps and comes back when they are
+done. All train the same network with the same loss, optimizer and batches;
+they differ in what their name says.
 """
+
+import functools
 
 import tensorflow as tf
 
-from tools import training_step
+from experiments.methods import TRAINED
+from tools.step import models
 
 _BATCHES = 8
 
@@ -38,7 +41,7 @@ def build(name, network, batch_size, jit_compile):
 
 def batches(network, batch_size):
     """Endless batches of random images and labels that lie in memory."""
-    images, labels = training_step.batch_specs(network, _BATCHES * batch_size)
+    images, labels = models.batch_specs(network, _BATCHES * batch_size)
     random = tf.random.Generator.from_seed(0)
     data = tf.data.Dataset.from_tensor_slices(
         (
@@ -55,12 +58,18 @@ def batches(network, batch_size):
     return data.with_options(options)
 
 
-def _method(method, optimizer=training_step.optimizer):
-    def make(network, data, jit_compile):
-        model = training_step.model(method, network, jit_compile, optimizer)
-        return _steps(model, data)
+def _bare(model, data):
+    """Trains on an iterator: Keras's function for a step without its `fit`."""
+    step = model.make_train_function()
+    iterator = iter(data)
 
-    return make
+    def run(steps):
+        for _ in range(steps):
+            logs = step(iterator)
+        # An accelerator is done when its result is there.
+        tf.nest.map_structure(lambda tensor: tensor.numpy(), logs)
+
+    return run
 
 
 def _fit(model, data):
@@ -68,38 +77,28 @@ def _fit(model, data):
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
 
 
-def _conadv_fit(network, data, jit_compile):
-    return _fit(training_step.model("conadv", network, jit_compile), data)
+def _method(method, network, data, jit_compile, train=_bare, **options):
+    model = models.of_method(method, network, jit_compile, **options)
+    return train(model, data)
 
 
 def _without_refresh(network, data, jit_compile):
     """ConAdv whose shadow copy is never written: wrong, but it shows cost."""
-    model = training_step.model("conadv", network, jit_compile)
+    model = models.of_method("conadv", network, jit_compile)
     model.step.shadow.refresh = lambda age: None
-    return _steps(model, data)
+    return _bare(model, data)
 
 
 def _sgd():
     return tf.keras.optimizers.SGD(1e-4, momentum=0.9)
 
 
-def _nsl(network, data, jit_compile):
-    return _steps(*_adversarial_regularization(network, data, jit_compile))
-
-
-def _nsl_fit(network, data, jit_compile):
-    return _fit(*_adversarial_regularization(network, data, jit_compile))
-
-
-def _adversarial_regularization(network, data, jit_compile):
+def _nsl(network, data, jit_compile, train=_bare):
     """Adversarial training of neural-structured-learning, at its equal.
 
     The same attack (FGSM in the infinity norm from a uniform random start) and
     the same weight for the adversarial loss. Clean and adversarial images go
     through one batch norm in two passes.
-
-    Returns:
-      (compiled model, its data).
     """
     try:
         import neural_structured_learning as nsl
@@ -113,7 +112,7 @@ def _adversarial_regularization(network, data, jit_compile):
             "its attack from a random start is a loop of open length, whose "
             "gradient XLA does not compile"
         )
-    attack = training_step.attack()
+    attack = models.attack()
     low, high = attack.value_range
     name = network.input_names[0]
     model = nsl.keras.AdversarialRegularization(
@@ -129,38 +128,19 @@ def _adversarial_regularization(network, data, jit_compile):
             random_init=True,
         ),
     )
-    model.compile(
-        training_step.optimizer(),
-        training_step.loss(),
-        metrics=["accuracy"],
-    )
-    return model, data.map(
-        lambda images, labels: {name: images, "label": labels}
+    return train(
+        models.compiled(model, jit_compile=False),
+        data.map(lambda images, labels: {name: images, "label": labels}),
     )
 
 
-def _steps(model, data):
-    """Trains on an iterator: Keras's function for a step without its `fit`."""
-    step = model.make_train_function()
-    iterator = iter(data)
-
-    def run(steps):
-        for _ in range(steps):
-            logs = step(iterator)
-        # An accelerator is done when its result is there.
-        tf.nest.map_structure(lambda tensor: tensor.numpy(), logs)
-
-    return run
-
-
+_conadv = functools.partial(_method, "conadv")
 _BUILDERS = {
-    "baseline": _method("baseline"),
-    "disadv": _method("disadv"),
-    "conadv": _method("conadv"),
+    **{method: functools.partial(_method, method) for method in TRAINED},
     "nsl": _nsl,
-    "nsl_fit": _nsl_fit,
-    "conadv_fit": _conadv_fit,
+    "nsl_fit": functools.partial(_nsl, train=_fit),
+    "conadv_fit": functools.partial(_conadv, train=_fit),
     "conadv_no_refresh": _without_refresh,
-    "conadv_sgd": _method("conadv", _sgd),
+    "conadv_sgd": functools.partial(_conadv, optimizer=_sgd),
 }
 NAMES = tuple(_BUILDERS)

@@ -1,4 +1,7 @@
-"""Files, tables and picture of a benchmark."""
+"""Files, tables and picture of a benchmark.
+
+`settings` are what `read_csv` returned.
+"""
 
 import importlib.metadata
 import os
@@ -8,18 +11,11 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from experiments import figures
+from experiments import markdown_table
 from experiments import results
-from tools import timing
+from tools.step import timing
 
-COLUMNS = (
-    "network",
-    "image_size",
-    "batch_size",
-    "jit_compile",
-    "variant",
-    "repeat",
-    "ms_per_step",
-)
+_SETTING = ("network", "image_size", "batch_size", "jit_compile")
 # Numerator, denominator, what the ratio says.
 _RATIOS = (
     ("disadv", "conadv", "attack in sequence over attack beside the update"),
@@ -32,21 +28,22 @@ _RATIOS = (
 )
 
 
-def rows(setting, seconds):
+def rows(setting, times):
     """One row for each repeat of each variant.
 
     Args:
-      setting: dict of the first columns.
-      seconds: what `timing.alternate` returned.
+      setting: values of the first columns: network, image_size, batch_size,
+        jit_compile.
+      times: what `timing.alternate` returned.
     """
     return [
         {
-            **setting,
+            **dict(zip(_SETTING, setting)),
             "variant": variant,
             "repeat": repeat,
-            "ms_per_step": 1e3 * value,
+            "ms_per_step": value,
         }
-        for variant, values in seconds.items()
+        for variant, values in times.items()
         for repeat, value in enumerate(values)
     ]
 
@@ -56,15 +53,12 @@ def read_csv(path):
 
     Returns:
       Dict from (network, image_size, batch_size, jit_compile), strings, to a
-      dict from each variant to its list of seconds per step.
+      dict from each variant to its list of milliseconds per step.
     """
     settings = {}
     for row in csv_file.read(path):
-        key = tuple(row[column] for column in COLUMNS[:4])
-        times = settings.setdefault(key, {})
-        times.setdefault(row["variant"], []).append(
-            float(row["ms_per_step"]) / 1e3
-        )
+        times = settings.setdefault(tuple(row[name] for name in _SETTING), {})
+        times.setdefault(row["variant"], []).append(float(row["ms_per_step"]))
     return settings
 
 
@@ -90,62 +84,62 @@ def environment():
 
 
 def summary(settings):
-    """Medians and ratios of all settings, for a JSON file.
-
-    Args:
-      settings: what `read_csv` returned.
-
-    Returns:
-      List of dicts.
-    """
+    """Medians and ratios of all settings, for a JSON file: list of dicts."""
     return [
         {
-            **dict(zip(COLUMNS, key)),
-            "repeats": len(next(iter(seconds.values()))),
+            **dict(zip(_SETTING, setting)),
+            "repeats": _repeats(times),
             "ms_per_step": {
-                name: vars(timing.Quartiles.of(values).scaled(1e3))
-                for name, values in seconds.items()
+                name: timing.Quartiles.of(values)._asdict()
+                for name, values in times.items()
             },
             "ratios": {
-                f"{above} / {below}": vars(timing.ratio(seconds, above, below))
-                for above, below, _ in _RATIOS
-                if above in seconds and below in seconds
+                name: ratio._asdict() for name, ratio, _ in _ratios(times)
             },
         }
-        for key, seconds in settings.items()
+        for setting, times in settings.items()
     ]
 
 
 def tables(settings):
-    """Markdown: times of each setting, then its ratios.
-
-    Args:
-      settings: what `read_csv` returned.
-    """
-    lines = []
-    for key, seconds in settings.items():
-        count = len(next(iter(seconds.values())))
-        lines += [
-            f"**{title(key)}**, median [quartiles] of {count}",
-            "",
-            "| variant | ms per step |",
-            "|---|---|",
+    """Markdown: times of each setting, then its ratios."""
+    parts = []
+    for setting, times in settings.items():
+        parts += [
+            f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
+            markdown_table.table(
+                ("variant", "ms per step"),
+                (
+                    (name, f"{timing.Quartiles.of(values):.2f}")
+                    for name, values in times.items()
+                ),
+            ),
+            markdown_table.table(
+                ("ratio", "", ""),
+                (
+                    (name, f"{ratio:.3f}", meaning)
+                    for name, ratio, meaning in _ratios(times)
+                ),
+            ),
         ]
-        for name, values in seconds.items():
-            times = timing.Quartiles.of(values).scaled(1e3)
-            lines.append(f"| {name} | {times:.2f} |")
-        lines += ["", "| ratio | | |", "|---|---|---|"]
-        for above, below, meaning in _RATIOS:
-            if above in seconds and below in seconds:
-                value = timing.ratio(seconds, above, below)
-                lines.append(f"| {above} / {below} | {value:.3f} | {meaning} |")
-        lines.append("")
-    return "\n".join(lines)
+    return "\n\n".join(parts) + "\n"
 
 
-def title(key):
+def _repeats(times):
+    return len(next(iter(times.values())))
+
+
+def _ratios(times):
+    """Yields (name, `Quartiles`, meaning) of those that there are times for."""
+    for above, below, meaning in _RATIOS:
+        if above in times and below in times:
+            ratio = timing.ratio(times, above, below)
+            yield f"{above} / {below}", ratio, meaning
+
+
+def _title(setting):
     """A setting in words."""
-    network, image_size, batch_size, jit_compile = key
+    network, image_size, batch_size, jit_compile = setting
     xla = "XLA" if jit_compile == "True" else "no XLA"
     return f"{network}, {batch_size} x {image_size}x{image_size}, {xla}"
 
@@ -154,24 +148,23 @@ def plot(settings, path):
     """Draws each repeat and the median of each variant, a panel per setting.
 
     Args:
-      settings: what `read_csv` returned.
+      settings: see above.
       path: PNG file to write.
     """
     columns = min(3, len(settings))
     lines = -(-len(settings) // columns)
     figure, panels = figures.panels(lines, columns, width=4.6, height=3.2)
     panels = panels.ravel()
-    for axis, (key, seconds) in zip(panels, settings.items()):
-        for place, values in enumerate(seconds.values()):
-            values = [1e3 * value for value in values]
+    for axis, (setting, times) in zip(panels, settings.items()):
+        for place, values in enumerate(times.values()):
             axis.plot(values, [place] * len(values), "o", alpha=0.4, ms=4)
             median = timing.Quartiles.of(values).median
             axis.plot(median, place, "|", color="black", ms=16, mew=2)
-        axis.set_yticks(range(len(seconds)), list(seconds))
+        axis.set_yticks(range(len(times)), list(times))
         axis.invert_yaxis()
         axis.set_xlim(left=0)
         axis.set_xlabel("ms per step")
-        axis.set_title(title(key), fontsize=9)
+        axis.set_title(_title(setting), fontsize=9)
         axis.grid(alpha=0.3)
     for axis in panels[len(settings) :]:
         axis.set_axis_off()

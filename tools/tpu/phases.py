@@ -11,7 +11,9 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.steps import Batch
-from tools import training_step
+from tools.step import models
+
+PHASES = ("phased_attack", "phased_adversarial", "phased_clean")
 
 
 def phase_function(network, phase, images, labels, attack):
@@ -19,7 +21,7 @@ def phase_function(network, phase, images, labels, attack):
 
     Args:
       network: functional network, images to logits.
-      phase: one of `tpu_tables.PHASES`.
+      phase: one of `PHASES`.
       images: TensorSpec of the working batch's images.
       labels: TensorSpec of its labels.
       attack: `ca.PGD` or the like.
@@ -29,9 +31,8 @@ def phase_function(network, phase, images, labels, attack):
       and labels; for the attack also of its seed and of the gradients that
       the other replicas send.
     """
-    model = ca.ConAdvModel(network, attack, placement="phased")
-    model.compile(
-        training_step.optimizer(), training_step.loss(), jit_compile=True
+    model = models.compiled(
+        ca.ConAdvModel(network, attack, placement="phased"), metrics=None
     )
     weights = model.network.trainable_variables
     model.optimizer.build(weights)

@@ -10,13 +10,11 @@ import dataclasses
 from typing import Optional
 
 from experiments import figures
+from experiments.methods import TRAINED
+from tools.tpu.phases import PHASES
 
-_METHODS = {
-    "baseline": "baseline",
-    "disadv": "DisAdv",
-    "conadv": "ConAdv",
-    "phased": "ConAdv, phased",
-}
+_LABELS = {name: method.label for name, method in TRAINED.items()}
+_LABELS["phased"] = f"{_LABELS['conadv']}, phased"
 # Images/ms of ResNet-50 on TPU v3 (Liu et al. 2022, Figure 4 and section 4.2),
 # by images on a core: 32k images on 512 cores, where ConAdv was "about 1.5x"
 # of DisAdv, and 2k on 1024.
@@ -32,7 +30,7 @@ _OTHER_CORES = 512
 class Bar:
     """Throughput of one method on a slice.
 
-    method: "baseline", "disadv", "conadv" or "phased".
+    method: one of `TRAINED`, or "phased".
     cores: of the slice; three times as many in phased placement.
     images: of a step on all of them.
     estimated: images per millisecond.
@@ -45,27 +43,20 @@ class Bar:
     estimated: float
     published: Optional[float]
 
-    @property
-    def label(self):
-        """For the axis."""
-        return f"{_METHODS[self.method]}\n{self.cores:,} cores"
 
-
-def bars(rows, phases):
+def bars(rows):
     """Throughput by images on a core.
 
     Args:
-      rows: list of `tpu_tables.summary`; a row without an estimate is left
-        out.
-      phases: names of the methods that are phases of one step.
+      rows: list of `tables.summary`; a row without an estimate is left out.
 
     Returns:
       {images on a core: list of `Bar`}, all of one panel at one global batch.
     """
     panels = {}
     for row in rows:
-        method = "phased" if row["method"] in phases else row["method"]
-        if method not in _METHODS or row["estimated_ms"] is None:
+        method = "phased" if row["method"] in PHASES else row["method"]
+        if method not in _LABELS or row["estimated_ms"] is None:
             continue
         times = panels.setdefault(row["batch_size"], {})
         # All replicas wait for the longest phase.
@@ -82,13 +73,8 @@ def _bar(method, size, milliseconds):
     if method == "phased":
         # A replica collects the images of its working batch in three steps.
         cores *= 3
-    return Bar(
-        method,
-        cores,
-        images,
-        images / milliseconds,
-        _PAPER.get(size, {}).get(method),
-    )
+    published = _PAPER.get(size, {}).get(method)
+    return Bar(method, cores, images, images / milliseconds, published)
 
 
 def draw(panels, device, path):
@@ -104,7 +90,9 @@ def draw(panels, device, path):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)
         axis.set_xticks(
-            range(len(drawn)), [bar.label for bar in drawn], fontsize=8
+            range(len(drawn)),
+            [f"{_LABELS[bar.method]}\n{bar.cores:,} cores" for bar in drawn],
+            fontsize=8,
         )
         axis.set_ylabel("images/ms")
         axis.margins(y=0.3)  # For the legend.
@@ -112,7 +100,9 @@ def draw(panels, device, path):
             f"{drawn[0].images:,} images, {size} on a core ({device})",
             fontsize=9,
         )
-        axis.legend(*_legend(axis), fontsize=8)
+        handles, labels = axis.get_legend_handles_labels()
+        once = dict(zip(labels, handles))
+        axis.legend(once.values(), once, fontsize=8)
         axis.grid(axis="y", alpha=0.3)
         axis.set_axisbelow(True)
     figure.savefig(path)
@@ -124,19 +114,5 @@ def _pair(axis, place, bar):
         values.append(("measured in the paper", bar.published, "tab:orange"))
     for number, (label, value, color) in enumerate(values):
         left = place + 0.4 * (number - (len(values) - 1) / 2)
-        axis.bar(left, value, width=0.36, color=color, label=label)
-        axis.annotate(
-            f"{value:,.0f}",
-            (left, value),
-            (0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7,
-        )
-
-
-def _legend(axis):
-    """(handles, labels), each label once."""
-    handles, labels = axis.get_legend_handles_labels()
-    once = dict(zip(labels, handles))
-    return list(once.values()), list(once)
+        drawn = axis.bar(left, value, width=0.36, color=color, label=label)
+        axis.bar_label(drawn, [f"{value:,.0f}"], padding=2, fontsize=7)

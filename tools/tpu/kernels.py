@@ -3,15 +3,13 @@
 Runs in an environment of its own with the wheel in REQUIREMENTS alone: a
 package that pulls in plain TensorFlow (tf_keras does) overwrites the build.
 
-    python tools/tpu_kernels.py OPERATIONS.json MISSING.json
+    python tools/tpu/kernels.py OPERATIONS.json MISSING.json
 
-The first file holds [name, {attribute: [types]}] pairs, as `step_export`
-makes them; the second gets those that no kernel takes. `tpu_report.py` does
-the calling.
+The first file holds [name, {attribute: [types]}] pairs, as `export` makes
+them; the second gets those that no kernel takes. `report.py` does the calling.
 """
 
 import json
-import os
 import sys
 
 REQUIREMENTS = "tensorflow-tpu==2.19.1"
@@ -57,14 +55,6 @@ def missing(operations, kernels):
 
 def registered_kernels(names):
     """TPU kernels of the operations of these names, for `missing`."""
-    # No metadata server is to be asked what TPU this machine has.
-    os.environ.update(
-        TPU_SKIP_MDS_QUERY="1",
-        TPU_WORKER_HOSTNAMES="localhost",
-        TPU_WORKER_ID="0",
-        # There is no device that two processes could both want.
-        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
-    )
     import tensorflow as tf
     from tensorflow.python.framework import kernels
 

@@ -9,11 +9,14 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.networks import conversion
-from tools import phased_export
-from tools import training_step
-from tools.tpu_tables import PHASES
+from conadv_tf.steps import lowering
+from experiments.methods import TRAINED
+from tools.step import models
+from tools.tpu import phases
 
-METHODS = ("baseline", "attack", "disadv", "conadv", *PHASES)
+_plain, *_adversarial = TRAINED
+# What one core may do, in the order of the tables; "attack" is it alone.
+METHODS = (_plain, "attack", *_adversarial)
 
 
 def step_function(network, method, batch_size, attack, staleness=1, views=1):
@@ -21,9 +24,9 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
 
     Args:
       network: functional network, images to logits.
-      method: "baseline", "disadv", "conadv" or "attack": the attack alone,
-        on a batch and through the auxiliary batch norm as in a step; or one
-        of `PHASES`, a phase of "conadv" in phased placement.
+      method: one of `METHODS`: "attack" on a batch and through the auxiliary
+        batch norm as in a step; or one of `phases.PHASES`, a phase of "conadv"
+        in phased placement.
       batch_size: images of one step on one core; of a phase, those of the
         working batch.
       attack: `ca.PGD` or the like; "baseline" ignores it.
@@ -36,33 +39,29 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
     Raises:
       ValueError: if the method is unknown.
     """
-    if method not in METHODS:
-        raise ValueError(f"Expected method in {METHODS}; received {method!r}.")
-    images, labels = training_step.batch_specs(network, batch_size)
-    if method in PHASES:
-        return phased_export.phase_function(
-            network, method, images, labels, _Named(attack)
-        )
+    known = (*METHODS, *phases.PHASES)
+    if method not in known:
+        raise ValueError(f"Expected method in {known}; received {method!r}.")
+    attack = _Named(attack)
+    images, labels = models.batch_specs(network, batch_size)
+    if method in phases.PHASES:
+        return phases.phase_function(network, method, images, labels, attack)
     if method == "attack":
         # As in a step, the seed is not a constant: a good part of the random
         # draws could be folded away if it were.
-        seed = tf.TensorSpec([2], tf.int64)
+        specs = images, labels, tf.TensorSpec([2], tf.int64)
         function = _attack_function(network, attack)
-        return tf.function(function, jit_compile=True), (images, labels, seed)
-    if method == "baseline":
+        return tf.function(function, jit_compile=True), specs
+    tau = TRAINED[method].staleness
+    if tau is None:
         model = ca.ConAdvModel(network)
     else:
-        model = ca.ConAdvModel(
-            network,
-            _Named(attack),
-            staleness=staleness if method == "conadv" else 0,
-            views=views,
-        )
-    model.compile(
-        training_step.optimizer(), training_step.loss(), jit_compile=True
-    )
+        staleness = staleness if tau else 0
+        model = ca.ConAdvModel(network, attack, staleness, views=views)
     specs = (images if model.views == 1 else (images, images), labels)
-    function = training_step.step_function(model, specs)
+    function = lowering.step_function(
+        models.compiled(model, metrics=None), specs
+    )
     return function, tuple(tf.nest.flatten(specs))
 
 
@@ -87,7 +86,7 @@ def _attack_function(network, attack):
             return network(images, training=True)
 
     def function(images, labels, seed):
-        return _Named(attack)(auxiliary_logits, images, labels, seed)
+        return attack(auxiliary_logits, images, labels, seed)
 
     return function
 

@@ -5,6 +5,8 @@ runs counts: what its results and side effects need. Functions that operations
 call are walked into; of a conditional the longer branch counts.
 """
 
+from conadv_tf import keras_internals
+
 _PRODUCTS = (
     "BatchMatMul",
     "Conv2D",
@@ -127,4 +129,6 @@ def _bodies(operation):
             names.append(operation.get_attr(attribute.name).name)
         elif attribute.type == "list(func)":
             names += [each.name for each in operation.get_attr(attribute.name)]
-    return [operation.graph._get_function(name).graph for name in names]
+    return [
+        keras_internals.function_graph(operation.graph, name) for name in names
+    ]

@@ -5,15 +5,14 @@ turns, in a new random order in each repeat, and a ratio of two is taken within
 each repeat before it is summarized.
 """
 
-import dataclasses
 import random
 import time
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
-class Quartiles:
+class Quartiles(NamedTuple):
     """Median and spread of some repeats."""
 
     first: float
@@ -25,16 +24,8 @@ class Quartiles:
         """The quartiles of a sequence of numbers."""
         return cls(*np.percentile(values, (25, 50, 75)).tolist())
 
-    def scaled(self, factor):
-        """The quartiles in another unit."""
-        return Quartiles(
-            *(factor * value for value in dataclasses.astuple(self))
-        )
-
     def __format__(self, spec):
-        first, median, third = (
-            format(value, spec) for value in dataclasses.astuple(self)
-        )
+        first, median, third = (format(value, spec) for value in self)
         return f"{median} [{first}, {third}]"
 
 
@@ -54,28 +45,26 @@ def alternate(
       clock: function that returns seconds.
 
     Returns:
-      Dict from each name to its list of seconds per step, one per repeat.
+      Dict from each name to its list of milliseconds per step, one per repeat.
     """
     order = random.Random(seed)
-    seconds = {name: [] for name in variants}
+    times = {name: [] for name in variants}
     for repeat in range(repeats):
         for name in order.sample(list(variants), len(variants)):
             start = clock()
             variants[name](steps)
-            seconds[name].append((clock() - start) / steps)
+            times[name].append(1e3 * (clock() - start) / steps)
         if progress is not None:
             progress(repeat + 1)
-    return seconds
+    return times
 
 
-def ratio(seconds, numerator, denominator):
+def ratio(times, numerator, denominator):
     """Quartiles over the repeats of one time over another in the same repeat.
 
     Args:
-      seconds: what `alternate` returned.
+      times: what `alternate` returned.
       numerator: name of a variant.
       denominator: name of a variant.
     """
-    return Quartiles.of(
-        np.divide(seconds[numerator], seconds[denominator]).tolist()
-    )
+    return Quartiles.of(np.divide(times[numerator], times[denominator]))

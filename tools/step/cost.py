@@ -1,8 +1,10 @@
 """One row of figures for the training step of a method, and their table."""
 
-from tools import graph_walk
-from tools import hlo_cost
-from tools import training_step
+from conadv_tf.steps import lowering
+from experiments import markdown_table
+from tools.step import graph_walk
+from tools.step import hlo_cost
+from tools.step import models
 
 # Key, heading, unit.
 _COLUMNS = (
@@ -20,7 +22,7 @@ def of_method(method, network, batch_size):
     """Counts what one step of a method costs.
 
     Args:
-      method: one of `training_step.METHODS`.
+      method: one of `experiments.methods.TRAINED`.
       network: functional Keras model, images to logits.
       batch_size: images per replica.
 
@@ -28,12 +30,12 @@ def of_method(method, network, batch_size):
       Dict: method, products, longest_chain, operations, product_operations,
       bytes_accessed, argument_bytes, memory_bytes; ints.
     """
-    model = training_step.model(method, network, jit_compile=True)
-    specs = training_step.batch_specs(network, batch_size)
-    step = training_step.step_function(model, specs)
+    specs = models.batch_specs(network, batch_size)
+    step = lowering.step_function(models.of_method(method, network), specs)
     graph = step.get_concrete_function(*specs).graph
-    proto = hlo_cost.compiled(step, *specs)
-    cost, memory = hlo_cost.cost(proto), hlo_cost.memory(proto)
+    module = lowering.optimized_module(step, *specs)
+    cost = hlo_cost.cost(module)
+    argument_bytes = hlo_cost.argument_bytes(module)
     return {
         "method": method,
         "products": graph_walk.count_products(graph),
@@ -41,21 +43,26 @@ def of_method(method, network, batch_size):
         "operations": cost.operations,
         "product_operations": cost.product_operations,
         "bytes_accessed": cost.bytes_accessed,
-        "argument_bytes": memory.arguments,
-        "memory_bytes": memory.total,
+        "argument_bytes": argument_bytes,
+        # The arguments live all along, the rest is reused.
+        "memory_bytes": argument_bytes + lowering.temporary_bytes(module),
     }
 
 
 def table(rows):
     """Markdown table; in brackets each figure over that of the first row."""
-    lines = [
-        "| method | " + " | ".join(name for _, name, _ in _COLUMNS) + " |",
-        "|---" * (len(_COLUMNS) + 1) + "|",
-    ]
-    for row in rows:
-        cells = []
-        for key, _, unit in _COLUMNS:
-            value = f"{row[key]:d}" if unit == 1 else f"{row[key] / unit:,.3f}"
-            cells.append(f"{value} ({row[key] / rows[0][key]:.3f})")
-        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+
+    def cell(row, key, unit):
+        value = f"{row[key]:d}" if unit == 1 else f"{row[key] / unit:,.3f}"
+        return f"{value} ({row[key] / rows[0][key]:.3f})"
+
+    return markdown_table.table(
+        ["method", *(heading for _, heading, _ in _COLUMNS)],
+        (
+            [
+                row["method"],
+                *(cell(row, key, unit) for key, _, unit in _COLUMNS),
+            ]
+            for row in rows
+        ),
+    )

@@ -14,9 +14,13 @@ TensorFlow.
 
 import dataclasses
 import math
+import re
 
-from tensorflow.compiler.xla import xla_data_pb2
-from tensorflow.compiler.xla.service import hlo_pb2
+import numpy as np
+
+from conadv_tf import keras_internals
+
+_TYPES = keras_internals.xla_types()
 
 # One operation for each element of the result.
 _ELEMENTWISE = frozenset(
@@ -31,32 +35,8 @@ _ELEMENTWISE = frozenset(
 _CONTROL = frozenset(("call", "conditional", "while"))
 # Names for a value; nothing is read or written.
 _FREE = frozenset(
-    (
-        "after-all",
-        "bitcast",
-        "constant",
-        "get-tuple-element",
-        "parameter",
-        "tuple",
-    )
+    "after-all bitcast constant get-tuple-element parameter tuple".split()
 )
-_BYTES = {
-    xla_data_pb2.PRED: 1,
-    xla_data_pb2.S8: 1,
-    xla_data_pb2.U8: 1,
-    xla_data_pb2.S16: 2,
-    xla_data_pb2.U16: 2,
-    xla_data_pb2.F16: 2,
-    xla_data_pb2.BF16: 2,
-    xla_data_pb2.S32: 4,
-    xla_data_pb2.U32: 4,
-    xla_data_pb2.F32: 4,
-    xla_data_pb2.S64: 8,
-    xla_data_pb2.U64: 8,
-    xla_data_pb2.F64: 8,
-    xla_data_pb2.C64: 8,
-    xla_data_pb2.C128: 16,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,77 +61,28 @@ class Cost:
         return self.product_operations + self.other_operations
 
     def __add__(self, other):
-        return Cost(
-            *(
-                a + b
-                for a, b in zip(
-                    dataclasses.astuple(self), dataclasses.astuple(other)
-                )
-            )
-        )
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other))
+        return Cost(*(mine + its for mine, its in pairs))
 
 
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """Bytes that XLA:CPU assigns to a compiled function.
-
-    Attributes:
-      arguments: weights, optimizer slots, other variables and the batch.
-      temporary: everything else: activations, gradients, results that replace
-        no variable, constants.
-    """
-
-    arguments: int
-    temporary: int
-
-    @property
-    def total(self):
-        """The peak: the arguments live all along, the rest is reused."""
-        return self.arguments + self.temporary
-
-
-def compiled(function, *specs):
-    """XLA:CPU's optimized module of a function with its buffers.
-
-    Args:
-      function: `tf.function` with `jit_compile=True`.
-      *specs: TensorSpecs of static shape.
-
-    Returns:
-      An `hlo_pb2.HloProto`.
-    """
-    serialized = function.experimental_get_compiler_ir(*specs)(
-        stage="optimized_hlo_proto_serialized", device_name="/device:CPU:0"
-    )
-    return hlo_pb2.HloProto.FromString(serialized)
-
-
-def cost(proto):
+def cost(module):
     """The `Cost` of one run of a compiled function.
 
     Args:
-      proto: an `hlo_pb2.HloProto`.
+      module: what `lowering.optimized_module` returned.
     """
-    computations = {each.id: each for each in proto.hlo_module.computations}
-    entry = proto.hlo_module.entry_computation_id
+    computations = {each.id: each for each in module.hlo_module.computations}
+    entry = module.hlo_module.entry_computation_id
     return _computation_cost(computations, entry, is_fused=False)
 
 
-def memory(proto):
-    """The `Memory` of a compiled function.
-
-    Args:
-      proto: an `hlo_pb2.HloProto` with its buffer assignment.
-    """
-    arguments = temporary = 0
-    for allocation in proto.buffer_assignment.buffer_allocations:
-        if allocation.is_thread_local:
-            continue  # Scalars on a stack.
-        if allocation.is_entry_computation_parameter:
-            arguments += allocation.size
-        else:
-            temporary += allocation.size
-    return Memory(arguments, temporary)
+def argument_bytes(module):
+    """Bytes of weights, optimizer slots, other variables and the batch."""
+    return sum(
+        allocation.size
+        for allocation in module.buffer_assignment.buffer_allocations
+        if allocation.is_entry_computation_parameter
+    )
 
 
 def _computation_cost(computations, key, is_fused):
@@ -235,26 +166,24 @@ def _convolution_operations(instruction, lhs, rhs):
 def _valid_positions(size, outputs, window):
     """(output, kernel) pairs of one dimension that meet no padding or hole."""
     dilated = (size - 1) * window.base_dilation + 1
-    count = 0
-    for output in range(outputs):
-        for tap in range(window.size):
-            at = (
-                output * window.stride
-                - window.padding_low
-                + tap * window.window_dilation
-            )
-            count += 0 <= at < dilated and at % window.base_dilation == 0
-    return count
+    starts = window.stride * np.arange(outputs) - window.padding_low
+    taps = window.window_dilation * np.arange(window.size)
+    at = starts[:, np.newaxis] + taps
+    inside = (at >= 0) & (at < dilated) & (at % window.base_dilation == 0)
+    return int(inside.sum())
 
 
 def _num_elements(shape):
     # Of several results of one reduction the first stands for all.
-    if shape.element_type == xla_data_pb2.TUPLE:
+    if shape.element_type == _TYPES.TUPLE:
         shape = shape.tuple_shapes[0]
     return math.prod(shape.dimensions)
 
 
 def _num_bytes(shape):
-    if shape.element_type == xla_data_pb2.TUPLE:
+    if shape.element_type == _TYPES.TUPLE:
         return sum(map(_num_bytes, shape.tuple_shapes))
-    return _BYTES.get(shape.element_type, 0) * math.prod(shape.dimensions)
+    name = _TYPES.PrimitiveType.Name(shape.element_type)
+    bits = re.search(r"\d+", name)  # F32, S64, BF16, ...
+    size = int(bits[0]) // 8 if bits else int(name == "PRED")
+    return size * math.prod(shape.dimensions)

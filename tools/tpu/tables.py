@@ -1,11 +1,11 @@
 """Tables of what the TPU compiler says of the steps of several methods."""
 
-from tools import tpu_cycles
+from experiments import markdown_table
+from tools.tpu import cycles as cycles_lib
+from tools.tpu.phases import PHASES
 
 # Of one core, from Google's documentation; others are not known.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}
-# The steps of a replica in phased placement.
-PHASES = ("phased_attack", "phased_adversarial", "phased_clean")
 COLUMNS = (
     "method",
     "batch_size",
@@ -26,8 +26,8 @@ def summary(method, batch_size, facts, found):
     Args:
       method: name of the method.
       batch_size: images of one step on one core.
-      facts: dict that `tpu_compiler` wrote.
-      found: list of `tpu_cycles.Cost`.
+      facts: dict that `compiler` wrote.
+      found: list of `cycles.Cost`.
 
     Returns:
       Dict with keys COLUMNS, without "relative". Cycles and milliseconds are
@@ -35,7 +35,7 @@ def summary(method, batch_size, facts, found):
       10**6 bytes of arguments, results that do not alias them and temporary
       memory at its peak.
     """
-    cycles = tpu_cycles.total(found) or None
+    cycles = cycles_lib.total(found) or None
     clock = CLOCK_MHZ.get(facts["device"])
     memory = (
         facts["argument_bytes"]
@@ -49,15 +49,15 @@ def summary(method, batch_size, facts, found):
         "device": facts["device"],
         "cycles": cycles,
         "estimated_ms": cycles / clock / 1e3 if cycles and clock else None,
-        "gflops": _scaled(facts["flops"], 1e9),
-        "gigabytes_accessed": _scaled(facts["bytes_accessed"], 1e9),
+        "gflops": _giga(facts["flops"]),
+        "gigabytes_accessed": _giga(facts["bytes_accessed"]),
         "peak_megabytes": memory / 1e6,
         "compile_seconds": facts["compile_seconds"],
     }
 
 
-def _scaled(value, unit):
-    return None if value is None else value / unit
+def _giga(value):
+    return None if value is None else value / 1e9
 
 
 def with_relative(rows):
@@ -70,38 +70,31 @@ def with_relative(rows):
         for row in rows
         if row["method"] == "baseline"
     }
-    result = []
-    for row in rows:
+
+    def relative(row):
         base = plain.get(row["batch_size"])
-        known = base and row["cycles"]
-        result.append(
-            {**row, "relative": row["cycles"] / base if known else None}
-        )
-    return result
+        return row["cycles"] / base if base and row["cycles"] else None
+
+    return [{**row, "relative": relative(row)} for row in rows]
 
 
-def markdown(header, rows):
-    """A Markdown table; numbers to three or four places, None as a dash."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(
-        "| " + " | ".join(_cell(value) for value in line) + " |\n"
-        for line in lines
-    )
+def _markdown(header, rows):
+    """A table; numbers to three or four places, None as a dash."""
+    texts = ([_text(value) for value in row] for row in rows)
+    return markdown_table.table(header, texts) + "\n"
 
 
-def _cell(value):
+def _text(value):
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return str(value).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def methods_table(rows):
     """The table of methods, from rows of `with_relative`."""
-    return markdown(COLUMNS, [[row[key] for key in COLUMNS] for row in rows])
+    return _markdown(COLUMNS, [[row[key] for key in COLUMNS] for row in rows])
 
 
 def longest_phases(rows):
@@ -139,21 +132,30 @@ def longest_phases(rows):
     return "\n".join(["", *lines]) if lines else ""
 
 
-def breakdown_table(found, attribute):
-    """Cycles by "kind" or "part", with their share in percent."""
-    whole = tpu_cycles.total(found)
-    return markdown(
-        (attribute, "cycles", "percent"),
-        [
-            (value, cycles, 100 * cycles / whole)
-            for value, cycles in tpu_cycles.by(found, attribute).items()
-        ],
+def details(method, batch_size, found, count):
+    """What the cycles of a step go into, as Markdown.
+
+    Args:
+      method: name of the method.
+      batch_size: images of one step on one core.
+      found: list of `cycles.Cost`.
+      count: how many of the dearest instructions to list.
+    """
+    title = f"## {method}, {batch_size} images\n"
+    if not found:
+        return title + "\nThe compiler estimates no cycles for this TPU.\n"
+    whole = cycles_lib.total(found)
+    breakdowns = (
+        _markdown(
+            (attribute, "cycles", "percent"),
+            [
+                (value, cycles, 100 * cycles / whole)
+                for value, cycles in cycles_lib.by(found, attribute).items()
+            ],
+        )
+        for attribute in ("part", "kind")
     )
-
-
-def dearest_table(found, count):
-    """The `count` instructions that cost most."""
-    return markdown(
+    dearest = _markdown(
         ("cycles", "kind", "part", "instruction", "shape", "operation"),
         [
             (
@@ -167,7 +169,23 @@ def dearest_table(found, count):
             for cost in found[:count]
         ],
     )
+    return "\n".join([title, *breakdowns, dearest])
 
 
 def _short(shape):
     return shape if len(shape) <= 60 else shape[:57] + "..."
+
+
+def kernels(method, batch_size, absent):
+    """A paragraph about operations without a TPU kernel.
+
+    Args:
+      method: name of the method.
+      batch_size: images of one step on one core.
+      absent: list of [name, {attribute: [types]}].
+    """
+    title = f"{method}, {batch_size} images: "
+    if not absent:
+        return title + "all operations have a TPU kernel.\n"
+    names = ", ".join(f"{name} {types}" for name, types in absent)
+    return title + f"no TPU kernel for {names}.\n"
