@@ -55,7 +55,7 @@ def fused_batch_norm(
     Args:
       inputs: float32, bfloat16 or float16 [batch, height, width, channels].
       gamma: float32 [channels].
-      beta: float32 [channels].
+      beta: likewise.
       epsilon: added to the variance.
     """
     outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
@@ -159,7 +159,9 @@ class Callback(tf.keras.callbacks.Callback):
     which waits for the device.
     """
 
-    _supports_tf_logs = True
+    def __init__(self) -> None:
+        super().__init__()
+        self._supports_tf_logs = True  # Keras's own says False here.
 
 
 def steps_per_execution(model: tf.keras.Model) -> int:
@@ -204,12 +206,7 @@ def begin_training_at(model: tf.keras.Model, epoch: int, batch: int) -> None:
     """Makes a `fit` begin in the middle of an epoch.
 
     For `on_train_begin` of a callback; `initial_epoch` knows no batches, and
-    Keras's own BackupAndRestore takes this way too.
-
-    Args:
-      model: the model whose `fit` has been called.
-      epoch: index of the first epoch.
-      batch: index of its first batch.
+    Keras's own BackupAndRestore takes this way too. Both count from 0.
     """
 
     def position(*args: Any, **kwargs: Any) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
+from experiments import config_override
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -93,6 +94,18 @@ class Preemption(tf.keras.callbacks.Callback):
         self._received = True
 
 
+def check_flags():
+    """Raises a ValueError where there are no checkpoints to speak of."""
+    if FLAGS.keep_checkpoints:
+        return
+    for flag in ("resume", "checkpoint_every"):
+        if FLAGS[flag].value:
+            raise ValueError(
+                f"Expected --keep_checkpoints above 0 with --{flag}; received "
+                "0, which writes no checkpoints and reads none."
+            )
+
+
 def preempted(model_dir):
     """Says how to continue, and ends the process."""
     print(
@@ -138,7 +151,7 @@ def open_model_dir(name, config):
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = config_lib.differing(config_lib.from_dict(before), config)
+    differing = config_override.differing(config_lib.from_dict(before), config)
     if differing:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "

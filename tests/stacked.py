@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.batch_norm import split as normalization
+from conadv_tf import keras_internals
 
 
 def inputs(shape, dtype=np.float32):
@@ -20,8 +20,8 @@ def inputs(shape, dtype=np.float32):
 @contextlib.contextmanager
 def routed(compiled, branch="split", **arguments):
     """Routes calls, as if traced for XLA or not."""
-    name = "is_compiled"
-    with mock.patch.object(normalization, name, lambda: compiled):
+    name = "is_compiled_by_xla"
+    with mock.patch.object(keras_internals, name, lambda: compiled):
         with ca.batch_norm_branch(branch, **arguments):
             yield
 

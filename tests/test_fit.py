@@ -92,13 +92,13 @@ def test_generator_and_sequence_data():
             return networks.batches(3)[index]
 
     network = networks.convolutional()
-    models = [models.build(network=network) for _ in range(2)]
-    models[0].fit(Data(), shuffle=False, verbose=0)
-    models[1].fit(iter(networks.batches(3)), verbose=0)
+    pair = [models.build(network=network) for _ in range(2)]
+    pair[0].fit(Data(), shuffle=False, verbose=0)
+    pair[1].fit(iter(networks.batches(3)), verbose=0)
     np.testing.assert_array_equal(
-        *(networks.weights(model.network) for model in models)
+        *(networks.weights(model.network) for model in pair)
     )
-    assert [int(model.optimizer.iterations) for model in models] == [3, 3]
+    assert [int(model.optimizer.iterations) for model in pair] == [3, 3]
 
 
 def test_metrics_lag_one_batch():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import model as model_lib
-from conadv_tf.optimizers import lars
+from conadv_tf.optimizers import trust_ratio as rule
 from tests import networks
 
 METHODS = {"plain": (None, 0), "disadv": ("l2", 0), "conadv": ("l2", 1)}
@@ -89,7 +89,7 @@ def test_steps_are_those_of_float32(policy, tolerance, method):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_what_stays_in_float32(policy, monkeypatch):
     seen = {"norms": set(), "logits": set(), "losses": set()}
-    trust_ratio = lars.trust_ratio
+    trust_ratio = rule.trust_ratio
 
     def spy_on_norms(weight, gradient, *args):
         ratio = trust_ratio(weight, gradient, *args)
@@ -104,7 +104,7 @@ def test_what_stays_in_float32(policy, monkeypatch):
         seen["losses"].add(loss.dtype)
         return loss
 
-    monkeypatch.setattr(lars, "trust_ratio", spy_on_norms)
+    monkeypatch.setattr(rule, "trust_ratio", spy_on_norms)
     monkeypatch.setattr(model_lib.ConAdvModel, "compute_loss", spy_on_loss)
     model, _ = _steps(policy, "conadv", None, 1)
     assert all(dtypes == {tf.float32} for dtypes in seen.values()), seen

@@ -5,9 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.distribution import compilation
 from conadv_tf.networks import strided_convolution
-from tests import networks
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -152,60 +150,3 @@ def test_an_unbuilt_or_unusual_convolution_stays():
 def built(layer, channels=3):
     layer.build([None, 8, 8, channels])
     return layer
-
-
-def test_is_compiled_where_xla_compiles():
-    seen = {}
-
-    def note(name):
-        seen[name] = compilation.is_compiled()
-
-    @tf.function
-    def inner():
-        note("inner")
-        return tf.constant(0.0)
-
-    @tf.function(jit_compile=True)
-    def compiled(x):
-        note("compiled")
-        inner()
-        return tf.cond(x > 0, lambda: x, lambda: (note("branch"), x)[1])
-
-    @tf.function
-    def plain(x):
-        note("plain")
-        return x
-
-    note("eager")
-    plain(tf.constant(1.0))
-    compiled(tf.constant(1.0))
-    assert seen == {
-        "eager": False,
-        "plain": False,
-        "compiled": True,
-        "inner": True,
-        "branch": True,
-    }
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_is_compiled_in_a_step(jit_compile):
-    seen = []
-
-    class Spy(tf.keras.layers.Layer):
-        def call(self, inputs):
-            seen.append(compilation.is_compiled())
-            return inputs
-
-        def get_config(self):
-            return super().get_config()
-
-    inputs = tf.keras.Input((8, 8, 3))
-    x = tf.keras.layers.Flatten()(Spy()(inputs))
-    network = tf.keras.Model(inputs, tf.keras.layers.Dense(10)(x))
-    model = ca.ConAdvModel(network, ca.PGD(0.1))
-    model.compile("sgd", networks.LOSS, jit_compile=jit_compile)
-    images, labels = tf.zeros([4, 8, 8, 3]), tf.zeros([4], tf.int64)
-    seen.clear()
-    model.fit(images, labels, batch_size=2, verbose=0)
-    assert seen and set(seen) == {jit_compile}

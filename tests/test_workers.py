@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import conadv_tf as ca
+from conadv_tf.distribution import strategies
 from tests import test_resume
 
 # A small rate: differences of the last bit grow at a large one.
@@ -83,7 +84,7 @@ def test_no_tpu_is_an_error_in_seconds(tpu):
 
 
 def test_a_worker_that_is_alone_says_whom_it_waited_for(monkeypatch):
-    monkeypatch.setattr(ca.distribution, "_WORKERS_SECONDS", 1)
+    monkeypatch.setattr(strategies, "_WORKERS_SECONDS", 1)
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     with pytest.raises(ValueError, match=f"waited 1 s for .'{workers[1]}'"):
         ca.distribution.strategy(

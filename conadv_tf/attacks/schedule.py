@@ -1,8 +1,16 @@
 """An attack that grows, or starts late, as training goes on."""
 
 import copy
+from typing import Callable
+from typing import Optional
 
 import tensorflow as tf
+
+from conadv_tf.attacks.pgd import PGD
+from conadv_tf.signatures import Forward
+from conadv_tf.signatures import Loss
+from conadv_tf.signatures import TensorLike
+from conadv_tf.signatures import ValueRange
 
 
 class ScheduledAttack:
@@ -39,7 +47,9 @@ class ScheduledAttack:
         called.
     """
 
-    def __init__(self, attack, schedule):
+    def __init__(
+        self, attack: PGD, schedule: Callable[[tf.Tensor], TensorLike]
+    ) -> None:
         if not hasattr(attack, "epsilon") or not hasattr(attack, "step_size"):
             raise ValueError(
                 f"Expected an attack with epsilon and step_size, as PGD; "
@@ -54,16 +64,29 @@ class ScheduledAttack:
         self.schedule = schedule
 
     @property
-    def epsilon(self):
+    def epsilon(self) -> float:
         """The radius at full strength."""
         return self.attack.epsilon
 
     @property
-    def value_range(self):
+    def norm(self) -> str:
+        """The norm of the radius."""
+        return self.attack.norm
+
+    @property
+    def value_range(self) -> ValueRange:
         """Valid pixels."""
         return self.attack.value_range
 
-    def __call__(self, network, images, labels, seed, loss=None, targets=None):
+    def __call__(
+        self,
+        network: Forward,
+        images: TensorLike,
+        labels: TensorLike,
+        seed: TensorLike,
+        loss: Optional[Loss] = None,
+        targets: Optional[TensorLike] = None,
+    ) -> tf.Tensor:
         """Crafts adversarial examples as of a step.
 
         Args:
@@ -89,5 +112,5 @@ class ScheduledAttack:
             attack.step_size *= scale
         return attack(network, images, labels, seed, loss, targets)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ScheduledAttack({self.attack!r}, {self.schedule!r})"

@@ -1,16 +1,20 @@
 """Checkpoints from which a run goes on as if it had not been stopped."""
 
 import os
+from typing import Any
+from typing import Optional
+from typing import Union
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.callbacks import checkpoint_files
 from conadv_tf.callbacks import checkpoint_state
 
 
-class Checkpoints(tf.keras.callbacks.Callback):
+class Checkpoints(keras_internals.Callback):
     """Saves a `ConAdvModel`'s training and continues it exactly.
 
     A checkpoint has the weights, the optimizer, counters, stale weights, the
@@ -42,17 +46,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
         is False, or if the directory cannot be written.
     """
 
-    # Keras's own marker: no copying of the logs to NumPy for this callback.
-    _supports_tf_logs = True
-
     def __init__(
         self,
-        directory,
-        every_steps=None,
-        keep=3,
-        restore=False,
-        strategy=None,
-    ):
+        directory: Union[str, os.PathLike],
+        every_steps: Optional[int] = None,
+        keep: int = 3,
+        restore: bool = False,
+        strategy: Optional[tf.distribute.Strategy] = None,
+    ) -> None:
         super().__init__()
         for name, value in (("every_steps", every_steps), ("keep", keep)):
             if value is not None and value < 1:
@@ -69,13 +70,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
                 f"{self._steps()}. Pass restore=True to continue from them, or "
                 "choose another directory."
             )
-        self._found = None
+        self._found: Optional[tuple[int, checkpoint_state.Values]] = None
         self._searched = False
         # Prefixes of files: being written, if any, and written last.
-        self._writing = self._written = None
+        self._writing: Optional[str] = None
+        self._written: Optional[str] = None
 
     @property
-    def position(self):
+    def position(self) -> tuple[int, int]:
         """(epoch, batch) at which training begins; (0, 0) without checkpoint.
 
         Looks for the last good checkpoint, with a warning for each bad one.
@@ -86,7 +88,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         epoch, batch = values[1]["position"][0]
         return int(epoch), int(batch)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Restores the last good checkpoint."""
         worker = _worker_of(self.model.distribute_strategy)
         if worker != self._worker:
@@ -112,24 +114,20 @@ class Checkpoints(tf.keras.callbacks.Callback):
         )
         status.assert_existing_objects_matched()
         checkpoint_state.write(model, values)
-        # What Keras asks where to begin, as for its BackupAndRestore.
-        model._training_state = self
+        keras_internals.begin_training_at(model, self._epoch, self._batch)
 
-    def maybe_load_initial_counters_from_ckpt(
-        self, steps_per_epoch, initial_epoch, mode=None
-    ):
-        """Keras's question where to begin; (epoch, batch)."""
-        self.model._training_state = None
-        return self._epoch, self._batch
-
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: Optional[dict[str, Any]] = None
+    ) -> None:
         """Restores the metrics of an epoch that was left in its middle."""
-        if self._batch:
+        if self._found is not None and self._batch:
             checkpoint_state.write_metrics(self.model, self._found[1])
         self._epoch, self._saved_at = epoch, self._batch
         self._batch = 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: Optional[dict[str, Any]] = None
+    ) -> None:
         """Saves now and then; `batch` is the last of a call of several."""
         self._now = batch + 1
         if (
@@ -141,21 +139,23 @@ class Checkpoints(tf.keras.callbacks.Callback):
             self.save()
 
     @property
-    def can_save(self):
+    def can_save(self) -> bool:
         """Whether a run can continue from here: in the middle of an epoch."""
         steps = (self.params or {}).get("steps")
         return steps is not None and self._now < steps
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: Optional[dict[str, Any]] = None
+    ) -> None:
         """Saves the end of the epoch, its validation included."""
         self._epoch, self._now = epoch + 1, 0
         self.save()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Waits for the last files."""
         self.wait()
 
-    def save(self):
+    def save(self) -> int:
         """Saves this moment, between two batches.
 
         Returns:
@@ -169,7 +169,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
         values = checkpoint_state.read(self.model)
         values["position"] = [np.array([self._epoch, self._now], np.int64)]
         self._local.values = values
-        if self._remove_later:  # Damaged ones, which were passed over.
+        # Damaged ones, which were passed over.
+        if self._found is not None and self._remove_later:
             checkpoint_files.remove_after(
                 self._manager.directory, self._found[0]
             )
@@ -178,7 +179,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._saved_at = self._now
         return step
 
-    def wait(self):
+    def wait(self) -> None:
         """Waits until the last checkpoint saved is whole.
 
         Raises:
@@ -199,7 +200,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
                 "before it."
             ) from error
 
-    def _start_writing(self, step):
+    def _start_writing(self, step: int) -> str:
         return self._manager.save(
             checkpoint_number=step,
             options=tf.train.CheckpointOptions(
@@ -208,10 +209,10 @@ class Checkpoints(tf.keras.callbacks.Callback):
             ),
         )
 
-    def _note_written(self, path):
+    def _note_written(self, path: str) -> None:
         self._written = path
 
-    def _total_batches(self):
+    def _total_batches(self) -> int:
         steps = (self.params or {}).get("steps")
         if steps is None:
             return self._epoch
@@ -219,7 +220,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
     # --- Files ---------------------------------------------------------------
 
-    def _make_manager(self):
+    def _make_manager(self) -> tf.train.CheckpointManager:
         self._local = checkpoint_state.Arrays()
         # Reading a moving mean to save it adds up over all processes, so that
         # every process has to save the weights, not only the first.
@@ -234,24 +235,24 @@ class Checkpoints(tf.keras.callbacks.Callback):
             checkpoint_name=checkpoint_files.PREFIX,
         )
 
-    def _folder(self, worker):
+    def _folder(self, worker: int) -> str:
         if self._worker[1] == 1:
             return self.directory
         return os.path.join(self.directory, f"worker_{worker}")
 
-    def _path(self, step, worker):
+    def _path(self, step: int, worker: int) -> str:
         return os.path.join(
             self._folder(worker), f"{checkpoint_files.PREFIX}-{step}"
         )
 
-    def _steps(self):
+    def _steps(self) -> list[int]:
         """Steps of which any process has a file, ascending."""
         steps = set()
         for worker in range(self._worker[1]):
             steps.update(checkpoint_files.steps_in(self._folder(worker)))
         return sorted(steps)
 
-    def _last_good(self):
+    def _last_good(self) -> Optional[tuple[int, checkpoint_state.Values]]:
         """(step, values) of the last checkpoint that all processes have.
 
         Each process reads the files of all, so that all decide alike.
@@ -275,7 +276,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
             local = checkpoint_state.Arrays()
             part = tf.train.Checkpoint(local=local)
             part.restore(path).expect_partial()
-            self._found = step, local.values
+            self._found = step, local.values or {}
             break
         else:
             if fault is not None:
@@ -286,10 +287,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
         return self._found
 
 
-def _worker_of(strategy):
+def _worker_of(
+    strategy: Optional[tf.distribute.Strategy],
+) -> tuple[int, int]:
     """(number of this process, processes) of a strategy."""
     resolver = None if strategy is None else strategy.cluster_resolver
-    spec = None if resolver is None else resolver.cluster_spec()
-    if not spec or "worker" not in spec.jobs or resolver.task_type != "worker":
+    if resolver is None or resolver.task_type != "worker":
+        return 0, 1
+    spec = resolver.cluster_spec()
+    if not spec or "worker" not in spec.jobs:
         return 0, 1
     return resolver.task_id, spec.num_tasks("worker")

@@ -1,13 +1,20 @@
 """A callback that stops training when something is wrong with it."""
 
+from collections.abc import Sequence
 import math
 import statistics
+from typing import Any
+from typing import Optional
+from typing import Union
 import warnings
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
+from conadv_tf.signatures import Logs
 
-class TrainingHealth(tf.keras.callbacks.Callback):
+
+class TrainingHealth(keras_internals.Callback):
     """Stops or warns when data or gradients of a `ConAdvModel` go wrong.
 
     `ConAdvModel.fit` adds one by itself; pass your own to change its limits.
@@ -38,12 +45,12 @@ class TrainingHealth(tf.keras.callbacks.Callback):
       ValueError: if an argument is negative.
     """
 
-    # Keras's own marker: no copying of the logs to NumPy for this callback.
-    _supports_tf_logs = True
-
     def __init__(
-        self, max_skipped_steps=10, divergence_factor=10.0, check_every=100
-    ):
+        self,
+        max_skipped_steps: int = 10,
+        divergence_factor: float = 10.0,
+        check_every: int = 100,
+    ) -> None:
         super().__init__()
         for name, value, low in (
             ("max_skipped_steps", max_skipped_steps, 0),
@@ -58,26 +65,26 @@ class TrainingHealth(tf.keras.callbacks.Callback):
         self.divergence_factor = divergence_factor
         self.check_every = check_every
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Starts to count."""
         self._skipped_before = self.model.skipped_steps
         self._steps_before = self._steps()
         self._next_check = 0
-        self._first_loss = None
+        self._first_loss: Optional[float] = None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Reads the counts now and then."""
         if batch >= self._next_check:
             # `batch` is the last of a call that makes several steps.
             self._next_check = batch + self.check_every
             self._check()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Counts batches anew, as Keras does."""
         if epoch:
             self._next_check = self.check_every
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Checks the whole epoch."""
         self._check()
         logs = logs if logs is not None else {}
@@ -94,19 +101,19 @@ class TrainingHealth(tf.keras.callbacks.Callback):
             logs["trust_ratio_max"] = max(ratios)
         self._check_loss(epoch, logs.get("loss"))
 
-    def _steps(self):
+    def _steps(self) -> int:
         return self.model.optimizer.iterations.numpy().item()
 
-    def _skipped(self):
+    def _skipped(self) -> int:
         return self.model.skipped_steps - self._skipped_before
 
-    def _check(self):
+    def _check(self) -> None:
         self.model.check_value_range()
         skipped = self._skipped()
         if skipped > self.max_skipped_steps:
             raise FloatingPointError(self._explanation(skipped))
 
-    def _check_loss(self, epoch, loss):
+    def _check_loss(self, epoch: int, loss: Optional[float]) -> None:
         if loss is None:
             return
         loss = float(loss)
@@ -117,18 +124,18 @@ class TrainingHealth(tf.keras.callbacks.Callback):
             warnings.warn(
                 f"Training diverges: the loss of epoch {epoch + 1} is "
                 f"{loss:.4g}, that of the first was {self._first_loss:.4g}; "
-                f"learning rate {self._learning_rate()}. Lower the rate or "
+                f"learning rate {self._rate()}. Lower the rate or "
                 "lengthen the warm-up.",
                 RuntimeWarning,
             )
 
-    def _learning_rate(self):
+    def _rate(self) -> str:
         rate = getattr(self.model.optimizer, "learning_rate", None)
         if callable(rate):  # A legacy optimizer keeps the schedule here.
             rate = rate(self.model.optimizer.iterations)
         return "unknown" if rate is None else f"{float(rate):.4g}"
 
-    def _explanation(self, skipped):
+    def _explanation(self, skipped: int) -> str:
         message = (
             f"{skipped} steps had a gradient that is not finite and were "
             f"skipped, the first at step {self.model.first_skipped_step}; "
@@ -146,13 +153,17 @@ class TrainingHealth(tf.keras.callbacks.Callback):
         )
         return message + (
             "Likely cause: the learning rate is too high for this batch size "
-            f"(now {self._learning_rate()}; largest weight {largest:.4g}). "
+            f"(now {self._rate()}; largest weight {largest:.4g}). "
             "Lower it, lengthen the warm-up, or clip gradients "
             "(global_clipnorm)."
         )
 
 
-def with_health(callbacks, model):
+def with_health(
+    callbacks: Any, model: tf.keras.Model
+) -> Union[
+    tf.keras.callbacks.CallbackList, Sequence[tf.keras.callbacks.Callback]
+]:
     """The callbacks, as `fit` takes them, with a `TrainingHealth`."""
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
         if not _any_health(callbacks.callbacks):
@@ -168,5 +179,5 @@ def with_health(callbacks, model):
     return [TrainingHealth(), *callbacks]
 
 
-def _any_health(callbacks):
+def _any_health(callbacks: Sequence[tf.keras.callbacks.Callback]) -> bool:
     return any(isinstance(each, TrainingHealth) for each in callbacks)

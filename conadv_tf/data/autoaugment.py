@@ -1,18 +1,25 @@
 """AutoAugment of one image, with randomness that depends on a seed only."""
 
+from typing import Callable
+from typing import Union
+
 import tensorflow as tf
 
 from conadv_tf.data.color_ops import OPERATIONS as COLOR_OPERATIONS
 from conadv_tf.data.geometric_ops import cutout
 from conadv_tf.data.geometric_ops import OPERATIONS as GEOMETRIC_OPERATIONS
+from conadv_tf.data.policies import Operation
 from conadv_tf.data.policies import POLICIES
 from conadv_tf.data.policies import Policy
+from conadv_tf.signatures import TensorLike
 
 _POSITIONS = 2  # Operations of a sub-policy.
 _DRAWS_PER_OPERATION = 4
 
 
-def auto_augment(image, seed, policy="imagenet"):
+def auto_augment(
+    image: TensorLike, seed: TensorLike, policy: Union[str, Policy] = "imagenet"
+) -> tf.Tensor:
     """Applies one sub-policy of an AutoAugment policy, drawn from the seed.
 
     Cubuk et al. 2019 (arXiv 1805.09501). The sub-policy, whether each of its
@@ -60,7 +67,13 @@ def auto_augment(image, seed, policy="imagenet"):
     return image
 
 
-def _apply(image, policy, operations, chosen, draws):
+def _apply(
+    image: tf.Tensor,
+    policy: Policy,
+    operations: list[Operation],
+    chosen: tf.Tensor,
+    draws: tf.Tensor,
+) -> tf.Tensor:
     """Applies operations[chosen], or nothing if its coin says so.
 
     The switch is over the operations that occur (8 of v0 at each position)
@@ -87,7 +100,7 @@ def _apply(image, policy, operations, chosen, draws):
         draws[2:] * tf.cast(tf.shape(image)[:2], tf.float32), tf.int32
     )
 
-    def branch(name):
+    def branch(name: str) -> Callable[[], tf.Tensor]:
         if name == "Cutout":
             return lambda: cutout(image, argument, center, policy.fill)
         if name in GEOMETRIC_OPERATIONS:
@@ -101,7 +114,7 @@ def _apply(image, policy, operations, chosen, draws):
     )
 
 
-def _resolve(policy):
+def _resolve(policy: Union[str, Policy]) -> Policy:
     if not isinstance(policy, Policy):
         if policy not in POLICIES:
             raise ValueError(
@@ -120,7 +133,7 @@ def _resolve(policy):
     return policy
 
 
-def _check(image, seed):
+def _check(image: tf.Tensor, seed: tf.Tensor) -> None:
     if (
         image.dtype != tf.uint8
         or image.shape.rank != 3

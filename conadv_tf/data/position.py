@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def starting_at(dataset, epoch, step, steps_per_epoch):
+def starting_at(
+    dataset: tf.data.Dataset, epoch: int, step: int, steps_per_epoch: int
+) -> tf.data.Dataset:
     """Endless training data, from one batch of one epoch on.
 
     A dataset that is shuffled anew in each iteration with a seed gives its

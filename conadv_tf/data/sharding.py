@@ -5,6 +5,8 @@ before it decodes anything.
 """
 
 import dataclasses
+from typing import Callable
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -21,11 +23,11 @@ class Share:
     index: int = 0
     count: int = 1
 
-    def size(self, num_examples):
+    def size(self, num_examples: int) -> int:
         """Records of this pipeline: shares differ by one at most."""
         return (num_examples + self.count - 1 - self.index) // self.count
 
-    def seed(self, seed):
+    def seed(self, seed: int) -> int:
         """A seed of its own for each pipeline; the first keeps `seed`."""
         if self.index == 0:
             return seed
@@ -33,7 +35,7 @@ class Share:
         return int(sequence.generate_state(1)[0])
 
 
-def share_of(input_context):
+def share_of(input_context: Optional[tf.distribute.InputContext]) -> Share:
     """The `Share` of a `tf.distribute.InputContext`; None reads everything."""
     if input_context is None:
         return Share()
@@ -42,7 +44,9 @@ def share_of(input_context):
     )
 
 
-def host_batch_size(global_batch_size, num_replicas, num_pipelines):
+def host_batch_size(
+    global_batch_size: int, num_replicas: int, num_pipelines: int
+) -> int:
     """Examples of a step that one input pipeline delivers.
 
     Args:
@@ -72,7 +76,11 @@ def host_batch_size(global_batch_size, num_replicas, num_pipelines):
     return global_batch_size // num_pipelines
 
 
-def distribute(strategy, make_dataset, global_batch_size):
+def distribute(
+    strategy: tf.distribute.Strategy,
+    make_dataset: Callable[[tf.distribute.InputContext], tf.data.Dataset],
+    global_batch_size: int,
+) -> tf.distribute.DistributedDataset:
     """Feeds a strategy from one sharded dataset on each host.
 
     `model.fit(dataset)` would divide the batches of a host once more among
@@ -89,7 +97,7 @@ def distribute(strategy, make_dataset, global_batch_size):
       A `tf.distribute.DistributedDataset`.
     """
 
-    def per_replica(context):
+    def per_replica(context: tf.distribute.InputContext) -> tf.data.Dataset:
         dataset = make_dataset(context)
         static = tf.nest.flatten(dataset.element_spec)[0].shape[0] is not None
         return dataset.rebatch(

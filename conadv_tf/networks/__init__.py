@@ -15,13 +15,17 @@ from conadv_tf.networks.efficientnet import efficientnet_b0
 from conadv_tf.networks.efficientnet import efficientnet_b1
 from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
+from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
 from conadv_tf.networks.resnet import resnet_cifar
+from conadv_tf.networks.resnet import RESNET_DEPTHS
 
 __all__ = [
     "BATCH_NORM_MOMENTUM",
+    "EFFICIENTNET_VARIANTS",
+    "RESNET_DEPTHS",
     "conversion",
     "efficientnet",
     "efficientnet_b0",

@@ -5,25 +5,34 @@
 `rebuild` does, and carries weights and frozen flags over.
 """
 
+from collections.abc import Iterator
+from typing import Callable
+from typing import Optional
+
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.captured_layers import captured_layers
 from conadv_tf.networks.strided_convolution import StridedConv2D
 
+# From a layer to the one in its place.
+LayerFunction = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
 # The classes whose statistics we know how to split. A subclass may compute
 # anything, so it is refused by name instead of guessed at.
 _PLAIN = (
     tf.keras.layers.BatchNormalization,
-    tf.keras.layers.experimental.SyncBatchNormalization,
+    keras_internals.SyncBatchNormalization,
 )
 # Not one of these is a subclass of another.
-_ANY = (*_PLAIN, tf.compat.v1.keras.layers.BatchNormalization)
+_ANY = (*_PLAIN, keras_internals.BatchNormalizationV1)
 
 
-def split_batch_norm(network, branches=2):
+def split_batch_norm(
+    network: tf.keras.Model, branches: int = 2
+) -> tf.keras.Model:
     """Copies a network with every batch norm replaced by a split one.
 
     Weights are copied too: each branch starts from the gamma, beta and moving
@@ -47,7 +56,7 @@ def split_batch_norm(network, branches=2):
     return _split_batch_norm(network, branches, copy_layer)
 
 
-def for_attacks(network, branches):
+def for_attacks(network: tf.keras.Model, branches: int) -> tf.keras.Model:
     """`split_batch_norm`, with convolutions whose input gradient is fast.
 
     Args:
@@ -61,7 +70,7 @@ def for_attacks(network, branches):
       ValueError: see `split_batch_norm`.
     """
 
-    def convert(layer):
+    def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if strided_convolution.gains(layer):
             return StridedConv2D.from_config(layer.get_config())
         return copy_layer(layer)
@@ -69,7 +78,9 @@ def for_attacks(network, branches):
     return _split_batch_norm(network, branches, convert)
 
 
-def _split_batch_norm(network, branches, otherwise):
+def _split_batch_norm(
+    network: tf.keras.Model, branches: int, otherwise: LayerFunction
+) -> tf.keras.Model:
     hidden = _hidden_batch_norms(network)
     if hidden:
         raise ValueError(
@@ -81,7 +92,7 @@ def _split_batch_norm(network, branches, otherwise):
             "graph."
         )
 
-    def split(layer):
+    def split(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if type(layer) in _PLAIN:
             return SplitBatchNormalization(
                 branches=branches, **batch_norm_config(layer)
@@ -98,7 +109,7 @@ def _split_batch_norm(network, branches, otherwise):
     return rebuild(network, split)
 
 
-def merge_batch_norm(network):
+def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network with every split batch norm replaced by a plain one.
 
     The plain batch norm gets the main branch: the one evaluation uses.
@@ -111,7 +122,7 @@ def merge_batch_norm(network):
       inference equal the given one's.
     """
 
-    def merge(layer):
+    def merge(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if isinstance(layer, SplitBatchNormalization):
             config = {
                 **batch_norm_config(layer.branch_layers[0]),
@@ -126,19 +137,23 @@ def merge_batch_norm(network):
     return rebuild(network, merge)
 
 
-def copy_network(network):
+def copy_network(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network: same layers, names and weights, new variables."""
     return rebuild(network, copy_layer)
 
 
-def copy_layer(layer):
+def copy_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     """A new layer from the config of another, without its weights."""
     if type(layer) is tf.keras.layers.BatchNormalization:
         return type(layer)(**batch_norm_config(layer))
     return type(layer).from_config(layer.get_config())
 
 
-def rebuild(network, layer_function, with_weights=True):
+def rebuild(
+    network: tf.keras.Model,
+    layer_function: LayerFunction,
+    with_weights: bool = True,
+) -> tf.keras.Model:
     """Copies a network, each layer through a function, nested ones included.
 
     Args:
@@ -160,10 +175,14 @@ def rebuild(network, layer_function, with_weights=True):
     return rebuilt
 
 
-def _rebuild(network, layer_function, replacements):
+def _rebuild(
+    network: tf.keras.Model,
+    layer_function: LayerFunction,
+    replacements: dict[int, tf.keras.layers.Layer],
+) -> tf.keras.Model:
     check_functional(network)
 
-    def convert(layer):
+    def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if id(layer) not in replacements:
             replacements[id(layer)] = (
                 _rebuild(layer, layer_function, replacements)
@@ -175,7 +194,7 @@ def _rebuild(network, layer_function, replacements):
     return tf.keras.models.clone_model(network, clone_function=convert)
 
 
-def number_of_branches(network):
+def number_of_branches(network: tf.keras.Model) -> Optional[int]:
     """Branches of the split batch norms in a network, None without any.
 
     Raises:
@@ -183,7 +202,7 @@ def number_of_branches(network):
     """
     numbers = {
         layer.name: layer.branches
-        for layer in network._flatten_layers()
+        for layer in keras_internals.flatten_layers(network)
         if isinstance(layer, SplitBatchNormalization)
     }
     if len(set(numbers.values())) > 1:
@@ -194,14 +213,14 @@ def number_of_branches(network):
     return next(iter(numbers.values()), None)
 
 
-def check_functional(network):
+def check_functional(network: tf.keras.Model) -> None:
     """Raises a ValueError unless `network` is a built functional model."""
     if not isinstance(network, tf.keras.Model):
         raise ValueError(
             "Expected a functional Keras model; received "
             f"{type(network).__name__}."
         )
-    if not getattr(network, "_is_graph_network", False):
+    if not keras_internals.is_functional(network):
         raise ValueError(
             f"Expected a built functional or Sequential Keras model; received "
             f"{network.name!r} of class {type(network).__name__}, whose "
@@ -211,7 +230,9 @@ def check_functional(network):
         )
 
 
-def _copy_state(source, target, with_weights):
+def _copy_state(
+    source: tf.keras.Model, target: tf.keras.Model, with_weights: bool
+) -> None:
     # Parents before children: setting a flag on a model resets its layers.
     target.trainable = source.trainable
     for old, new in zip(source.layers, target.layers):
@@ -224,8 +245,8 @@ def _copy_state(source, target, with_weights):
         if type(new) is type(old):
             # A wrapper's layer has a flag of its own.
             for inside, copy in zip(
-                old._flatten_layers(include_self=False),
-                new._flatten_layers(include_self=False),
+                keras_internals.flatten_layers(old, include_self=False),
+                keras_internals.flatten_layers(new, include_self=False),
             ):
                 copy.trainable = inside.trainable
         if not (with_weights and old.weights):
@@ -243,13 +264,13 @@ def _copy_state(source, target, with_weights):
             new.set_weights(old.get_weights())
 
 
-def _hidden_batch_norms(network):
+def _hidden_batch_norms(network: tf.keras.Model) -> list[str]:
     """Names of the batch norms that are no layer of the graph themselves."""
     hidden = {}
     for layer in _graph_layers(network):
         if type(layer) in _PLAIN or isinstance(layer, SplitBatchNormalization):
             continue
-        inside = list(layer._flatten_layers())
+        inside = list(keras_internals.flatten_layers(layer))
         if isinstance(layer, tf.keras.layers.Lambda):
             inside += captured_layers([layer.function, layer.arguments])
         branches = {
@@ -265,7 +286,7 @@ def _hidden_batch_norms(network):
     return list(hidden.values())
 
 
-def _graph_layers(network):
+def _graph_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
     check_functional(network)
     for layer in network.layers:
         if isinstance(layer, tf.keras.Model):

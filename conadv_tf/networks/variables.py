@@ -2,31 +2,34 @@
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.batch_norm import SplitBatchNormalization
 
 _NORMALIZATION_LAYERS = (
     tf.keras.layers.BatchNormalization,
-    tf.keras.layers.experimental.SyncBatchNormalization,
+    keras_internals.SyncBatchNormalization,
     tf.keras.layers.LayerNormalization,
     tf.keras.layers.GroupNormalization,
     SplitBatchNormalization,
 )
 
 
-def moving_statistics(network):
+def moving_statistics(network: tf.keras.Model) -> list[tf.Variable]:
     """The variables that batch norms write in training mode."""
     return [
         variable
-        for layer in network._flatten_layers()
+        for layer in keras_internals.flatten_layers(network)
         if isinstance(layer, tf.keras.layers.BatchNormalization)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
 
 
-def normalization_and_biases(network):
+def normalization_and_biases(
+    network: tf.keras.Model,
+) -> tuple[list[tf.Variable], list[tf.Variable]]:
     """Trainable variables of normalization layers, and biases, by identity."""
     normalization, biases = [], []
-    for layer in network._flatten_layers():
+    for layer in keras_internals.flatten_layers(network):
         if isinstance(layer, _NORMALIZATION_LAYERS):
             normalization.extend(layer.trainable_weights)
         bias = getattr(layer, "bias", None)
@@ -35,8 +38,9 @@ def normalization_and_biases(network):
     return normalization, biases
 
 
-def computes_in_float16(network):
+def computes_in_float16(network: tf.keras.Model) -> bool:
     """Whether a layer of the network computes in float16."""
     return any(
-        layer.compute_dtype == "float16" for layer in network._flatten_layers()
+        layer.compute_dtype == "float16"
+        for layer in keras_internals.flatten_layers(network)
     )

@@ -1,12 +1,19 @@
 """LARS: layer-wise adaptive rate scaling (You et al. 2017, 1708.03888).
 
-The arithmetic is the pure function `lars_update`; `LARS` is the Keras
-optimizer around it.
+The Keras optimizer around the pure function `trust_ratio.lars_update`.
 """
 
+from collections.abc import Iterable
+from collections.abc import Sequence
 import re
+from typing import Any
+from typing import Union
 
 import tensorflow as tf
+
+from conadv_tf import keras_internals
+from conadv_tf.optimizers.trust_ratio import lars_update
+from conadv_tf.signatures import Config
 
 KINDS = ("normalization", "bias")
 # Last part of a Keras variable name, for variables of which nobody has said
@@ -18,94 +25,8 @@ _KIND_BY_NAME = {
 }
 
 
-def trust_ratio(
-    weight, gradient, weight_decay, trust_coefficient, epsilon, decay_in_norm
-):
-    """The factor by which LARS scales a layer's learning rate.
-
-        trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)
-
-    or, with `decay_in_norm` (where g already holds the decay),
-
-        trust_coefficient * |w| / (|g| + epsilon)
-
-    and 1 where |w| or |g| is 0.
-
-    Args:
-      weight: float32 tensor w.
-      gradient: float32 tensor g of the same shape.
-      weight_decay: float.
-      trust_coefficient: float.
-      epsilon: float.
-      decay_in_norm: bool.
-
-    Returns:
-      float32 scalar.
-    """
-    weight_norm = tf.norm(weight)
-    gradient_norm = tf.norm(gradient)
-    denominator = gradient_norm + epsilon
-    if not decay_in_norm:
-        denominator += weight_decay * weight_norm
-    defined = tf.logical_and(weight_norm > 0.0, gradient_norm > 0.0)
-    ratio = (
-        trust_coefficient * weight_norm / tf.where(defined, denominator, 1.0)
-    )
-    return tf.where(defined, ratio, 1.0)
-
-
-def lars_update(
-    weight,
-    gradient,
-    buffer,
-    learning_rate,
-    momentum,
-    weight_decay,
-    trust_coefficient,
-    epsilon,
-    nesterov,
-    decay_in_norm,
-    adapt,
-):
-    """One LARS step for one weight; see `LARS` for the rule.
-
-    Args:
-      weight: float32 tensor w.
-      gradient: float32 tensor g.
-      buffer: float32 tensor m, the momentum buffer.
-      learning_rate: float32 scalar.
-      momentum: float.
-      weight_decay: float.
-      trust_coefficient: float.
-      epsilon: float.
-      nesterov: bool.
-      decay_in_norm: bool.
-      adapt: bool; False is momentum SGD at the plain rate without decay.
-
-    Returns:
-      (new weight, new buffer, trust ratio).
-    """
-    ratio = tf.constant(1.0)
-    if adapt:
-        decayed = gradient + weight_decay * weight
-        ratio = trust_ratio(
-            weight,
-            decayed if decay_in_norm else gradient,
-            weight_decay,
-            trust_coefficient,
-            epsilon,
-            decay_in_norm,
-        )
-        scaled = learning_rate * ratio * decayed
-    else:
-        scaled = learning_rate * gradient
-    buffer = momentum * buffer + scaled
-    step = momentum * buffer + scaled if nesterov else buffer
-    return weight - step, buffer, ratio
-
-
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
-class LARS(tf.keras.optimizers.Optimizer):
+class LARS(keras_internals.Optimizer):
     """Layer-wise adaptive rate scaling, as a Keras optimizer.
 
     For each weight w with gradient g and momentum buffer m:
@@ -153,27 +74,28 @@ class LARS(tf.keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=0.0,
-        trust_coefficient=0.001,
-        epsilon=0.0,
-        nesterov=False,
-        exclude=(),
-        exclude_kinds=KINDS,
-        decay_in_norm=False,
-        record_trust_ratios=False,
-        name="LARS",
-        **kwargs,
-    ):
+        learning_rate: Union[
+            float, tf.keras.optimizers.schedules.LearningRateSchedule
+        ] = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        epsilon: float = 0.0,
+        nesterov: bool = False,
+        exclude: Union[str, Sequence[str]] = (),
+        exclude_kinds: Sequence[str] = KINDS,
+        decay_in_norm: bool = False,
+        record_trust_ratios: bool = False,
+        name: str = "LARS",
+        **kwargs: Any,
+    ) -> None:
         _check_arguments(
             momentum, weight_decay, trust_coefficient, epsilon, exclude_kinds
         )
         if isinstance(exclude, str):
             exclude = (exclude,)
         # None: Keras must not decay the weights a second time.
-        super().__init__(name=name, weight_decay=None, **kwargs)
-        self._learning_rate = self._build_learning_rate(learning_rate)
+        super().__init__(learning_rate, name=name, weight_decay=None, **kwargs)
         self.momentum = float(momentum)
         self.decay_coefficient = float(weight_decay)
         self.trust_coefficient = float(trust_coefficient)
@@ -184,9 +106,11 @@ class LARS(tf.keras.optimizers.Optimizer):
         self.decay_in_norm = bool(decay_in_norm)
         self.record_trust_ratios = bool(record_trust_ratios)
         self._patterns = [re.compile(pattern) for pattern in self.exclude]
-        self._kind_by_variable = {}
+        self._kind_by_variable: dict[Any, str] = {}
 
-    def exclude_variables(self, variables, kind):
+    def exclude_variables(
+        self, variables: Iterable[tf.Variable], kind: str
+    ) -> None:
         """Says by identity which variables are of a kind.
 
         Args:
@@ -199,44 +123,36 @@ class LARS(tf.keras.optimizers.Optimizer):
         """
         _check_kinds((kind,))
         for variable in variables:
-            self._kind_by_variable[self._var_key(variable)] = kind
+            self._kind_by_variable[self.key(variable)] = kind
 
-    def is_excluded(self, variable):
+    def is_excluded(self, variable: tf.Variable) -> bool:
         """Whether a weight gets the plain rate and no decay."""
         kind = self._kind_by_variable.get(
-            self._var_key(variable),
+            self.key(variable),
             _KIND_BY_NAME.get(_last_name(variable.name)),
         )
         return kind in self.exclude_kinds or any(
             pattern.search(variable.name) for pattern in self._patterns
         )
 
-    def build(self, var_list):
-        """Creates one momentum buffer for each weight.
-
-        Args:
-          var_list: the model's trainable variables.
-        """
-        super().build(var_list)
-        if hasattr(self, "_built") and self._built:
-            return
+    def create_state(self, variables: Sequence[tf.Variable]) -> None:
+        """Creates one momentum buffer for each weight."""
         self.momentums = [
             self.add_variable_from_reference(
                 model_variable=variable, variable_name="momentum"
             )
-            for variable in var_list
+            for variable in variables
         ]
         self._ratios = {}
         if self.record_trust_ratios:
-            for variable in var_list:
+            for variable in variables:
                 if not self.is_excluded(variable):
-                    self._ratios[self._var_key(variable)] = self.add_variable(
+                    self._ratios[self.key(variable)] = self.add_variable(
                         (), initializer="ones", name="trust_ratio"
                     )
-        self._built = True
 
     @property
-    def trust_ratios(self):
+    def trust_ratios(self) -> list[float]:
         """The last trust ratio of each adapted weight; list of floats.
 
         Empty unless `record_trust_ratios`, and before the first update.
@@ -246,9 +162,9 @@ class LARS(tf.keras.optimizers.Optimizer):
             for ratio in getattr(self, "_ratios", {}).values()
         ]
 
-    def update_step(self, gradient, variable):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Updates one weight and its momentum buffer."""
-        buffer = self.momentums[self._index_dict[self._var_key(variable)]]
+        buffer = self.momentums[self.index(variable)]
         weight, new_buffer, ratio = lars_update(
             tf.cast(variable, tf.float32),
             tf.cast(tf.convert_to_tensor(gradient), tf.float32),
@@ -264,17 +180,14 @@ class LARS(tf.keras.optimizers.Optimizer):
         )
         buffer.assign(tf.cast(new_buffer, buffer.dtype))
         variable.assign(tf.cast(weight, variable.dtype))
-        recorded = self._ratios.get(self._var_key(variable))
+        recorded = self._ratios.get(self.key(variable))
         if recorded is not None:
             recorded.assign(ratio)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Everything the constructor takes."""
         return {
             **super().get_config(),
-            "learning_rate": self._serialize_hyperparameter(
-                self._learning_rate
-            ),
             "momentum": self.momentum,
             "weight_decay": self.decay_coefficient,
             "trust_coefficient": self.trust_coefficient,
@@ -287,11 +200,11 @@ class LARS(tf.keras.optimizers.Optimizer):
         }
 
 
-def _last_name(name):
+def _last_name(name: str) -> str:
     return name.split(":")[0].split("/")[-1]
 
 
-def _check_kinds(kinds):
+def _check_kinds(kinds: Iterable[str]) -> None:
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(
@@ -301,8 +214,12 @@ def _check_kinds(kinds):
 
 
 def _check_arguments(
-    momentum, weight_decay, trust_coefficient, epsilon, exclude_kinds
-):
+    momentum: float,
+    weight_decay: float,
+    trust_coefficient: float,
+    epsilon: float,
+    exclude_kinds: Sequence[str],
+) -> None:
     if not 0 <= momentum < 1:
         raise ValueError(f"Expected momentum in [0, 1); received {momentum!r}.")
     if not weight_decay >= 0:

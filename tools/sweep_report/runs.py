@@ -8,7 +8,7 @@ import re
 from typing import Optional
 
 from experiments.methods import METHODS
-from experiments.sweep_table import COLUMNS
+from experiments.sweeps.table import COLUMNS
 
 
 @dataclasses.dataclass(frozen=True)

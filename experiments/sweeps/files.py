@@ -8,8 +8,10 @@ import time
 
 from conadv_tf import csv_file
 from experiments import config as config_lib
-from experiments import grid
-from experiments.sweep_table import COLUMNS
+from experiments import config_override
+from experiments import networks
+from experiments.sweeps import grid
+from experiments.sweeps.table import COLUMNS
 
 _MEASURED = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
 # Workers of a sweep that was killed notice within this time.
@@ -72,7 +74,7 @@ def finished(folder, cells):
         path = folder / cell.name
         if (path / "summary.json").exists():
             before = config_lib.from_dict(_read(path / "config.json"))
-            differing = config_lib.differing(before, cell.config)
+            differing = config_override.differing(before, cell.config)
             if differing:
                 raise ValueError(
                     f"The run in {path} has another configuration: "
@@ -120,17 +122,15 @@ def tabulate(path, cells, summaries):
 def _row(cell, results):
     """{column: value}; "" for what does not apply."""
     config = cell.config
-    attacks = config.method != "baseline"
-    # DisAdv attacks with the current weights.
-    staleness = config.staleness if config.method == "conadv" else 0
+    attacks = config.tau is not None
     return {
         "preset": cell.preset,
-        "network": grid.network_name(config),
+        "network": networks.label(config.network),
         "dataset": config.dataset,
         "method": grid.method_name(config),
         "batch_size": config.global_batch_size,
         "epsilon": config.attack.epsilon if attacks else "",
-        "staleness": staleness if attacks else "",
+        "staleness": config.tau if attacks else "",
         "learning_rate": config.optimizer.learning_rate,
         "variant": cell.variant,
         "seed": config.seed,

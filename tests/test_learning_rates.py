@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.optimizers import schedules
+from conadv_tf.optimizers import learning_rates
 
 
 def _plain(t, base, n, w, power, end):
@@ -91,7 +91,7 @@ def test_steps_epochs_and_examples_are_equivalent(arguments):
 
 
 def test_durations_may_be_fractions_of_a_step():
-    steps = schedules.duration_in_steps(
+    steps = learning_rates.duration_in_steps(
         "warmup", epochs=2.5, global_batch_size=300, num_examples=1000
     )
     assert steps == pytest.approx(25 / 3)

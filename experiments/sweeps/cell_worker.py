@@ -58,7 +58,7 @@ def train(values, model_dir):
       model_dir: folder for the results, new or empty.
     """
     # Not at the top: the first cell's log takes what these print.
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
     from absl import flags
     import tensorflow as tf
 

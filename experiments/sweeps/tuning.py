@@ -4,7 +4,7 @@ import dataclasses
 import math
 import statistics
 
-from experiments import grid
+from experiments import config_override
 
 
 def cells(settings, rates, fraction):
@@ -24,8 +24,9 @@ def cells(settings, rates, fraction):
         dataclasses.replace(
             cell,
             name=f"{cell.name}_rate{rate:g}",
-            config=grid.with_learning_rate(
-                _validating(cell.config, fraction), rate
+            config=config_override.replace(
+                _validating(cell.config, fraction),
+                {"optimizer.learning_rate": rate},
             ),
         )
         for cell in settings

@@ -2,18 +2,21 @@
 
 import dataclasses
 import math
+from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.signatures import Config
+
 
 def duration_in_steps(
-    name,
-    steps=None,
-    epochs=None,
-    examples=None,
-    global_batch_size=None,
-    num_examples=None,
-):
+    name: str,
+    steps: Optional[float] = None,
+    epochs: Optional[float] = None,
+    examples: Optional[float] = None,
+    global_batch_size: Optional[int] = None,
+    num_examples: Optional[int] = None,
+) -> float:
     """Converts a duration in steps, epochs or examples to steps.
 
     Args:
@@ -56,14 +59,15 @@ def duration_in_steps(
             f"{key}={value} needs global_batch_size > 0 to become steps; "
             f"received {global_batch_size!r}."
         )
+    images = value
     if epochs is not None:
         if not num_examples or num_examples < 0:
             raise ValueError(
                 f"{key}={value} needs num_examples > 0 (images in the "
                 f"training set) to become steps; received {num_examples!r}."
             )
-        examples = epochs * num_examples
-    return examples / global_batch_size
+        images = epochs * num_examples
+    return images / global_batch_size
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -87,7 +91,7 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
       warmup_steps, warmup_epochs, warmup_examples: the same for the warm-up;
         none of them means no warm-up.
       power: of the decay; > 0.
-      end_learning_rate: rate at the end.
+      end_learning_rate: rate at the end; >= 0.
       global_batch_size: images per step, needed for epochs and examples.
       num_examples: size of the training set, needed for epochs.
 
@@ -97,19 +101,19 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        base_learning_rate,
-        train_steps=None,
-        warmup_steps=None,
-        power=2.0,
-        end_learning_rate=1e-4,
+        base_learning_rate: float,
+        train_steps: Optional[float] = None,
+        warmup_steps: Optional[float] = None,
+        power: float = 2.0,
+        end_learning_rate: float = 1e-4,
         *,
-        train_epochs=None,
-        train_examples=None,
-        warmup_epochs=None,
-        warmup_examples=None,
-        global_batch_size=None,
-        num_examples=None,
-    ):
+        train_epochs: Optional[float] = None,
+        train_examples: Optional[float] = None,
+        warmup_epochs: Optional[float] = None,
+        warmup_examples: Optional[float] = None,
+        global_batch_size: Optional[int] = None,
+        num_examples: Optional[int] = None,
+    ) -> None:
         if (warmup_steps, warmup_epochs, warmup_examples) == (None,) * 3:
             warmup_steps = 0
         known = {
@@ -132,13 +136,18 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
                 "Expected base_learning_rate > 0 and power > 0; received "
                 f"{base_learning_rate!r} and {power!r}."
             )
+        if not end_learning_rate >= 0:
+            raise ValueError(
+                "Expected end_learning_rate >= 0; received "
+                f"{end_learning_rate!r}."
+            )
         self.base_learning_rate = float(base_learning_rate)
         self.train_steps = train
         self.warmup_steps = warmup
         self.power = float(power)
         self.end_learning_rate = float(end_learning_rate)
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The learning rate of update `step`, float32 scalar."""
         done = tf.cast(step, tf.float32) + 1.0
         base, end = self.base_learning_rate, self.end_learning_rate
@@ -149,7 +158,7 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
         warming = base * done / max(self.warmup_steps, 1.0)
         return tf.where(done <= self.warmup_steps, warming, decayed)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The schedule in steps, whatever units it was given in."""
         return {
             "base_learning_rate": self.base_learning_rate,
@@ -182,7 +191,12 @@ class ScaledRate:
     global_batch_size: int
     num_examples: int
 
-    def schedule(self, train_epochs, power=1.6, end_learning_rate=1e-4):
+    def schedule(
+        self,
+        train_epochs: float,
+        power: float = 1.6,
+        end_learning_rate: float = 1e-4,
+    ) -> WarmupPolynomialDecay:
         """A `WarmupPolynomialDecay` with this rate over `train_epochs`."""
         return WarmupPolynomialDecay(
             self.base_learning_rate,
@@ -196,13 +210,13 @@ class ScaledRate:
 
 
 def scaling_rule(
-    global_batch_size,
-    num_examples=1281167,
-    rule="paper",
-    base_learning_rate=0.1,
-    base_batch_size=256,
-    warmup_epochs=5.0,
-):
+    global_batch_size: int,
+    num_examples: int = 1281167,
+    rule: str = "paper",
+    base_learning_rate: Optional[float] = None,
+    base_batch_size: Optional[int] = None,
+    warmup_epochs: Optional[float] = None,
+) -> ScaledRate:
     """The peak learning rate and the warm-up for a batch size.
 
     Rules:
@@ -217,39 +231,56 @@ def scaling_rule(
       global_batch_size: images per step over all replicas.
       num_examples: images in the training set; ImageNet's by default.
       rule: one of the above.
-      base_learning_rate: rate at `base_batch_size` ("linear" and "sqrt").
-      base_batch_size: see there.
-      warmup_epochs: warm-up of "linear" and "sqrt".
+      base_learning_rate: rate at `base_batch_size`, for "linear" and "sqrt";
+        None: 0.1.
+      base_batch_size: likewise; None: 256.
+      warmup_epochs: likewise; None: 5.
 
     Returns:
       A `ScaledRate`; its `.schedule(train_epochs)` is a Keras schedule.
 
     Raises:
-      ValueError: if the rule is unknown or a size is not positive.
+      ValueError: if the rule is unknown, is given what its table has, or a
+        size is not positive.
     """
     if not global_batch_size > 0 or not num_examples > 0:
         raise ValueError(
             "Expected global_batch_size > 0 and num_examples > 0; received "
             f"{global_batch_size!r} and {num_examples!r}."
         )
+    given = {
+        "base_learning_rate": base_learning_rate,
+        "base_batch_size": base_batch_size,
+        "warmup_epochs": warmup_epochs,
+    }
+    rate = 0.1 if base_learning_rate is None else base_learning_rate
+    base = 256 if base_batch_size is None else base_batch_size
+    epochs = 5.0 if warmup_epochs is None else warmup_epochs
+    if not base > 0:
+        raise ValueError(f"Expected base_batch_size > 0; received {base!r}.")
     if rule == "paper":
-        base_learning_rate, warmup_epochs = next(
-            (rate, epochs)
-            for below, rate, epochs in _PAPER_RATES
-            if global_batch_size < below
+        superfluous = {k: v for k, v in given.items() if v is not None}
+        if superfluous:
+            raise ValueError(
+                f'Expected {", ".join(superfluous)} with rule="linear" or '
+                f'"sqrt" only; received {superfluous} with "paper", whose '
+                "table has its own."
+            )
+        rate, epochs = next(
+            row[1:] for row in _PAPER_RATES if global_batch_size < row[0]
         )
     elif rule == "linear":
-        base_learning_rate *= global_batch_size / base_batch_size
+        rate *= global_batch_size / base
     elif rule == "sqrt":
-        base_learning_rate *= math.sqrt(global_batch_size / base_batch_size)
+        rate *= math.sqrt(global_batch_size / base)
     else:
         raise ValueError(
             f"Expected rule to be one of {RULES}; received {rule!r}."
         )
-    examples = warmup_epochs * num_examples
+    examples = epochs * num_examples
     return ScaledRate(
-        base_learning_rate=base_learning_rate,
-        warmup_epochs=warmup_epochs,
+        base_learning_rate=rate,
+        warmup_epochs=epochs,
         warmup_steps=examples / global_batch_size,
         warmup_examples=examples,
         global_batch_size=global_batch_size,

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Optional
 
-from experiments import cell_worker
+from experiments.sweeps import cell_worker
 
 _SCRIPT = pathlib.Path(__file__).with_name("cell_worker.py")
 _TICK_SECONDS = 1.0

@@ -1,0 +1,161 @@
+"""Only `keras_internals` touches what Keras and TensorFlow do not document."""
+
+import ast
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+from tests import networks
+
+ROOT = pathlib.Path(__file__).parents[1]
+SEAM = ROOT / "conadv_tf" / "keras_internals.py"
+# Until they use the seam.
+WAITING = ("graph_walk.py", "hlo_cost.py", "resume.py")
+TREES = {
+    path: ast.parse(path.read_text())
+    for folder in ("conadv_tf", "experiments", "tools")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path != SEAM and path.name not in WAITING
+}
+CLASSES = [
+    node
+    for tree in TREES.values()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ClassDef)
+]
+LEGACY = (
+    "__internal__",
+    "compat.v1",
+    "keras.src",
+    "layers.experimental",
+    "optimizers.legacy",
+    "tensorflow.compiler",
+    "tensorflow.python",
+    "train.experimental",
+)
+# Runs under the TPU build of TensorFlow alone, without this package.
+OTHER_TENSORFLOW = "tpu_kernels.py"
+BY_NAME = ("delattr", "getattr", "hasattr", "setattr")
+DOCUMENTED = {
+    "_exit",  # Of os: ends a process without its destructors.
+}
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def is_self(node):
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def private_attributes(tree):
+    """(object, name) of each private attribute that code mentions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found = node.value, node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in BY_NAME:
+            found = node.args[0], getattr(node.args[1], "value", "")
+        else:
+            continue
+        if isinstance(found[1], str) and is_private(found[1]):
+            yield found
+
+
+def defined_by(cls):
+    """The private attributes that the code of a class gives its objects."""
+    for node in cls.body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        names = [getattr(each, "id", "") for each in targets]
+        yield from filter(is_private, [getattr(node, "name", ""), *names])
+    for node in ast.walk(cls):
+        if isinstance(node, ast.Attribute) and is_self(node.value):
+            if isinstance(node.ctx, ast.Store) and is_private(node.attr):
+                yield node.attr
+
+
+OURS = {name for cls in CLASSES for name in defined_by(cls)}
+
+
+def is_of_keras(cls):
+    """Whether a class has a base of Keras or TensorFlow."""
+    by_name = {each.name: each for each in CLASSES}
+    for base in map(ast.unparse, cls.bases):
+        ours = by_name.get(base.split(".")[-1])
+        if base.startswith(("tf.", "keras_internals.")):
+            return True
+        if ours is not None and is_of_keras(ours):
+            return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def names_of_keras():
+    """Private attributes of Keras's and TensorFlow's objects."""
+    model = networks.convolutional()
+    model.compile("sgd", networks.LOSS, metrics=["accuracy"])
+    objects = [
+        model,
+        *model.layers,
+        model.compiled_loss,
+        model.optimizer,
+        model.variables[0],
+        tf.Graph(),
+        tf.data.Dataset.range(1),
+        tf.distribute.get_strategy(),
+        tf.function(lambda: None),
+        tf.keras.callbacks.Callback(),
+        tf.keras.losses.MeanSquaredError(),
+        tf.keras.metrics.Mean(),
+        tf.keras.optimizers.legacy.SGD(),
+        tf.train.Checkpoint(),
+    ]
+    return {name for each in objects for name in dir(each) if is_private(name)}
+
+
+def test_the_names_of_keras_are_known(names_of_keras):
+    assert {
+        "_compute_gradients",
+        "_flatten_layers",
+        "_get_function",
+        "_jit_compile",
+        "_training_state",
+    } <= names_of_keras
+
+
+@pytest.mark.parametrize("path", TREES, ids=lambda path: path.name)
+def test_private_attributes_are_our_own(path, names_of_keras):
+    foreign = []
+    for value, name in private_attributes(TREES[path]):
+        other = not is_self(value) and name in names_of_keras
+        if name not in DOCUMENTED and (other or name not in OURS):
+            foreign.append(f"{ast.unparse(value)}.{name} ({value.lineno})")
+    assert not foreign
+
+
+# What Keras calls, or keeps under the same name, would be overwritten.
+@pytest.mark.parametrize(
+    "cls", filter(is_of_keras, CLASSES), ids=lambda c: c.name
+)
+def test_subclasses_leave_the_private_names_of_keras_alone(cls, names_of_keras):
+    assert not {*defined_by(cls)} & names_of_keras
+
+
+@pytest.mark.parametrize("path", TREES, ids=lambda path: path.name)
+def test_nothing_legacy_is_used(path):
+    found = []
+    for node in ast.walk(TREES[path]):
+        names = []
+        if isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found += [
+            f"{name} ({node.lineno})"
+            for name in names
+            if any(legacy in name for legacy in LEGACY)
+        ]
+    assert not found or path.name == OTHER_TENSORFLOW
