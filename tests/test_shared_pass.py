@@ -82,7 +82,9 @@ class SlowOracle:
         self.turned += (agreement < 0).sum()
         direction *= np.where(agreement < 0, -1, 1).reshape(-1, 1, 1, 1)
         self.pending = (
-            self.attack.ascend(start, direction, first, seed),
+            self.attack.ascend(
+                start, tf.constant(direction, tf.float32), first, seed
+            ),
             its_labels,
         )
         self.optimizer.apply_gradients(
