@@ -67,6 +67,7 @@ def test_summary_counts_memory_once_and_uses_the_clock():
         "batch_size": 8,
         "device": "TPU v3",
         "cycles": 1288,
+        "relative": None,
         "estimated_ms": pytest.approx(1288 / 940e6 * 1e3),
         "gflops": 2.0,
         "gigabytes_accessed": None,

@@ -123,12 +123,10 @@ def _times(network, image_size, batch_size):
     runs = {}
     for name in dict.fromkeys(FLAGS.variant):
         tf.keras.utils.set_random_seed(FLAGS.seed)
+        model = models.network(network, image_size)
         try:
             runs[name] = variants.build(
-                name,
-                models.network(network, image_size),
-                batch_size,
-                FLAGS.jit_compile,
+                name, model, batch_size, FLAGS.jit_compile
             )
         except variants.UnavailableError as error:
             _say(f"  {name} is left out: {error}")
@@ -140,12 +138,11 @@ def _times(network, image_size, batch_size):
         run(FLAGS.warmup_steps)
         _say(f"  {name} ready after {time.perf_counter() - start:.0f} s")
 
+    def progress(repeat):
+        _say(f"  repeat {repeat} of {FLAGS.repeats}")
+
     return timing.alternate(
-        runs,
-        FLAGS.repeats,
-        FLAGS.steps,
-        FLAGS.seed,
-        lambda repeat: _say(f"  repeat {repeat} of {FLAGS.repeats}"),
+        runs, FLAGS.repeats, FLAGS.steps, FLAGS.seed, progress
     )
 
 

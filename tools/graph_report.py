@@ -76,33 +76,21 @@ def main(argv):
     for method in dict.fromkeys(FLAGS.method):
         print(f"tracing and compiling {method} ...", file=sys.stderr)
         tf.keras.backend.clear_session()
-        rows.append(
-            cost.of_method(
-                method,
-                models.network(FLAGS.network, FLAGS.image_size),
-                FLAGS.batch_size,
-            )
-        )
-    setting = {
-        "network": FLAGS.network,
-        "image_size": FLAGS.image_size,
-        "batch_size": FLAGS.batch_size,
-        "precision": FLAGS.precision,
-    }
+        network = models.network(FLAGS.network, FLAGS.image_size)
+        rows.append(cost.of_method(method, network, FLAGS.batch_size))
+    names = ("network", "image_size", "batch_size", "precision")
+    setting = {name: FLAGS[name].value for name in names}
     print(", ".join(f"{key} {value}" for key, value in setting.items()) + "\n")
     print(cost.table(rows))
     if FLAGS.output_dir:
-        _write(pathlib.Path(FLAGS.output_dir), setting, rows)
-
-
-def _write(folder, setting, rows):
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [{**setting, **row} for row in rows]
-    csv_file.write(folder / "graph_report.csv", rows)
-    results.write_json(
-        folder / "graph_report.json",
-        {"steps": rows, "versions": results.versions()},
-    )
+        folder = pathlib.Path(FLAGS.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [{**setting, **row} for row in rows]
+        csv_file.write(folder / "graph_report.csv", rows)
+        results.write_json(
+            folder / "graph_report.json",
+            {"steps": rows, "versions": results.versions()},
+        )
 
 
 if __name__ == "__main__":

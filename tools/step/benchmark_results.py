@@ -29,13 +29,7 @@ _RATIOS = (
 
 
 def rows(setting, times):
-    """One row for each repeat of each variant.
-
-    Args:
-      setting: values of the first columns: network, image_size, batch_size,
-        jit_compile.
-      times: what `timing.alternate` returned.
-    """
+    """One row for each repeat of each variant; `times`: of one setting."""
     return [
         {
             **dict(zip(_SETTING, setting)),
@@ -49,7 +43,7 @@ def rows(setting, times):
 
 
 def read_csv(path):
-    """The times by setting.
+    """Times by setting.
 
     Returns:
       Dict from (network, image_size, batch_size, jit_compile), strings, to a
@@ -105,22 +99,18 @@ def tables(settings):
     """Markdown: times of each setting, then its ratios."""
     parts = []
     for setting, times in settings.items():
+        medians = (
+            (name, f"{timing.Quartiles.of(values):.2f}")
+            for name, values in times.items()
+        )
+        ratios = (
+            (name, f"{ratio:.3f}", meaning)
+            for name, ratio, meaning in _ratios(times)
+        )
         parts += [
             f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
-            markdown_table.table(
-                ("variant", "ms per step"),
-                (
-                    (name, f"{timing.Quartiles.of(values):.2f}")
-                    for name, values in times.items()
-                ),
-            ),
-            markdown_table.table(
-                ("ratio", "", ""),
-                (
-                    (name, f"{ratio:.3f}", meaning)
-                    for name, ratio, meaning in _ratios(times)
-                ),
-            ),
+            markdown_table.table(("variant", "ms per step"), medians),
+            markdown_table.table(("ratio", "", ""), ratios),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -145,12 +135,7 @@ def _title(setting):
 
 
 def plot(settings, path):
-    """Draws each repeat and the median of each variant, a panel per setting.
-
-    Args:
-      settings: see above.
-      path: PNG file to write.
-    """
+    """Draws each repeat and the median of each variant, a panel per setting."""
     columns = min(3, len(settings))
     lines = -(-len(settings) // columns)
     figure, panels = figures.panels(lines, columns, width=4.6, height=3.2)

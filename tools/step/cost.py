@@ -27,8 +27,7 @@ def of_method(method, network, batch_size):
       batch_size: images per replica.
 
     Returns:
-      Dict: method, products, longest_chain, operations, product_operations,
-      bytes_accessed, argument_bytes, memory_bytes; ints.
+      Dict: method, and an int for each of `_COLUMNS`.
     """
     specs = models.batch_specs(network, batch_size)
     step = lowering.step_function(models.of_method(method, network), specs)

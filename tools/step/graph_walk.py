@@ -7,29 +7,18 @@ call are walked into; of a conditional the longer branch counts.
 
 from conadv_tf import keras_internals
 
+# Beginnings: Conv2DBackpropInput and Conv2DBackpropFilter too.
 _PRODUCTS = (
-    "BatchMatMul",
-    "Conv2D",
-    "Conv3D",
-    "DepthwiseConv2dNative",
-    "Einsum",
-    "MatMul",
-    "_FusedConv2D",
-    "_FusedMatMul",
-)
+    "BatchMatMul Conv2D Conv3D DepthwiseConv2dNative Einsum MatMul "
+    "_FusedConv2D _FusedMatMul"
+).split()
 
 
 def count_products(graph):
-    """Convolutions and matrix products that one call of a graph runs.
+    """Convolutions and matrix products that one call of a FuncGraph runs.
 
     Gradients of convolutions count like convolutions. Of a conditional the
     branch with more counts; the body of a loop counts once.
-
-    Args:
-      graph: FuncGraph, for example of a concrete function.
-
-    Returns:
-      int.
     """
     total = 0
     for operation in _needed(graph):
@@ -39,17 +28,11 @@ def count_products(graph):
 
 
 def longest_chain(graph):
-    """Most convolutions and matrix products on any path of a graph.
+    """Most convolutions and matrix products on any path of a FuncGraph.
 
     Paths follow data and control edges: nothing on one can begin before all
     that precedes it has ended, whatever the machine. The body of a loop
     counts once.
-
-    Args:
-      graph: FuncGraph.
-
-    Returns:
-      int.
     """
     _, longest = _depths(graph, [0] * len(graph.inputs), 0)
     return longest
@@ -58,13 +41,7 @@ def longest_chain(graph):
 def _depths(graph, inputs, start):
     """Products on the longest path to each output, and on any path.
 
-    Args:
-      graph: FuncGraph.
-      inputs: for each input of the graph the products on the way to it.
-      start: the products before all else in the graph.
-
-    Returns:
-      (list of int for the outputs of the graph, int).
+    `inputs` are those on the way to each input, `start` those before all else.
     """
     # Of tensors, and of operations as a whole for the control edges.
     depth = {tensor.name: d for tensor, d in zip(graph.inputs, inputs)}
@@ -101,8 +78,7 @@ def _depths(graph, inputs, start):
 
 
 def _is_product(operation):
-    # Conv2DBackpropInput and Conv2DBackpropFilter too.
-    return operation.type.startswith(_PRODUCTS)
+    return operation.type.startswith(tuple(_PRODUCTS))
 
 
 def _needed(graph):

@@ -41,19 +41,12 @@ _FREE = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one run of a compiled function costs.
+    """What one run of a compiled function costs."""
 
-    Attributes:
-      products: convolutions and matrix products.
-      product_operations: multiplications and additions in them.
-      other_operations: arithmetic operations in all else.
-      bytes_accessed: read and written by instructions and fusions.
-    """
-
-    products: int = 0
-    product_operations: int = 0
-    other_operations: int = 0
-    bytes_accessed: int = 0
+    products: int = 0  # Convolutions and matrix products.
+    product_operations: int = 0  # Multiplications and additions in them.
+    other_operations: int = 0  # Arithmetic operations in all else.
+    bytes_accessed: int = 0  # Read and written by instructions and fusions.
 
     @property
     def operations(self):
@@ -66,11 +59,7 @@ class Cost:
 
 
 def cost(module):
-    """The `Cost` of one run of a compiled function.
-
-    Args:
-      module: what `lowering.optimized_module` returned.
-    """
+    """The `Cost` of one run of a `lowering.optimized_module`."""
     computations = {each.id: each for each in module.hlo_module.computations}
     entry = module.hlo_module.entry_computation_id
     return _computation_cost(computations, entry, is_fused=False)
@@ -93,12 +82,8 @@ def _computation_cost(computations, key, is_fused):
         operands = [by_id[each].shape for each in instruction.operand_ids]
         called = instruction.called_computation_ids
         opcode = instruction.opcode
-        inner = [
-            _computation_cost(
-                computations, each, is_fused or opcode not in _CONTROL
-            )
-            for each in called
-        ]
+        fused = is_fused or opcode not in _CONTROL
+        inner = [_computation_cost(computations, c, fused) for c in called]
         if opcode == "conditional":
             total += max(inner, key=lambda each: each.operations)
         elif opcode == "fusion" or opcode in _CONTROL:
@@ -119,11 +104,12 @@ def _instruction_cost(instruction, operands, step):
         operations = _convolution_operations(instruction, *operands)
         return Cost(products=1, product_operations=operations)
     if opcode == "dot":
-        lhs = operands[0].dimensions
-        contracted = instruction.dot_dimension_numbers
-        operations = 2 * _num_elements(instruction.shape)
-        for dimension in contracted.lhs_contracting_dimensions:
-            operations *= lhs[dimension]
+        numbers = instruction.dot_dimension_numbers
+        terms = math.prod(
+            operands[0].dimensions[dimension]
+            for dimension in numbers.lhs_contracting_dimensions
+        )
+        operations = 2 * terms * _num_elements(instruction.shape)
         return Cost(products=1, product_operations=operations)
     if opcode == "custom-call":
         raise ValueError(

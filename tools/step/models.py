@@ -57,12 +57,8 @@ def compiled(
 ):
     """Compiles a model for class ids as the paper trains, and returns it."""
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        optimizer(),
-        loss,
-        metrics=metrics and list(metrics),
-        jit_compile=jit_compile,
-    )
+    metrics = metrics and list(metrics)
+    model.compile(optimizer(), loss, metrics, jit_compile=jit_compile)
     return model
 
 
@@ -72,15 +68,12 @@ def of_method(method, network, jit_compile=True, optimizer=optimizer):
     Args:
       method: one of `TRAINED`.
       network: functional Keras model, images to logits.
-      jit_compile: whether Keras compiles the step with XLA.
+      jit_compile: whether XLA compiles the step.
       optimizer: function that makes the optimizer.
     """
-    staleness = TRAINED[method].staleness
-    model = ca.ConAdvModel(
-        network,
-        attack=None if staleness is None else attack(),
-        staleness=staleness or 0,
-    )
+    tau = TRAINED[method].staleness
+    crafting = None if tau is None else attack()
+    model = ca.ConAdvModel(network, crafting, tau or 0)
     return compiled(model, jit_compile, optimizer)
 
 

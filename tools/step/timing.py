@@ -36,8 +36,7 @@ def alternate(
 
     Args:
       variants: dict from a name to a function that runs so many steps and
-        returns when they are done. Each must have run before: first calls
-        trace and compile.
+        returns when they are done; first calls, which trace, are behind it.
       repeats: times that each function is called.
       steps: steps per call.
       seed: of the order.
@@ -60,11 +59,5 @@ def alternate(
 
 
 def ratio(times, numerator, denominator):
-    """Quartiles over the repeats of one time over another in the same repeat.
-
-    Args:
-      times: what `alternate` returned.
-      numerator: name of a variant.
-      denominator: name of a variant.
-    """
+    """Quartiles over the repeats of one time over another in the same one."""
     return Quartiles.of(np.divide(times[numerator], times[denominator]))

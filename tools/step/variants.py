@@ -20,17 +20,13 @@ class UnavailableError(Exception):
 
 
 def build(name, network, batch_size, jit_compile):
-    """One way to train a network.
+    """A function of the number of steps to train a network for.
 
     Args:
       name: one of `NAMES`.
-      network: functional Keras model, images to logits; training may change
-        it.
+      network: functional Keras model, images to logits; may be changed.
       batch_size: images per step.
       jit_compile: whether XLA compiles the step.
-
-    Returns:
-      Function of the number of steps to train for.
 
     Raises:
       UnavailableError: if the variant needs a package that is missing, or
@@ -43,14 +39,12 @@ def batches(network, batch_size):
     """Endless batches of random images and labels that lie in memory."""
     images, labels = models.batch_specs(network, _BATCHES * batch_size)
     random = tf.random.Generator.from_seed(0)
-    data = tf.data.Dataset.from_tensor_slices(
-        (
-            random.uniform(images.shape),
-            random.uniform(
-                labels.shape, 0, network.output_shape[-1], labels.dtype
-            ),
-        )
+    classes = network.output_shape[-1]
+    drawn = (
+        random.uniform(images.shape),
+        random.uniform(labels.shape, 0, classes, labels.dtype),
     )
+    data = tf.data.Dataset.from_tensor_slices(drawn)
     options = tf.data.Options()
     # Its threads would measure the data, of which there is next to none.
     options.autotune.enabled = False

@@ -23,40 +23,25 @@ _MOVES = {"concatenate", "slice", "pad", "dynamic-update-slice"}
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One instruction of a module.
-
-    name: of the instruction.
-    shape: of the result, with layout, as the compiler prints it.
-    opcode: "fusion", "copy", "convolution", ...
-    op_name: of the TensorFlow operation it came from; "" if unknown.
-    cycles: the compiler's estimate, 0 where it makes none.
-    calls: names of the computations it calls, by attribute.
-    trip_count: of a while loop, 1 where the compiler does not know it.
-    """
+    """One instruction of a module."""
 
     name: str
-    shape: str
-    opcode: str
-    op_name: str
-    cycles: int
-    calls: tuple[tuple[str, str], ...]
-    trip_count: int
+    shape: str  # Of the result, with layout, as the compiler prints it.
+    opcode: str  # "fusion", "copy", "convolution", ...
+    op_name: str  # Of the TensorFlow operation it came from; "" if unknown.
+    cycles: int  # The compiler's estimate, 0 where it makes none.
+    calls: tuple[tuple[str, str], ...]  # (attribute, name of a computation).
+    trip_count: int  # Of a while loop, 1 where the compiler does not know it.
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Cycles of one instruction that a core runs.
-
-    instruction: the `Instruction`.
-    cycles: its estimate times the trips of the loops around it.
-    kind: what it does; see `kind_of`.
-    part: of the step: "attack", "update" or "other".
-    """
+    """Cycles of one instruction that a core runs."""
 
     instruction: Instruction
-    cycles: int
-    kind: str
-    part: str
+    cycles: int  # Its estimate times the trips of the loops around it.
+    kind: str  # What it does; see `kind_of`.
+    part: str  # Of the step: "attack", "update" or "other".
 
 
 def parse(text):
@@ -74,13 +59,12 @@ def parse(text):
     computations, entry, current = {}, None, None
     for line in text.splitlines():
         start = _COMPUTATION.match(line)
+        found = _INSTRUCTION.match(line)
         if start:
             current = computations.setdefault(start[2], [])
             entry = start[2] if start[1] else entry
-            continue
-        found = _INSTRUCTION.match(line)
-        if found and current is not None:
-            current.append(_instruction(found, line))
+        elif found and current is not None:
+            current.append(_instruction(found, line[found.end() :]))
     if entry is None:
         raise ValueError(
             "Expected the text of an HLO module with an ENTRY computation; "
@@ -89,23 +73,21 @@ def parse(text):
     return entry, computations
 
 
-def _instruction(found, line):
-    rest = line[found.end() :]
-    cycles = _CYCLES.search(rest)
-    op_name = _OP_NAME.search(rest)
-    trips = _TRIP_COUNT.search(rest)
+def _instruction(found, rest):
+    def first(pattern, default):
+        match = pattern.search(rest)
+        return match[1] if match else default
+
     return Instruction(
-        name=found[1],
-        shape=found[2],
-        opcode=found[3],
-        op_name=op_name[1] if op_name else "",
-        cycles=int(cycles[1]) if cycles else 0,
+        *found.groups(),
+        op_name=first(_OP_NAME, ""),
+        cycles=int(first(_CYCLES, 0)),
         calls=tuple(
             (attribute, name.strip().lstrip("%"))
             for attribute, many, one in _CALLS.findall(rest)
             for name in (many or one).split(",")
         ),
-        trip_count=int(trips[1]) if trips else 1,
+        trip_count=int(first(_TRIP_COUNT, 1)),
     )
 
 
@@ -155,10 +137,6 @@ def total(found):
 def kind_of(instruction, computations):
     """What an instruction does, by the operations fused into it.
 
-    Args:
-      instruction: an `Instruction`.
-      computations: those of its module.
-
     Returns:
       "convolution", "reduction", "split/concat" or "elementwise" of a fusion,
       with " + split/concat" after the first two where data are also cut or
@@ -172,10 +150,8 @@ def kind_of(instruction, computations):
         kind = "convolution"
     elif inside & {"reduce", "reduce-window"}:
         kind = "reduction"
-    elif moves:
-        return "split/concat"
     else:
-        return "elementwise"
+        return "split/concat" if moves else "elementwise"
     return f"{kind} + split/concat" if moves else kind
 
 
@@ -201,15 +177,7 @@ def part_of(op_name):
 
 
 def by(found, attribute):
-    """Cycles summed over costs with equal `kind` or `part`.
-
-    Args:
-      found: list of `Cost`.
-      attribute: "kind" or "part".
-
-    Returns:
-      Dict of value to cycles, the largest first.
-    """
+    """Cycles summed over costs with equal "kind" or "part", most first."""
     sums = collections.Counter()
     for cost in found:
         sums[getattr(cost, attribute)] += cost.cycles

@@ -59,10 +59,8 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
         staleness = staleness if tau else 0
         model = ca.ConAdvModel(network, attack, staleness, views=views)
     specs = (images if model.views == 1 else (images, images), labels)
-    function = lowering.step_function(
-        models.compiled(model, metrics=None), specs
-    )
-    return function, tuple(tf.nest.flatten(specs))
+    model = models.compiled(model, metrics=None)
+    return lowering.step_function(model, specs), tuple(tf.nest.flatten(specs))
 
 
 class _Named:
@@ -85,31 +83,21 @@ def _attack_function(network, attack):
         with ca.batch_norm_branch("auxiliary", update_statistics=False):
             return network(images, training=True)
 
-    def function(images, labels, seed):
-        return attack(auxiliary_logits, images, labels, seed)
-
-    return function
+    return lambda *batch: attack(auxiliary_logits, *batch)
 
 
 def hlo(function, specs):
-    """Serialized HLO of a jit-compiled function.
+    """Serialized HloModuleProto of a jit-compiled function.
 
     Args:
       function: tf.function with jit_compile=True.
       specs: TensorSpecs of its arguments, all of static shape.
-
-    Returns:
-      bytes, a serialized HloModuleProto.
     """
     return function.experimental_get_compiler_ir(*specs)(stage="hlo_serialized")
 
 
 def operations(function, specs):
     """The kinds of operations that a function runs, with their types.
-
-    Args:
-      function: tf.function.
-      specs: TensorSpecs of its arguments.
 
     Returns:
       Sorted list of (name, {attribute: [names of types]}) without

@@ -28,20 +28,13 @@ _OTHER_CORES = 512
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """Throughput of one method on a slice.
+    """Throughput of one method on a slice."""
 
-    method: one of `TRAINED`, or "phased".
-    cores: of the slice; three times as many in phased placement.
-    images: of a step on all of them.
-    estimated: images per millisecond.
-    published: what the paper measured with as many images and cores, or None.
-    """
-
-    method: str
-    cores: int
-    images: int
-    estimated: float
-    published: Optional[float]
+    method: str  # One of `TRAINED`, or "phased".
+    cores: int  # Of the slice; three times as many in phased placement.
+    images: int  # Of a step on all of them.
+    estimated: float  # Images per millisecond.
+    published: Optional[float]  # Measured in the paper with as many of both.
 
 
 def bars(rows):
@@ -78,13 +71,7 @@ def _bar(method, size, milliseconds):
 
 
 def draw(panels, device, path):
-    """Draws a panel for each number of images on a core.
-
-    Args:
-      panels: what `bars` returned, not empty.
-      device: name of the device.
-      path: PNG file to write.
-    """
+    """Draws a PNG file with a panel for each number of images on a core."""
     figure, (axes,) = figures.panels(1, len(panels), width=5.2, height=3.8)
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):

@@ -42,9 +42,8 @@ def phase_function(network, phase, images, labels, attack):
 
     def attack_step(images, labels, seed, *gradients):
         statistics = update.begin()
-        adversarial = step.attack.craft(
-            model.network, Batch(images, labels), seed
-        )
+        batch = Batch(images, labels)
+        adversarial = step.attack.craft(model.network, batch, seed)
         update.apply_gradients(
             model.optimizer, list(gradients), statistics, after=adversarial
         )
@@ -64,10 +63,9 @@ def phase_function(network, phase, images, labels, attack):
         )
         return model.get_metrics_result()
 
-    if phase != "phased_attack":
-        return tf.function(training_phase, jit_compile=True), (images, labels)
-    specs = [tf.TensorSpec(w.shape, w.dtype) for w in weights]
-    return (
-        tf.function(attack_step, jit_compile=True),
-        (images, labels, tf.TensorSpec([2], tf.int64), *specs),
-    )
+    function, specs = training_phase, (images, labels)
+    if phase == "phased_attack":
+        gradients = [tf.TensorSpec(w.shape, w.dtype) for w in weights]
+        seed = tf.TensorSpec([2], tf.int64)
+        function, specs = attack_step, (images, labels, seed, *gradients)
+    return tf.function(function, jit_compile=True), specs

@@ -67,13 +67,10 @@ def report(options):
     """
     create = options.create_environments
     check_python(options.python, "--python", compiler.REQUIREMENTS, create)
-    if options.kernels_python:
-        check_python(
-            options.kernels_python,
-            "--kernels_python",
-            kernels.REQUIREMENTS,
-            create,
-        )
+    kernels_python = options.kernels_python
+    if kernels_python:
+        flag = "--kernels_python"
+        check_python(kernels_python, flag, kernels.REQUIREMENTS, create)
     output = pathlib.Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     rows, details = [], []
@@ -81,8 +78,8 @@ def report(options):
         for method in steps(options.method, options.placement):
             path = output / f"{options.network}_{method}_{size}"
             export(path, method, size, options)
-            if options.kernels_python:
-                absent = absent_kernels(options.kernels_python, path)
+            if kernels_python:
+                absent = absent_kernels(kernels_python, path)
                 details.append(tables.kernels(method, size, absent))
             facts, text = compile_step(options.python, path, options.topology)
             found = cycles.costs(text)
@@ -99,7 +96,7 @@ def report(options):
     panels = figure.bars(rows)
     if panels:
         figure.draw(panels, rows[0]["device"], output / "throughput.png")
-    csv_file.write(output / "report.csv", rows, tables.COLUMNS)
+    csv_file.write(output / "report.csv", rows)
     (output / "report.json").write_text(
         json.dumps({"options": vars(options), "steps": rows}, indent=2)
     )
@@ -122,14 +119,10 @@ def export(path, method, batch_size, options):
         options.staleness,
         options.views,
     )
-    _with_suffix(path, ".hlo.pb").write_bytes(export_lib.hlo(function, specs))
-    _with_suffix(path, ".operations.json").write_text(
-        json.dumps(export_lib.operations(function, specs))
-    )
-
-
-def _with_suffix(path, suffix):
-    return path.with_name(path.name + suffix)
+    serialized = export_lib.hlo(function, specs)
+    pathlib.Path(f"{path}.hlo.pb").write_bytes(serialized)
+    operations = json.dumps(export_lib.operations(function, specs))
+    pathlib.Path(f"{path}.operations.json").write_text(operations)
 
 
 def compile_step(python, path, topology):
@@ -146,18 +139,16 @@ def compile_step(python, path, topology):
     Raises:
       ValueError: if it does not compile, with the compiler's words.
     """
-    source = _with_suffix(path, ".hlo.pb")
-    run_script(python, "compiler", topology, source, path)
-    facts = json.loads(_with_suffix(path, ".json").read_text())
-    return facts, _with_suffix(path, ".hlo.txt").read_text()
+    run_script(python, "compiler", topology, f"{path}.hlo.pb", path)
+    facts = json.loads(pathlib.Path(f"{path}.json").read_text())
+    return facts, pathlib.Path(f"{path}.hlo.txt").read_text()
 
 
 def absent_kernels(python, path):
     """Operations of an exported step that TPUs have no kernel for."""
-    missing = _with_suffix(path, ".missing.json")
-    source = _with_suffix(path, ".operations.json")
-    run_script(python, "kernels", source, missing)
-    return json.loads(missing.read_text())
+    missing = f"{path}.missing.json"
+    run_script(python, "kernels", f"{path}.operations.json", missing)
+    return json.loads(pathlib.Path(missing).read_text())
 
 
 def run_script(python, name, *arguments):

@@ -6,18 +6,6 @@ from tools.tpu.phases import PHASES
 
 # Of one core, from Google's documentation; others are not known.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}
-COLUMNS = (
-    "method",
-    "batch_size",
-    "device",
-    "cycles",
-    "relative",
-    "estimated_ms",
-    "gflops",
-    "gigabytes_accessed",
-    "peak_megabytes",
-    "compile_seconds",
-)
 
 
 def summary(method, batch_size, facts, found):
@@ -30,10 +18,10 @@ def summary(method, batch_size, facts, found):
       found: list of `cycles.Cost`.
 
     Returns:
-      Dict with keys COLUMNS, without "relative". Cycles and milliseconds are
-      None where the compiler or the clock is not known; megabytes are
-      10**6 bytes of arguments, results that do not alias them and temporary
-      memory at its peak.
+      Dict from columns to values; `with_relative` fills in "relative". Cycles
+      and milliseconds are None where the compiler or the clock is not known;
+      megabytes are 10**6 bytes of arguments, results that do not alias them
+      and temporary memory at its peak.
     """
     cycles = cycles_lib.total(found) or None
     clock = CLOCK_MHZ.get(facts["device"])
@@ -48,20 +36,17 @@ def summary(method, batch_size, facts, found):
         "batch_size": batch_size,
         "device": facts["device"],
         "cycles": cycles,
+        "relative": None,
         "estimated_ms": cycles / clock / 1e3 if cycles and clock else None,
-        "gflops": _giga(facts["flops"]),
-        "gigabytes_accessed": _giga(facts["bytes_accessed"]),
+        "gflops": _ratio(facts["flops"], 1e9),
+        "gigabytes_accessed": _ratio(facts["bytes_accessed"], 1e9),
         "peak_megabytes": memory / 1e6,
         "compile_seconds": facts["compile_seconds"],
     }
 
 
-def _giga(value):
-    return None if value is None else value / 1e9
-
-
 def with_relative(rows):
-    """Adds "relative", cycles over those of the baseline of the same batch.
+    """Rows with cycles over those of the baseline of the same batch.
 
     None where there is no baseline or no estimate.
     """
@@ -70,12 +55,19 @@ def with_relative(rows):
         for row in rows
         if row["method"] == "baseline"
     }
+    return [
+        {**row, "relative": _ratio(row["cycles"], plain.get(row["batch_size"]))}
+        for row in rows
+    ]
 
-    def relative(row):
-        base = plain.get(row["batch_size"])
-        return row["cycles"] / base if base and row["cycles"] else None
 
-    return [{**row, "relative": relative(row)} for row in rows]
+def _ratio(value, unit):
+    return value / unit if value is not None and unit else None
+
+
+def methods_table(rows):
+    """The table of methods, from rows of `with_relative`."""
+    return _markdown(list(rows[0]), [row.values() for row in rows])
 
 
 def _markdown(header, rows):
@@ -90,11 +82,6 @@ def _text(value):
     if isinstance(value, float):
         return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def methods_table(rows):
-    """The table of methods, from rows of `with_relative`."""
-    return _markdown(COLUMNS, [[row[key] for key in COLUMNS] for row in rows])
 
 
 def longest_phases(rows):
@@ -113,63 +100,52 @@ def longest_phases(rows):
     by_size = {}
     for row in rows:
         by_size.setdefault(row["batch_size"], {})[row["method"]] = row["cycles"]
-    lines = []
+    text = ""
     for size, cycles in by_size.items():
         phases = [cycles.get(phase) for phase in PHASES]
         if None in phases:
             continue
         longest = max(phases)
-        line = f"{size} images, longest phase: {longest:,} cycles"
+        text += f"\n{size} images, longest phase: {longest:,} cycles"
         if cycles.get("baseline"):
-            line += f", {longest / cycles['baseline']:.2f} of the baseline"
+            text += f", {longest / cycles['baseline']:.2f} of the baseline"
         if cycles.get("disadv"):
-            line += (
+            text += (
                 "; with three times the replicas and the same global batch "
                 f"{cycles['disadv'] / longest:.2f} times the throughput of "
                 "DisAdv"
             )
-        lines.append(line + ".\n")
-    return "\n".join(["", *lines]) if lines else ""
+        text += ".\n"
+    return text
 
 
 def details(method, batch_size, found, count):
-    """What the cycles of a step go into, as Markdown.
+    """What the cycles of a step go into, and its `count` dearest instructions.
 
-    Args:
-      method: name of the method.
-      batch_size: images of one step on one core.
-      found: list of `cycles.Cost`.
-      count: how many of the dearest instructions to list.
+    See `summary` for the arguments.
     """
     title = f"## {method}, {batch_size} images\n"
     if not found:
         return title + "\nThe compiler estimates no cycles for this TPU.\n"
     whole = cycles_lib.total(found)
-    breakdowns = (
-        _markdown(
-            (attribute, "cycles", "percent"),
-            [
-                (value, cycles, 100 * cycles / whole)
-                for value, cycles in cycles_lib.by(found, attribute).items()
-            ],
+    parts = [title]
+    for attribute in ("part", "kind"):
+        sums = cycles_lib.by(found, attribute)
+        rows = [(value, n, 100 * n / whole) for value, n in sums.items()]
+        parts.append(_markdown((attribute, "cycles", "percent"), rows))
+    dearest = [
+        (
+            cost.cycles,
+            cost.kind,
+            cost.part,
+            cost.instruction.name,
+            _short(cost.instruction.shape),
+            cost.instruction.op_name or None,
         )
-        for attribute in ("part", "kind")
-    )
-    dearest = _markdown(
-        ("cycles", "kind", "part", "instruction", "shape", "operation"),
-        [
-            (
-                cost.cycles,
-                cost.kind,
-                cost.part,
-                cost.instruction.name,
-                _short(cost.instruction.shape),
-                cost.instruction.op_name or None,
-            )
-            for cost in found[:count]
-        ],
-    )
-    return "\n".join([title, *breakdowns, dearest])
+        for cost in found[:count]
+    ]
+    header = "cycles", "kind", "part", "instruction", "shape", "operation"
+    return "\n".join([*parts, _markdown(header, dearest)])
 
 
 def _short(shape):
@@ -177,13 +153,7 @@ def _short(shape):
 
 
 def kernels(method, batch_size, absent):
-    """A paragraph about operations without a TPU kernel.
-
-    Args:
-      method: name of the method.
-      batch_size: images of one step on one core.
-      absent: list of [name, {attribute: [types]}].
-    """
+    """A paragraph about `absent` operations: list of [name, types]."""
     title = f"{method}, {batch_size} images: "
     if not absent:
         return title + "all operations have a TPU kernel.\n"
