@@ -42,13 +42,13 @@ def test_examples(module):
 
 # In the example of another, in need of files or of minutes, or not for users.
 WITHOUT = (
-    *("Dataset", "FaultLog", "FolderSource", "Objective", "describe"),
-    *("StalenessDrift", "measure_drift", "theorem_1_of_run"),
+    *("Checkpoints", "Dataset", "FaultLog", "FolderSource", "Objective"),
+    *("StalenessDrift", "describe", "measure_drift", "theorem_1_of_run"),
     *("assign_local", "local_values", "local_variable"),
     *("check_functional", "with_branches"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
 )
-WAITING = ("Checkpoints", "ConAdvModel", "step_memory")
+WAITING = ("ConAdvModel", "step_memory")
 
 
 def test_what_users_call_has_an_example():
