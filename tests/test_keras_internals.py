@@ -137,6 +137,31 @@ def test_one_fit_begins_in_the_middle_and_logs_stay_on_the_device():
     assert len(recorder.batches) == 9
 
 
+def test_python_state_is_saved_in_the_background_without_a_warning(
+    tmp_path, caplog
+):
+    class State(keras_internals.PythonState):
+        value = "saved"
+
+        def serialize(self):
+            return self.value
+
+        def deserialize(self, string):
+            self.value = string.decode()
+
+    state = State()
+    checkpoint = tf.train.Checkpoint(state=state)
+    background = tf.train.CheckpointOptions(
+        experimental_enable_async_checkpoint=True
+    )
+    path = checkpoint.save(str(tmp_path / "state"), background)
+    checkpoint.sync()
+    state.value = "later"
+    checkpoint.restore(path)
+    assert state.value == "saved"
+    assert "skipped" not in caplog.text
+
+
 # --- Graphs and XLA ---------------------------------------------------------
 
 

@@ -77,9 +77,6 @@ def defined_by(cls):
 OURS = {name for cls in CLASSES for name in defined_by(cls)}
 
 
-WAITING = ("Preemption",)
-
-
 def is_of_keras(cls):
     """Whether a class has a base of Keras or TensorFlow."""
     by_name = {each.name: each for each in CLASSES}
@@ -139,7 +136,7 @@ def test_private_attributes_are_our_own(path, names_of_keras):
 # What Keras calls, or keeps under the same name, would be overwritten.
 @pytest.mark.parametrize(
     "cls",
-    [c for c in CLASSES if is_of_keras(c) and c.name not in WAITING],
+    filter(is_of_keras, CLASSES),
     ids=lambda c: c.name,
 )
 def test_subclasses_have_other_private_names_than_keras(cls, names_of_keras):
