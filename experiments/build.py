@@ -203,6 +203,9 @@ def model(config, dataset, schedule, num_replicas):
         microbatches=microbatches(config, num_replicas),
         placement=config.placement,
         adversarial_weight=config.adversarial_weight,
+        adversarial_fraction=config.adversarial_fraction,
+        attack_pass=config.attack_pass,
+        start_replaces_clean=config.start_replaces_clean,
     )
     rate = ca.WarmupPolynomialDecay(
         config.optimizer.learning_rate,

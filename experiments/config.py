@@ -14,6 +14,7 @@ from experiments.config_fields import limited
 from experiments.digits_policy import DIGITS
 
 PLACEMENTS = ("local", "phased")
+ATTACK_PASSES = ("own", "shared")
 # Of one image before batching, and of keras-cv after it.
 AUTO_AUGMENT = {
     "autoaugment": "imagenet",
@@ -123,6 +124,12 @@ class Config:
     label_smoothing: float = limited(0.1, "[0, 1)")
     # Of the adversarial loss; others' is 1.
     adversarial_weight: float = limited(1.0, "[0, inf)")
+    # Of each local batch: the part that is attacked.
+    adversarial_fraction: float = limited(1.0, "(0, 1]")
+    # Of conadv: "shared" has one forward and one backward pass in all.
+    attack_pass: str = limited("own", ATTACK_PASSES)
+    # Of a shared pass: start images instead of clean ones.
+    start_replaces_clean: bool = False
     seed: int = limited(0, "[0, 4294967296)")  # As NumPy has it.
     strategy: str = limited("auto", distribution.NAMES)
     tpu: Optional[str] = None
@@ -158,11 +165,21 @@ class Config:
                 "Expected method conadv with placement phased; received "
                 f"{self.method}, whose replicas all do the same."
             )
-        if self.drift_every and (not self.tau or self.placement != "local"):
+        if self.attack_pass == "shared" and not self.tau:
             raise ValueError(
-                "Expected method conadv and placement local with drift_every: "
-                "others keep no stale weights to measure. Received "
-                f"{self.method} and {self.placement}."
+                "Expected method conadv with attack_pass shared, whose "
+                f"direction is one update old; received {self.method}."
+            )
+        if self.drift_every and (
+            not self.tau
+            or self.placement != "local"
+            or self.attack_pass != "own"
+        ):
+            raise ValueError(
+                "Expected method conadv, placement local and attack_pass own "
+                "with drift_every: others keep no stale weights to measure. "
+                f"Received {self.method}, {self.placement} and "
+                f"{self.attack_pass}."
             )
         if self.augmentation in data.MIXING and self.tau is not None:
             raise ValueError(

@@ -26,6 +26,10 @@ _ATTACK = _Scope(lambda config: config.tau is not None, "an attack")
 _SCOPES = {
     "attack": _ATTACK,
     "adversarial_weight": _ATTACK,
+    "adversarial_fraction": _ATTACK,
+    "start_replaces_clean": _Scope(
+        lambda config: config.attack_pass == "shared", "attack_pass=shared"
+    ),
     "staleness": _Scope(lambda config: config.tau, "method conadv"),
     "global_batch_size": _Scope(
         lambda config: config.emulate_replicas is None, "no emulate_replicas"
