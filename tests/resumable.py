@@ -45,6 +45,7 @@ def train(
     replicas=1,
     optimizer=None,
     attack="pgd",
+    network=networks.small,
     after_batch=None,
     **compile_args,
 ):
@@ -58,7 +59,7 @@ def train(
         strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
         model = ca.ConAdvModel(
-            networks.convolutional(),
+            network(),
             ca.PGD(0.1, targeted="random") if attack else None,
             staleness,
             seed=3,

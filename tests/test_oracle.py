@@ -1,5 +1,7 @@
 """The pipelined step against the same algorithm computed the slow way."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,8 @@ from conadv_tf.batch_norm.routing import batch_norm_branch
 from tests import networks
 
 SEED = 7
+
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 def _attack(**kwargs):
@@ -113,7 +117,7 @@ def _compare(
 
 
 # Every weight and moving statistic after every one of 20 steps.
-@pytest.mark.parametrize("staleness", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("staleness", [0, 1, 2, 3, slow(4)])
 def test_pipelined_step_equals_slow_oracle(staleness):
     _compare(networks.convolutional(), staleness, _attack(), 20)
 
@@ -133,7 +137,8 @@ def test_oracle_with_other_attacks(arguments):
 
 # Clean, augmented and adversarial images, each with a batch norm of its own.
 @pytest.mark.parametrize(
-    "staleness, jit_compile", [(0, False), (1, False), (2, False), (1, True)]
+    "staleness, jit_compile",
+    [(0, False), (1, False), slow(2, False), (1, True)],
 )
 def test_oracle_with_two_views(staleness, jit_compile):
     _compare(
@@ -146,14 +151,16 @@ def test_oracle_with_two_views(staleness, jit_compile):
     )
 
 
-@pytest.mark.parametrize("views", [1, 2])
-@pytest.mark.parametrize("weight", [0, 0.25, 3.0])
+@pytest.mark.parametrize(
+    "weight, views",
+    [(0, 1), (0.25, 2), (3.0, 1), slow(0, 2), slow(0.25, 1), slow(3.0, 2)],
+)
 def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
     network = networks.convolutional()
     _compare(network, 1, _attack(), 4, views=views, weight=weight)
 
 
-@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize("staleness", [0, 1, slow(2)])
 def test_oracle_under_xla(staleness):
     _compare(
         networks.convolutional(), staleness, _attack(), 6, jit_compile=True

@@ -96,7 +96,7 @@ def test_continued_equals_uninterrupted(stop_at, tmp_path):
 @pytest.mark.slow
 def test_several_steps_in_one_call():
     data = networks.dataset(networks.batches(12, size=6))
-    network = phased_models.small_network()
+    network = networks.small()
     once = phased_models.build(3, network)
     several = phased_models.build(3, network, steps_per_execution=4)
     for model in (once, several):
@@ -114,7 +114,7 @@ def test_several_steps_in_one_call():
 # A single replica takes turns with itself: nothing to train with, but all
 # there is for XLA to compile.
 def test_xla_compiles_the_step():
-    network, results = phased_models.small_network(), []
+    network, results = networks.small(), []
     batches = networks.batches(9, size=phased_models.SHARE)
     for jit_compile in (False, True):
         model = ca.ConAdvModel(
@@ -139,9 +139,7 @@ def test_xla_compiles_the_step():
 
 
 def test_the_attack_writes_nothing():
-    model = ca.ConAdvModel(
-        phased_models.small_network(), phased_models.attack()
-    )
+    model = ca.ConAdvModel(networks.small(), phased_models.attack())
     model.compile(phased_models.sgd(), networks.LOSS)
     before = networks.weights(model.network)
     images, labels = map(tf.constant, networks.batches(1)[0])
