@@ -132,7 +132,7 @@ def test_pipelined_step_equals_slow_oracle(staleness):
     ids=str,
 )
 def test_oracle_with_other_attacks(arguments):
-    _compare(networks.convolutional(), 1, _attack(**arguments), 6)
+    _compare(networks.small(), 1, _attack(**arguments), 6)
 
 
 # Clean, augmented and adversarial images, each with a batch norm of its own.
@@ -142,7 +142,7 @@ def test_oracle_with_other_attacks(arguments):
 )
 def test_oracle_with_two_views(staleness, jit_compile):
     _compare(
-        networks.convolutional(),
+        networks.small(),
         staleness,
         _attack(),
         8,
@@ -156,15 +156,13 @@ def test_oracle_with_two_views(staleness, jit_compile):
     [(0, 1), (0.25, 2), (3.0, 1), slow(0, 2), slow(0.25, 1), slow(3.0, 2)],
 )
 def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
-    network = networks.convolutional()
+    network = networks.small()
     _compare(network, 1, _attack(), 4, views=views, weight=weight)
 
 
 @pytest.mark.parametrize("staleness", [0, 1, slow(2)])
 def test_oracle_under_xla(staleness):
-    _compare(
-        networks.convolutional(), staleness, _attack(), 6, jit_compile=True
-    )
+    _compare(networks.small(), staleness, _attack(), 6, jit_compile=True)
 
 
 def _softmax(logits):
@@ -285,7 +283,7 @@ def test_no_attack_equals_plain_keras():
 # refreshed it attacks another network.
 @pytest.mark.parametrize("staleness", [1, 3])
 def test_the_attack_reads_the_shadow(staleness):
-    network, weights = networks.convolutional(), []
+    network, weights = networks.small(), []
     for refresh in (True, False):
         model = ca.ConAdvModel(network, ca.FGSM(0.2), staleness)
         model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
