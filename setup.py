@@ -26,6 +26,7 @@ setuptools.setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=setuptools.find_packages(include=["conadv_tf", "conadv_tf.*"]),
+    package_data={"conadv_tf": ["py.typed"]},  # Its annotations count.
     python_requires=">=3.9,<3.12",
     install_requires=[
         # 2.15 with Keras 2.15: the last that tensorflow-addons runs with.
@@ -48,6 +49,7 @@ setuptools.setup(
     ],
     extras_require={
         "test": [
+            "mypy>=1.11,<3",
             "pillow>=9",  # The reference of AutoAugment's operations.
             "psutil>=5",  # What a killed sweep leaves behind.
             "pytest>=7,<10",

@@ -47,3 +47,7 @@ __all__ = [
     "split_batch_norm",
     "step_memory",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

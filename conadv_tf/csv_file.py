@@ -1,10 +1,20 @@
 """Tables as CSV files."""
 
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 import csv
 import os
+from typing import Any
+from typing import Optional
+from typing import Union
 
 
-def write(path, rows, columns=None):
+def write(
+    path: Union[str, os.PathLike],
+    rows: Iterable[Mapping[str, Any]],
+    columns: Optional[Sequence[str]] = None,
+) -> None:
     """Writes a table whole or not at all.
 
     Args:
@@ -23,7 +33,7 @@ def write(path, rows, columns=None):
     os.replace(temporary, path)
 
 
-def read(path):
+def read(path: Union[str, os.PathLike]) -> list[dict[str, str]]:
     """The rows of a table with a header: list of dicts of strings."""
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

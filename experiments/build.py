@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from experiments import config as config_lib
+from experiments import networks
 
 
 def dataset(config, num_replicas):
@@ -67,11 +68,6 @@ class Schedule:
     updates: int
     epochs: int
     batches_per_epoch: int
-
-    @property
-    def updates_per_epoch(self):
-        """Updates in one of Keras's epochs."""
-        return self.updates // self.epochs
 
 
 def schedule(config, dataset, num_replicas):
@@ -151,35 +147,15 @@ def training_data(config, dataset, schedule, epoch=0, batch=0):
 
 def network(config, dataset):
     """The network of a configuration."""
-    built = _network(config, dataset)
+    family = networks.FAMILIES[config.network.name]
+    built = family.build(
+        config.network, dataset.num_classes, dataset.image_shape
+    )
     if config.network.batch_norm_momentum is not None:
         for layer in built.layers:
             if isinstance(layer, tf.keras.layers.BatchNormalization):
                 layer.momentum = config.network.batch_norm_momentum
     return built
-
-
-def _network(config, dataset):
-    if config.network.name == "efficientnet":
-        build = getattr(
-            ca.networks, f"efficientnet_{config.network.variant}", None
-        )
-        if build is None:
-            raise ValueError(
-                "Expected network.variant to be b0, b1, b2 or b3; received "
-                f"{config.network.variant!r}."
-            )
-        return build(dataset.num_classes, dataset.image_shape)
-    if config.network.name == "resnet":
-        return ca.networks.resnet(
-            config.network.depth, dataset.num_classes, dataset.image_shape
-        )
-    return ca.networks.resnet_cifar(
-        config.network.depth,
-        dataset.num_classes,
-        dataset.image_shape,
-        width=config.network.width,
-    )
 
 
 def attack(config, schedule=None):
@@ -220,10 +196,8 @@ def model(config, dataset, schedule, num_replicas):
     """
     model = ca.ConAdvModel(
         network(config, dataset),
-        attack=None
-        if config.method == "baseline"
-        else attack(config, schedule),
-        staleness=config.staleness if config.method == "conadv" else 0,
+        attack=None if config.tau is None else attack(config, schedule),
+        staleness=config.tau or 0,
         seed=config.seed,
         views=config.views,
         microbatches=microbatches(config, num_replicas),

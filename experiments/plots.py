@@ -1,10 +1,9 @@
-"""Pictures of a run or a sweep, from their files and the trained network."""
+"""Pictures of a run, from its files and the trained network."""
 
 import numpy as np
 
 from conadv_tf import csv_file
 from experiments import figures
-from experiments import sweep_table
 
 _COLUMNS = 8  # Images in the examples.
 
@@ -113,44 +112,4 @@ def examples(network, test, attack, path):
         f"{attack.num_steps} step(s)",
         fontsize=10,
     )
-    figure.savefig(path)
-
-
-def sweep(results_path, path):
-    """Draws top-1 against batch size: every run, means and deviations.
-
-    Args:
-      results_path: results.csv of a sweep.
-      path: PNG file to write.
-    """
-    lines = sweep_table.lines(csv_file.read(results_path))
-    sizes = sorted({size for by_size in lines.values() for size in by_size})
-    figure, axes = figures.panels(1, 1, width=5.5, height=4.0)
-    axis = axes[0][0]
-    for number, (label, by_size) in enumerate(lines.items()):
-        values = [by_size[size] for size in sizes if size in by_size]
-        # Side by side, so that bars do not hide one another.
-        shift = 0.12 * (number - len(lines) / 2)
-        where = [sizes.index(size) + shift for size in sizes if size in by_size]
-        bars = axis.errorbar(
-            where,
-            [np.mean(cell) for cell in values],
-            [np.std(cell, ddof=1) if len(cell) > 1 else 0 for cell in values],
-            marker="o",
-            capsize=4,
-            label=f"{label} (n={min(map(len, values))})",
-        )
-        for position, cell in zip(where, values):
-            axis.scatter(
-                np.full(len(cell), position + 0.04),
-                cell,
-                s=9,
-                alpha=0.5,
-                color=bars[0].get_color(),
-            )
-    axis.set_xticks(range(len(sizes)), sizes)
-    axis.set_xlabel("global batch size")
-    axis.set_ylabel("top-1, %")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
     figure.savefig(path)

@@ -18,17 +18,31 @@ _IMAGE_SIZE = 32
 _BATCH_SIZE = 8
 
 
-def shrink(config, folder=None):
+def rehearse(config):
+    """A `Config` that rehearses another, with images in a temporary folder."""
+    if not needs_images(config):
+        return shrink(config, None)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="rehearsal_"))
+    write_images(folder)
+    return shrink(config, folder)
+
+
+def needs_images(config):
+    """Whether a rehearsal takes made images; digits are small as they are."""
+    return config.dataset != "digits"
+
+
+def shrink(config, folder):
     """A `Config` that rehearses another.
 
     Args:
       config: a `Config`.
-      folder: pathlib.Path of the made images, which are the same each time;
-        None for a new temporary one.
+      folder: pathlib.Path for what `write_images` makes.
 
     Returns:
-      A `Config` of one epoch of four batches; for digits, of all digits and a
-      quarter of the width.
+      A `Config` of one epoch of four batches; for digits, of all digits and,
+      with their own network, a quarter of the width. An attack that sets in
+      late does so after as large a part of the run.
     """
     config = dataclasses.replace(
         config,
@@ -36,16 +50,21 @@ def shrink(config, folder=None):
         emulate_replicas=config.emulate_replicas and 2,
         per_replica_batch_size=config.per_replica_batch_size
         and _BATCH_SIZE // 2,
+        attack=dataclasses.replace(
+            config.attack,
+            start_epoch=config.attack.start_epoch / config.epochs,
+            warmup_epochs=config.attack.warmup_epochs / config.epochs,
+        ),
     )
-    if config.dataset == "digits":
-        network = dataclasses.replace(config.network, depth=8, width=4)
+    if not needs_images(config):
+        network = config.network
+        if network.name == "resnet_cifar":
+            network = dataclasses.replace(network, depth=8, width=4)
         return dataclasses.replace(config, network=network)
-    if folder is None:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="rehearsal_"))
-    write_images(folder)
     return dataclasses.replace(
         config,
         dataset=f"folder:{folder}",
+        data_dir=None,
         image_size=_IMAGE_SIZE,
         global_batch_size=_BATCH_SIZE,
     )

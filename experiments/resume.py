@@ -7,12 +7,13 @@ import signal
 import sys
 
 from absl import flags
-import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import csv_file
+from conadv_tf import keras_internals
 from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
+from experiments import config_override
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -42,7 +43,7 @@ class Preempted(Exception):
     """The machine is about to go away."""
 
 
-class Preemption(tf.keras.callbacks.Callback):
+class Preemption(keras_internals.Callback):
     """On SIGTERM saves a checkpoint after the batch, and raises `Preempted`.
 
     Args:
@@ -51,8 +52,6 @@ class Preemption(tf.keras.callbacks.Callback):
         and others not, and saving takes all: then only the end of an epoch
         saves.
     """
-
-    _supports_tf_logs = True
 
     def __init__(self, checkpoints, alone=True):
         super().__init__()
@@ -91,6 +90,18 @@ class Preemption(tf.keras.callbacks.Callback):
 
     def _note(self, number, frame):
         self._received = True
+
+
+def check_flags():
+    """Raises a ValueError where there are no checkpoints to speak of."""
+    if FLAGS.keep_checkpoints:
+        return
+    for flag in ("resume", "checkpoint_every"):
+        if FLAGS[flag].value:
+            raise ValueError(
+                f"Expected --keep_checkpoints above 0 with --{flag}; received "
+                "0, which writes no checkpoints and reads none."
+            )
 
 
 def preempted(model_dir):
@@ -138,7 +149,7 @@ def open_model_dir(name, config):
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = config_lib.differing(config_lib.from_dict(before), config)
+    differing = config_override.differing(config_lib.from_dict(before), config)
     if differing:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "

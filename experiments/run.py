@@ -10,6 +10,7 @@ network.weights.h5 to --model_dir.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import sys
@@ -30,6 +31,7 @@ from experiments import callbacks
 from experiments import drift
 from experiments import plots
 from experiments import presets
+from experiments import rehearsal
 from experiments import results
 from experiments import resume
 from experiments import run_flags
@@ -49,7 +51,8 @@ def main(argv):
         return
     model_dir = None
     try:
-        config = run_flags.read_config()
+        resume.check_flags()
+        config = described_config()
         strategy = run_flags.make_strategy(config)
         if FLAGS.resume:
             model_dir, summary = resume.open_model_dir(FLAGS.model_dir, config)
@@ -65,6 +68,16 @@ def main(argv):
         if model_dir is not None:
             results.discard_unused(model_dir)
         sys.exit(f"error: {error}")
+
+
+def described_config():
+    """The configuration of the flags, and what it is, if that is a preset."""
+    config = run_flags.read_config()
+    if FLAGS.preset:
+        preset = presets.get(FLAGS.preset)
+        print(f"{preset.name}: {preset.describe()}")
+        print(json.dumps(dataclasses.asdict(config), indent=2))
+    return rehearsal.rehearse(config) if FLAGS.quick else config
 
 
 def is_chief(strategy):

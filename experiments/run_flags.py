@@ -1,25 +1,23 @@
 """The flags of run.py, and the configuration and strategy they describe."""
 
-import dataclasses
-import json
-
 from absl import flags
 from absl import logging
 import tensorflow as tf
 
 import conadv_tf as ca
 from experiments import config as config_lib
+from experiments import config_effects
+from experiments import config_override
+from experiments import methods
 from experiments import presets
-from experiments import rehearsal
 
 _DEFAULT = config_lib.Config()
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
     "method",
     _DEFAULT.method,
-    config_lib.METHODS,
-    "baseline: no attack; disadv: attack, then update; conadv: attack with "
-    "stale weights beside the update.",
+    list(methods.TRAINED),
+    methods.explained(methods.TRAINED) + ".",
 )
 flags.DEFINE_string(
     "dataset",
@@ -45,7 +43,7 @@ flags.DEFINE_integer(
     "emulate_replicas",
     None,
     "Train exactly as this many replicas of --per_replica_batch_size images "
-    "would, one after another; replaces --global_batch_size.",
+    "would, one after another; in place of --global_batch_size.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -62,11 +60,12 @@ flags.DEFINE_float(
     lower_bound=0.0,
 )
 flags.DEFINE_integer(
-    "attack_steps",
+    "num_steps",
     _DEFAULT.attack.num_steps,
     "Gradient steps of the attack.",
     lower_bound=1,
 )
+flags.DEFINE_alias("attack_steps", "num_steps")
 flags.DEFINE_integer(
     "staleness",
     _DEFAULT.staleness,
@@ -129,32 +128,35 @@ flags.DEFINE_multi_string(
     "set",
     [],
     "key=value for everything else; may be repeated. Keys: "
-    + ", ".join(config_lib.names(_DEFAULT)),
+    + ", ".join(config_override.NAMES),
 )
+# Settings of groups that have a flag of their own.
+_GROUPED = {"epsilon": "attack.epsilon", "num_steps": "attack.num_steps"}
 
 
 def read_config():
-    """The configuration that the flags describe."""
-    config = _DEFAULT
-    if FLAGS.preset:
-        preset = presets.get(FLAGS.preset)
-        print(f"{preset.name}: {preset.describe()}")
-        config = preset.config
-    given = {name for name in FLAGS if FLAGS[name].present}
-    fields = {field.name for field in dataclasses.fields(config)}
-    attack = {"epsilon": "epsilon", "attack_steps": "num_steps"}
-    config = dataclasses.replace(
-        config,
-        **{name: FLAGS[name].value for name in given & fields},
-        attack=dataclasses.replace(
-            config.attack,
-            **{attack[name]: FLAGS[name].value for name in given & set(attack)},
-        ),
-    )
-    config = config_lib.override(config, FLAGS.set)
-    if FLAGS.preset:
-        print(json.dumps(dataclasses.asdict(config), indent=2))
-    return rehearsal.shrink(config) if FLAGS.quick else config
+    """The configuration that the flags describe.
+
+    Raises:
+      ValueError: if a value does not fit, is given twice, or is given and
+        has no effect.
+    """
+    config = presets.get(FLAGS.preset).config if FLAGS.preset else _DEFAULT
+    given = {}
+    for flag in FLAGS:
+        name = _GROUPED.get(flag, flag)
+        if FLAGS[flag].present and name in config_override.NAMES:
+            given[name] = FLAGS[flag].value
+    by_name = config_override.parse(FLAGS.set)
+    for name in given.keys() & by_name.keys():
+        raise ValueError(
+            f"Expected {name} once; received it as a flag, {given[name]!r}, "
+            f"and with --set, {by_name[name]!r}."
+        )
+    given.update(by_name)
+    config = config_override.replace(config, given)
+    config_effects.check_given([config], given)
+    return config
 
 
 def make_strategy(config):

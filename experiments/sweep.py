@@ -27,72 +27,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
-from experiments import cell_runner
-from experiments import grid
-from experiments import plots
-from experiments import presets
-from experiments import progress
+from experiments import config_override
 from experiments import rehearsal
 from experiments import results
-from experiments import sweep_files
-from experiments import sweep_table
-from experiments import tuning
+from experiments.sweeps import axes
+from experiments.sweeps import cell_runner
+from experiments.sweeps import files
+from experiments.sweeps import plot
+from experiments.sweeps import progress
+from experiments.sweeps import sweep_flags
+from experiments.sweeps import table
+from experiments.sweeps import tuning
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "preset",
-    "",
-    "A group of presets, whose rows --method and --global_batch_size select: "
-    f"{', '.join(presets.GROUPS)}. Or one preset (run.py --list_presets), "
-    "which they change. By default digits.",
-)
-flags.DEFINE_multi_enum(
-    "method",
-    [],
-    list(presets.METHODS),
-    "Methods to run; may be repeated, as all that follow but --seeds.",
-)
-flags.DEFINE_multi_integer(
-    "global_batch_size", [], "Batch sizes to run.", lower_bound=1
-)
-flags.DEFINE_multi_float("epsilon", [], "Attack radii to run.", lower_bound=0.0)
-flags.DEFINE_multi_integer(
-    "staleness", [], "Values of tau to run.", lower_bound=1
-)
-flags.DEFINE_multi_float(
-    "learning_rate", [], "Peak learning rates to run.", lower_bound=0.0
-)
-flags.DEFINE_multi_string(
-    "variant",
-    [],
-    "key=value[,key=value], as in --set, for a second run of every row that "
-    "it changes, beside the row as it is.",
-)
-flags.DEFINE_integer("seeds", 5, "Seeds 0, 1, ... to run.", lower_bound=1)
-flags.DEFINE_multi_string(
-    "set", [], "key=value for every run, as in run.py; may be repeated."
-)
-flags.DEFINE_bool("quick", False, "Rehearse every run, as in run.py.")
-flags.DEFINE_list(
-    "tune_learning_rate",
-    [],
-    "Peak rates, separated by commas, to choose from for each row and radius: "
-    "trained on a part of the training images, compared on the rest of them.",
-)
-flags.DEFINE_integer(
-    "tune_seeds", 2, "Seeds for each rate that is tried.", lower_bound=1
-)
-flags.DEFINE_float(
-    "tune_fraction",
-    0.25,
-    "Of the training images, to compare rates on.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-)
-flags.DEFINE_integer("processes", 2, "Runs at once.", lower_bound=1)
-flags.DEFINE_string(
-    "output_dir", None, "Folder of the runs; by default one under runs/."
-)
+flags.adopt_module_key_flags(sweep_flags)
 
 
 def main(argv):
@@ -126,18 +74,15 @@ def sweep(output):
     Returns:
       A line of text for each cell that failed.
     """
-    settings = grid.with_variants(
-        grid.with_axes(
-            grid.rows(
-                FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, FLAGS.set
-            ),
-            FLAGS.epsilon,
-            FLAGS.staleness,
-            FLAGS.learning_rate,
-        ),
-        FLAGS.variant,
+    settings = sweep_flags.read_settings()
+    images = (output / "images").resolve()
+    made = FLAGS.quick and any(
+        rehearsal.needs_images(setting.config) for setting in settings
     )
-    with sweep_files.locked(output) as lock:
+    if FLAGS.quick:
+        settings = rehearsed(settings, images)
+    tried = sweep_flags.read_tuning(settings)
+    with files.locked(output) as lock:
         results.write_json(
             output / "sweep.json",
             {
@@ -146,70 +91,53 @@ def sweep(output):
                 "processes": FLAGS.processes,
             },
         )
-        if FLAGS.quick:
-            settings = rehearsed(settings, output / "images")
+        if made:
+            rehearsal.write_images(images)
         with cell_runner.Workers(FLAGS.processes, [lock]) as workers:
             failures = []
-            if FLAGS.tune_learning_rate:
-                settings, failures = tune(workers, settings, output / "tune")
-            cells = grid.with_seeds(settings, FLAGS.seeds)
+            if tried:
+                settings, failures = tune(
+                    workers, settings, tried, output / "tune"
+                )
+            cells = axes.with_seeds(settings, FLAGS.seeds)
             rows, outcomes = run(workers, cells, output, "results.csv")
     if rows:
-        plots.sweep(output / "results.csv", output / "results.png")
-        print("\n" + sweep_table.markdown(list(rows.values())))
+        plot.draw(output / "results.csv", output / "results.png")
+        print("\n" + table.markdown(list(rows.values())))
         print(f"\n{output / 'results.csv'}")
     return failures + [describe(outcome) for outcome in outcomes]
 
 
 def rehearsed(cells, folder):
-    """The cells, shrunk; made images come to the folder."""
+    """The cells, shrunk; those that need images have them in the folder."""
     return [
-        dataclasses.replace(
-            cell, config=rehearsal.shrink(cell.config, folder.resolve())
-        )
+        dataclasses.replace(cell, config=rehearsal.shrink(cell.config, folder))
         for cell in cells
     ]
 
 
-def tune(workers, settings, folder):
+def tune(workers, settings, tried, folder):
     """Chooses the learning rate of each setting.
 
     Args:
       workers: `cell_runner.Workers`.
       settings: list of `grid.Cell`.
-      folder: pathlib.Path for the tuning runs.
+      tried: list of `grid.Cell`, the tuning runs.
+      folder: pathlib.Path for these.
 
     Returns:
       (the settings with their rates, a line of text for each that has none).
-
-    Raises:
-      ValueError: if a rate is no number, or rates are set otherwise too.
     """
-    set_otherwise = [f"--learning_rate={rate}" for rate in FLAGS.learning_rate]
-    set_otherwise += [
-        f"--variant={variant}"
-        for variant in FLAGS.variant
-        if "optimizer.learning_rate" in variant
-    ]
-    if set_otherwise:
-        raise ValueError(
-            "Expected rates to be tuned or set; received --tune_learning_rate "
-            f"and {' '.join(set_otherwise)}."
-        )
-    rates = [float(rate) for rate in FLAGS.tune_learning_rate]
-    cells = grid.with_seeds(
-        tuning.cells(settings, rates, FLAGS.tune_fraction), FLAGS.tune_seeds
-    )
-    rows, outcomes = run(workers, cells, folder, "tuning.csv", "tuning ")
+    rows, outcomes = run(workers, tried, folder, "tuning.csv", "tuning ")
     errors = {o.job.name: describe(o) for o in outcomes if not o.diverged}
-    broken = {cell.setting: None for cell in cells if cell.name in errors}
+    broken = {cell.setting: None for cell in tried if cell.name in errors}
     best = tuning.best_rates(
         (
             cell.setting,
             cell.config.optimizer.learning_rate,
             rows[cell.name]["top1"] if cell.name in rows else None,
         )
-        for cell in cells
+        for cell in tried
         if cell.setting not in broken
     )
     tuned, untuned = [], []
@@ -219,7 +147,9 @@ def tune(workers, settings, folder):
             continue
         rate = best[setting.setting]
         print(f"{setting.name}: learning rate {rate:g}", flush=True)
-        config = grid.with_learning_rate(setting.config, rate)
+        config = config_override.replace(
+            setting.config, {"optimizer.learning_rate": rate}
+        )
         tuned.append(dataclasses.replace(setting, config=config))
     return tuned, [*errors.values(), *untuned]
 
@@ -239,7 +169,7 @@ def run(workers, cells, folder, csv_name, title=""):
       `cell_runner.Outcome` of each that failed).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    summaries = sweep_files.finished(folder, cells)
+    summaries = files.finished(folder, cells)
     by_name = {cell.name: cell for cell in cells}
     jobs = [
         cell_runner.Job(
@@ -252,9 +182,9 @@ def run(workers, cells, folder, csv_name, title=""):
         if name not in summaries
     ]
     for job in jobs:
-        sweep_files.move_aside(job.model_dir)
+        files.move_aside(job.model_dir)
     says = progress.Progress(len(cells), len(summaries), title)
-    rows = sweep_files.tabulate(folder / csv_name, cells, summaries)
+    rows = files.tabulate(folder / csv_name, cells, summaries)
     failed = []
     for outcome in workers.run(jobs, says.tick):
         name = outcome.job.name
@@ -262,9 +192,9 @@ def run(workers, cells, folder, csv_name, title=""):
             failed.append(outcome)
             says.ended(f"{name}: FAILED, {outcome.error}")
             continue
-        summary = sweep_files.summary(folder, by_name[name])
+        summary = files.summary(folder, by_name[name])
         summaries[name] = summary
-        rows = sweep_files.tabulate(folder / csv_name, cells, summaries)
+        rows = files.tabulate(folder / csv_name, cells, summaries)
         says.ended(
             f"{name}: top-1 {summary['top1']:.2%}, {summary['seconds']:.0f} s"
         )

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from experiments.sweep_table import COLUMNS
+from experiments.sweeps.table import COLUMNS
 
 EVIL = '<script>alert("x")</script>|a&b'
 

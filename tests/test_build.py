@@ -51,33 +51,6 @@ def test_a_run_shorter_than_an_update():
         build.schedule(config, dataset, 1)
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"emulate_replicas": 4}, "received 4 and None"),
-        ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
-        ({"augmentation": "blur"}, "received 'blur'"),
-        ({"profile_batches": "20-40"}, "received .20-40."),
-        ({"drift_every": 0}, "drift_every >= 1.*received 0"),
-        ({"drift_every": 5, "method": "disadv"}, "Received disadv and local"),
-        (
-            {"drift_every": 5, "placement": "phased", "staleness": 4},
-            "Received conadv and phased",
-        ),
-        ({"precision": "float64"}, "received 'float64'"),
-        (
-            {"network": config_lib.Network(batch_norm_momentum=1.0)},
-            r"or None for the network's own; received 1\.0",
-        ),
-        ({"placement": "remote"}, "received 'remote'"),
-        ({"placement": "phased", "method": "disadv"}, "received disadv"),
-    ],
-)
-def test_wrong_configurations(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        _config(**arguments)
-
-
 def test_replicas_that_do_not_divide_the_emulated_ones():
     with pytest.raises(ValueError, match="multiple of 3.*received 4"):
         build.microbatches(_emulated(4, 32), 3)
@@ -97,8 +70,6 @@ def test_validation_is_the_end_of_the_training_images():
     assert sorted(i.tobytes() for i in trained) == sorted(
         i.tobytes() for i in stored[:973]
     )
-    with pytest.raises(ValueError, match="validation_fraction.*received 1.0"):
-        build.dataset(_config(validation_fraction=1.0), 1)
 
 
 # Plain training sees augmented images only, adversarial training both; labels
@@ -146,7 +117,7 @@ def test_networks(network, name):
     [("conadv", "randaugment"), ("baseline", "augmix"), ("baseline", "mixup")],
 )
 def test_views_after_batching(method, name):
-    config = rehearsal.shrink(
+    config = rehearsal.rehearse(
         _config(method=method, augmentation=name, dataset="imagenet2012")
     )
     dataset = build.dataset(config, 1)
@@ -160,13 +131,6 @@ def test_views_after_batching(method, name):
     assert mixed == (name == "mixup")
     if config.views == 2:
         assert not np.allclose(*views)
-
-
-def test_from_dict_reads_what_asdict_writes():
-    config = _emulated(4, 16, method="disadv", augmentation="autoaugment")
-    assert config_lib.from_dict(dataclasses.asdict(config)) == config
-    with pytest.raises(ValueError, match="unexpected keyword.*'momentun'"):
-        config_lib.from_dict({"optimizer": {"momentun": 0.9}})
 
 
 @pytest.mark.parametrize("placement", config_lib.PLACEMENTS)
@@ -189,9 +153,3 @@ def test_an_attack_that_sets_in_late():
     np.testing.assert_allclose(values[20:31], np.arange(1, 12) / 11, 1e-6)
     assert isinstance(build.attack(config), ca.PGD)
     assert isinstance(build.attack(_config(), schedule), ca.PGD)
-
-
-def test_unknown_variant():
-    config = _config(network=config_lib.Network("efficientnet", variant="b9"))
-    with pytest.raises(ValueError, match="received 'b9'"):
-        build.network(config, ca.data.load("digits"))

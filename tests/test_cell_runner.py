@@ -8,8 +8,8 @@ import time
 import psutil
 import pytest
 
-from experiments import cell_runner
-from experiments import progress
+from experiments.sweeps import cell_runner
+from experiments.sweeps import progress
 
 # Does what a cell's configuration says, in the protocol of cell_worker.py.
 WORKER = """

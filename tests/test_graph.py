@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.steps import lowering
 from tests import networks
-from tools import graph_walk
-from tools import training_step
+from tools.step import graph_walk
+from tools.step import models
 
 
 @functools.cache
@@ -19,8 +20,8 @@ def chain_of_step(staleness, num_steps=1):
         attack = ca.PGD(0.1, num_steps=num_steps)
     model = ca.ConAdvModel(networks.convolutional(), attack, staleness or 0)
     model.compile(ca.LARS(0.1), networks.LOSS)
-    specs = training_step.batch_specs(model.network, 8)
-    step = training_step.step_function(model, specs)
+    specs = models.batch_specs(model.network, 8)
+    step = lowering.step_function(model, specs)
     graph = step.get_concrete_function(*specs).graph
     return graph_walk.longest_chain(graph)
 

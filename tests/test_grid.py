@@ -2,10 +2,14 @@
 
 import pytest
 
-from experiments import grid
+from experiments import config as config_lib
 from experiments import presets
-from experiments import sweep_table
-from experiments import tuning
+from experiments.sweeps import axes
+from experiments.sweeps import grid
+from experiments.sweeps import table
+from experiments.sweeps import tuning
+
+EMULATED = ["emulate_replicas=4", "per_replica_batch_size=16"]
 
 
 def _names(cells):
@@ -48,6 +52,21 @@ def test_methods_and_batch_sizes_select_rows_of_a_group():
         (("resnet50_table", ()), "close ones.*Groups: digits_table1"),
         (("", (), (), ["method=disadv"]), "received 'method=disadv'"),
         (("", (), (), ["epoch=3"]), "Unknown configuration key 'epoch'"),
+        # Once trained without it, and without a word.
+        (
+            ("", (), (), ["augmentation=randaugment"]),
+            "Expected augmentation=randaugment to be of some run",
+        ),
+        (
+            ("", ["disadv"], (), ["staleness=3"]),
+            "staleness=3 was given.*needs method conadv",
+        ),
+        # Batches of 64 once went by the names of batches of 128 and 432.
+        (("", (), [128, 432], EMULATED), "share 128 images.*received 4 of 16"),
+        (
+            ("digits_table1", (), [432], EMULATED),
+            "share 432 images.*received 4 of 16",
+        ),
     ],
 )
 def test_wrong_grids(arguments, message):
@@ -89,7 +108,7 @@ def test_without_a_preset():
 # An axis that a method does not have does not multiply its runs.
 def test_axes_and_seeds():
     rows = grid.rows("", ["baseline", "disadv", "conadv"], [432])
-    settings = grid.with_axes(rows, [0.05, 0.1], [1, 3], [4.0])
+    settings = axes.with_axes(rows, [0.05, 0.1], [1, 3], [4.0])
     assert _names(settings) == [
         "digits_432_baseline_rate4",
         "digits_432_disadv_epsilon0.05_rate4",
@@ -101,17 +120,49 @@ def test_axes_and_seeds():
     ]
     last = settings[-1].config
     assert (last.attack.epsilon, last.staleness) == (0.1, 3)
-    cells = grid.with_seeds(settings, 2)
+    cells = axes.with_seeds(settings, 2)
     assert [cell.config.seed for cell in cells] == [0] * 7 + [1] * 7
     assert cells[7].name == "digits_432_baseline_rate4_seed1"
     assert cells[7].setting == settings[0].name
 
 
+# Six digits are all that a name tells.
+def test_cells_of_one_name():
+    rows = grid.rows("", ["conadv"], [64])
+    cells = axes.with_axes(rows, [0.1, 0.10000001])
+    with pytest.raises(ValueError, match="called digits_64_conadv_epsilon0.1"):
+        axes.with_seeds(cells, 1)
+
+
+def test_axes_that_are_for_no_row():
+    rows = grid.rows("", ["baseline", "disadv"], [64])
+    with pytest.raises(ValueError, match=r"staleness=\[2, 3\] was given"):
+        axes.with_axes(rows, staleness=[2, 3])
+    with pytest.raises(ValueError, match=r"attack.epsilon=\[0.05\] was given"):
+        axes.with_axes(rows[:1], epsilons=[0.05])
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        (("baseline", None), "baseline"),
+        (("baseline", "autoaugment_cifar"), "aa"),
+        (("conadv", "autoaugment_digits"), "conadv_aa"),
+        (("disadv", "autoaugment"), "disadv_aa"),
+        (("baseline", "mixup"), "baseline_mixup"),
+    ],
+)
+def test_method_names(changes, name):
+    method, augmentation = changes
+    config = config_lib.Config(method=method, augmentation=augmentation)
+    assert grid.method_name(config) == name
+
+
 def test_variants():
-    rows = grid.with_axes(grid.rows("", ["baseline", "conadv"], [64]))
+    rows = axes.with_axes(grid.rows("", ["baseline", "conadv"], [64]))
     both = "attack.start_epoch=5,epochs=9"
-    variants = ["attack.start_epoch=5", both, "epochs=30", both]
-    cells = grid.with_variants(rows, variants)
+    variants = ["attack.start_epoch=5", both, both]
+    cells = axes.with_variants(rows, variants)
     assert _names(cells) == [
         "digits_64_baseline",
         "digits_64_conadv",
@@ -125,7 +176,24 @@ def test_variants():
     assert (last.attack.start_epoch, last.epochs) == (5, 9)
     assert cells[-1].setting == cells[-1].name
     with pytest.raises(ValueError, match="received 'seed=3'"):
-        grid.with_variants(rows, ["epochs=3,seed=3"])
+        axes.with_variants(rows, ["epochs=3,seed=3"])
+    with pytest.raises(ValueError, match="received 'epochs=30'.*already"):
+        axes.with_variants(rows, ["epochs=30"])
+
+
+# Another tau trains DisAdv as before, and the baseline has no attack.
+def test_a_variant_is_of_rows_that_depend_on_it():
+    rows = axes.with_axes(grid.rows("", [], [64]))
+    names = ["digits_64_baseline", "digits_64_disadv", "digits_64_conadv"]
+    assert _names(rows) == names
+    cells = axes.with_variants(rows, ["staleness=4", "attack.epsilon=0.2"])
+    assert _names(cells[3:]) == [
+        "digits_64_conadv_staleness-4",
+        "digits_64_disadv_attack.epsilon-0.2",
+        "digits_64_conadv_attack.epsilon-0.2",
+    ]
+    with pytest.raises(ValueError, match="'staleness=4'.*no effect on any"):
+        axes.with_variants(rows[:2], ["staleness=4"])
 
 
 # Validation takes a quarter of the images, so that a batch must shrink by a
@@ -134,7 +202,7 @@ def test_variants():
     "size, expected", [(432, 324), (64, 48), (1297, 972), (1, 1)]
 )
 def test_tuning_cells(size, expected):
-    settings = grid.with_axes(grid.rows("", ["conadv"], [size]))
+    settings = axes.with_axes(grid.rows("", ["conadv"], [size]))
     cells = tuning.cells(settings, [0.5, 2.0], 0.25)
     assert _names(cells) == [
         f"digits_{size}_conadv_rate0.5",
@@ -149,10 +217,9 @@ def test_tuning_cells(size, expected):
 
 
 def test_tuning_shrinks_the_batches_of_emulated_replicas():
-    # One assignment alone would be half a pair.
-    (row,) = grid.rows("", ["conadv"], [64])
-    config = type(row.config)(emulate_replicas=4, per_replica_batch_size=16)
-    (cell,) = tuning.cells([grid.Cell("x", config)], [1.0], 0.25)
+    (row,) = grid.rows("", ["conadv"], (), EMULATED)
+    assert row.name == "digits_conadv" and row.config.global_batch_size == 64
+    (cell,) = tuning.cells([row], [1.0], 0.25)
     assert cell.config.per_replica_batch_size == 12
     assert cell.config.global_batch_size == 48
 
@@ -201,20 +268,20 @@ def test_table():
         _row("conadv", 64, 0.25),
         _row("conadv", 432, 0.5, learning_rate="8.0"),
     ]
-    assert sweep_table.markdown(rows) == (
+    assert table.markdown(rows) == (
         "| method | batch 64 | batch 432 |\n"
         "|---|---|---|\n"
         "| baseline | 50.00 (n=1) |  |\n"
         "| conadv | 50.00 +- 35.36 (n=2) | 50.00 (n=1) |"
     )
     rows.append(_row("conadv", 64, 1.0, epsilon="0.2"))
-    assert list(sweep_table.lines(rows)) == [
+    assert list(table.lines(rows)) == [
         "baseline, epsilon 0.1",
         "conadv, epsilon 0.1",
         "conadv, epsilon 0.2",
     ]
     rows[-1].update(epsilon="0.1", variant="epochs=9")
-    assert list(sweep_table.lines(rows)) == [
+    assert list(table.lines(rows)) == [
         "baseline, variant none",
         "conadv, variant none",
         "conadv, variant epochs=9",

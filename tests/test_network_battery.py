@@ -14,6 +14,7 @@ import conadv_tf as ca
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.strided_convolution import StridedConv2D
 from tests import networks
+from tests import small_networks
 from tools.networks import zoo
 
 # Keras 2.15 says this of its own EfficientNetV2.
@@ -22,6 +23,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 CLASSES = 5
 ATTACK = ca.PGD(8 / 255)
+ALL = [
+    *zoo.OURS,
+    *zoo.APPLICATIONS,
+    *small_networks.SHRUNK,
+    *zoo.KERAS_CV,
+]
 
 
 def _graph_layers(network):
@@ -108,7 +115,7 @@ def _check_exported(exported, model, network, images):
             id=entry.name,
             marks=[getattr(pytest.mark, entry.job)] if entry.job else [],
         )
-        for entry in zoo.ALL
+        for entry in ALL
     ],
 )
 def test_network_converts_trains_and_comes_back(entry):
@@ -131,7 +138,9 @@ def test_network_converts_trains_and_comes_back(entry):
     _check_exported(model.export_network(), model, network, images)
 
 
-@pytest.mark.parametrize("entry", zoo.REFUSED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", small_networks.REFUSED, ids=lambda entry: entry.name
+)
 def test_network_of_custom_blocks_is_refused_by_name(entry):
     network = entry.build(CLASSES)
     held = [

@@ -14,10 +14,10 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import digits_policy
-from experiments import grid
 from experiments import presets
 from experiments import rehearsal
 from experiments.presets import paper
+from experiments.sweeps import grid
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -42,10 +42,10 @@ def test_every_cell_of_the_paper_has_a_preset():
                 assert (
                     preset.config.global_batch_size == paper.BATCH_SIZES[size]
                 )
-    for (network, size, method), cells in paper.PERTURBATIONS.items():
-        for perturbation in cells:
-            preset = presets.get(f"{network}_{size}_{method}_p{perturbation}")
-            assert preset.config.attack.epsilon == perturbation / 255
+    for (network, size, method), cells in paper.TABLE_4.items():
+        for p in cells:
+            preset = presets.get(f"{network}_{size}_{method}_p{p}")
+            assert preset.config.attack.epsilon == p / 255
     # Two cells are known to exist, but not what they say.
     assert len(presets.PRESETS) == 67 + 2 + 144 + 30
 
@@ -123,7 +123,7 @@ def test_an_unknown_preset_names_close_ones():
 
 def test_rehearsal_keeps_what_defines_a_run():
     config = presets.get("efficientnet_b2_16k_conadv_aa").config
-    small = rehearsal.shrink(config)
+    small = rehearsal.rehearse(config)
     for name in ("method", "network", "attack", "optimizer", "precision"):
         assert getattr(small, name) == getattr(config, name)
     data = ca.data.load(

@@ -1,6 +1,5 @@
 """experiments/run.py as a user runs it."""
 
-import functools
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ from PIL import Image
 import pytest
 
 from conadv_tf import csv_file
-from experiments import config as config_lib
+from experiments import methods
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ("--epochs=2", "--set=network.depth=8", "--set=network.width=4")
@@ -35,7 +34,7 @@ def finished(tmp_path_factory):
     """One finished run of each method on the same seed."""
     folder = tmp_path_factory.mktemp("runs")
     results = {}
-    for method in config_lib.METHODS:
+    for method in methods.TRAINED:
         result = run(
             "run.py",
             f"--method={method}",
@@ -116,18 +115,12 @@ def test_drift_of_a_run(finished):
         assert picture.width > 1000 and len(picture.getcolors(1 << 24)) > 50
 
 
-_slow = functools.partial(pytest.param, marks=pytest.mark.slow)
-
-
+# More of them, in one process: tests/test_documents.py.
 @pytest.mark.parametrize(
     "flag, message",
     [
-        _slow("--method=sgd", "baseline|disadv|conadv"),
         ("--dataset=no_such_set", "'no_such_set'"),
-        _slow("--epsilon=-1", "not a non-negative number"),
-        ("--set=optimizer.momentun=0.9", "optimizer.momentum"),
-        _slow("--set=optimizer.momentum=high", "'high'"),
-        _slow("--set=attack.norm=l1", "'l1'"),
+        ("--set=network.name=resnet50", "resnet with network.depth=50"),
         ("--global_batch_size=5000", "1297"),
         ("--strategy=tpu", "'local'"),
     ],
@@ -137,25 +130,3 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert not (tmp_path / "x").exists()  # Free for the corrected command.
-
-
-def test_override_types():
-    config = config_lib.override(
-        config_lib.Config(),
-        [
-            "optimizer.nesterov=true",
-            "attack.step_size=0.05",
-            "attack.targeted=random",
-            "epochs=3",
-            "attack.step_size=none",
-        ],
-    )
-    assert config.optimizer.nesterov is True
-    assert config.attack.step_size is None
-    assert config.attack.targeted == "random" and config.epochs == 3
-    with pytest.raises(ValueError, match="received 'epochs'"):
-        config_lib.override(config, ["epochs"])
-    with pytest.raises(ValueError, match="Unknown.*'attack'"):
-        config_lib.override(config, ["attack=0.1"])
-    with pytest.raises(ValueError, match="bool.*'yes'"):
-        config_lib.override(config, ["optimizer.nesterov=yes"])

@@ -14,9 +14,10 @@ from PIL import Image
 import psutil
 import pytest
 
-from experiments import config as config_lib
-from experiments import grid
-from experiments import sweep_files
+from experiments import config_override
+from experiments.sweeps import axes
+from experiments.sweeps import files
+from experiments.sweeps import grid
 
 ROOT = pathlib.Path(__file__).parents[1]
 COLUMNS = (
@@ -57,12 +58,12 @@ def _wait_for(path):
 
 
 def test_two_sweeps_in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_files, "_PATIENCE_SECONDS", 0.2)
-    with sweep_files.locked(tmp_path):
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.2)
+    with files.locked(tmp_path):
         with pytest.raises(ValueError, match=f"process {os.getpid()}, is run"):
-            with sweep_files.locked(tmp_path):
+            with files.locked(tmp_path):
                 pass
-    with sweep_files.locked(tmp_path):
+    with files.locked(tmp_path):
         pass
 
 
@@ -78,13 +79,13 @@ SUMMARY = {
 
 
 def test_the_table(tmp_path):
-    settings = grid.with_axes(
+    settings = axes.with_axes(
         grid.rows("resnet50_table1", (), [8192, 98304]), [0.1]
     )
-    cells = grid.with_seeds(settings, 2)
+    cells = axes.with_seeds(settings, 2)
     # In the order of the grid, whatever finished first.
     finished = {cell.name: SUMMARY for cell in reversed(cells[:-1])}
-    sweep_files.tabulate(tmp_path / "results.csv", cells, finished)
+    files.tabulate(tmp_path / "results.csv", cells, finished)
     rows = _rows(tmp_path / "results.csv")
     assert [r["model_dir"] for r in rows] == [c.name for c in cells[:-1]]
     picked = ("preset", "network", "method", "batch_size", "epsilon")
@@ -102,23 +103,23 @@ def test_a_finished_run_with_another_configuration(tmp_path):
     (cell,) = grid.rows("", ["conadv"], [64])
     folder = tmp_path / cell.name
     folder.mkdir()
-    config = config_lib.override(
+    config = config_override.override(
         cell.config, ["epochs=3", "attack.epsilon=0.2"]
     )
     values = json.loads(json.dumps(config, default=vars))
     (folder / "config.json").write_text(json.dumps(values))
-    assert sweep_files.finished(tmp_path, [cell]) == {}  # Only cut off.
+    assert files.finished(tmp_path, [cell]) == {}  # Only cut off.
     (folder / "summary.json").write_text(json.dumps(SUMMARY))
     with pytest.raises(
         ValueError,
         match="epochs is 3 there, received 30; attack.epsilon is 0.2 there, "
         "received 0.1",
     ):
-        sweep_files.finished(tmp_path, [cell])
+        files.finished(tmp_path, [cell])
     del values["staleness"]  # A field that is newer than the run.
     values.update(epochs=30, attack={"epsilon": 0.1})
     (folder / "config.json").write_text(json.dumps(values))
-    assert sweep_files.finished(tmp_path, [cell]) == {cell.name: SUMMARY}
+    assert files.finished(tmp_path, [cell]) == {cell.name: SUMMARY}
 
 
 QUICK = ("--quick", "--method=baseline", "--processes=1")

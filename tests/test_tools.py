@@ -1,29 +1,25 @@
-"""The tools that count and time the training step."""
+"""The tool that counts what the training step costs."""
 
 import csv
 import json
-import os
-import pathlib
-import subprocess
-import sys
-import types
 
 import pytest
 import tensorflow as tf
 
+from conadv_tf.steps import lowering
+from experiments.methods import TRAINED
 from tests import networks
-from tools import hlo_cost
-from tools import step_cost
-from tools import timing
-from tools import training_step
-from tools import variants
-
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.tool_runs import run_tool
+from tools.step import cost as cost_lib
+from tools.step import hlo_cost
+from tools.step import models
 
 
 def compiled(function, *shapes):
     specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return hlo_cost.compiled(tf.function(function, jit_compile=True), *specs)
+    return lowering.optimized_module(
+        tf.function(function, jit_compile=True), *specs
+    )
 
 
 def with_gradients(function):
@@ -46,8 +42,8 @@ def test_a_matrix_product():
     assert (cost.products, cost.product_operations) == (1, 2 * 8 * 6 * 5)
     assert cost.other_operations == 0
     assert cost.bytes_accessed == 4 * (8 * 6 + 6 * 5 + 8 * 5)
-    assert hlo_cost.memory(proto).arguments == 4 * (8 * 6 + 6 * 5)
-    assert hlo_cost.memory(proto).total >= cost.bytes_accessed
+    assert hlo_cost.argument_bytes(proto) == 4 * (8 * 6 + 6 * 5)
+    assert lowering.temporary_bytes(proto) >= 4 * 8 * 5
 
 
 def test_gradients_of_a_matrix_product_cost_one_each():
@@ -120,10 +116,10 @@ def test_the_dearer_branch_of_a_conditional_counts():
 # --- The report -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", training_step.METHODS)
+@pytest.mark.parametrize("method", TRAINED)
 def test_step_of_a_small_network_in_closed_form(method):
     tf.keras.utils.set_random_seed(0)
-    row = step_cost.of_method(method, networks.convolutional(), 8)
+    row = cost_lib.of_method(method, networks.convolutional(), 8)
     # Two convolutions of 3x3 on 6x6, of which 16 of 18 pairs of an output
     # and a tap lie inside in each dimension, then a layer of 4 by 3.
     first, second, last = (
@@ -146,24 +142,6 @@ def test_step_of_a_small_network_in_closed_form(method):
     assert row["memory_bytes"] > row["argument_bytes"]
 
 
-def run_tool(name, output, *arguments, path=ROOT):
-    return subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "tools" / f"{name}.py"),
-            f"--output_dir={output}",
-            "--network=resnet_cifar8x2",
-            "--image_size=8",
-            "--batch_size=2",
-            *arguments,
-        ],
-        env={**os.environ, "PYTHONPATH": str(path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-
 def test_graph_report(tmp_path):
     result = run_tool("graph_report", tmp_path, "--method=baseline")
     with open(tmp_path / "graph_report.csv", encoding="utf-8") as file:
@@ -179,115 +157,4 @@ def test_graph_report(tmp_path):
 
 def test_unknown_networks_are_named():
     with pytest.raises(ValueError, match="received 'resnet50x4'"):
-        training_step.network("resnet50x4", 32)
-
-
-# --- The benchmark ----------------------------------------------------------
-
-
-class Clock:
-    """Time that passes only when something runs."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.runs = []
-
-    def __call__(self):
-        return self.now
-
-    def variant(self, name, seconds):
-        def run(steps):
-            self.runs.append(name)
-            # Everything slows down from run to run.
-            self.now += steps * seconds * (1 + len(self.runs) // 2)
-
-        return run
-
-
-def test_variants_take_turns_and_ratios_are_of_one_repeat():
-    clock = Clock()
-    runs = {"a": clock.variant("a", 1), "b": clock.variant("b", 3)}
-    seconds = timing.alternate(runs, 20, steps=5, clock=clock)
-    pairs = list(zip(clock.runs[::2], clock.runs[1::2]))
-    assert len(pairs) == 20
-    assert set(pairs) == {("a", "b"), ("b", "a")}
-    first = seconds["b" if pairs[0] == ("b", "a") else "a"][0]
-    assert first in (1, 3)
-    assert max(seconds["a"]) > 10
-    # Whoever comes second is a little slower; the drift cancels.
-    assert 2.5 < timing.ratio(seconds, "b", "a").median < 3.5
-
-
-def test_quartiles():
-    quartiles = timing.Quartiles.of([4.0, 2.0, 3.0, 1.0, 5.0])
-    assert quartiles == timing.Quartiles(2.0, 3.0, 4.0)
-    assert f"{quartiles.scaled(10):.1f}" == "30.0 [20.0, 40.0]"
-
-
-# Of the others the whole benchmark below runs some.
-@pytest.mark.parametrize(
-    "name", ["disadv", "conadv_fit", "conadv_no_refresh", "conadv_sgd"]
-)
-def test_variants_train_the_network(name, monkeypatch):
-    models = []
-    make = training_step.model
-
-    def remember(*args):
-        models.append(make(*args))
-        return models[-1]
-
-    monkeypatch.setattr(training_step, "model", remember)
-    run = variants.build(name, networks.linear((4, 4, 1)), 4, False)
-    run(3)
-    assert models[0].optimizer.iterations.numpy() == 3
-    run(2)
-    assert models[0].optimizer.iterations.numpy() == 5
-    assert (models[0].optimizer.name == "LARS") == (name != "conadv_sgd")
-    stale = models[0].step.shadow
-    if stale is not None:
-        weights = networks.weights(models[0].network)
-        distance = abs(networks.weights(stale.network) - weights).max()
-        assert (distance > 0.05) == (name == "conadv_no_refresh")
-
-
-@pytest.mark.parametrize("variant", ["nsl", "nsl_fit"])
-def test_variants_that_cannot_run_say_why(monkeypatch, variant):
-    monkeypatch.setitem(sys.modules, "neural_structured_learning", None)
-    with pytest.raises(variants.UnavailableError, match="pip install neural"):
-        variants.build(variant, networks.linear(), 4, False)
-    fake = types.ModuleType("neural_structured_learning")
-    monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    with pytest.raises(variants.UnavailableError, match="XLA does not"):
-        variants.build(variant, networks.linear(), 4, True)
-
-
-@pytest.mark.slow
-def test_benchmark_without_the_optional_package(tmp_path):
-    missing = tmp_path / "neural_structured_learning.py"
-    missing.write_text("raise ImportError('not here')\n")
-    result = run_tool(
-        "benchmark",
-        tmp_path / "out",
-        *(f"--variant={name}" for name in ("baseline", "nsl", "conadv")),
-        "--repeats=2",
-        "--steps=2",
-        path=tmp_path,
-    )
-    assert "nsl is left out: neural-structured-learning is not installed" in (
-        result.stderr
-    )
-    with open(tmp_path / "out" / "times.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["variant"], row["repeat"]) for row in rows] == [
-        (variant, repeat)
-        for variant in ("baseline", "conadv")
-        for repeat in ("0", "1")
-    ]
-    assert all(float(row["ms_per_step"]) > 0 for row in rows)
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    (setting,) = summary["settings"]
-    assert setting["ratios"].keys() == {"conadv / baseline"}
-    assert summary["cores"] >= 1
-    assert "| conadv / baseline |" in result.stdout
-    png = (tmp_path / "out" / "benchmark.png").read_bytes()
-    assert png.startswith(b"\x89PNG")
+        models.network("resnet50x4", 32)

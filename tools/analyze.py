@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 from absl import logging
+import numpy as np
 
 import conadv_tf as ca
 from conadv_tf import analysis
@@ -90,12 +91,7 @@ def new_output_dir(path):
 
 
 def analyze(runs, output_dir):
-    """Measures all runs and writes the results.
-
-    Args:
-      runs: list of `TrainedRun`s.
-      output_dir: pathlib.Path of an existing folder.
-    """
+    """Measures `TrainedRun`s and writes the results to an existing folder."""
     dataset = ca.data.load(
         runs[0].config["dataset"],
         global_batch_size=_BATCH_SIZE,
@@ -111,6 +107,7 @@ def analyze(runs, output_dir):
     # The largest that the runs were trained with.
     epsilon = max(run.config["attack"]["epsilon"] for run in runs)
     radii = attack_radii(epsilon)
+    offsets = np.linspace(-FLAGS.radius, FLAGS.radius, FLAGS.points)
     tables = {"eigenvalues": [], "landscape": [], "robustness": []}
     for run in runs:
         print(f"{run.folder} ...", flush=True)
@@ -120,12 +117,7 @@ def analyze(runs, output_dir):
                 network, train, FLAGS.eigenvalues, FLAGS.seed
             ),
             "landscape": trained.landscape(
-                network,
-                train,
-                FLAGS.radius,
-                FLAGS.points,
-                FLAGS.directions,
-                FLAGS.seed,
+                network, train, offsets, FLAGS.directions, FLAGS.seed
             ),
             "robustness": analysis.robust_accuracy(
                 network, test, radii, FLAGS.pgd_steps, seed=FLAGS.seed

@@ -39,10 +39,10 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from experiments import results
-from tools import benchmark_results
-from tools import timing
-from tools import training_step
-from tools import variants
+from tools.step import benchmark_results
+from tools.step import models
+from tools.step import timing
+from tools.step import variants
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -90,19 +90,14 @@ def main(argv):
     settings = list(
         itertools.product(FLAGS.network, FLAGS.image_size, FLAGS.batch_size)
     )
-    for number, (network, image_size, batch_size) in enumerate(settings, 1):
+    for number, setting in enumerate(settings, 1):
+        network, image_size, batch_size = setting
         _say(
             f"[{number}/{len(settings)}] {network}, {batch_size} images of "
             f"{image_size}x{image_size}"
         )
         rows += benchmark_results.rows(
-            {
-                "network": network,
-                "image_size": image_size,
-                "batch_size": batch_size,
-                "jit_compile": FLAGS.jit_compile,
-            },
-            _times(network, image_size, batch_size),
+            (*setting, FLAGS.jit_compile), _times(*setting)
         )
         csv_file.write(output / "times.csv", rows)
     times = benchmark_results.read_csv(output / "times.csv")
@@ -123,17 +118,15 @@ def main(argv):
 
 
 def _times(network, image_size, batch_size):
-    """Seconds per step of each variant, one for each repeat."""
+    """Milliseconds per step of each variant, one for each repeat."""
     tf.keras.backend.clear_session()
     runs = {}
     for name in dict.fromkeys(FLAGS.variant):
         tf.keras.utils.set_random_seed(FLAGS.seed)
+        model = models.network(network, image_size)
         try:
             runs[name] = variants.build(
-                name,
-                training_step.network(network, image_size),
-                batch_size,
-                FLAGS.jit_compile,
+                name, model, batch_size, FLAGS.jit_compile
             )
         except variants.UnavailableError as error:
             _say(f"  {name} is left out: {error}")

@@ -14,8 +14,8 @@ Prints a table with a row for each method:
                 and in all
 
 Products and chain are of TensorFlow's graph of the step, the rest of the
-module that XLA:CPU makes of it; see tools/graph_walk.py and
-tools/hlo_cost.py for what is counted. The same on every machine. With
+module that XLA:CPU makes of it; see tools/step/graph_walk.py and
+tools/step/hlo_cost.py for what is counted. The same on every machine. With
 --output_dir also writes graph_report.csv and graph_report.json.
 """
 
@@ -36,8 +36,9 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from experiments import results
-from tools import step_cost
-from tools import training_step
+from experiments.methods import TRAINED
+from tools.step import cost
+from tools.step import models
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -59,8 +60,8 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_multi_enum(
     "method",
-    list(training_step.METHODS),
-    list(training_step.METHODS),
+    list(TRAINED),
+    list(TRAINED),
     "Methods to report on; repeat the flag.",
 )
 flags.DEFINE_string("output_dir", None, "Folder for CSV and JSON.")
@@ -75,33 +76,21 @@ def main(argv):
     for method in dict.fromkeys(FLAGS.method):
         print(f"tracing and compiling {method} ...", file=sys.stderr)
         tf.keras.backend.clear_session()
-        rows.append(
-            step_cost.of_method(
-                method,
-                training_step.network(FLAGS.network, FLAGS.image_size),
-                FLAGS.batch_size,
-            )
-        )
-    setting = {
-        "network": FLAGS.network,
-        "image_size": FLAGS.image_size,
-        "batch_size": FLAGS.batch_size,
-        "precision": FLAGS.precision,
-    }
+        network = models.network(FLAGS.network, FLAGS.image_size)
+        rows.append(cost.of_method(method, network, FLAGS.batch_size))
+    names = ("network", "image_size", "batch_size", "precision")
+    setting = {name: FLAGS[name].value for name in names}
     print(", ".join(f"{key} {value}" for key, value in setting.items()) + "\n")
-    print(step_cost.table(rows))
+    print(cost.table(rows))
     if FLAGS.output_dir:
-        _write(pathlib.Path(FLAGS.output_dir), setting, rows)
-
-
-def _write(folder, setting, rows):
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [{**setting, **row} for row in rows]
-    csv_file.write(folder / "graph_report.csv", rows)
-    results.write_json(
-        folder / "graph_report.json",
-        {"steps": rows, "versions": results.versions()},
-    )
+        folder = pathlib.Path(FLAGS.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [{**setting, **row} for row in rows]
+        csv_file.write(folder / "graph_report.csv", rows)
+        results.write_json(
+            folder / "graph_report.json",
+            {"steps": rows, "versions": results.versions()},
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ converted, trained for two ConAdv steps on two small images and exported.
 """
 
 import contextlib
+import itertools
 import pathlib
 import sys
 
@@ -29,22 +30,8 @@ _VERIFY = flags.DEFINE_bool(
 _LARGE = flags.DEFINE_bool(
     "large", False, "All networks; else ours and one of each family."
 )
-_HEADER = (
-    "network",
-    "trainable",
-    "all, by Keras",
-    "published",
-    "source",
-    "ConAdv step",
-)
 # Large to test, but the first of its family.
-_TABLED = (
-    "DenseNet121",
-    "NASNetMobile",
-    "ResNetRS50",
-    "RegNetX002",
-    "RegNetY002",
-)
+_TABLED = "DenseNet121 NASNetMobile ResNetRS50 RegNetX002 RegNetY002".split()
 
 
 def entries(with_large):
@@ -78,28 +65,30 @@ def runs(network):
     return finite and np.array_equal(exported, logits)
 
 
-def row(entry, verify):
-    """Cells of one network."""
+def facts(entry):
+    """What is known of a network, by column."""
     tf.keras.backend.clear_session()
     with contextlib.redirect_stdout(sys.stderr):  # keras-cv greets on import.
         network = entry.build(10 if "cifar" in entry.name else 1000)
     trainable = sum(w.shape.num_elements() for w in network.trainable_weights)
-    step = ("runs" if runs(network) else "FAILS") if verify else ""
-    return (
-        entry.name,
-        f"{trainable:,}",
-        f"{network.count_params():,}",
-        entry.reference,
-        entry.source,
-        step,
-    )
+    step = ("runs" if runs(network) else "FAILS") if _VERIFY.value else ""
+    return {
+        "network": entry.name,
+        "trainable": f"{trainable:,}",
+        "all, by Keras": f"{network.count_params():,}",
+        "published": entry.reference,
+        "source": entry.source,
+        "ConAdv step": step,
+    }
 
 
 def main(_):
     """Prints the table row by row."""
-    cells = (row(entry, _VERIFY.value) for entry in entries(_LARGE.value))
+    rows = map(facts, entries(_LARGE.value))
+    first = next(rows)
+    texts = (row.values() for row in itertools.chain([first], rows))
     failed = False
-    for line in markdown_table.lines(_HEADER, cells, numbers=(1, 2, 3)):
+    for line in markdown_table.lines(list(first), texts, numbers=(1, 2, 3)):
         failed = failed or "| FAILS |" in line
         print(line, flush=True)
     sys.exit(failed)

@@ -18,10 +18,10 @@ the compiler's estimates for one core, not measurements. ResNet-50 takes
 minutes a method.
 """
 
-import dataclasses
 import os
 import pathlib
 import sys
+import types
 
 # TensorFlow's start-up messages are noise here; set it yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,7 +31,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
-from tools import tpu_steps
+from tools.tpu import report
+from tools.tpu.export import METHODS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -56,8 +57,8 @@ flags.DEFINE_string(
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_multi_enum(
     "method",
-    ["baseline", "attack", "disadv", "conadv"],
-    ["baseline", "attack", "disadv", "conadv"],
+    list(METHODS),
+    list(METHODS),
     "Steps to compile; repeat the flag for several. attack: only the attack.",
 )
 flags.DEFINE_multi_integer(
@@ -96,14 +97,14 @@ def main(argv):
     """Lowers and compiles each step, then prints the tables."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    options = tpu_steps.Options(
+    options = types.SimpleNamespace(
         **{
-            field.name: FLAGS[field.name].value
-            for field in dataclasses.fields(tpu_steps.Options)
+            flag.name: flag.value
+            for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
         }
     )
     try:
-        tpu_steps.report(options)
+        report.report(options)
     except ValueError as error:
         sys.exit(f"error: {error}")
 

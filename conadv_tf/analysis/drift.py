@@ -5,14 +5,27 @@ constants are local estimates: the smallest that Assumptions 1 and 2 allow
 there. See `theory` for symbols and errata.
 """
 
+from collections.abc import Sequence
+from typing import Optional
+
 import tensorflow as tf
 
 from conadv_tf.analysis.lanczos import extreme_eigenvalues
+from conadv_tf.analysis.objective import Objective
+from conadv_tf.signatures import TensorLike
 
 _LANCZOS_STEPS = 20
 
 
-def measure_drift(current, stale, images, labels, fresh, outdated, box=None):
+def measure_drift(
+    current: Objective,
+    stale: Objective,
+    images: TensorLike,
+    labels: TensorLike,
+    fresh: TensorLike,
+    outdated: TensorLike,
+    box: Optional[tuple[tf.Tensor, tf.Tensor]] = None,
+) -> dict[str, tf.Tensor]:
     """Measures Assumptions 1 to 4 and both sides of Lemmas 1 and 3.
 
     Pure TensorFlow: call it in a `tf.function`. It costs 20 Hessian-vector
@@ -100,8 +113,14 @@ def measure_drift(current, stale, images, labels, fresh, outdated, box=None):
 
 
 def _gradient_statistics(
-    current, stale, images, labels, fresh, outdated, weight_drift
-):
+    current: Objective,
+    stale: Objective,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    fresh: tf.Tensor,
+    outdated: tf.Tensor,
+    weight_drift: tf.Tensor,
+) -> dict[str, tf.Tensor]:
     """What needs the gradient of each single example.
 
     One example at a time: a batch of gradients of a large network would not
@@ -111,10 +130,17 @@ def _gradient_statistics(
     zero = tf.zeros_like(weight_drift)
     total = tf.zeros_like(_flat(current.variables))
 
-    def body(index, sums, ghat_sums, squares, thetatheta, thetax):
+    def body(
+        index: tf.Tensor,
+        sums: tf.Tensor,
+        ghat_sums: tf.Tensor,
+        squares: tf.Tensor,
+        thetatheta: tf.Tensor,
+        thetax: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         one = slice(index, index + 1)
 
-        def gradient(objective, points):
+        def gradient(objective: Objective, points: tf.Tensor) -> tf.Tensor:
             return _weight_gradient(objective, points[one], labels[one])
 
         clean = gradient(current, images)
@@ -157,14 +183,18 @@ def _gradient_statistics(
     }
 
 
-def _input_gradient(objective, points, labels):
+def _input_gradient(
+    objective: Objective, points: tf.Tensor, labels: tf.Tensor
+) -> tf.Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
         loss = objective.loss(points, labels)
     return tape.gradient(loss, points)
 
 
-def _weight_gradient(objective, points, labels):
+def _weight_gradient(
+    objective: Objective, points: tf.Tensor, labels: tf.Tensor
+) -> tf.Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(objective.variables)
         loss = objective.loss(points, labels)
@@ -173,10 +203,12 @@ def _weight_gradient(objective, points, labels):
     )
 
 
-def _input_curvature(objective, points, labels):
+def _input_curvature(
+    objective: Objective, points: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Extreme eigenvalues [batch] of each example's Hessian in x."""
 
-    def product(vectors):
+    def product(vectors: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(points)
             gradient = _input_gradient(objective, points, labels)
@@ -198,7 +230,11 @@ def _input_curvature(objective, points, labels):
     return extreme_eigenvalues(product, start, _LANCZOS_STEPS)
 
 
-def _optimality_gap(examples, slope, box):
+def _optimality_gap(
+    examples: tf.Tensor,
+    slope: tf.Tensor,
+    box: Optional[tuple[tf.Tensor, tf.Tensor]],
+) -> tf.Tensor:
     """The largest of each example's max <x - x_hat, grad> over the box."""
     if box is None:
         return tf.constant(float("nan"), examples.dtype)
@@ -207,17 +243,17 @@ def _optimality_gap(examples, slope, box):
     return tf.reduce_max(tf.reduce_sum(_rows(best), axis=1))
 
 
-def _rows(values):
+def _rows(values: tf.Tensor) -> tf.Tensor:
     return tf.reshape(values, [tf.shape(values)[0], -1])
 
 
-def _norms(values):
+def _norms(values: tf.Tensor) -> tf.Tensor:
     return tf.norm(_rows(values), axis=1)
 
 
-def _flat(tensors):
+def _flat(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
 
 
-def _global_norm(tensors):
+def _global_norm(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.norm(_flat(tensors))

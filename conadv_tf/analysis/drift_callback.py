@@ -1,6 +1,9 @@
 """A callback that watches what staleness changes while a model trains."""
 
 import os
+from typing import Any
+from typing import Optional
+from typing import Union
 
 import tensorflow as tf
 
@@ -14,6 +17,8 @@ from conadv_tf.analysis.theory import lemma_1_bound
 from conadv_tf.analysis.theory import theorem_1_of_run
 from conadv_tf.attacks import loss as objectives
 from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.signatures import Logs
+from conadv_tf.signatures import TensorLike
 
 
 class StalenessDrift(keras_internals.Callback):
@@ -58,14 +63,14 @@ class StalenessDrift(keras_internals.Callback):
 
     def __init__(
         self,
-        images,
-        labels,
-        every_steps=None,
-        seed=0,
-        csv_path=None,
-        log_dir=None,
-        append=False,
-    ):
+        images: TensorLike,
+        labels: TensorLike,
+        every_steps: Optional[int] = None,
+        seed: int = 0,
+        csv_path: Optional[Union[str, os.PathLike]] = None,
+        log_dir: Optional[Union[str, os.PathLike]] = None,
+        append: bool = False,
+    ) -> None:
         super().__init__()
         if every_steps is not None and every_steps < 1:
             raise ValueError(
@@ -76,12 +81,12 @@ class StalenessDrift(keras_internals.Callback):
         self.labels = tf.convert_to_tensor(labels)
         self.every_steps = every_steps
         self.seed = seed
-        self.history = []
+        self.history: list[dict[str, Any]] = []
         self._csv_path = csv_path
         self._log_dir = log_dir
         self._append = append
 
-    def theorem_1(self):
+    def theorem_1(self) -> dict[str, Optional[float]]:
         """Theorem 1 with the worst constants of `history`.
 
         Returns:
@@ -91,7 +96,7 @@ class StalenessDrift(keras_internals.Callback):
             self.history, self.model.staleness, self.history[-1]["step"]
         )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Checks the model and starts a history."""
         if getattr(self.model, "stale_network", None) is None:
             raise ValueError(
@@ -101,7 +106,7 @@ class StalenessDrift(keras_internals.Callback):
             )
         self.history = []
         self._epoch = 0
-        self._steps = None
+        self._has_begun = False
         self._measure = tf.function(self._measure_in_replica, autograph=False)
         self._writer = (
             tf.summary.create_file_writer(self._log_dir)
@@ -109,20 +114,21 @@ class StalenessDrift(keras_internals.Callback):
             else None
         )
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Closes the files."""
         if self._writer is not None:
             self._writer.close()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Remembers the epoch for the rows."""
         self._epoch = epoch
         # Not in on_train_begin, where other callbacks restore checkpoints.
-        if self._steps is None:
+        if not self._has_begun:
+            self._has_begun = True
             self._steps = self._counted_steps()
             self.history = self._earlier_rows() if self._append else []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Measures after every `every_steps` steps."""
         if self.every_steps is None:
             return
@@ -130,20 +136,20 @@ class StalenessDrift(keras_internals.Callback):
         if self._steps // self.every_steps > before // self.every_steps:
             self._record()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Measures at the end of each epoch."""
         if self.every_steps is None:
             self._record()
 
-    def _counted_steps(self):
+    def _counted_steps(self) -> int:
         return int(self.model.optimizer.iterations.numpy())
 
-    def _earlier_rows(self):
+    def _earlier_rows(self) -> list[dict[str, Any]]:
         if not self._csv_path or not os.path.exists(self._csv_path):
             return []
         rows = []
         for texts in csv_file.read(self._csv_path):
-            row = {
+            row: dict[str, Any] = {
                 name: float(text) if text else None
                 for name, text in texts.items()
             }
@@ -152,22 +158,26 @@ class StalenessDrift(keras_internals.Callback):
                 rows.append(row)
         return rows
 
-    def _record(self):
+    def _record(self) -> None:
         strategy = self.model.distribute_strategy
         results = strategy.run(self._measure, (self.images, self.labels))
-        row = {"epoch": self._epoch, "step": self._counted_steps()}
+        row: dict[str, Any] = {
+            "epoch": self._epoch,
+            "step": self._counted_steps(),
+        }
         for name, value in results.items():
             row[name] = float(strategy.experimental_local_results(value)[0])
         bound = lemma_1_bound(row["L_xtheta"], row["mu"], row["weight_drift"])
+        gap = approximation_bound(row["lambda_"], row["mu"])
         row["lemma_1_bound"] = row["lemma_1_approximate_bound"] = bound
-        if bound is not None:
-            row["lemma_1_approximate_bound"] += 2 * approximation_bound(
-                row["lambda_"], row["mu"]
-            )
+        if bound is not None and gap is not None:
+            row["lemma_1_approximate_bound"] = bound + 2 * gap
         self.history.append(row)
         self._save(row)
 
-    def _measure_in_replica(self, images, labels):
+    def _measure_in_replica(
+        self, images: tf.Tensor, labels: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         model = self.model
         loss = objectives.attack_loss(model.loss)
         with batch_norm_branch("auxiliary"):
@@ -193,7 +203,7 @@ class StalenessDrift(keras_internals.Callback):
             self._box(images),
         )
 
-    def _box(self, images):
+    def _box(self, images: tf.Tensor) -> Optional[tuple[tf.Tensor, tf.Tensor]]:
         """X_i of Assumption 2 within the value range; None for other balls."""
         attack = self.model.attack
         if getattr(attack, "norm", None) != "linf":
@@ -204,7 +214,7 @@ class StalenessDrift(keras_internals.Callback):
             tf.minimum(images + attack.epsilon, high),
         )
 
-    def _save(self, row):
+    def _save(self, row: dict[str, Any]) -> None:
         if self._csv_path:
             csv_file.write(self._csv_path, self.history)
         if self._writer is not None:

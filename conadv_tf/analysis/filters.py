@@ -5,10 +5,14 @@ so that distances between weights, and curvatures, mean something only
 relative to the filters (Li et al. 2018, arXiv 1712.09913).
 """
 
+from collections.abc import Iterable
+from typing import Optional
+
 import numpy as np
+import tensorflow as tf
 
 
-def filter_norms(variable):
+def filter_norms(variable: tf.Variable) -> np.ndarray:
     """The norm of the filter that each weight belongs to.
 
     A filter is all that feeds one output: a column of a dense kernel, the
@@ -25,7 +29,9 @@ def filter_norms(variable):
     return _norms(variable.numpy(), _axes(variable))
 
 
-def filter_normalized_direction(variables, seed):
+def filter_normalized_direction(
+    variables: Iterable[tf.Variable], seed: int
+) -> list[np.ndarray]:
     """A random direction with the norm of the weights, filter by filter.
 
         d_ij <- d_ij / |d_ij| * |theta_ij|,   filter j of layer i
@@ -40,6 +46,12 @@ def filter_normalized_direction(variables, seed):
     Returns:
       List of NumPy arrays of the variables' shapes; 0 for scales, offsets and
       biases.
+
+    Example: the columns of a dense kernel are its filters.
+      >>> kernel = tf.Variable([[3.0, 0.6], [4.0, 0.8]])
+      >>> (direction,) = ca.analysis.filter_normalized_direction([kernel], 0)
+      >>> np.linalg.norm(direction, axis=0).round(3)
+      array([5., 1.], dtype=float32)
     """
     rng = np.random.default_rng(seed)
     direction = []
@@ -53,7 +65,7 @@ def filter_normalized_direction(variables, seed):
     return direction
 
 
-def _axes(variable):
+def _axes(variable: tf.Variable) -> Optional[tuple[int, ...]]:
     """The axes within a filter, None where there are no filters."""
     rank = len(variable.shape)
     if rank < 2:
@@ -61,7 +73,7 @@ def _axes(variable):
     return tuple(range(rank - (2 if "depthwise" in variable.name else 1)))
 
 
-def _norms(values, axes):
+def _norms(values: np.ndarray, axes: Optional[tuple[int, ...]]) -> np.ndarray:
     if axes is None:
         return np.zeros_like(values)
     norms = np.sqrt(np.sum(np.square(values), axis=axes, keepdims=True))

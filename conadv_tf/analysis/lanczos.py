@@ -4,10 +4,16 @@ SciPy's Lanczos takes one matrix at a time; the Hessians of a batch of images
 are one product for all of them.
 """
 
+from typing import Callable
+
 import tensorflow as tf
 
+from conadv_tf.signatures import TensorLike
 
-def extreme_eigenvalues(product, start, num_steps):
+
+def extreme_eigenvalues(
+    product: Callable[[tf.Tensor], tf.Tensor], start: tf.Tensor, num_steps: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The smallest and largest eigenvalue of each of a batch of matrices.
 
     Lanczos's Krylov space with full reorthogonalization, then the extreme
@@ -25,7 +31,9 @@ def extreme_eigenvalues(product, start, num_steps):
     """
     num_steps = min(num_steps, start.shape[1])
 
-    def body(step, basis, images):
+    def body(
+        step: tf.Tensor, basis: tf.Tensor, images: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         vector = basis[step]
         image = product(vector)
         images = _with_row(images, step, image)
@@ -57,13 +65,13 @@ def extreme_eigenvalues(product, start, num_steps):
     return eigenvalues[:, 0], eigenvalues[:, -1]
 
 
-def _with_row(rows, index, row):
+def _with_row(rows: tf.Tensor, index: TensorLike, row: tf.Tensor) -> tf.Tensor:
     return tf.tensor_scatter_nd_update(
         rows, tf.reshape(index, [1, 1]), row[tf.newaxis]
     )
 
 
-def _orthogonal_to(basis, vector):
+def _orthogonal_to(basis: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
     """Gram and Schmidt's projection, twice, which is enough (Kahan)."""
     for _ in range(2):
         overlap = tf.einsum("ibn,bn->ib", basis, vector)
@@ -71,9 +79,9 @@ def _orthogonal_to(basis, vector):
     return vector
 
 
-def _norm(vectors):
+def _norm(vectors: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=1, keepdims=True))
 
 
-def _unit(vectors):
+def _unit(vectors: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(vectors, _norm(vectors))

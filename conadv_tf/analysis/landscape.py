@@ -1,6 +1,8 @@
 """The loss around a network's weights, along given directions."""
 
+from collections.abc import Sequence
 import itertools
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -8,9 +10,17 @@ import tensorflow as tf
 from conadv_tf.analysis.objective import listed_batches
 from conadv_tf.analysis.objective import network_objective
 from conadv_tf.analysis.objective import number_of_examples
+from conadv_tf.signatures import Batches
+from conadv_tf.signatures import Loss
 
 
-def loss_surface(network, data, directions, offsets, loss=None):
+def loss_surface(
+    network: tf.keras.Model,
+    data: Batches,
+    directions: Sequence[Sequence[np.ndarray]],
+    offsets: Sequence[float],
+    loss: Optional[Loss] = None,
+) -> np.ndarray:
     """The mean loss at theta + a_1 d_1 [+ a_2 d_2] for all a in a grid.
 
     Use it with `filter_normalized_direction`: two networks can be compared
@@ -37,6 +47,19 @@ def loss_surface(network, data, directions, offsets, loss=None):
     Raises:
       ValueError: if a direction does not fit the weights, there are not one
         or two of them, or there are no data.
+
+    Example: the parabola of a squared error.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=0)])
+      >>> network.build([None, 1])
+      >>> network.set_weights([np.zeros([1, 1])])
+      >>> ca.analysis.loss_surface(
+      ...     network,
+      ...     data=[([[1.0]], [[0.0]])],
+      ...     directions=[[np.ones([1, 1])]],
+      ...     offsets=[-2, -1, 0, 1],
+      ...     loss=lambda labels, outputs: tf.reduce_sum(outputs**2),
+      ... )
+      array([4., 1., 0., 1.])
     """
     objective = network_objective(network, loss)
     _check_directions(directions, objective.variables)
@@ -62,7 +85,9 @@ def loss_surface(network, data, directions, offsets, loss=None):
     return np.reshape(losses, [len(offsets)] * len(directions))
 
 
-def _check_directions(directions, variables):
+def _check_directions(
+    directions: Sequence[Sequence[np.ndarray]], variables: Sequence[tf.Variable]
+) -> None:
     if len(directions) not in (1, 2):
         raise ValueError(
             "Expected one or two directions, each a list of arrays; received "

@@ -1,5 +1,9 @@
 """Accuracy on adversarial examples made for the network under test."""
 
+from collections.abc import Iterable
+from typing import Any
+from typing import Optional
+
 import tensorflow as tf
 
 from conadv_tf.analysis.objective import forward_function
@@ -8,9 +12,20 @@ from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import labels as classification
 from conadv_tf.attacks import PGD
+from conadv_tf.signatures import Attack
+from conadv_tf.signatures import Batches
+from conadv_tf.signatures import Forward
+from conadv_tf.signatures import Loss
+from conadv_tf.signatures import ValueRange
 
 
-def accuracy(network, data, attack, seed=0, loss=None):
+def accuracy(
+    network: tf.keras.Model,
+    data: Batches,
+    attack: Optional[Attack],
+    seed: int = 0,
+    loss: Optional[Loss] = None,
+) -> float:
     """The share of images that stay rightly classified under an attack.
 
     White-box: the attack climbs the gradient of this network, and both run it
@@ -33,6 +48,16 @@ def accuracy(network, data, attack, seed=0, loss=None):
     Raises:
       ValueError: if there are no data, or an image lies outside the attack's
         `value_range`.
+
+    Example: pixels above 0.5 are of class 1; one of them is too close to it.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+      >>> network.build([None, 1])
+      >>> network.set_weights([np.ones([1, 1]), np.array([-0.5])])
+      >>> data = [([[0.2], [0.4], [0.9]], [0, 0, 1])]
+      >>> round(ca.analysis.accuracy(network, data, attack=None), 3)
+      1.0
+      >>> round(ca.analysis.accuracy(network, data, ca.FGSM(0.2)), 3)
+      0.667
     """
     return _accuracy(
         _traced(network),
@@ -44,14 +69,14 @@ def accuracy(network, data, attack, seed=0, loss=None):
 
 
 def robust_accuracy(
-    network,
-    data,
-    epsilons,
-    num_steps=20,
-    value_range=(0.0, 1.0),
-    seed=0,
-    loss=None,
-):
+    network: tf.keras.Model,
+    data: Batches,
+    epsilons: Iterable[float],
+    num_steps: int = 20,
+    value_range: ValueRange = (0.0, 1.0),
+    seed: int = 0,
+    loss: Optional[Loss] = None,
+) -> list[dict[str, Any]]:
     """Clean accuracy, and accuracy under FGSM and PGD for each radius.
 
     L-infinity balls. FGSM starts at the image; PGD at a random point of the
@@ -73,10 +98,23 @@ def robust_accuracy(
 
     Raises:
       ValueError: as `accuracy`.
+
+    Example: pixels above 0.5 are of class 1.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+      >>> network.build([None, 1])
+      >>> network.set_weights([np.ones([1, 1]), np.array([-0.5])])
+      >>> data = [([[0.1], [0.4], [0.65], [0.9]], [0, 0, 1, 1])]
+      >>> for row in ca.analysis.robust_accuracy(network, data, [0.12, 0.2]):
+      ...     print(row["attack"], row["epsilon"], row["accuracy"])
+      none 0.0 1.0
+      fgsm 0.12 0.75
+      pgd20 0.12 0.75
+      fgsm 0.2 0.5
+      pgd20 0.2 0.5
     """
     forward = _traced(network)
     batches = listed_batches(data)
-    cases = [("none", 0.0, None)]
+    cases: list[tuple[str, float, Optional[Attack]]] = [("none", 0.0, None)]
     for epsilon in epsilons:
         fgsm = FGSM(epsilon, value_range=value_range)
         pgd = PGD(epsilon, num_steps=num_steps, value_range=value_range)
@@ -93,13 +131,19 @@ def robust_accuracy(
     ]
 
 
-def _traced(network):
+def _traced(network: tf.keras.Model) -> Forward:
     # The attack's loop is eager, so that one trace of the network serves all
     # steps of all attacks.
     return tf.function(forward_function(network), reduce_retracing=True)
 
 
-def _accuracy(forward, batches, attack, seed, loss):
+def _accuracy(
+    forward: Forward,
+    batches: list[tuple[tf.Tensor, tf.Tensor]],
+    attack: Optional[Attack],
+    seed: int,
+    loss: Optional[Loss],
+) -> float:
     correct = 0.0
     for position, (images, labels) in enumerate(batches):
         if attack is not None:

@@ -34,10 +34,15 @@ linear (ReLU) the Hessian in x is J^T H J with a positive semidefinite H, so
 that mu <= 0 and nothing follows. Bounds are then None.
 """
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 import math
+from typing import Optional
 
 
-def lemma_1_bound(L_xtheta, mu, weight_drift):  # noqa: N803 (the paper's)
+def lemma_1_bound(
+    L_xtheta: float, mu: float, weight_drift: float
+) -> Optional[float]:
     """How far the best adversarial example can move, (10) and (12).
 
         |x*(theta_t) - x*(theta_t-tau)|
@@ -50,11 +55,16 @@ def lemma_1_bound(L_xtheta, mu, weight_drift):  # noqa: N803 (the paper's)
 
     Returns:
       Float, in pixel units and the L2 norm; None unless mu > 0.
+
+    Example:
+      >>> ca.analysis.lemma_1_bound(L_xtheta=2.0, mu=0.5, weight_drift=0.25)
+      1.0
+      >>> ca.analysis.lemma_1_bound(L_xtheta=2.0, mu=-0.5, weight_drift=0.25)
     """
     return L_xtheta / mu * weight_drift if mu > 0 else None
 
 
-def approximation_bound(lambda_, mu):
+def approximation_bound(lambda_: float, mu: float) -> Optional[float]:
     """How far an approximate example is from the best one, (30).
 
         |x* - x_hat| <= sqrt(lambda / mu)
@@ -69,7 +79,9 @@ def approximation_bound(lambda_, mu):
     return math.sqrt(lambda_ / mu) if mu > 0 else None
 
 
-def smoothness(L_thetatheta, L_thetax, L_xtheta, mu):  # noqa: N803
+def smoothness(
+    L_thetatheta: float, L_thetax: float, L_xtheta: float, mu: float
+) -> Optional[float]:
     """L of L_D, Lemma 2: L_thetatheta + L_xtheta L_thetax / (2 mu).
 
     Returns:
@@ -80,18 +92,18 @@ def smoothness(L_thetatheta, L_thetax, L_xtheta, mu):  # noqa: N803
 
 def theorem_1_bound(
     *,
-    L_thetatheta,  # noqa: N803
-    L_thetax,  # noqa: N803
-    L_xtheta,  # noqa: N803
-    mu,
-    lambda_,
-    M,  # noqa: N803
-    sigma,
-    delta,
-    staleness,
-    num_steps,
-    eta=None,
-):
+    L_thetatheta: float,
+    L_thetax: float,
+    L_xtheta: float,
+    mu: float,
+    lambda_: float,
+    M: float,
+    sigma: float,
+    delta: float,
+    staleness: int,
+    num_steps: int,
+    eta: Optional[float] = None,
+) -> Optional[float]:
     """The bound on the mean squared gradient of L_D over a run of SGD.
 
     As printed, with the step size of the theorem:
@@ -121,11 +133,25 @@ def theorem_1_bound(
 
     Returns:
       Float; None unless mu > 0 and eta <= 1 / L.
+
+    Example: without staleness less is left of it.
+      >>> constants = dict(
+      ...     L_thetatheta=1.0, L_thetax=1.0, L_xtheta=1.0, mu=1.0, lambda_=0.0,
+      ...     M=1.0, sigma=1.0, delta=1.0, num_steps=150,
+      ... )
+      >>> for staleness in (0, 1, 2):
+      ...     bound = ca.analysis.theorem_1_bound(
+      ...         staleness=staleness, **constants
+      ...     )
+      ...     print(round(bound, 3))
+      0.2
+      0.422
+      1.089
     """
-    L = smoothness(L_thetatheta, L_thetax, L_xtheta, mu)  # noqa: N806
-    if L is None or (eta is not None and eta * L > 1):
-        return None
+    L = smoothness(L_thetatheta, L_thetax, L_xtheta, mu)
     example = approximation_bound(lambda_, mu)
+    if L is None or example is None or (eta is not None and eta * L > 1):
+        return None
     if eta is None:
         drift = staleness * M * L_xtheta / (L * mu)
         return (
@@ -140,7 +166,9 @@ def theorem_1_bound(
     )
 
 
-def theorem_1_of_run(rows, staleness, num_steps):
+def theorem_1_of_run(
+    rows: Sequence[Mapping[str, float]], staleness: int, num_steps: int
+) -> dict[str, Optional[float]]:
     """Theorem 1 for a run: its constants as measured, and both sides.
 
     The constants are the worst of the rows. They are estimates: true

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def is_sparse(labels, num_outputs):
+def is_sparse(labels: tf.Tensor, num_outputs: int) -> bool:
     """Whether labels are class ids rather than one-hot rows.
 
     Args:
@@ -29,13 +29,13 @@ def is_sparse(labels, num_outputs):
     )
 
 
-def class_ids(labels, num_outputs):
+def class_ids(labels: tf.Tensor, num_outputs: int) -> tf.Tensor:
     """Converts labels in any accepted format to int64 class ids [batch]."""
 
-    def from_sparse():
+    def from_sparse() -> tf.Tensor:
         return tf.cast(tf.reshape(labels, [-1]), tf.int64)
 
-    def from_one_hot():
+    def from_one_hot() -> tf.Tensor:
         return tf.argmax(labels, axis=-1)
 
     if _is_unknown(labels):
@@ -43,13 +43,15 @@ def class_ids(labels, num_outputs):
     return from_sparse() if is_sparse(labels, num_outputs) else from_one_hot()
 
 
-def like_labels(ids, labels, num_outputs):
+def like_labels(
+    ids: tf.Tensor, labels: tf.Tensor, num_outputs: int
+) -> tf.Tensor:
     """Writes class ids int64 [batch] in the format and dtype of `labels`."""
 
-    def to_sparse():
+    def to_sparse() -> tf.Tensor:
         return tf.cast(tf.reshape(ids, tf.shape(labels)), labels.dtype)
 
-    def to_one_hot():
+    def to_one_hot() -> tf.Tensor:
         return tf.one_hot(ids, num_outputs, dtype=labels.dtype)
 
     if _is_unknown(labels):
@@ -57,12 +59,14 @@ def like_labels(ids, labels, num_outputs):
     return to_sparse() if is_sparse(labels, num_outputs) else to_one_hot()
 
 
-def _is_unknown(labels):
+def _is_unknown(labels: tf.Tensor) -> bool:
     """Whether only the run tells the format: Keras's generators say so."""
     return labels.shape.rank == 2 and labels.shape[-1] is None
 
 
-def correct(labels, outputs, decision_boundary=0.0):
+def correct(
+    labels: tf.Tensor, outputs: tf.Tensor, decision_boundary: float = 0.0
+) -> tf.Tensor:
     """Tells for each example whether the prediction is right.
 
     Args:

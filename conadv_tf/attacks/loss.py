@@ -1,8 +1,15 @@
 """The attack's loss, derived from the loss the model is compiled with."""
 
 import copy
+from typing import Any
+from typing import Callable
+from typing import Optional
+from typing import Union
 
 import tensorflow as tf
+
+from conadv_tf.signatures import Config
+from conadv_tf.signatures import Loss
 
 _CROSS_ENTROPY_NAMES = (
     "sparse_categorical_crossentropy",
@@ -11,7 +18,9 @@ _CROSS_ENTROPY_NAMES = (
 )
 
 
-def single_loss(loss):
+def single_loss(
+    loss: Any,
+) -> Union[tf.keras.losses.Loss, Callable[..., tf.Tensor]]:
     """Unwraps what `compile(loss=...)` accepts for one output.
 
     Args:
@@ -44,15 +53,15 @@ def single_loss(loss):
 class _FunctionLoss(tf.keras.losses.Loss):
     """A Keras `Loss` around a plain function."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., tf.Tensor]) -> None:
         super().__init__(name="function_loss")
         self._function = function
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return self._function(y_true, y_pred)
 
 
-def attack_loss(loss):
+def attack_loss(loss: Any) -> Loss:
     """The loss an attack climbs: without label smoothing, summed.
 
     The sum over examples rather than the mean keeps each image's gradient
@@ -77,7 +86,7 @@ def attack_loss(loss):
     return summed
 
 
-def check_output(network, loss):
+def check_output(network: tf.keras.Model, loss: Any) -> None:
     """Raises a ValueError where the loss and the output do not fit.
 
     A softmax (or sigmoid) in front of a loss that expects logits, or logits
@@ -105,7 +114,7 @@ def check_output(network, loss):
         )
 
 
-def check_mean(loss):
+def check_mean(loss: Any) -> None:
     """Raises a ValueError for a Keras loss that is no mean over a batch.
 
     Phased placement, where a local batch is three times the share, weights
@@ -123,7 +132,7 @@ def check_mean(loss):
         )
 
 
-def decision_boundary(network, loss):
+def decision_boundary(network: tf.keras.Model, loss: Any) -> float:
     """The output of a one-column classifier that parts its two classes.
 
     Args:
@@ -139,14 +148,14 @@ def decision_boundary(network, loss):
     return 0.5 if is_probability else 0.0
 
 
-def _config(loss):
+def _config(loss: tf.keras.losses.Loss) -> Config:
     try:
         return loss.get_config()
     except NotImplementedError:
         return {}
 
 
-def _from_logits(loss):
+def _from_logits(loss: Any) -> Optional[bool]:
     """True, False, or None where the loss does not say."""
     loss = single_loss(loss)
     if isinstance(loss, tf.keras.losses.Loss):
@@ -156,7 +165,7 @@ def _from_logits(loss):
     return False if loss in functions else None
 
 
-def _output_activation(network):
+def _output_activation(network: tf.keras.Model) -> Optional[str]:
     """The last activation's name, or None where it cannot be told."""
     tensor = network.outputs[0]
     while True:

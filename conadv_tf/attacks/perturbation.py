@@ -4,24 +4,41 @@ Pixel units throughout: epsilon, step sizes and the value range are on one
 scale.
 """
 
+from collections.abc import Sequence
 import math
+from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf.attacks import labels as classification
 from conadv_tf.distribution import random
+from conadv_tf.signatures import ValueRange
 
 NORMS = ("linf", "l2")
 # Philox streams: every kind of draw of one step has its own.
 _START, _START_RADIUS, _START_CHOICE, _TARGET = range(4)
 
 
-def _per_example_norm(values):
+def _per_example_norm(values: tf.Tensor) -> tf.Tensor:
     axes = list(range(1, values.shape.rank))
     return tf.sqrt(tf.reduce_sum(tf.square(values), axis=axes, keepdims=True))
 
 
-def project(adversarial, images, epsilon, norm, value_range):
+def check_norm(norm: str) -> None:
+    """Raises a ValueError for a norm that no formula here is for."""
+    if norm not in NORMS:
+        raise ValueError(
+            f"Expected norm to be one of {NORMS}; received {norm!r}."
+        )
+
+
+def project(
+    adversarial: tf.Tensor,
+    images: tf.Tensor,
+    epsilon: Union[float, tf.Tensor],
+    norm: str,
+    value_range: ValueRange,
+) -> tf.Tensor:
     """Moves points to the epsilon ball around images, inside the value range.
 
     For L2 the range is clipped last: images lie in the range, a convex set,
@@ -37,6 +54,7 @@ def project(adversarial, images, epsilon, norm, value_range):
     Returns:
       float32, same shape.
     """
+    check_norm(norm)
     low, high = value_range
     if norm == "linf":
         projected = tf.clip_by_value(
@@ -50,7 +68,12 @@ def project(adversarial, images, epsilon, norm, value_range):
     return tf.clip_by_value(projected, low, high)
 
 
-def ascent_step(adversarial, gradient, step_size, norm):
+def ascent_step(
+    adversarial: tf.Tensor,
+    gradient: tf.Tensor,
+    step_size: Union[float, tf.Tensor],
+    norm: str,
+) -> tf.Tensor:
     """One step of steepest ascent in the given norm.
 
         linf: x + step_size * sign(g)        l2: x + step_size * g / |g|
@@ -69,6 +92,7 @@ def ascent_step(adversarial, gradient, step_size, norm):
     Returns:
       float32, same shape.
     """
+    check_norm(norm)
     if norm == "linf":
         return adversarial + step_size * tf.sign(gradient)
     # Scaling by the largest entry first keeps the squares from underflowing.
@@ -80,7 +104,13 @@ def ascent_step(adversarial, gradient, step_size, norm):
     )
 
 
-def random_start(images, epsilon, norm, probability, seed):
+def random_start(
+    images: tf.Tensor,
+    epsilon: Union[float, tf.Tensor],
+    norm: str,
+    probability: float,
+    seed: tf.Tensor,
+) -> tf.Tensor:
     """Moves each image to a uniform point of its epsilon ball.
 
     Args:
@@ -94,12 +124,13 @@ def random_start(images, epsilon, norm, probability, seed):
     Returns:
       float32, same shape; not clipped to the value range.
     """
+    check_norm(norm)
     shape = images.shape[1:].as_list()
     # `tf.shape` only where needed: XLA wants what can be static to be so.
     batch_size = images.shape[0] or tf.shape(images)[0]
     offset = random.global_offset(batch_size)
 
-    def draw(stream, shape):
+    def draw(stream: int, shape: Sequence[int]) -> tf.Tensor:
         return random.uniform(seed, stream, offset, batch_size, shape)
 
     noise = 2.0 * draw(_START, shape) - 1.0
@@ -119,7 +150,9 @@ def random_start(images, epsilon, norm, probability, seed):
     return images + epsilon * noise
 
 
-def random_wrong_labels(labels, num_classes, seed):
+def random_wrong_labels(
+    labels: tf.Tensor, num_classes: int, seed: tf.Tensor
+) -> tf.Tensor:
     """Draws for each example a label other than its own, uniformly.
 
     Args:
@@ -142,7 +175,7 @@ def random_wrong_labels(labels, num_classes, seed):
     )
 
 
-def logits_cross_entropy(labels, logits):
+def logits_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Summed softmax cross-entropy of logits; the default attack loss.
 
     Args:

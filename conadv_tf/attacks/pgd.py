@@ -1,4 +1,4 @@
-"""FGSM and PGD: adversarial examples inside an L-infinity or L2 ball.
+"""PGD: adversarial examples inside an L-infinity or L2 ball.
 
 `PGD` binds hyper-parameters and loops over the pure functions of
 `perturbation`. An attack computes in float32 whatever the network computes in,
@@ -8,11 +8,18 @@ which statistics are used is the affair of the callable it is given (see
 """
 
 import math
+from typing import Optional
+from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf.attacks import perturbation
 from conadv_tf.attacks import value_range as value_range_lib
+from conadv_tf.signatures import Config
+from conadv_tf.signatures import Forward
+from conadv_tf.signatures import Loss
+from conadv_tf.signatures import TensorLike
+from conadv_tf.signatures import ValueRange
 
 
 class PGD:
@@ -29,9 +36,7 @@ class PGD:
     Their released code descends towards a random wrong label instead of
     ascending on the true one: that is `targeted="random"`.
 
-    A PGD object is stateless and usable with any network:
-
-        adversarial = PGD(epsilon=8 / 255)(network, images, labels, seed=0)
+    A PGD object is stateless and usable with any network.
 
     Args:
       epsilon: radius of the ball, in pixel units of `value_range` (8/255 on
@@ -52,18 +57,24 @@ class PGD:
 
     Raises:
       ValueError: if an argument is out of its range.
+
+    Example: each pixel moves against the logit of its image.
+      >>> network = lambda images: images @ [[1.0], [-2.0]]
+      >>> attack = ca.PGD(epsilon=0.1, num_steps=2, random_start=False)
+      >>> attack(network, [[0.5, 0.5]], labels=[1], seed=0).numpy()
+      array([[0.4, 0.6]], dtype=float32)
     """
 
     def __init__(
         self,
-        epsilon,
-        step_size=None,
-        num_steps=1,
-        random_start=True,
-        value_range=(0.0, 1.0),
-        norm="linf",
-        targeted=None,
-    ):
+        epsilon: float,
+        step_size: Optional[float] = None,
+        num_steps: int = 1,
+        random_start: Union[bool, float] = True,
+        value_range: ValueRange = (0.0, 1.0),
+        norm: str = "linf",
+        targeted: Optional[str] = None,
+    ) -> None:
         _check_hyper_parameters(
             epsilon, step_size, num_steps, random_start, norm, targeted
         )
@@ -78,7 +89,15 @@ class PGD:
         self.norm = norm
         self.targeted = targeted
 
-    def __call__(self, network, images, labels, seed, loss=None, targets=None):
+    def __call__(
+        self,
+        network: Forward,
+        images: TensorLike,
+        labels: TensorLike,
+        seed: TensorLike,
+        loss: Optional[Loss] = None,
+        targets: Optional[TensorLike] = None,
+    ) -> tf.Tensor:
         """Crafts adversarial examples.
 
         Given a Keras model, the model is called with `training=False`, so
@@ -118,7 +137,7 @@ class PGD:
         forward = _forward_function(network)
         given = None if targets is None else tf.convert_to_tensor(targets)
 
-        def objective(points):
+        def objective(points: tf.Tensor) -> tf.Tensor:
             logits = tf.cast(forward(points), tf.float32)
             if given is not None:
                 return -loss(given, logits)
@@ -157,12 +176,12 @@ class PGD:
             )
         return tf.stop_gradient(adversarial)
 
-    def _project(self, adversarial, images):
+    def _project(self, adversarial: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         return perturbation.project(
             adversarial, images, self.epsilon, self.norm, self.value_range
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor arguments, JSON-serializable."""
         return {
             "epsilon": self.epsilon,
@@ -175,69 +194,24 @@ class PGD:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> "PGD":
         """Rebuilds an attack from `get_config`."""
         return cls(**config)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         arguments = ", ".join(
             f"{key}={value!r}" for key, value in self.get_config().items()
         )
         return f"{type(self).__name__}({arguments})"
 
 
-class FGSM(PGD):
-    """Fast gradient sign method: one full step of length epsilon.
-
-        x_adv <- clip(x + epsilon * sign(grad_x loss(x, y)))
-
-    Goodfellow et al. 2015 (arXiv 1412.6572). PGD with one step of epsilon and,
-    by default, no random start; with one (Wong et al. 2020) the step is
-    projected back into the ball.
-
-    Args:
-      epsilon: as in `PGD`.
-      random_start: as in `PGD`.
-      value_range: as in `PGD`.
-      norm: as in `PGD`.
-      targeted: as in `PGD`.
-
-    Raises:
-      ValueError: if an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        epsilon,
-        random_start=False,
-        value_range=(0.0, 1.0),
-        norm="linf",
-        targeted=None,
-    ):
-        super().__init__(
-            epsilon,
-            step_size=None,
-            num_steps=1,
-            random_start=random_start,
-            value_range=value_range,
-            norm=norm,
-            targeted=targeted,
-        )
-
-    def get_config(self):
-        """The constructor arguments, JSON-serializable."""
-        config = super().get_config()
-        del config["step_size"], config["num_steps"]
-        return config
-
-
-def _forward_function(network):
+def _forward_function(network: Forward) -> Forward:
     if isinstance(network, tf.keras.Model):
         return lambda images: network(images, training=False)
     return network
 
 
-def _seed_pair(seed):
+def _seed_pair(seed: TensorLike) -> tf.Tensor:
     seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
     if seed.shape.rank == 0:
         return tf.stack([seed, tf.zeros_like(seed)])
@@ -250,8 +224,13 @@ def _seed_pair(seed):
 
 
 def _check_hyper_parameters(
-    epsilon, step_size, num_steps, random_start, norm, targeted
-):
+    epsilon: float,
+    step_size: Optional[float],
+    num_steps: int,
+    random_start: Union[bool, float],
+    norm: str,
+    targeted: Optional[str],
+) -> None:
     if not 0 <= epsilon < math.inf:
         raise ValueError(
             f"Expected epsilon >= 0 in pixel units; received {epsilon!r}."
@@ -273,11 +252,7 @@ def _check_hyper_parameters(
             "Expected random_start to be True, False or a probability in "
             f"[0, 1]; received {random_start!r}."
         )
-    if norm not in perturbation.NORMS:
-        raise ValueError(
-            f"Expected norm to be one of {perturbation.NORMS}; received "
-            f"{norm!r}."
-        )
+    perturbation.check_norm(norm)
     if targeted not in (None, "random"):
         raise ValueError(
             "Expected targeted to be None (ascend on the true label) or "

@@ -1,8 +1,16 @@
 """An attack that grows, or starts late, as training goes on."""
 
 import copy
+from typing import Callable
+from typing import Optional
 
 import tensorflow as tf
+
+from conadv_tf.attacks.pgd import PGD
+from conadv_tf.signatures import Forward
+from conadv_tf.signatures import Loss
+from conadv_tf.signatures import TensorLike
+from conadv_tf.signatures import ValueRange
 
 
 class ScheduledAttack:
@@ -11,17 +19,8 @@ class ScheduledAttack:
     At training step t epsilon and the step size are those of `attack` times
     schedule(t), clipped to [0, 1]. Not of the paper, which attacks at full
     strength from the first step; a remedy where early weights change too fast
-    for a stale attack.
-
-        # Grows over 100 steps.
-        schedule = tf.keras.optimizers.schedules.PolynomialDecay(0.0, 100, 1.0)
-        # Starts at step 100.
-        schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay(
-            [99], [0.0, 1.0]
-        )
-        model = ca.ConAdvModel(
-            network, attack=ca.ScheduledAttack(ca.PGD(8 / 255), schedule)
-        )
+    for a stale attack. `PiecewiseConstantDecay([99], [0.0, 1.0])` of Keras is
+    an attack that starts at step 100.
 
     Where the schedule is 0 images come back as they are, without a random
     start, and the adversarial half trains the auxiliary batch norm on clean
@@ -37,9 +36,22 @@ class ScheduledAttack:
     Raises:
       ValueError: if the attack has no epsilon, or the schedule cannot be
         called.
+
+    Example: an attack that grows over 100 steps.
+      >>> schedule = tf.keras.optimizers.schedules.PolynomialDecay(0., 100, 1.)
+      >>> attack = ca.ScheduledAttack(ca.FGSM(0.1), schedule)
+      >>> network = lambda images: images
+      >>> for step in (0, 50, 100):
+      ...     image = attack(network, [[0.5]], labels=[0], seed=[0, step])
+      ...     print(round(float(image), 3))
+      0.5
+      0.55
+      0.6
     """
 
-    def __init__(self, attack, schedule):
+    def __init__(
+        self, attack: PGD, schedule: Callable[[tf.Tensor], TensorLike]
+    ) -> None:
         if not hasattr(attack, "epsilon") or not hasattr(attack, "step_size"):
             raise ValueError(
                 f"Expected an attack with epsilon and step_size, as PGD; "
@@ -54,16 +66,29 @@ class ScheduledAttack:
         self.schedule = schedule
 
     @property
-    def epsilon(self):
+    def epsilon(self) -> float:
         """The radius at full strength."""
         return self.attack.epsilon
 
     @property
-    def value_range(self):
+    def norm(self) -> str:
+        """The norm of the radius."""
+        return self.attack.norm
+
+    @property
+    def value_range(self) -> ValueRange:
         """Valid pixels."""
         return self.attack.value_range
 
-    def __call__(self, network, images, labels, seed, loss=None, targets=None):
+    def __call__(
+        self,
+        network: Forward,
+        images: TensorLike,
+        labels: TensorLike,
+        seed: TensorLike,
+        loss: Optional[Loss] = None,
+        targets: Optional[TensorLike] = None,
+    ) -> tf.Tensor:
         """Crafts adversarial examples as of a step.
 
         Args:
@@ -89,5 +114,5 @@ class ScheduledAttack:
             attack.step_size *= scale
         return attack(network, images, labels, seed, loss, targets)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ScheduledAttack({self.attack!r}, {self.schedule!r})"

@@ -1,16 +1,20 @@
 """Attacks as JSON, for models that are saved whole."""
 
-from conadv_tf.attacks.pgd import FGSM
+from typing import Optional
+
+from conadv_tf.attacks.fgsm import FGSM
 from conadv_tf.attacks.pgd import PGD
+from conadv_tf.signatures import Attack
+from conadv_tf.signatures import Config
 
-_CLASSES = {"PGD": PGD, "FGSM": FGSM}
+_CLASSES: dict[str, type[PGD]] = {"PGD": PGD, "FGSM": FGSM}
 
 
-def serialize(attack):
+def serialize(attack: Optional[Attack]) -> Optional[Config]:
     """JSON-serializable form of an attack of this module, or of None."""
     if attack is None:
         return None
-    if type(attack) not in _CLASSES.values():
+    if not isinstance(attack, PGD) or type(attack) not in _CLASSES.values():
         raise ValueError(
             f"Expected an attack of {sorted(_CLASSES)} or None to save; "
             f"received {attack!r}. Save the weights (save_weights) or the "
@@ -22,7 +26,7 @@ def serialize(attack):
     }
 
 
-def deserialize(config):
+def deserialize(config: Optional[Config]) -> Optional[PGD]:
     """The attack that `serialize` described."""
     if config is None:
         return None

@@ -4,10 +4,14 @@ An assertion inside a step vanishes under XLA, so the step counts offenders and
 the host raises.
 """
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 
+from conadv_tf.signatures import ValueRange
 
-def checked_range(value_range):
+
+def checked_range(value_range: Iterable[float]) -> ValueRange:
     """(low, high) as floats; a ValueError unless low < high."""
     try:
         low, high = (float(bound) for bound in value_range)
@@ -21,7 +25,7 @@ def checked_range(value_range):
     return low, high
 
 
-def float_images(images, value_range):
+def float_images(images: tf.Tensor, value_range: ValueRange) -> tf.Tensor:
     """Images as float32; a ValueError if they are integers."""
     if not images.dtype.is_floating:
         raise ValueError(
@@ -32,7 +36,7 @@ def float_images(images, value_range):
     return tf.cast(images, tf.float32)
 
 
-def check(images, value_range):
+def check(images: tf.Tensor, value_range: ValueRange) -> None:
     """Raises a ValueError if a pixel of eager `images` is out of range."""
     low, high = value_range
     outside = count_outside(images, value_range).numpy()
@@ -45,7 +49,7 @@ def check(images, value_range):
         )
 
 
-def count_outside(images, value_range):
+def count_outside(images: tf.Tensor, value_range: ValueRange) -> tf.Tensor:
     """Counts images with a pixel outside the range or NaN; int32 scalar."""
     low, high = value_range
     inside = tf.logical_and(images >= low, images <= high)
@@ -55,7 +59,9 @@ def count_outside(images, value_range):
     )
 
 
-def out_of_range_error(count, value_range, received):
+def out_of_range_error(
+    count: int, value_range: ValueRange, received: str
+) -> ValueError:
     """The ValueError for images outside the attack's value range."""
     return ValueError(
         f"{count} image(s) lie outside value_range={tuple(value_range)}; "

@@ -5,6 +5,7 @@ thread of its own, and it is read while Keras traces: set it inside
 `train_step`, around the call of the network.
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import threading
@@ -28,17 +29,16 @@ _state = threading.local()
 _DEFAULT = Route()
 
 
-def current_route():
+def current_route() -> Route:
     """The route in force in this thread; the main branch by default."""
     return getattr(_state, "route", _DEFAULT)
 
 
 @contextlib.contextmanager
-def batch_norm_branch(branch, update_statistics=True):
+def batch_norm_branch(
+    branch: Union[str, int], update_statistics: bool = True
+) -> Iterator[None]:
     """Routes the split batch norms called inside through one branch, or all.
-
-        with ca.batch_norm_branch("auxiliary"):
-            logits = network(adversarial_images, training=True)
 
     Outside any such context the main branch is used.
 
@@ -57,10 +57,19 @@ def batch_norm_branch(branch, update_statistics=True):
     Raises:
       ValueError: if `branch` is unknown. Whether a layer has the branch is
         checked when it is called.
+
+    Example: only the auxiliary branch sees these images.
+      >>> layer = ca.SplitBatchNormalization(momentum=0.9)
+      >>> with ca.batch_norm_branch("auxiliary"):
+      ...     outputs = layer(tf.constant([[4.0], [6.0]]), training=True)
+      >>> for branch in layer.branch_layers:
+      ...     print(branch.name, round(float(branch.moving_mean), 3))
+      main 0.0
+      auxiliary 0.5
     """
     names = (MAIN, AUGMENTED, AUXILIARY, SPLIT)
     is_index = isinstance(branch, int) and not isinstance(branch, bool)
-    if branch not in names and not (is_index and branch >= 0):
+    if branch not in names and not (is_index and int(branch) >= 0):
         raise ValueError(
             f"Expected branch to be one of {names} or an index >= 0; received "
             f"{branch!r}."

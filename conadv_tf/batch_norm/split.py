@@ -4,11 +4,17 @@ Adversarial images have other statistics than clean ones; with one batch norm
 for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
 """
 
+from collections.abc import Sequence
+from typing import Any
+from typing import Optional
+from typing import Union
+
 import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import routing
 from conadv_tf.batch_norm import stacked as stacked_normalization
+from conadv_tf.signatures import Config
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -47,6 +53,14 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     Raises:
       ValueError: if `branches` is not 1, 2 or 3, or if a call is routed to a
         branch that the layer has not got.
+
+    Example: each half of the batch has its own statistics.
+      >>> layer = ca.SplitBatchNormalization()
+      >>> images = tf.constant([[0.0], [2.0], [50.0], [70.0]])
+      >>> with ca.batch_norm_branch("split"):
+      ...     outputs = layer(images, training=True)
+      >>> outputs.numpy().round(3).ravel()
+      array([-1.,  1., -1.,  1.], dtype=float32)
     """
 
     NAMES = {
@@ -57,12 +71,12 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
 
     def __init__(
         self,
-        branches=2,
-        name=None,
-        trainable=True,
-        dtype=None,
-        **batch_norm_arguments,
-    ):
+        branches: int = 2,
+        name: Optional[str] = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        **batch_norm_arguments: Any,
+    ) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         if branches not in self.NAMES:
             raise ValueError(
@@ -81,14 +95,18 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         ]
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Creates each branch's variables."""
         for layer in self.branch_layers:
             with tf.name_scope(layer.name):
                 layer.build(input_shape)
         super().build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: Optional[Union[bool, int, tf.Tensor]] = None,
+    ) -> tf.Tensor:
         """Normalizes inputs through the branch or branches in force."""
         if training is None:
             training = tf.keras.backend.learning_phase()
@@ -117,14 +135,20 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
             axis=0,
         )
 
-    def _normalize(self, layer, inputs, training, route):
+    def _normalize(
+        self,
+        layer: tf.keras.layers.Layer,
+        inputs: tf.Tensor,
+        training: Any,
+        route: routing.Route,
+    ) -> tf.Tensor:
         if route.update_statistics or training is False or training == 0:
             return layer(inputs, training=training)
         if not layer.trainable:  # Frozen, with the whole layer or by itself.
             return layer(inputs, training=False)
         return normalize_with_batch_statistics(layer, inputs)
 
-    def _index(self, branch):
+    def _index(self, branch: Union[str, int]) -> int:
         names = self.NAMES[self.branches]
         if self.branches == 1 and isinstance(branch, str):
             return 0
@@ -138,11 +162,11 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
             "split_batch_norm(network, branches=...) to get more."
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Output shape, the input shape."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Constructor arguments of the layer and of its batch norms."""
         config = super().get_config()
         inner = batch_norm_config(self.branch_layers[0])
@@ -151,12 +175,12 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         return {**config, "branches": self.branches, **inner}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> "SplitBatchNormalization":
         """Rebuilds the layer; nested objects are revived by the batch norm."""
         return cls(**config)
 
 
-def batch_norm_config(layer):
+def batch_norm_config(layer: tf.keras.layers.Layer) -> Config:
     """A batch norm's config with `synchronized`, which Keras leaves out."""
     config = layer.get_config()
     if layer.synchronized:
@@ -164,7 +188,9 @@ def batch_norm_config(layer):
     return config
 
 
-def normalize_with_batch_statistics(layer, inputs):
+def normalize_with_batch_statistics(
+    layer: tf.keras.layers.Layer, inputs: tf.Tensor
+) -> tf.Tensor:
     """Training-mode batch norm that writes nothing.
 
     Equal to `layer(inputs, training=True)` except that the moving statistics
@@ -201,7 +227,7 @@ def normalize_with_batch_statistics(layer, inputs):
         else tf.nn.moments(values, reduced, keepdims=True)
     )
 
-    def shaped(parameter):
+    def shaped(parameter: Optional[tf.Variable]) -> Optional[tf.Tensor]:
         if parameter is None:
             return None
         shape = [
@@ -221,16 +247,18 @@ def normalize_with_batch_statistics(layer, inputs):
     return tf.cast(outputs, inputs.dtype)
 
 
-def _is_true(training):
+def _is_true(training: Any) -> bool:
     """Whether it is known, and known to be true (Keras also passes 0 or 1)."""
     return isinstance(training, (bool, int)) and bool(training)
 
 
-def _as_list(axis):
-    return list(axis) if isinstance(axis, (list, tuple)) else [axis]
+def _as_list(axis: Union[int, Sequence[int]]) -> list[int]:
+    return [axis] if isinstance(axis, int) else list(axis)
 
 
-def _global_moments(values, axes):
+def _global_moments(
+    values: tf.Tensor, axes: list[int]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance over `axes` and all replicas, keepdims."""
     shape = tf.shape(values)
     count = tf.reduce_prod(

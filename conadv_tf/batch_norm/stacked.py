@@ -7,10 +7,14 @@ BUILD.md for what that costs. Without XLA the fused kernel per branch, which
 makes one pass of what takes several here, is the faster one.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
-def supports(layers, inputs):
+def supports(
+    layers: Sequence[tf.keras.layers.Layer], inputs: tf.Tensor
+) -> bool:
     """Whether `normalize` computes what the layers would.
 
     Args:
@@ -31,7 +35,11 @@ def supports(layers, inputs):
     )
 
 
-def normalize(layers, inputs, update_statistics=True):
+def normalize(
+    layers: Sequence[tf.keras.layers.Layer],
+    inputs: tf.Tensor,
+    update_statistics: bool = True,
+) -> tf.Tensor:
     """Batch norm in training mode of each part by the layer of its branch.
 
     The moments of the examples, over space, give those of the parts. Variance
@@ -52,10 +60,11 @@ def normalize(layers, inputs, update_statistics=True):
     )
     mean, variance = _moments(values, layers)
     if update_statistics:
-        for layer, *moments in zip(
+        count = _count(values, layers)
+        for layer, its_mean, its_variance in zip(
             layers, tf.unstack(mean), tf.unstack(variance)
         ):
-            _update_statistics(layer, *moments, _count(values, layers))
+            _update_statistics(layer, its_mean, its_variance, count)
     scale = tf.math.rsqrt(variance + layers[0].epsilon)
     if layers[0].scale:
         scale *= _stack([layer.gamma for layer in layers], scale.dtype)
@@ -66,11 +75,13 @@ def normalize(layers, inputs, update_statistics=True):
     return tf.cast(outputs, inputs.dtype)
 
 
-def _stack(parameters, dtype):
+def _stack(parameters: Sequence[tf.Variable], dtype: tf.DType) -> tf.Tensor:
     return tf.stack([tf.cast(parameter, dtype) for parameter in parameters])
 
 
-def _moments(values, layers):
+def _moments(
+    values: tf.Tensor, layers: Sequence[tf.keras.layers.Layer]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance of each part, over all replicas if synchronized.
 
     Returns:
@@ -95,7 +106,7 @@ def _moments(values, layers):
     return mean, tf.maximum(squares - tf.square(mean), 0.0)
 
 
-def _of_examples(coefficients, values):
+def _of_examples(coefficients: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """[branches, channels] to one row per example, to multiply values with."""
     branches, channels = coefficients.shape
     size = tf.shape(values)[0]
@@ -106,13 +117,20 @@ def _of_examples(coefficients, values):
     return tf.reshape(rows, [size, *ones, channels])
 
 
-def _count(values, layers):
+def _count(
+    values: tf.Tensor, layers: Sequence[tf.keras.layers.Layer]
+) -> tf.Tensor:
     """Values that each of the moments is of; float scalar."""
     sizes = tf.cast(tf.shape(values)[:-1], values.dtype)
     return tf.reduce_prod(sizes) / len(layers)
 
 
-def _update_statistics(layer, mean, variance, count):
+def _update_statistics(
+    layer: tf.keras.layers.Layer,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    count: tf.Tensor,
+) -> None:
     """Moves a layer's moving statistics as Keras does."""
     if layer.fused:  # Keras's fused kernel gives the unbiased variance.
         variance *= count / tf.maximum(count - 1.0, 1.0)

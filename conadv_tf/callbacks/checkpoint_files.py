@@ -8,7 +8,7 @@ import tensorflow as tf
 PREFIX = "ckpt"
 
 
-def verify(path):
+def verify(path: str) -> None:
     """Reads a whole checkpoint, which checks the checksum of every tensor.
 
     Args:
@@ -28,7 +28,7 @@ def verify(path):
         ) from error
 
 
-def check_writable(directory):
+def check_writable(directory: str) -> None:
     """Creates a folder and writes to it, before hours are spent.
 
     Args:
@@ -50,7 +50,7 @@ def check_writable(directory):
         ) from error
 
 
-def remove_after(directory, step):
+def remove_after(directory: str, step: int) -> None:
     """Removes the checkpoints of later steps in a folder."""
     for later in steps_in(directory):
         if later > step:
@@ -60,7 +60,7 @@ def remove_after(directory, step):
                 tf.io.gfile.remove(path)
 
 
-def steps_in(directory):
+def steps_in(directory: str) -> list[int]:
     """Steps with any file of a checkpoint, ascending."""
     if not tf.io.gfile.isdir(directory):
         return []

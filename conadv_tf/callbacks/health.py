@@ -1,12 +1,17 @@
 """A callback that stops training when something is wrong with it."""
 
+from collections.abc import Sequence
 import math
 import statistics
+from typing import Any
+from typing import Optional
+from typing import Union
 import warnings
 
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf.signatures import Logs
 
 
 class TrainingHealth(keras_internals.Callback):
@@ -38,11 +43,25 @@ class TrainingHealth(keras_internals.Callback):
 
     Raises:
       ValueError: if an argument is negative.
+
+    Example:
+      >>> layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(3)]
+      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers))
+      >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
+      >>> health = ca.TrainingHealth(max_skipped_steps=0)
+      >>> images = np.full([4, 2], np.nan)
+      >>> model.fit(images, np.ones([4, 3]), verbose=0, callbacks=[health])
+      Traceback (most recent call last):
+      FloatingPointError: 1 steps had a gradient that is not finite and were
+      skipped, the first at step 0; more than max_skipped_steps=0. ...
     """
 
     def __init__(
-        self, max_skipped_steps=10, divergence_factor=10.0, check_every=100
-    ):
+        self,
+        max_skipped_steps: int = 10,
+        divergence_factor: float = 10.0,
+        check_every: int = 100,
+    ) -> None:
         super().__init__()
         for name, value, low in (
             ("max_skipped_steps", max_skipped_steps, 0),
@@ -57,26 +76,26 @@ class TrainingHealth(keras_internals.Callback):
         self.divergence_factor = divergence_factor
         self.check_every = check_every
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Starts to count."""
         self._skipped_before = self.model.skipped_steps
         self._steps_before = self._steps()
         self._next_check = 0
-        self._first_loss = None
+        self._first_loss: Optional[float] = None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Reads the counts now and then."""
         if batch >= self._next_check:
             # `batch` is the last of a call that makes several steps.
             self._next_check = batch + self.check_every
             self._check()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Counts batches anew, as Keras does."""
         if epoch:
             self._next_check = self.check_every
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Checks the whole epoch."""
         self._check()
         logs = logs if logs is not None else {}
@@ -93,19 +112,19 @@ class TrainingHealth(keras_internals.Callback):
             logs["trust_ratio_max"] = max(ratios)
         self._check_loss(epoch, logs.get("loss"))
 
-    def _steps(self):
+    def _steps(self) -> int:
         return self.model.optimizer.iterations.numpy().item()
 
-    def _skipped(self):
+    def _skipped(self) -> int:
         return self.model.skipped_steps - self._skipped_before
 
-    def _check(self):
+    def _check(self) -> None:
         self.model.check_value_range()
         skipped = self._skipped()
         if skipped > self.max_skipped_steps:
             raise FloatingPointError(self._explanation(skipped))
 
-    def _check_loss(self, epoch, loss):
+    def _check_loss(self, epoch: int, loss: Optional[float]) -> None:
         if loss is None:
             return
         loss = float(loss)
@@ -121,13 +140,13 @@ class TrainingHealth(keras_internals.Callback):
                 RuntimeWarning,
             )
 
-    def _rate(self):
+    def _rate(self) -> str:
         rate = getattr(self.model.optimizer, "learning_rate", None)
         if callable(rate):  # A legacy optimizer keeps the schedule here.
             rate = rate(self.model.optimizer.iterations)
         return "unknown" if rate is None else f"{float(rate):.4g}"
 
-    def _explanation(self, skipped):
+    def _explanation(self, skipped: int) -> str:
         message = (
             f"{skipped} steps had a gradient that is not finite and were "
             f"skipped, the first at step {self.model.first_skipped_step}; "
@@ -151,7 +170,11 @@ class TrainingHealth(keras_internals.Callback):
         )
 
 
-def with_health(callbacks, model):
+def with_health(
+    callbacks: Any, model: tf.keras.Model
+) -> Union[
+    tf.keras.callbacks.CallbackList, Sequence[tf.keras.callbacks.Callback]
+]:
     """The callbacks, as `fit` takes them, with a `TrainingHealth`."""
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
         if not _any_health(callbacks.callbacks):
@@ -167,5 +190,5 @@ def with_health(callbacks, model):
     return [TrainingHealth(), *callbacks]
 
 
-def _any_health(callbacks):
+def _any_health(callbacks: Sequence[tf.keras.callbacks.Callback]) -> bool:
     return any(isinstance(each, TrainingHealth) for each in callbacks)

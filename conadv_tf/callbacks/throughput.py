@@ -2,13 +2,18 @@
 
 import json
 import math
+import os
 import time
+from typing import Any
+from typing import Optional
+from typing import Union
 
 import numpy as np
 import tensorflow as tf
 
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
+from conadv_tf.signatures import Logs
 
 
 class ThroughputLogger(keras_internals.Callback):
@@ -40,17 +45,33 @@ class ThroughputLogger(keras_internals.Callback):
 
     Raises:
       ValueError: if a size is not positive.
+
+    Example: of four steps the first, which compiles, does not count.
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+      >>> model.compile("sgd", "mse")
+      >>> logger = ca.ThroughputLogger(global_batch_size=8)
+      >>> history = model.fit(
+      ...     tf.zeros([32, 2]),
+      ...     tf.zeros([32]),
+      ...     batch_size=8,
+      ...     verbose=0,
+      ...     callbacks=[logger],
+      ... )
+      >>> sorted(history.history)
+      ['images_per_second', 'loss', 'step_time_ms']
+      >>> logger.history[0]["images"]
+      24
     """
 
     def __init__(
         self,
-        global_batch_size,
-        examples_per_epoch=None,
-        synchronize=True,
-        csv_path=None,
-        log_dir=None,
-        mllog_path=None,
-    ):
+        global_batch_size: int,
+        examples_per_epoch: Optional[int] = None,
+        synchronize: bool = True,
+        csv_path: Optional[Union[str, os.PathLike]] = None,
+        log_dir: Optional[Union[str, os.PathLike]] = None,
+        mllog_path: Optional[Union[str, os.PathLike]] = None,
+    ) -> None:
         super().__init__()
         for name, value in (
             ("global_batch_size", global_batch_size),
@@ -61,30 +82,30 @@ class ThroughputLogger(keras_internals.Callback):
         self.global_batch_size = global_batch_size
         self.examples_per_epoch = examples_per_epoch
         self.synchronize = synchronize
-        self.history = []
+        self.history: list[dict[str, Any]] = []
         self._csv_path = csv_path
         self._log_dir = log_dir
         self._mllog_path = mllog_path
         self._clock = time.perf_counter
 
     @property
-    def images_per_second(self):
+    def images_per_second(self) -> float:
         """Rate over all measured epochs; NaN before there is one."""
         seconds = sum(row["seconds"] for row in self.history)
         images = sum(row["images"] for row in self.history)
         return images / seconds if seconds else math.nan
 
     @property
-    def step_time_ms(self):
+    def step_time_ms(self) -> float:
         """Median step time over all measured steps, in milliseconds."""
         return float(
             np.median(self._all_times) * 1e3 if self._all_times else math.nan
         )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Starts a measurement; the next call compiles."""
         self._compiled = False
-        self._all_times = []
+        self._all_times: list[float] = []
         self._writer = (
             tf.summary.create_file_writer(self._log_dir)
             if self._log_dir
@@ -93,24 +114,24 @@ class ThroughputLogger(keras_internals.Callback):
         self.history = []
         self._mllog("run_start", None, "INTERVAL_START")
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Ends the measurement."""
         self._mllog("run_stop", None, "INTERVAL_END", {"status": "success"})
         if self._writer is not None:
             self._writer.close()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts the epoch's clock."""
         self._steps = 0
         self._images = 0
         self._seconds = 0.0
-        self._times = []
+        self._times: list[float] = []
         self._last = self._clock()
         self._mllog(
             "block_start", None, "INTERVAL_START", {"first_epoch_num": epoch}
         )
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Counts a call of the training function, one step or several."""
         logs = logs if logs is not None else {}
         # `batch` is the index of the last step of a call that makes several.
@@ -132,7 +153,7 @@ class ThroughputLogger(keras_internals.Callback):
         if self._seconds:  # A coarse clock may not have moved yet.
             logs["images_per_second"] = self._images / self._seconds
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Adds the epoch's numbers to the logs and the files."""
         row = self._row(epoch)
         if self._images:
@@ -158,17 +179,17 @@ class ThroughputLogger(keras_internals.Callback):
             "block_stop", None, "INTERVAL_END", {"first_epoch_num": epoch}
         )
 
-    def _images_of_steps(self, steps):
+    def _images_of_steps(self, steps: int) -> int:
         images = steps * self.global_batch_size
         if self.examples_per_epoch is None:
             return images
         return min(images, self.examples_per_epoch)
 
-    def _is_last(self, batch):
+    def _is_last(self, batch: int) -> bool:
         steps = (self.params or {}).get("steps")
         return steps is None or batch + 1 >= steps
 
-    def _row(self, epoch):
+    def _row(self, epoch: int) -> dict[str, Any]:
         times = np.asarray(self._times) * 1e3
         rate = self._images / self._seconds if self._seconds else math.nan
         replicas = self.model.distribute_strategy.num_replicas_in_sync
@@ -189,7 +210,13 @@ class ThroughputLogger(keras_internals.Callback):
             "step_time_ms_p99": float(percentiles[2]),
         }
 
-    def _mllog(self, key, value, event_type, metadata=None):
+    def _mllog(
+        self,
+        key: str,
+        value: Optional[float],
+        event_type: str,
+        metadata: Optional[dict[str, Any]] = None,
+    ) -> None:
         if not self._mllog_path:
             return
         line = {
@@ -208,7 +235,7 @@ class ThroughputLogger(keras_internals.Callback):
 _LOGGED = ("images_per_second", "step_time_ms")
 
 
-def _wait_for(logs):
+def _wait_for(logs: dict[str, Any]) -> None:
     """Blocks until the device has computed the step that made these logs."""
     for value in logs.values():
         if isinstance(value, tf.Tensor):

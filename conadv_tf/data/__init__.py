@@ -1,6 +1,14 @@
-"""Image classification sets, and augmentation of their images."""
+"""Image classification sets, and augmentation of their images.
 
+`load` is what users call, with `auto_augment` or `augmentation`, `starting_at`
+and `distribute`. `FolderSource`, `FaultLog`, `Share` and the modules
+`pipelines` and `views` are what it is made of, for other pipelines; `policies`
+are those of AutoAugment as data.
+"""
+
+from conadv_tf.data import pipelines
 from conadv_tf.data import policies
+from conadv_tf.data import views
 from conadv_tf.data.augmentation import augmentation
 from conadv_tf.data.augmentation import MIXING
 from conadv_tf.data.augmentation import NAMES as AUGMENTATIONS
@@ -9,8 +17,10 @@ from conadv_tf.data.datasets import Dataset
 from conadv_tf.data.datasets import load
 from conadv_tf.data.datasets import NAMES
 from conadv_tf.data.faults import FaultLog
+from conadv_tf.data.folders import FolderSource
 from conadv_tf.data.position import starting_at
 from conadv_tf.data.sharding import distribute
+from conadv_tf.data.sharding import Share
 
 __all__ = [
     "AUGMENTATIONS",
@@ -18,10 +28,14 @@ __all__ = [
     "NAMES",
     "Dataset",
     "FaultLog",
+    "FolderSource",
+    "Share",
     "augmentation",
     "auto_augment",
     "distribute",
     "load",
+    "pipelines",
     "policies",
     "starting_at",
+    "views",
 ]

@@ -3,16 +3,28 @@
 keras-cv is imported when `augmentation` is called.
 """
 
+from collections.abc import Iterator
 import contextlib
+from typing import Any
+from typing import Callable
 
 import tensorflow as tf
 
-NAMES = ("randaugment", "augmix", "mixup", "cutmix")
+# Of a class of keras-cv, whether it wants a range of pixels.
+_LAYERS = {
+    "randaugment": ("RandAugment", True),
+    "augmix": ("AugMix", True),
+    "mixup": ("MixUp", False),
+    "cutmix": ("CutMix", False),
+}
+NAMES = tuple(_LAYERS)
 MIXING = ("mixup", "cutmix")  # These change labels.
 _VALUE_RANGE = (0.0, 1.0)
 
 
-def augmentation(name, **options):
+def augmentation(
+    name: str, **options: Any
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Returns a function that augments a batch, for `dataset.map`.
 
     - "randaugment" (arXiv 1909.13719) and "augmix" (arXiv 1912.02781) change
@@ -53,8 +65,14 @@ def augmentation(name, **options):
     Raises:
       ValueError: if the name is unknown.
 
-    Example:
-      >>> dataset = dataset.batch(128).map(augmentation("cutmix", alpha=0.5))
+    Example: labels become shares of two classes.
+      >>> images = tf.data.Dataset.from_tensor_slices(tf.zeros([4, 8, 8, 3]))
+      >>> labels = tf.data.Dataset.from_tensor_slices(tf.eye(4))
+      >>> dataset = tf.data.Dataset.zip((images, labels)).batch(4)
+      >>> dataset = dataset.map(ca.data.augmentation("mixup", alpha=0.5))
+      >>> _, mixed = next(iter(dataset))
+      >>> tf.reduce_sum(mixed, axis=1).numpy()
+      array([1., 1., 1., 1.], dtype=float32)
     """
     if name not in NAMES:
         raise ValueError(
@@ -63,7 +81,9 @@ def augmentation(name, **options):
         )
     layer = _layer(name, options)
 
-    def augment(images, labels):
+    def augment(
+        images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         images = _unit_images(tf.convert_to_tensor(images))
         if name not in MIXING and images.shape[-1] != 3:
             raise ValueError(
@@ -85,21 +105,17 @@ def augmentation(name, **options):
     return augment
 
 
-def _layer(name, options):
+def _layer(name: str, options: dict[str, Any]) -> tf.keras.layers.Layer:
     from keras_cv import layers
 
+    kind, is_ranged = _LAYERS[name]
     with _float32_policy():
-        if name == "randaugment":
-            return layers.RandAugment(_VALUE_RANGE, **options)
-        if name == "augmix":
-            return layers.AugMix(_VALUE_RANGE, **options)
-        if name == "mixup":
-            return layers.MixUp(**options)
-        return layers.CutMix(**options)
+        arguments = (_VALUE_RANGE,) if is_ranged else ()
+        return getattr(layers, kind)(*arguments, **options)
 
 
 @contextlib.contextmanager
-def _float32_policy():
+def _float32_policy() -> Iterator[None]:
     """Layers made here compute in float32; some cannot in bfloat16."""
     # RandAugment makes layers of its own, which an argument does not reach.
     outer = tf.keras.mixed_precision.global_policy()
@@ -110,7 +126,7 @@ def _float32_policy():
         tf.keras.mixed_precision.set_global_policy(outer)
 
 
-def _unit_images(images):
+def _unit_images(images: tf.Tensor) -> tf.Tensor:
     if images.shape.rank != 4 or not (
         images.dtype == tf.uint8 or images.dtype.is_floating
     ):
@@ -124,7 +140,7 @@ def _unit_images(images):
     return tf.cast(images, tf.float32)
 
 
-def _one_hot_labels(labels):
+def _one_hot_labels(labels: tf.Tensor) -> tf.Tensor:
     if labels.shape.rank != 2 or not labels.dtype.is_floating:
         raise ValueError(
             "Expected one-hot floating-point labels [batch, classes]; received "

@@ -1,18 +1,25 @@
 """AutoAugment of one image, with randomness that depends on a seed only."""
 
+from typing import Callable
+from typing import Union
+
 import tensorflow as tf
 
 from conadv_tf.data.color_ops import OPERATIONS as COLOR_OPERATIONS
 from conadv_tf.data.geometric_ops import cutout
 from conadv_tf.data.geometric_ops import OPERATIONS as GEOMETRIC_OPERATIONS
+from conadv_tf.data.policies import Operation
 from conadv_tf.data.policies import POLICIES
 from conadv_tf.data.policies import Policy
+from conadv_tf.signatures import TensorLike
 
 _POSITIONS = 2  # Operations of a sub-policy.
 _DRAWS_PER_OPERATION = 4
 
 
-def auto_augment(image, seed, policy="imagenet"):
+def auto_augment(
+    image: TensorLike, seed: TensorLike, policy: Union[str, Policy] = "imagenet"
+) -> tf.Tensor:
     """Applies one sub-policy of an AutoAugment policy, drawn from the seed.
 
     Cubuk et al. 2019 (arXiv 1805.09501). The sub-policy, whether each of its
@@ -38,10 +45,17 @@ def auto_augment(image, seed, policy="imagenet"):
       ValueError: if the policy is unknown, or the image or the seed is not as
         above.
 
-    Example:
-      >>> seeds = tf.data.Dataset.random(seed=0).batch(2)
-      >>> dataset = tf.data.Dataset.zip((images, seeds)).map(
-      ...     lambda image, seed: auto_augment(image, seed, "imagenet"))
+    Example: each image, by its own seed, is inverted or not.
+      >>> policy = ca.data.policies.Policy(
+      ...     "half", [[("Invert", 0.5, 0), ("Invert", 0.0, 0)]], ranges={}
+      ... )
+      >>> images = tf.data.Dataset.from_tensors(tf.zeros([1, 1, 1], tf.uint8))
+      >>> seeds = tf.data.Dataset.range(16).batch(2)
+      >>> dataset = tf.data.Dataset.zip((images.repeat(8), seeds)).map(
+      ...     lambda image, seed: ca.data.auto_augment(image, seed, policy)
+      ... )
+      >>> [int(image) for image in dataset]
+      [255, 0, 255, 255, 0, 255, 0, 255]
     """
     policy = _resolve(policy)
     image = tf.convert_to_tensor(image)
@@ -60,7 +74,13 @@ def auto_augment(image, seed, policy="imagenet"):
     return image
 
 
-def _apply(image, policy, operations, chosen, draws):
+def _apply(
+    image: tf.Tensor,
+    policy: Policy,
+    operations: list[Operation],
+    chosen: tf.Tensor,
+    draws: tf.Tensor,
+) -> tf.Tensor:
     """Applies operations[chosen], or nothing if its coin says so.
 
     The switch is over the operations that occur (8 of v0 at each position)
@@ -87,7 +107,7 @@ def _apply(image, policy, operations, chosen, draws):
         draws[2:] * tf.cast(tf.shape(image)[:2], tf.float32), tf.int32
     )
 
-    def branch(name):
+    def branch(name: str) -> Callable[[], tf.Tensor]:
         if name == "Cutout":
             return lambda: cutout(image, argument, center, policy.fill)
         if name in GEOMETRIC_OPERATIONS:
@@ -101,7 +121,7 @@ def _apply(image, policy, operations, chosen, draws):
     )
 
 
-def _resolve(policy):
+def _resolve(policy: Union[str, Policy]) -> Policy:
     if not isinstance(policy, Policy):
         if policy not in POLICIES:
             raise ValueError(
@@ -120,7 +140,7 @@ def _resolve(policy):
     return policy
 
 
-def _check(image, seed):
+def _check(image: tf.Tensor, seed: tf.Tensor) -> None:
     if (
         image.dtype != tf.uint8
         or image.shape.rank != 3

@@ -9,13 +9,15 @@ the released TPU code differs the docstring says so.
 
 import tensorflow as tf
 
+from conadv_tf.signatures import TensorLike
 
-def invert(image):
+
+def invert(image: tf.Tensor) -> tf.Tensor:
     """255 - image, as PIL.ImageOps.invert."""
     return 255 - image
 
 
-def posterize(image, bits):
+def posterize(image: tf.Tensor, bits: TensorLike) -> tf.Tensor:
     """Keeps the highest bits, as PIL.ImageOps.posterize.
 
     Args:
@@ -28,7 +30,7 @@ def posterize(image, bits):
     return tf.cast(tf.bitwise.left_shift(highest, shift), tf.uint8)
 
 
-def solarize(image, threshold):
+def solarize(image: tf.Tensor, threshold: TensorLike) -> tf.Tensor:
     """Inverts grey levels from a threshold up, as PIL.ImageOps.solarize.
 
     Args:
@@ -39,7 +41,7 @@ def solarize(image, threshold):
     return tf.where(below, image, 255 - image)
 
 
-def solarize_add(image, addition):
+def solarize_add(image: tf.Tensor, addition: TensorLike) -> tf.Tensor:
     """Adds to the grey levels under 128, up to 255.
 
     Not in Pillow: an operation of the TPU code, where it is called
@@ -54,7 +56,7 @@ def solarize_add(image, addition):
     return tf.where(image < 128, raised, image)
 
 
-def auto_contrast(image):
+def auto_contrast(image: tf.Tensor) -> tf.Tensor:
     """Stretches each channel to 0..255, as PIL.ImageOps.autocontrast."""
     # Pillow's table in Pillow's precision: rounding differs otherwise.
     levels = tf.range(256, dtype=tf.float64)[:, tf.newaxis]
@@ -65,7 +67,7 @@ def auto_contrast(image):
     return _look_up(image, tf.where(high > low, stretched, levels))
 
 
-def equalize(image):
+def equalize(image: tf.Tensor) -> tf.Tensor:
     """Flattens each channel's histogram, as PIL.ImageOps.equalize."""
     levels = tf.range(256)
     histogram = _histogram(image)  # [256, channels]
@@ -81,7 +83,7 @@ def equalize(image):
     return _look_up(image, tf.clip_by_value(table, 0, 255))
 
 
-def color(image, factor):
+def color(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
     """Saturation, as PIL.ImageEnhance.Color; a grey image does not change.
 
     Args:
@@ -91,7 +93,7 @@ def color(image, factor):
     return _blend(_luminance(image), image, factor)
 
 
-def contrast(image, factor):
+def contrast(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
     """Contrast, as PIL.ImageEnhance.Contrast.
 
     Differs from the TPU code, whose "mean" is the number of pixels over 256.
@@ -105,7 +107,7 @@ def contrast(image, factor):
     return _blend(mean, image, factor)
 
 
-def brightness(image, factor):
+def brightness(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
     """Brightness, as PIL.ImageEnhance.Brightness.
 
     Args:
@@ -115,7 +117,7 @@ def brightness(image, factor):
     return _blend(tf.constant(0, tf.uint8), image, factor)
 
 
-def sharpness(image, factor):
+def sharpness(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
     """Sharpness, as PIL.ImageEnhance.Sharpness; pixels at the border stay.
 
     Args:
@@ -125,7 +127,7 @@ def sharpness(image, factor):
     return _blend(_smooth(image), image, factor)
 
 
-def _look_up(image, table):
+def _look_up(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """Replaces grey levels by those of a table [256, channels]."""
     table = tf.cast(table, tf.uint8)
     channels = [
@@ -135,7 +137,7 @@ def _look_up(image, table):
     return tf.stack(channels, axis=-1)
 
 
-def _histogram(image):
+def _histogram(image: tf.Tensor) -> tf.Tensor:
     """int32 [256, channels]."""
     flat = tf.cast(tf.reshape(image, [-1, image.shape[-1]]), tf.int32)
     counts = [
@@ -145,7 +147,7 @@ def _histogram(image):
     return tf.stack(counts, axis=-1)
 
 
-def _luminance(image):
+def _luminance(image: tf.Tensor) -> tf.Tensor:
     """uint8 [height, width, 1], as PIL's `convert("L")`."""
     if image.shape[-1] == 1:
         return image
@@ -156,7 +158,7 @@ def _luminance(image):
     return tf.cast(luminance, tf.uint8)[..., tf.newaxis]
 
 
-def _smooth(image):
+def _smooth(image: tf.Tensor) -> tf.Tensor:
     """PIL.ImageFilter.SMOOTH: 3x3 weights 1 around 5; the border is copied."""
     levels = tf.cast(image, tf.int32)
     height, width = tf.unstack(tf.shape(image)[:2])
@@ -175,7 +177,9 @@ def _smooth(image):
     return tf.where(inside, smoothed, image)
 
 
-def _blend(degenerate, image, factor):
+def _blend(
+    degenerate: tf.Tensor, image: tf.Tensor, factor: TensorLike
+) -> tf.Tensor:
     """A line from degenerate (0) through image (1), clipped, truncated."""
     start = tf.cast(degenerate, tf.float32)
     change = tf.cast(image, tf.float32) - start

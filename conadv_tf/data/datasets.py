@@ -3,6 +3,8 @@
 import dataclasses
 import math
 from typing import Any
+from typing import Optional
+from typing import Union
 
 import tensorflow as tf
 
@@ -14,9 +16,11 @@ from conadv_tf.data.pipelines import training
 from conadv_tf.data.records import TfdsSource
 from conadv_tf.data.sharding import host_batch_size
 from conadv_tf.data.sharding import share_of
+from conadv_tf.data.views import Augment
 from conadv_tf.data.views import central_view
 from conadv_tf.data.views import random_views
 from conadv_tf.data.views import shifted_views
+from conadv_tf.data.views import View
 
 # Sets whose views are settled; `load` also takes any other of tfds and
 # folder:PATH.
@@ -56,23 +60,23 @@ class Dataset:
 
 
 def load(
-    name="digits",
-    global_batch_size=128,
-    seed=0,
-    data_dir=None,
-    drop_remainder=True,
+    name: str = "digits",
+    global_batch_size: int = 128,
+    seed: int = 0,
+    data_dir: Optional[str] = None,
+    drop_remainder: bool = True,
     *,
-    image_size=None,
-    views=1,
-    augment=None,
-    mirror=None,
-    dtype="float32",
-    holdout=None,
-    validation_fraction=None,
-    max_bad_records=0,
-    num_replicas=1,
-    input_context=None,
-):
+    image_size: Optional[int] = None,
+    views: int = 1,
+    augment: Optional[Augment] = None,
+    mirror: Optional[bool] = None,
+    dtype: str = "float32",
+    holdout: Optional[float] = None,
+    validation_fraction: Optional[float] = None,
+    max_bad_records: int = 0,
+    num_replicas: int = 1,
+    input_context: Optional[tf.distribute.InputContext] = None,
+) -> Dataset:
     """Loads a dataset, preparing it first where that is possible.
 
     Small images of one size are shifted and mirrored for training (digits:
@@ -88,7 +92,8 @@ def load(
       seed: int; the same seed gives the same epochs, for one value of
         `tf.random.set_seed`, which tf.data adds to every seed.
       data_dir: directory (or bucket) of prepared datasets; None is the
-        environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+        environment variable TFDS_DATA_DIR or ~/tensorflow_datasets. Not for
+        folders.
       drop_remainder: whether to leave out a last smaller training batch, so
         that shapes are static (XLA, TPUs).
       image_size: height and width of what the network sees. None: 224, or
@@ -124,6 +129,14 @@ def load(
       ValueError: if the name is unknown, the training set is smaller than one
         batch, replicas cannot share a batch, the data are not prepared and
         cannot be downloaded, or another argument is not as described.
+
+    Example:
+      >>> digits = ca.data.load("digits", global_batch_size=128)
+      >>> digits.num_train, digits.num_test, digits.steps_per_epoch
+      (1297, 500, 10)
+      >>> images, labels = next(iter(digits.train))
+      >>> images.shape, labels.shape
+      (TensorShape([128, 8, 8, 1]), TensorShape([128]))
     """
     _check_options(views, dtype, image_size)
     source = _open(name, data_dir, holdout, image_size, validation_fraction)
@@ -138,9 +151,9 @@ def load(
         num_replicas = input_context.num_replicas_in_sync
     batch_size = host_batch_size(global_batch_size, num_replicas, share.count)
     faults = FaultLog(source.num_classes, max_bad_records)
-    encoded = source.image_shape is None
     image_size = image_size or _IMAGE_SIZE
-    if encoded:
+    view: Optional[View]
+    if source.image_shape is None:
         view = random_views(
             image_size, views, mirror is not False, augment, dtype
         )
@@ -150,13 +163,12 @@ def load(
     test = evaluation(source, share, central_view(image_size, dtype), faults)
     rounding = math.floor if drop_remainder else math.ceil
     steps = rounding(num_train / global_batch_size)
-    finish = {
-        "dtype": dtype,
-        "sharded": input_context is not None,
-        "in_memory": not encoded and source.shuffle_buffer is None,
-    }
-    train = batched(train, batch_size, drop_remainder, **finish)
-    test = batched(test, batch_size, False, **finish)
+    sharded = input_context is not None
+    in_memory = not (source.image_shape is None or source.shuffle_buffer)
+    train, test = (
+        batched(part, batch_size, drop, dtype, sharded, in_memory)
+        for part, drop in ((train, drop_remainder), (test, False))
+    )
     # A host with one example more than others must not make one step more:
     # they would wait for each other.
     train = train.take(steps).apply(
@@ -183,15 +195,32 @@ def load(
     )
 
 
-def _open(name, data_dir, holdout, image_size, validation_fraction):
+def _open(
+    name: str,
+    data_dir: Optional[str],
+    holdout: Optional[float],
+    image_size: Optional[int],
+    validation_fraction: Optional[float],
+) -> Union[FolderSource, TfdsSource]:
     if name.startswith(_FOLDER):
+        if data_dir is not None:
+            raise ValueError(
+                "Expected data_dir with a dataset of tensorflow-datasets only; "
+                f"received {data_dir!r} and {name!r}, which says where it is."
+            )
         return FolderSource(name[len(_FOLDER) :], holdout, validation_fraction)
     return TfdsSource(
         name, data_dir, holdout, image_size is not None, validation_fraction
     )
 
 
-def _shifts(name, image_shape, mirror, views, augment):
+def _shifts(
+    name: str,
+    image_shape: tuple[int, ...],
+    mirror: Optional[bool],
+    views: int,
+    augment: Optional[Augment],
+) -> Optional[View]:
     """Training views of small images; padding is 1/8 of the height."""
     padding, mirrored = _SHIFTS.get(name, (image_shape[0] // 8, False))
     if mirror is not None:
@@ -199,7 +228,7 @@ def _shifts(name, image_shape, mirror, views, augment):
     return shifted_views(padding, mirrored, views, augment)
 
 
-def _check_options(views, dtype, image_size):
+def _check_options(views: int, dtype: str, image_size: Optional[int]) -> None:
     if views not in (1, 2):
         raise ValueError(f"Expected views to be 1 or 2; received {views!r}.")
     if dtype not in _DTYPES:

@@ -31,7 +31,7 @@ class EncodedImage:
       Pillow read inverse colours.
     """
 
-    def __init__(self, contents):
+    def __init__(self, contents: tf.Tensor) -> None:
         """Looks at an image; contents: string scalar, the file's bytes."""
         self._contents = contents
         last_two = tf.maximum(tf.strings.length(contents) - 2, 0)
@@ -52,7 +52,7 @@ class EncodedImage:
         self.good = tf.logical_and(decodes, shape[2] != 4)
         self.shape = tf.concat([shape[:2], [3]], axis=0)
 
-    def crops(self, windows):
+    def crops(self, windows: list[tf.Tensor]) -> list[tf.Tensor]:
         """Pixels of windows, from one decoding of what contains them all.
 
         Args:
@@ -88,20 +88,20 @@ _DCT = "INTEGER_ACCURATE"
 _NOTHING = np.zeros([1, 1, 3], np.uint8)
 
 
-def _slice(image, begin, size):
+def _slice(image: tf.Tensor, begin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.slice(
         image, tf.concat([begin, [0]], axis=0), tf.concat([size, [3]], axis=0)
     )
 
 
-def _try_to_decode(contents):
+def _try_to_decode(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(uint8 image, True), or (one black pixel, False) and no error.
 
     tf.data is the only part of TensorFlow that can catch an operation's
     error. It costs about half a millisecond, so intact JPEGs go without.
     """
 
-    def decode(contents):
+    def decode(contents: tf.Tensor) -> tuple[tf.Tensor, bool]:
         # Despite its name it reads PNG too, whatever the file is called.
         image = tf.io.decode_jpeg(contents, channels=3, dct_method=_DCT)
         return image, True

@@ -8,6 +8,9 @@ would let a network recognise the writers (99% for every method) and hide
 what large batches cost.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -23,7 +26,7 @@ class ConadvDigits(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description="Handwritten digits of scikit-learn, by writer.",
@@ -39,20 +42,24 @@ class ConadvDigits(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[Any]]:
         del dl_manager
         return {
             "train": self._generate_examples(slice(None, -NUM_TEST)),
             "test": self._generate_examples(slice(-NUM_TEST, None)),
         }
 
-    def _generate_examples(self, part):
+    def _generate_examples(
+        self, part: slice
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         images, labels = _stored_digits()
         for index, (image, label) in enumerate(zip(images[part], labels[part])):
             yield index, {"image": image, "label": label}
 
 
-def _stored_digits():
+def _stored_digits() -> tuple[np.ndarray, np.ndarray]:
     """uint8 images [1797, 8, 8, 1] in 0 to 255 and int64 labels [1797]."""
     from sklearn import datasets
 

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from typing import Any
+from typing import Optional
 
 import tensorflow as tf
 
@@ -19,23 +21,23 @@ class FaultLog:
     error: message of the error that stopped the pipeline; None if none did.
     """
 
-    def __init__(self, num_classes, max_bad_records=0):
+    def __init__(self, num_classes: int, max_bad_records: int = 0) -> None:
         """See `datasets.load` for the arguments."""
         if max_bad_records < 0:
             raise ValueError(
                 f"Expected max_bad_records >= 0; received {max_bad_records}."
             )
-        self.found = {}
-        self.error = None
+        self.found: dict[str, str] = {}
+        self.error: Optional[str] = None
         self._num_classes = num_classes
         self.max_bad_records = max_bad_records
         self._lock = threading.Lock()
 
-    def good_label(self, label):
+    def good_label(self, label: tf.Tensor) -> tf.Tensor:
         """Whether a label tensor names a class; bool tensor."""
         return tf.logical_and(label >= 0, label < self._num_classes)
 
-    def drop_bad(self, dataset):
+    def drop_bad(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Drops what is not good and reports it.
 
         The host is asked only about bad records: a good one costs no Python.
@@ -50,7 +52,9 @@ class FaultLog:
           at the first bad record too many.
         """
 
-        def keep(good, record, payload):
+        def keep(
+            good: tf.Tensor, record: tuple[tf.Tensor, ...], payload: Any
+        ) -> tf.Tensor:
             del payload
             return tf.cond(
                 good,
@@ -62,7 +66,9 @@ class FaultLog:
 
         return dataset.filter(keep).map(lambda good, record, payload: payload)
 
-    def _report(self, contents, label, name):
+    def _report(
+        self, contents: tf.Tensor, label: tf.Tensor, name: tf.Tensor
+    ) -> bool:
         name = name.numpy().decode(errors="replace")
         with self._lock:
             if name not in self.found:  # Each epoch meets it again.
@@ -72,7 +78,7 @@ class FaultLog:
                 self._count(name)
         return False
 
-    def _count(self, name):
+    def _count(self, name: str) -> None:
         number = len(self.found)
         fault = f"bad record {name!r}: {self.found[name]}"
         if number <= self.max_bad_records:
@@ -86,7 +92,7 @@ class FaultLog:
         raise ValueError(self.error)
 
 
-def diagnose(contents, label, num_classes):
+def diagnose(contents: bytes, label: int, num_classes: int) -> str:
     """Says what is wrong with a record.
 
     Args:

@@ -1,11 +1,15 @@
 """A user's own images, one folder for each class."""
 
 import hashlib
+from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.data.sharding import Share
+
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _TEST_NAMES = ("test", "validation", "val")
+_Files = dict[str, list[str]]  # {class name: paths}.
 
 
 class FolderSource:
@@ -24,7 +28,12 @@ class FolderSource:
     image_shape = None
     shuffle_buffer = None
 
-    def __init__(self, path, holdout=None, validation_fraction=None):
+    def __init__(
+        self,
+        path: str,
+        holdout: Optional[float] = None,
+        validation_fraction: Optional[float] = None,
+    ) -> None:
         """Lists the files.
 
         Args:
@@ -75,11 +84,13 @@ class FolderSource:
             part: len(labels) for part, (_, labels) in self._files.items()
         }
 
-    def read(self, image):
+    def read(self, image: tf.Tensor) -> tf.Tensor:
         """Contents of the file that stands for the image in a record."""
         return tf.io.read_file(image)
 
-    def records(self, part, share, seed):
+    def records(
+        self, part: str, share: Share, seed: Optional[int]
+    ) -> tf.data.Dataset:
         """Records of one host, unread.
 
         Args:
@@ -98,7 +109,7 @@ class FolderSource:
         ).shard(share.count, share.index)
         return dataset.map(lambda path, label: (path, label, path))
 
-    def _labelled(self, files):
+    def _labelled(self, files: _Files) -> tuple[list[str], list[int]]:
         pairs = [
             (path, label)
             for label, name in enumerate(self.class_names)
@@ -107,12 +118,12 @@ class FolderSource:
         return [path for path, _ in pairs], [label for _, label in pairs]
 
 
-def _join(path, name):
+def _join(path: str, name: str) -> str:
     # os.path.join would be wrong for buckets on some systems.
     return f"{path.rstrip('/')}/{name}"
 
 
-def _folders(path):
+def _folders(path: str) -> list[str]:
     if not tf.io.gfile.isdir(path):
         raise ValueError(
             f"Expected a folder of images at {path!r}; there is no folder. "
@@ -127,7 +138,7 @@ def _folders(path):
     ]
 
 
-def _files_by_class(path):
+def _files_by_class(path: str) -> _Files:
     """{class name: sorted paths of its images}."""
     files = {}
     for name in _folders(path):
@@ -149,7 +160,7 @@ def _files_by_class(path):
     return files
 
 
-def _hold_out(files, fraction):
+def _hold_out(files: _Files, fraction: float) -> tuple[_Files, _Files]:
     """(held out, rest), both {class name: paths} as `files` is."""
     held_out, rest = {}, {}
     for name, members in files.items():
@@ -157,10 +168,12 @@ def _hold_out(files, fraction):
     return held_out, rest
 
 
-def _hold_out_of_class(class_name, paths, fraction):
+def _hold_out_of_class(
+    class_name: str, paths: list[str], fraction: float
+) -> tuple[list[str], list[str]]:
     """(held out, rest): the files whose names hash lowest, and the others."""
 
-    def rank(path):
+    def rank(path: str) -> str:
         name = f"{class_name}/{path.rsplit('/', 1)[-1]}"
         return hashlib.sha256(name.encode()).hexdigest()
 
@@ -178,13 +191,13 @@ def _hold_out_of_class(class_name, paths, fraction):
     )
 
 
-def check_holdout(fraction, name="holdout"):
+def check_holdout(fraction: float, name: str = "holdout") -> None:
     """Raises a ValueError unless it is a fraction."""
     if not 0 < fraction < 1:
         raise ValueError(f"Expected {name} in (0, 1); received {fraction}.")
 
 
-def check_no_holdout(name, holdout):
+def check_no_holdout(name: str, holdout: Optional[float]) -> None:
     """Raises a ValueError if a part of a dataset with a test set is asked."""
     if holdout is not None:
         raise ValueError(
@@ -193,7 +206,7 @@ def check_no_holdout(name, holdout):
         )
 
 
-def _check_same_classes(path, train, test):
+def _check_same_classes(path: str, train: _Files, test: _Files) -> None:
     different = sorted(set(train) ^ set(test))
     if different:
         raise ValueError(

@@ -19,11 +19,15 @@ import warnings
 
 import tensorflow as tf
 
+from conadv_tf.signatures import TensorLike
+
 FILL = 128
 _STEPS_PER_PIXEL = 2.0**16
+# Coefficients (a, b, c) of a x + b y + c.
+_Row = tuple[TensorLike, TensorLike, TensorLike]
 
 
-def shear_x(image, slope, fill=FILL):
+def shear_x(image: tf.Tensor, slope: TensorLike, fill: int = FILL) -> tf.Tensor:
     """Moves row y to the left, by slope * y pixels.
 
     Args:
@@ -34,7 +38,7 @@ def shear_x(image, slope, fill=FILL):
     return _affine(image, (1.0, slope, 0.0), (0.0, 1.0, 0.0), fill)
 
 
-def shear_y(image, slope, fill=FILL):
+def shear_y(image: tf.Tensor, slope: TensorLike, fill: int = FILL) -> tf.Tensor:
     """Moves column x up, by slope * x pixels.
 
     Args:
@@ -45,7 +49,9 @@ def shear_y(image, slope, fill=FILL):
     return _affine(image, (1.0, 0.0, 0.0), (slope, 1.0, 0.0), fill)
 
 
-def translate_x(image, pixels, fill=FILL):
+def translate_x(
+    image: tf.Tensor, pixels: TensorLike, fill: int = FILL
+) -> tf.Tensor:
     """Moves the image to the left.
 
     Args:
@@ -56,7 +62,9 @@ def translate_x(image, pixels, fill=FILL):
     return _affine(image, (1.0, 0.0, pixels), (0.0, 1.0, 0.0), fill)
 
 
-def translate_y(image, pixels, fill=FILL):
+def translate_y(
+    image: tf.Tensor, pixels: TensorLike, fill: int = FILL
+) -> tf.Tensor:
     """Moves the image up.
 
     Args:
@@ -67,7 +75,9 @@ def translate_y(image, pixels, fill=FILL):
     return _affine(image, (1.0, 0.0, 0.0), (0.0, 1.0, pixels), fill)
 
 
-def rotate(image, degrees, fill=FILL):
+def rotate(
+    image: tf.Tensor, degrees: TensorLike, fill: int = FILL
+) -> tf.Tensor:
     """Rotates about the centre, counter-clockwise, as PIL's `rotate`.
 
     Args:
@@ -87,7 +97,9 @@ def rotate(image, degrees, fill=FILL):
     )
 
 
-def cutout(image, half_size, center, fill=FILL):
+def cutout(
+    image: tf.Tensor, half_size: TensorLike, center: tf.Tensor, fill: int = FILL
+) -> tf.Tensor:
     """Covers a square with grey 128; it is cut off at the borders.
 
     The square is the rows and columns [center - half_size,
@@ -112,7 +124,7 @@ def cutout(image, half_size, center, fill=FILL):
     return tf.where(covered, tf.constant(fill, tf.uint8), image)
 
 
-def _affine(image, row_x, row_y, fill):
+def _affine(image: tf.Tensor, row_x: _Row, row_y: _Row, fill: int) -> tf.Tensor:
     """PIL.Image.transform(AFFINE, (*row_x, *row_y), NEAREST).
 
     Args:
@@ -138,7 +150,7 @@ def _affine(image, row_x, row_y, fill):
     return tf.ensure_shape(transformed, image.shape)
 
 
-def _nearest(row):
+def _nearest(row: _Row) -> _Row:
     """Coefficients with which rounding at (x, y) is Pillow's sampling."""
     a, b, c = (tf.cast(value, tf.float64) for value in row)
     at_center = c + (a + b) / 2.0

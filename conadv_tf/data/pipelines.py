@@ -1,13 +1,30 @@
 """From the records of a source to batches: shuffled, decoded, checked."""
 
+from typing import Any
+from typing import Callable
+from typing import Optional
+from typing import Union
+
 import tensorflow as tf
 
+from conadv_tf.data.faults import FaultLog
+from conadv_tf.data.folders import FolderSource
+from conadv_tf.data.records import TfdsSource
+from conadv_tf.data.sharding import Share
 from conadv_tf.data.views import to_unit
+from conadv_tf.data.views import View
 
+Source = Union[FolderSource, TfdsSource]
 _PREFETCHED_BATCHES = 2
 
 
-def training(source, share, seed, view, faults):
+def training(
+    source: Source,
+    share: Share,
+    seed: int,
+    view: Optional[View],
+    faults: FaultLog,
+) -> tf.data.Dataset:
     """Examples of one epoch of one host, shuffled anew in each.
 
     Args:
@@ -53,7 +70,12 @@ def training(source, share, seed, view, faults):
     return examples
 
 
-def evaluation(source, share, view, faults):
+def evaluation(
+    source: Source,
+    share: Share,
+    view: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    faults: FaultLog,
+) -> tf.data.Dataset:
     """Test examples of one host, in order.
 
     Args:
@@ -75,7 +97,14 @@ def evaluation(source, share, view, faults):
     )
 
 
-def batched(examples, batch_size, drop_remainder, dtype, sharded, in_memory):
+def batched(
+    examples: tf.data.Dataset,
+    batch_size: int,
+    drop_remainder: bool,
+    dtype: str,
+    sharded: bool,
+    in_memory: bool,
+) -> tf.data.Dataset:
     """Batches of images in [0, 1], with the options that `fit` needs.
 
     Args:
@@ -90,7 +119,7 @@ def batched(examples, batch_size, drop_remainder, dtype, sharded, in_memory):
       A prefetching dataset.
     """
 
-    def scale(image):
+    def scale(image: tf.Tensor) -> tf.Tensor:
         return to_unit(image, dtype) if image.dtype == tf.uint8 else image
 
     dataset = examples.batch(batch_size, drop_remainder=drop_remainder)
@@ -111,10 +140,14 @@ def batched(examples, batch_size, drop_remainder, dtype, sharded, in_memory):
     return dataset.with_options(options)
 
 
-def _checked(keyed, source, view, faults):
+def _checked(
+    keyed: tf.data.Dataset, source: Source, view: View, faults: FaultLog
+) -> tf.data.Dataset:
     """Views of encoded records, without the bad ones."""
 
-    def example(record, key):
+    def example(
+        record: tuple[tf.Tensor, ...], key: tf.Tensor
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...], tuple[Any, tf.Tensor]]:
         image, label, name = record
         contents = source.read(image)
         decodes, images = view(contents, key)
@@ -126,7 +159,9 @@ def _checked(keyed, source, view, faults):
     )
 
 
-def _with_good_labels(records, faults):
+def _with_good_labels(
+    records: tf.data.Dataset, faults: FaultLog
+) -> tf.data.Dataset:
     """(image, label) of images that are not encoded, without bad labels."""
     return faults.drop_bad(
         records.map(

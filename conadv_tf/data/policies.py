@@ -10,6 +10,7 @@ the two released codes differ: see `Range` and the tables below.
 
 import dataclasses
 import math
+from typing import Any
 from typing import NamedTuple
 
 MAX_MAGNITUDE = 10
@@ -40,7 +41,7 @@ class Range:
     whole: bool = False
     signed: bool = False
 
-    def argument(self, magnitude):
+    def argument(self, magnitude: int) -> float:
         """The argument, a float, for a magnitude from 0 to 10."""
         change = self.span * magnitude / MAX_MAGNITUDE
         change = int(change) if self.whole else change
@@ -65,11 +66,11 @@ class Policy:
     """
 
     name: str
-    sub_policies: tuple
-    ranges: dict
+    sub_policies: tuple[tuple[Any, ...], ...]
+    ranges: dict[str, Range]
     fill: int = 128
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.sub_policies:
             raise ValueError(
                 f"Expected at least one sub-policy in policy {self.name!r}; "
@@ -89,7 +90,7 @@ class Policy:
             for operation in pair:
                 self._check(operation, where)
 
-    def _check(self, operation, where):
+    def _check(self, operation: Operation, where: str) -> None:
         known = sorted({*self.ranges, *WITHOUT_ARGUMENT})
         if operation.name not in known:
             raise ValueError(
@@ -107,13 +108,13 @@ class Policy:
                 f"{where}; received {operation}."
             )
 
-    def argument(self, operation):
+    def argument(self, operation: Operation) -> float:
         """The argument of an `Operation`; 0.0 where it takes none."""
         if operation.name in WITHOUT_ARGUMENT:
             return 0.0
         return self.ranges[operation.name].argument(operation.magnitude)
 
-    def is_signed(self, operation):
+    def is_signed(self, operation: Operation) -> bool:
         """Whether the sign of the operation's argument is drawn."""
         return (
             operation.name not in WITHOUT_ARGUMENT

@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def starting_at(dataset, epoch, step, steps_per_epoch):
+def starting_at(
+    dataset: tf.data.Dataset, epoch: int, step: int, steps_per_epoch: int
+) -> tf.data.Dataset:
     """Endless training data, from one batch of one epoch on.
 
     A dataset that is shuffled anew in each iteration with a seed gives its
@@ -21,6 +23,13 @@ def starting_at(dataset, epoch, step, steps_per_epoch):
     Returns:
       An endless dataset, for `fit` with `steps_per_epoch`. Of an endless
       dataset all batches before are made and left out.
+
+    Example:
+      >>> rest = ca.data.starting_at(
+      ...     tf.data.Dataset.range(3), epoch=1, step=2, steps_per_epoch=3
+      ... )
+      >>> [int(number) for number in rest.take(4)]
+      [2, 0, 1, 2]
     """
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         return dataset.skip(epoch * steps_per_epoch + step)

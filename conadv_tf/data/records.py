@@ -1,9 +1,15 @@
 """Records of a tensorflow-datasets image set, host by host."""
 
+from collections.abc import Mapping
 import math
+from typing import Any
+from typing import Optional
+
+import tensorflow as tf
 
 from conadv_tf.data.folders import check_holdout
 from conadv_tf.data.folders import check_no_holdout
+from conadv_tf.data.sharding import Share
 from conadv_tf.data.sources import image_and_label
 from conadv_tf.data.sources import prepared_builder
 from conadv_tf.data.sources import quiet
@@ -28,12 +34,12 @@ class TfdsSource:
 
     def __init__(
         self,
-        name,
-        data_dir=None,
-        holdout=None,
-        encoded=False,
-        validation_fraction=None,
-    ):
+        name: str,
+        data_dir: Optional[str] = None,
+        holdout: Optional[float] = None,
+        encoded: bool = False,
+        validation_fraction: Optional[float] = None,
+    ) -> None:
         """Opens a dataset.
 
         Args:
@@ -64,17 +70,19 @@ class TfdsSource:
             part: splits[split].num_examples
             for part, split in self._splits.items()
         }
-        self.shuffle_buffer = _SHUFFLE_BUFFER
+        self.shuffle_buffer: Optional[int] = _SHUFFLE_BUFFER
         if static:
             size = self.num_examples["train"] * math.prod(image.shape)
             if size <= _IN_MEMORY_BYTES:
                 self.shuffle_buffer = None
 
-    def read(self, image):
+    def read(self, image: tf.Tensor) -> tf.Tensor:
         """The image of a record, which is there already."""
         return image
 
-    def records(self, part, share, seed):
+    def records(
+        self, part: str, share: Share, seed: Optional[int]
+    ) -> tf.data.Dataset:
         """Records of one host.
 
         Args:
@@ -113,7 +121,12 @@ class TfdsSource:
         )
 
 
-def _splits(name, available, holdout, validation_fraction):
+def _splits(
+    name: str,
+    available: Mapping[str, Any],
+    holdout: Optional[float],
+    validation_fraction: Optional[float],
+) -> dict[str, str]:
     """{"train": split, "test": split} in the notation of tfds."""
     size, test = _train_and_test(name, available, holdout)
     if validation_fraction is not None:
@@ -123,7 +136,9 @@ def _splits(name, available, holdout, validation_fraction):
     return {"train": f"train[:{size}]", "test": test}
 
 
-def _train_and_test(name, available, holdout):
+def _train_and_test(
+    name: str, available: Mapping[str, Any], holdout: Optional[float]
+) -> tuple[int, str]:
     """Records of "train" to train with, and the test split."""
     if "train" not in available:
         raise ValueError(
@@ -146,5 +161,5 @@ def _train_and_test(name, available, holdout):
     return first, f"train[{first}:]"
 
 
-def _rest(size, fraction):
+def _rest(size: int, fraction: float) -> int:
     return size - max(1, round(fraction * size))

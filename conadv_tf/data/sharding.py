@@ -5,6 +5,8 @@ before it decodes anything.
 """
 
 import dataclasses
+from typing import Callable
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -16,16 +18,20 @@ class Share:
 
     index: number of this pipeline, from 0.
     count: number of pipelines that read the dataset together.
+
+    Example: ten records for three pipelines.
+      >>> [ca.data.Share(index, 3).size(10) for index in range(3)]
+      [4, 3, 3]
     """
 
     index: int = 0
     count: int = 1
 
-    def size(self, num_examples):
+    def size(self, num_examples: int) -> int:
         """Records of this pipeline: shares differ by one at most."""
         return (num_examples + self.count - 1 - self.index) // self.count
 
-    def seed(self, seed):
+    def seed(self, seed: int) -> int:
         """A seed of its own for each pipeline; the first keeps `seed`."""
         if self.index == 0:
             return seed
@@ -33,7 +39,7 @@ class Share:
         return int(sequence.generate_state(1)[0])
 
 
-def share_of(input_context):
+def share_of(input_context: Optional[tf.distribute.InputContext]) -> Share:
     """The `Share` of a `tf.distribute.InputContext`; None reads everything."""
     if input_context is None:
         return Share()
@@ -42,7 +48,9 @@ def share_of(input_context):
     )
 
 
-def host_batch_size(global_batch_size, num_replicas, num_pipelines):
+def host_batch_size(
+    global_batch_size: int, num_replicas: int, num_pipelines: int
+) -> int:
     """Examples of a step that one input pipeline delivers.
 
     Args:
@@ -72,7 +80,11 @@ def host_batch_size(global_batch_size, num_replicas, num_pipelines):
     return global_batch_size // num_pipelines
 
 
-def distribute(strategy, make_dataset, global_batch_size):
+def distribute(
+    strategy: tf.distribute.Strategy,
+    make_dataset: Callable[[tf.distribute.InputContext], tf.data.Dataset],
+    global_batch_size: int,
+) -> tf.distribute.DistributedDataset:
     """Feeds a strategy from one sharded dataset on each host.
 
     `model.fit(dataset)` would divide the batches of a host once more among
@@ -87,9 +99,18 @@ def distribute(strategy, make_dataset, global_batch_size):
 
     Returns:
       A `tf.distribute.DistributedDataset`.
+
+    Example:
+      >>> batches = ca.data.distribute(
+      ...     ca.distribution.strategy("one_device"),
+      ...     lambda context: tf.data.Dataset.range(6).batch(3),
+      ...     global_batch_size=2,
+      ... )
+      >>> [batch.numpy().tolist() for batch in batches]
+      [[0, 1], [2, 3], [4, 5]]
     """
 
-    def per_replica(context):
+    def per_replica(context: tf.distribute.InputContext) -> tf.data.Dataset:
         dataset = make_dataset(context)
         static = tf.nest.flatten(dataset.element_spec)[0].shape[0] is not None
         return dataset.rebatch(

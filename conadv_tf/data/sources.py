@@ -3,16 +3,25 @@
 tensorflow-datasets is imported when a dataset is opened, not before.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
 import contextlib
 import logging
 import os
 import threading
+from typing import Optional
+from typing import TYPE_CHECKING
 import urllib.error
 import urllib.request
 
 import numpy as np
 
 from conadv_tf import keras_internals
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 _TFDS_NAMES = {"digits": "conadv_digits"}
 _EMBEDDED = ("digits",)
@@ -25,7 +34,9 @@ _MANUAL = {
 }
 
 
-def prepared_builder(name, data_dir):
+def prepared_builder(
+    name: str, data_dir: Optional[str]
+) -> tfds.core.DatasetBuilder:
     """The tfds builder of a dataset, prepared first where that is possible.
 
     Args:
@@ -49,7 +60,7 @@ def prepared_builder(name, data_dir):
     tfds.disable_progress_bar()
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
 
-    def open_builder():
+    def open_builder() -> tfds.core.DatasetBuilder:
         with quiet():
             return tfds.builder(_TFDS_NAMES.get(name, name), data_dir=data_dir)
 
@@ -91,7 +102,7 @@ def prepared_builder(name, data_dir):
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Keeps what tfds deprecates in itself from the user's terminal."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
     levels = [logger.level for logger in loggers]
@@ -104,7 +115,7 @@ def quiet():
             logger.setLevel(level)
 
 
-def image_and_label(builder):
+def image_and_label(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
     """Names of the image and the label of a dataset's records.
 
     Args:
@@ -141,7 +152,7 @@ def image_and_label(builder):
     return tuple(keys)
 
 
-def _command(name, data_dir):
+def _command(name: str, data_dir: Optional[str]) -> str:
     where = f", data_dir='{data_dir}'" if data_dir else ""
     return (
         '`python -c "import tensorflow_datasets as tfds; '
@@ -149,7 +160,7 @@ def _command(name, data_dir):
     )
 
 
-def _manual_instructions(name, builder):
+def _manual_instructions(name: str, builder: tfds.core.DatasetBuilder) -> str:
     """What a person must fetch; empty if nothing."""
     name = name.split("/")[0]
     if name in _MANUAL:
@@ -159,7 +170,7 @@ def _manual_instructions(name, builder):
     return getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None) or ""
 
 
-def _check_reachable(urls):
+def _check_reachable(urls: Optional[Iterable[str]]) -> None:
     """Raises an OSError at once where a download would retry for minutes.
 
     Args:
@@ -168,7 +179,7 @@ def _check_reachable(urls):
     """
     errors = []
 
-    def ask(url):
+    def ask(url: str) -> None:
         request = urllib.request.Request(url, method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()

@@ -4,9 +4,21 @@ Everything random is a pure function of a key, so it does not depend on how
 tf.data schedules the work.
 """
 
+from typing import Any
+from typing import Callable
+from typing import Optional
+from typing import Union
+
 import tensorflow as tf
 
 from conadv_tf.data.decoding import EncodedImage
+
+# (image, key) to an image like it.
+Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# The one view of an image, or (clean view, augmented view).
+Images = Union[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]
+# (image, key) to images; of an encoded image to (good, images).
+View = Callable[[tf.Tensor, tf.Tensor], Any]
 
 # Inception-style crops, as in the authors' code and most ImageNet training.
 _AREA = (0.08, 1.0)
@@ -19,7 +31,7 @@ _CENTRAL_PADDING = 32
 _DRAWS_PER_VIEW = 3
 
 
-def random_window(shape, key):
+def random_window(shape: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """Draws a window of 8 to 100% of the area and aspect 3/4 to 4/3.
 
     Args:
@@ -42,7 +54,7 @@ def random_window(shape, key):
     return tf.concat([begin[:2], size[:2]], axis=0)
 
 
-def central_window(shape, image_size):
+def central_window(shape: tf.Tensor, image_size: int) -> tf.Tensor:
     """The central square, image_size / (image_size + 32) of the short side.
 
     Args:
@@ -62,7 +74,7 @@ def central_window(shape, image_size):
     )
 
 
-def resize(image, image_size):
+def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
     """Bicubic resizing to a square, without antialiasing.
 
     Args:
@@ -77,12 +89,14 @@ def resize(image, image_size):
     return tf.clip_by_value(image, 0.0, 255.0)
 
 
-def to_unit(image, dtype):
+def to_unit(image: tf.Tensor, dtype: Union[str, tf.DType]) -> tf.Tensor:
     """Pixels in 0 to 255 of any type, as `dtype` in [0, 1]."""
     return tf.cast(tf.cast(image, tf.float32) / 255.0, dtype)
 
 
-def central_view(image_size, dtype):
+def central_view(
+    image_size: int, dtype: Union[str, tf.DType]
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Makes the evaluation view of encoded images.
 
     Args:
@@ -94,7 +108,7 @@ def central_view(image_size, dtype):
       [image_size, image_size, 3] in [0, 1]; see `EncodedImage` for `good`.
     """
 
-    def view(contents):
+    def view(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded = EncodedImage(contents)
         (crop,) = encoded.crops([central_window(encoded.shape, image_size)])
         return encoded.good, to_unit(resize(crop, image_size), dtype)
@@ -102,7 +116,13 @@ def central_view(image_size, dtype):
     return view
 
 
-def random_views(image_size, views, mirror, augment, dtype):
+def random_views(
+    image_size: int,
+    views: int,
+    mirror: bool,
+    augment: Optional[Augment],
+    dtype: Union[str, tf.DType],
+) -> View:
     """Makes training views of encoded images.
 
     Args:
@@ -120,7 +140,9 @@ def random_views(image_size, views, mirror, augment, dtype):
       image or pair of images), each [image_size, image_size, 3] in [0, 1].
     """
 
-    def one_view(crop, key, augment):
+    def one_view(
+        crop: tf.Tensor, key: tf.Tensor, augment: Optional[Augment]
+    ) -> tf.Tensor:
         image = resize(crop, image_size)
         if mirror:
             image = tf.image.stateless_random_flip_left_right(image, key + 1)
@@ -128,7 +150,7 @@ def random_views(image_size, views, mirror, augment, dtype):
             image = _augmented(tf.cast(tf.round(image), tf.uint8), key, augment)
         return to_unit(image, dtype)
 
-    def make(contents, key):
+    def make(contents: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Images]:
         encoded = EncodedImage(contents)
         keys = _keys(key, views)
         crops = encoded.crops([random_window(encoded.shape, k) for k in keys])
@@ -137,7 +159,9 @@ def random_views(image_size, views, mirror, augment, dtype):
     return make
 
 
-def shifted_views(padding, mirror, views, augment):
+def shifted_views(
+    padding: int, mirror: bool, views: int, augment: Optional[Augment]
+) -> Optional[View]:
     """Makes training views of small images: shifted, perhaps mirrored.
 
     Args:
@@ -154,18 +178,22 @@ def shifted_views(padding, mirror, views, augment):
     if views == 1 and not (padding or mirror or augment):
         return None
 
-    def one_view(image, key, augment):
+    def one_view(
+        image: tf.Tensor, key: tf.Tensor, augment: Optional[Augment]
+    ) -> tf.Tensor:
         if padding or mirror:
             image = crop_and_mirror(image, key, padding, mirror)
         return image if augment is None else _augmented(image, key, augment)
 
-    def make(image, key):
+    def make(image: tf.Tensor, key: tf.Tensor) -> Images:
         return _each_view(one_view, [image] * views, _keys(key, views), augment)
 
     return make
 
 
-def crop_and_mirror(image, key, padding, mirror):
+def crop_and_mirror(
+    image: tf.Tensor, key: tf.Tensor, padding: int, mirror: bool
+) -> tf.Tensor:
     """A random window of the padded image, of the image's size."""
     shape = tf.shape(image)
     padded = tf.image.pad_to_bounding_box(
@@ -181,12 +209,17 @@ def crop_and_mirror(image, key, padding, mirror):
     return cropped
 
 
-def _keys(key, views):
+def _keys(key: tf.Tensor, views: int) -> list[tf.Tensor]:
     """A key for each view; the first view's does not depend on their number."""
     return [key + view * _DRAWS_PER_VIEW for view in range(views)]
 
 
-def _each_view(one_view, images, keys, augment):
+def _each_view(
+    one_view: Callable[[tf.Tensor, tf.Tensor, Optional[Augment]], tf.Tensor],
+    images: list[tf.Tensor],
+    keys: list[tf.Tensor],
+    augment: Optional[Augment],
+) -> Images:
     """The only view, or the pair; `augment` is for the last."""
     if len(images) == 1:
         return one_view(images[0], keys[0], augment)
@@ -196,7 +229,7 @@ def _each_view(one_view, images, keys, augment):
     )
 
 
-def _augmented(image, key, augment):
+def _augmented(image: tf.Tensor, key: tf.Tensor, augment: Augment) -> tf.Tensor:
     result = augment(image, key + 2)
     if result.dtype != tf.uint8:
         raise ValueError(

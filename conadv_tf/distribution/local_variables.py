@@ -4,8 +4,13 @@ A mirrored variable cannot be assigned in a replica's step; one with
 `synchronization=ON_READ` and `aggregation=ONLY_FIRST_REPLICA` can, at no cost.
 """
 
+from collections.abc import Sequence
+from typing import Optional
+
 import numpy as np
 import tensorflow as tf
+
+from conadv_tf.signatures import TensorLike
 
 # Arguments of tf.Variable.
 LOCAL = {
@@ -15,7 +20,12 @@ LOCAL = {
 }
 
 
-def local_variable(initial_value, name, shape=None, aggregation=None):
+def local_variable(
+    initial_value: TensorLike,
+    name: str,
+    shape: Optional[tf.TensorShape] = None,
+    aggregation: Optional[tf.VariableAggregation] = None,
+) -> tf.Variable:
     """A variable of each replica's own; create it under the strategy scope."""
     arguments = dict(LOCAL)
     if aggregation is not None:
@@ -23,7 +33,9 @@ def local_variable(initial_value, name, shape=None, aggregation=None):
     return tf.Variable(initial_value, name=name, shape=shape, **arguments)
 
 
-def local_values(strategy, variable):
+def local_values(
+    strategy: tf.distribute.Strategy, variable: tf.Variable
+) -> list[np.ndarray]:
     """The copies that the replicas of this process hold; nothing is reduced.
 
     Args:
@@ -37,7 +49,11 @@ def local_values(strategy, variable):
     return [copy.numpy() for copy in copies]
 
 
-def assign_local(strategy, variable, values):
+def assign_local(
+    strategy: tf.distribute.Strategy,
+    variable: tf.Variable,
+    values: Sequence[np.ndarray],
+) -> None:
     """Gives each replica of this process its own copy again.
 
     Args:

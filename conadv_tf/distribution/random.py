@@ -6,9 +6,12 @@ same image draws the same numbers whatever the number of replicas, with and
 without XLA, in a first run and in a repeated one.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import math
 import threading
+from typing import Union
 
 import tensorflow as tf
 
@@ -16,7 +19,13 @@ _PHILOX = 1  # `alg` of the TensorFlow ops.
 _WORDS_PER_COUNTER = 4
 
 
-def uniform(seed, stream, offset, batch_size, shape):
+def uniform(
+    seed: tf.Tensor,
+    stream: int,
+    offset: tf.Tensor,
+    batch_size: Union[int, tf.Tensor],
+    shape: Sequence[int],
+) -> tf.Tensor:
     """Draws uniform numbers in [0, 1) for each example of a local batch.
 
     Element (i, j) is a pure function of (seed, stream, offset + i, j): one of
@@ -73,7 +82,7 @@ _state = threading.local()
 
 
 @contextlib.contextmanager
-def positions_from(first):
+def positions_from(first: tf.Tensor) -> Iterator[None]:
     """Says where in the global batch the examples inside begin.
 
     Args:
@@ -90,7 +99,7 @@ def positions_from(first):
         del _state.first
 
 
-def global_offset(batch_size):
+def global_offset(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
     """Position of this replica's first example in the global batch.
 
     Replicas hold consecutive slices of the global batch, or of the
@@ -108,7 +117,7 @@ def global_offset(batch_size):
     return first + _offset_of_replica(batch_size)
 
 
-def _offset_of_replica(batch_size):
+def _offset_of_replica(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0, tf.int64)

@@ -1,8 +1,11 @@
 """Distribution strategies by name."""
 
+from collections.abc import Sequence
 import socket
 import threading
 import time
+from typing import Callable
+from typing import Optional
 import urllib.parse
 
 import tensorflow as tf
@@ -14,8 +17,12 @@ NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
 def strategy(
-    name="auto", tpu=None, num_replicas=None, workers=None, worker_index=None
-):
+    name: str = "auto",
+    tpu: Optional[str] = None,
+    num_replicas: Optional[int] = None,
+    workers: Optional[Sequence[str]] = None,
+    worker_index: Optional[int] = None,
+) -> tf.distribute.Strategy:
     """Makes a `tf.distribute` strategy.
 
     Args:
@@ -36,6 +43,11 @@ def strategy(
       ValueError: if the name is unknown, `tpu` is missing or superfluous, or
         there are not that many devices; if the TPU or the other workers do
         not answer in time.
+
+    Example:
+      >>> strategy = ca.distribution.strategy("one_device")
+      >>> ca.distribution.describe(strategy)
+      'OneDeviceStrategy, 1 replica'
     """
     if name not in NAMES:
         raise ValueError(
@@ -71,13 +83,15 @@ def strategy(
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
-def describe(chosen):
+def describe(chosen: tf.distribute.Strategy) -> str:
     """One line that says what a strategy runs on."""
     count = chosen.num_replicas_in_sync
     return f"{type(chosen).__name__}, {count} replica{'s' * (count != 1)}"
 
 
-def _mirrored(gpus, num_replicas):
+def _mirrored(
+    gpus: Sequence[tf.config.LogicalDevice], num_replicas: Optional[int]
+) -> tf.distribute.Strategy:
     """One replica on each GPU, or, for tests, on each logical CPU."""
     devices = gpus or tf.config.list_logical_devices("CPU")
     if num_replicas is not None and not 1 <= num_replicas <= len(devices):
@@ -95,7 +109,9 @@ def _mirrored(gpus, num_replicas):
     )
 
 
-def _multi_worker(workers, index):
+def _multi_worker(
+    workers: Optional[Sequence[str]], index: Optional[int]
+) -> tf.distribute.Strategy:
     """A strategy over processes, each with its own devices."""
     if not workers and index is None:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
@@ -123,7 +139,7 @@ def _multi_worker(workers, index):
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 
 
-def _meet(workers, index):
+def _meet(workers: Sequence[str], index: int) -> None:
     """Waits until all workers answer; TensorFlow would wait without end.
 
     It also holds Python's lock meanwhile, so that no thread can watch it. Here
@@ -153,7 +169,7 @@ def _meet(workers, index):
         )
 
 
-def _answers(address):
+def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()
@@ -162,8 +178,8 @@ def _answers(address):
     return True
 
 
-def _tpu_strategy(tpu):
-    def connect():
+def _tpu_strategy(tpu: str) -> tf.distribute.Strategy:
+    def connect() -> tf.distribute.Strategy:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
         if tpu != "local":
             _check_answers(resolver.master())
@@ -180,7 +196,7 @@ def _tpu_strategy(tpu):
     )
 
 
-def _check_answers(address):
+def _check_answers(address: str) -> None:
     """Raises an OSError where TensorFlow would abort the process instead."""
     parts = urllib.parse.urlsplit(address)
     socket.create_connection(
@@ -188,14 +204,19 @@ def _check_answers(address):
     ).close()
 
 
-def _in_time(connect, seconds, failure, remedy):
+def _in_time(
+    connect: Callable[[], tf.distribute.Strategy],
+    seconds: float,
+    failure: str,
+    remedy: str,
+) -> tf.distribute.Strategy:
     """The result of a call that may block; a ValueError if it does or fails.
 
     The call goes on in its thread: TensorFlow cannot cancel it.
     """
     outcome = {}
 
-    def run():
+    def run() -> None:
         try:
             outcome["result"] = connect()
         except Exception as error:  # Clients of clouds raise anything.

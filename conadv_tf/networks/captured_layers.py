@@ -4,9 +4,11 @@ A `Lambda` layer calls a function, and Keras neither tracks nor copies the
 layers that this function takes from its surroundings.
 """
 
+from collections.abc import Iterable
 import functools
 import inspect
 import types
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +18,7 @@ from conadv_tf import keras_internals
 _LIBRARIES = ("keras", "numpy", "tensorflow", "tf_keras")
 
 
-def captured_layers(function):
+def captured_layers(function: Any) -> list[tf.keras.layers.Layer]:
     """Finds the Keras layers that a function may call.
 
     Looked at are closures, default arguments, bound objects,
@@ -29,12 +31,17 @@ def captured_layers(function):
     Returns:
       List of layers, the layers inside them included.
     """
-    found = []
+    found: list[tf.keras.layers.Layer] = []
     _search(function, frozenset(), {}, found)
     return found
 
 
-def _search(value, names, seen, found):
+def _search(
+    value: Any,
+    names: frozenset[str],
+    seen: dict[tuple[int, frozenset[str]], Any],
+    found: list[tf.keras.layers.Layer],
+) -> None:
     """Adds to `found` what `value` reaches by attributes called `names`."""
     if (id(value), names) in seen:
         return
@@ -43,7 +50,9 @@ def _search(value, names, seen, found):
         _search(each, names | _names(value), seen, found)
 
 
-def _reached(value, names, found):
+def _reached(
+    value: Any, names: frozenset[str], found: list[tf.keras.layers.Layer]
+) -> Iterable[Any]:
     if isinstance(value, tf.keras.layers.Layer):
         found.extend(keras_internals.flatten_layers(value))
         return []
@@ -72,7 +81,7 @@ def _reached(value, names, found):
     ]
 
 
-def _surroundings(function):
+def _surroundings(function: types.FunctionType) -> list[Any]:
     if (function.__module__ or "").split(".")[0] in _LIBRARIES:
         return []
     cells = []
@@ -89,7 +98,7 @@ def _surroundings(function):
     ]
 
 
-def _names(value):
+def _names(value: Any) -> frozenset[str]:
     """Global names and attributes in the code of a callable."""
     if isinstance(value, functools.partial):
         return _names(value.func)
@@ -97,7 +106,7 @@ def _names(value):
     return frozenset() if code is None else _names_in(code)
 
 
-def _names_in(code):
+def _names_in(code: types.CodeType) -> frozenset[str]:
     names = frozenset(code.co_names)
     for constant in code.co_consts:  # Functions inside the function.
         if isinstance(constant, types.CodeType):

@@ -5,6 +5,9 @@
 `rebuild` does, and carries weights and frozen flags over.
 """
 
+from typing import Callable
+from typing import Optional
+
 import tensorflow as tf
 
 from conadv_tf import keras_internals
@@ -12,8 +15,12 @@ from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.captured_layers import captured_layers
+from conadv_tf.networks.functional import check_functional
+from conadv_tf.networks.functional import graph_layers
 from conadv_tf.networks.strided_convolution import StridedConv2D
 
+# From a layer to the one in its place.
+LayerFunction = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
 # The classes whose statistics we know how to split. A subclass may compute
 # anything, so it is refused by name instead of guessed at.
 _PLAIN = (
@@ -24,7 +31,9 @@ _PLAIN = (
 _ANY = (*_PLAIN, keras_internals.BatchNormalizationV1)
 
 
-def split_batch_norm(network, branches=2):
+def split_batch_norm(
+    network: tf.keras.Model, branches: int = 2
+) -> tf.keras.Model:
     """Copies a network with every batch norm replaced by a split one.
 
     Weights are copied too: each branch starts from the gamma, beta and moving
@@ -44,11 +53,22 @@ def split_batch_norm(network, branches=2):
       ValueError: if the network is subclassed or not built, or if a batch
         norm cannot be reached (a subclass of BatchNormalization, one held by
         a wrapper, a Lambda or a custom layer); the error names the layers.
+
+    Example:
+      >>> layers = tf.keras.layers
+      >>> network = tf.keras.Sequential(
+      ...     [layers.Input((2,)), layers.BatchNormalization(name="norm")]
+      ... )
+      >>> split = ca.split_batch_norm(network)
+      >>> [branch.name for branch in split.get_layer("norm").branch_layers]
+      ['main', 'auxiliary']
+      >>> len(network.weights), len(split.weights)
+      (4, 8)
     """
     return _split_batch_norm(network, branches, copy_layer)
 
 
-def for_attacks(network, branches):
+def for_attacks(network: tf.keras.Model, branches: int) -> tf.keras.Model:
     """`split_batch_norm`, with convolutions whose input gradient is fast.
 
     Args:
@@ -62,7 +82,7 @@ def for_attacks(network, branches):
       ValueError: see `split_batch_norm`.
     """
 
-    def convert(layer):
+    def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if strided_convolution.gains(layer):
             return StridedConv2D.from_config(layer.get_config())
         return copy_layer(layer)
@@ -70,7 +90,9 @@ def for_attacks(network, branches):
     return _split_batch_norm(network, branches, convert)
 
 
-def _split_batch_norm(network, branches, otherwise):
+def _split_batch_norm(
+    network: tf.keras.Model, branches: int, otherwise: LayerFunction
+) -> tf.keras.Model:
     hidden = _hidden_batch_norms(network)
     if hidden:
         raise ValueError(
@@ -82,7 +104,7 @@ def _split_batch_norm(network, branches, otherwise):
             "graph."
         )
 
-    def split(layer):
+    def split(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if type(layer) in _PLAIN:
             return SplitBatchNormalization(
                 branches=branches, **batch_norm_config(layer)
@@ -99,7 +121,7 @@ def _split_batch_norm(network, branches, otherwise):
     return rebuild(network, split)
 
 
-def merge_batch_norm(network):
+def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network with every split batch norm replaced by a plain one.
 
     The plain batch norm gets the main branch: the one evaluation uses.
@@ -110,9 +132,18 @@ def merge_batch_norm(network):
     Returns:
       A new Keras model without classes of this package; its outputs at
       inference equal the given one's.
+
+    Example:
+      >>> layers = [tf.keras.Input((2,)), ca.SplitBatchNormalization()]
+      >>> split = tf.keras.Sequential(layers)
+      >>> merged = ca.merge_batch_norm(split)
+      >>> type(merged.layers[0]).__name__
+      'BatchNormalization'
+      >>> len(split.weights), len(merged.weights)
+      (8, 4)
     """
 
-    def merge(layer):
+    def merge(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if isinstance(layer, SplitBatchNormalization):
             config = {
                 **batch_norm_config(layer.branch_layers[0]),
@@ -127,19 +158,23 @@ def merge_batch_norm(network):
     return rebuild(network, merge)
 
 
-def copy_network(network):
+def copy_network(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network: same layers, names and weights, new variables."""
     return rebuild(network, copy_layer)
 
 
-def copy_layer(layer):
+def copy_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     """A new layer from the config of another, without its weights."""
     if type(layer) is tf.keras.layers.BatchNormalization:
         return type(layer)(**batch_norm_config(layer))
     return type(layer).from_config(layer.get_config())
 
 
-def rebuild(network, layer_function, with_weights=True):
+def rebuild(
+    network: tf.keras.Model,
+    layer_function: LayerFunction,
+    with_weights: bool = True,
+) -> tf.keras.Model:
     """Copies a network, each layer through a function, nested ones included.
 
     Args:
@@ -161,10 +196,14 @@ def rebuild(network, layer_function, with_weights=True):
     return rebuilt
 
 
-def _rebuild(network, layer_function, replacements):
+def _rebuild(
+    network: tf.keras.Model,
+    layer_function: LayerFunction,
+    replacements: dict[int, tf.keras.layers.Layer],
+) -> tf.keras.Model:
     check_functional(network)
 
-    def convert(layer):
+    def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if id(layer) not in replacements:
             replacements[id(layer)] = (
                 _rebuild(layer, layer_function, replacements)
@@ -176,7 +215,7 @@ def _rebuild(network, layer_function, replacements):
     return tf.keras.models.clone_model(network, clone_function=convert)
 
 
-def number_of_branches(network):
+def number_of_branches(network: tf.keras.Model) -> Optional[int]:
     """Branches of the split batch norms in a network, None without any.
 
     Raises:
@@ -195,24 +234,9 @@ def number_of_branches(network):
     return next(iter(numbers.values()), None)
 
 
-def check_functional(network):
-    """Raises a ValueError unless `network` is a built functional model."""
-    if not isinstance(network, tf.keras.Model):
-        raise ValueError(
-            "Expected a functional Keras model; received "
-            f"{type(network).__name__}."
-        )
-    if not keras_internals.is_functional(network):
-        raise ValueError(
-            f"Expected a built functional or Sequential Keras model; received "
-            f"{network.name!r} of class {type(network).__name__}, whose "
-            "layers cannot be seen. Write the network with the functional "
-            "API: tf.keras.Model(inputs, outputs); give a Sequential an "
-            "Input layer."
-        )
-
-
-def _copy_state(source, target, with_weights):
+def _copy_state(
+    source: tf.keras.Model, target: tf.keras.Model, with_weights: bool
+) -> None:
     # Parents before children: setting a flag on a model resets its layers.
     target.trainable = source.trainable
     for old, new in zip(source.layers, target.layers):
@@ -244,10 +268,10 @@ def _copy_state(source, target, with_weights):
             new.set_weights(old.get_weights())
 
 
-def _hidden_batch_norms(network):
+def _hidden_batch_norms(network: tf.keras.Model) -> list[str]:
     """Names of the batch norms that are no layer of the graph themselves."""
     hidden = {}
-    for layer in _graph_layers(network):
+    for layer in graph_layers(network):
         if type(layer) in _PLAIN or isinstance(layer, SplitBatchNormalization):
             continue
         inside = list(keras_internals.flatten_layers(layer))
@@ -264,12 +288,3 @@ def _hidden_batch_norms(network):
                 holder = "" if each is layer else f" (held by {layer.name!r})"
                 hidden[id(each)] = f"{each.name!r}{holder}"
     return list(hidden.values())
-
-
-def _graph_layers(network):
-    check_functional(network)
-    for layer in network.layers:
-        if isinstance(layer, tf.keras.Model):
-            yield from _graph_layers(layer)
-        else:
-            yield layer

@@ -6,6 +6,9 @@ in as pixels in [0, 1], normalized by a layer of the network, so that epsilon
 is in pixels; and the network ends in logits.
 """
 
+from typing import Any
+from typing import Optional
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,16 +22,17 @@ _VARIANTS = {
     "b2": (260, 0.3),
     "b3": (300, 0.3),
 }
+EFFICIENTNET_VARIANTS = tuple(_VARIANTS)
 
 
 def efficientnet(
-    variant,
-    num_classes=1000,
-    input_shape=None,
-    dropout_rate=None,
-    drop_connect_rate=0.2,
-    name=None,
-):
+    variant: str,
+    num_classes: int = 1000,
+    input_shape: Optional[tuple[int, int, int]] = None,
+    dropout_rate: Optional[float] = None,
+    drop_connect_rate: float = 0.2,
+    name: Optional[str] = None,
+) -> tf.keras.Model:
     """EfficientNet by its variant, with new weights.
 
     Parameters for 1000 classes, as Keras counts them: B0 5,330,571; B1
@@ -47,12 +51,8 @@ def efficientnet(
     classes load with `load_weights("weights.h5", by_name=True)`, those of the
     "normalization" layer among them. The files published for ImageNet keep
     there the standard deviation in place of the variance, which Keras puts
-    right in another layer: with such a file, keep this network's own:
-
-        layer = network.get_layer("normalization")
-        own = layer.get_weights()
-        network.load_weights("efficientnetb2.h5", by_name=True)
-        layer.set_weights(own)
+    right in another layer: with such a file, keep this network's own. Take
+    `get_layer("normalization").get_weights()` before, and set them after.
 
     Args:
       variant: "b0", "b1", "b2" or "b3".
@@ -105,27 +105,43 @@ def efficientnet(
     return network
 
 
-def efficientnet_b0(num_classes=1000, input_shape=None, **kwargs):
+def efficientnet_b0(
+    num_classes: int = 1000,
+    input_shape: Optional[tuple[int, int, int]] = None,
+    **kwargs: Any,
+) -> tf.keras.Model:
     """EfficientNet-B0, 224 x 224; see `efficientnet`."""
     return efficientnet("b0", num_classes, input_shape, **kwargs)
 
 
-def efficientnet_b1(num_classes=1000, input_shape=None, **kwargs):
+def efficientnet_b1(
+    num_classes: int = 1000,
+    input_shape: Optional[tuple[int, int, int]] = None,
+    **kwargs: Any,
+) -> tf.keras.Model:
     """EfficientNet-B1, 240 x 240; see `efficientnet`."""
     return efficientnet("b1", num_classes, input_shape, **kwargs)
 
 
-def efficientnet_b2(num_classes=1000, input_shape=None, **kwargs):
+def efficientnet_b2(
+    num_classes: int = 1000,
+    input_shape: Optional[tuple[int, int, int]] = None,
+    **kwargs: Any,
+) -> tf.keras.Model:
     """EfficientNet-B2, 260 x 260, the paper's; see `efficientnet`."""
     return efficientnet("b2", num_classes, input_shape, **kwargs)
 
 
-def efficientnet_b3(num_classes=1000, input_shape=None, **kwargs):
+def efficientnet_b3(
+    num_classes: int = 1000,
+    input_shape: Optional[tuple[int, int, int]] = None,
+    **kwargs: Any,
+) -> tf.keras.Model:
     """EfficientNet-B3, 300 x 300; see `efficientnet`."""
     return efficientnet("b3", num_classes, input_shape, **kwargs)
 
 
-def _head(x, num_classes, dropout_rate):
+def _head(x: tf.Tensor, num_classes: int, dropout_rate: float) -> tf.Tensor:
     """Keras's top with its names, ending in logits."""
     x = tf.keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     x = tf.keras.layers.Dropout(dropout_rate, name="top_dropout")(x)
@@ -140,7 +156,9 @@ def _head(x, num_classes, dropout_rate):
     )(x)
 
 
-def _from_unit_pixels(backbone, outputs, name):
+def _from_unit_pixels(
+    backbone: tf.keras.Model, outputs: tf.Tensor, name: str
+) -> tf.keras.Model:
     """The part of the network behind Keras's Rescaling(1/255)."""
     normalization = next(
         layer
@@ -148,7 +166,7 @@ def _from_unit_pixels(backbone, outputs, name):
         if isinstance(layer, tf.keras.layers.Normalization)
     )
 
-    def copy(layer):
+    def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if layer is normalization:
             # Keras numbers this name within a process. float32: bfloat16
             # would round pixels, and with them perturbations, to 1/256.

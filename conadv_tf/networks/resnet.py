@@ -7,9 +7,16 @@ the paper's runs. Input normalization is a layer of the network, so that
 images come in as pixels in [0, 1] and epsilon is in pixels.
 """
 
+from collections.abc import Sequence
+from typing import Any
+from typing import Optional
+from typing import Union
+
 import numpy as np
 import tensorflow as tf
 
+# A number for all channels, one for each, or nothing.
+_PerChannel = Union[float, Sequence[float], None]
 # Of ImageNet's pixels in [0, 1], by channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,16 +31,17 @@ _IMAGENET_DEPTHS = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
+RESNET_DEPTHS = tuple(_IMAGENET_DEPTHS)
 
 
 def resnet(
-    depth,
-    num_classes=1000,
-    input_shape=(224, 224, 3),
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    name=None,
-):
+    depth: int,
+    num_classes: int = 1000,
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    mean: _PerChannel = IMAGENET_MEAN,
+    std: _PerChannel = IMAGENET_STD,
+    name: Optional[str] = None,
+) -> tf.keras.Model:
     """ResNet v1.5: the stride of a bottleneck is in its 3x3 convolution.
 
     He et al. 2015 (arXiv 1512.03385); v1.5 is MLPerf's ResNet-50, which has
@@ -53,6 +61,11 @@ def resnet(
 
     Raises:
       ValueError: if the depth is unknown.
+
+    Example:
+      >>> network = ca.networks.resnet(18, num_classes=10)
+      >>> network.input_shape, network.output_shape
+      ((None, 224, 224, 3), (None, 10))
     """
     if depth not in _IMAGENET_DEPTHS:
         raise ValueError(
@@ -75,20 +88,24 @@ def resnet(
     return tf.keras.Model(inputs, outputs, name=name or f"resnet{depth}")
 
 
-def resnet50(num_classes=1000, input_shape=(224, 224, 3), **kwargs):
+def resnet50(
+    num_classes: int = 1000,
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    **kwargs: Any,
+) -> tf.keras.Model:
     """ResNet-50 v1.5, the paper's network; see `resnet`."""
     return resnet(50, num_classes, input_shape, **kwargs)
 
 
 def resnet_cifar(
-    depth=20,
-    num_classes=10,
-    input_shape=(32, 32, 3),
-    width=16,
-    mean=None,
-    std=None,
-    name=None,
-):
+    depth: int = 20,
+    num_classes: int = 10,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    width: int = 16,
+    mean: _PerChannel = None,
+    std: _PerChannel = None,
+    name: Optional[str] = None,
+) -> tf.keras.Model:
     """ResNet for small images: three stages of basic blocks.
 
     He et al. 2015, section 4.2; shortcuts are projections where the shape
@@ -109,6 +126,11 @@ def resnet_cifar(
 
     Raises:
       ValueError: if the depth is not 6n + 2.
+
+    Example:
+      >>> network = ca.networks.resnet_cifar(8, width=4)
+      >>> [layer.filters for layer in network.layers if "1_conv" in layer.name]
+      [4, 8, 16]
     """
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(
@@ -132,9 +154,16 @@ def resnet_cifar(
     return tf.keras.Model(inputs, outputs, name=name or f"resnet{depth}_cifar")
 
 
-def _normalize_input(inputs, mean, std):
-    if mean is None:
+def _normalize_input(
+    inputs: tf.Tensor, mean: _PerChannel, std: _PerChannel
+) -> tf.Tensor:
+    if mean is None and (std is None or std is IMAGENET_STD):
         return inputs
+    if mean is None or std is None:
+        raise ValueError(
+            "Expected mean and std, or neither of them; received "
+            f"mean={mean!r} and std={std!r}."
+        )
     if np.ndim(mean) and np.size(mean) != inputs.shape[-1]:
         raise ValueError(
             f"Expected a mean for each of {inputs.shape[-1]} channels; "
@@ -147,7 +176,14 @@ def _normalize_input(inputs, mean, std):
     )(inputs)
 
 
-def _conv_norm(x, filters, size, stride, name, zero_gamma=False):
+def _conv_norm(
+    x: tf.Tensor,
+    filters: int,
+    size: int,
+    stride: int,
+    name: str,
+    zero_gamma: bool = False,
+) -> tf.Tensor:
     x = tf.keras.layers.Conv2D(
         filters,
         size,
@@ -165,13 +201,15 @@ def _conv_norm(x, filters, size, stride, name, zero_gamma=False):
     )(x)
 
 
-def _shortcut(x, filters, stride, name):
+def _shortcut(x: tf.Tensor, filters: int, stride: int, name: str) -> tf.Tensor:
     if stride == 1 and x.shape[-1] == filters:
         return x
     return _conv_norm(x, filters, 1, stride, f"{name}_shortcut")
 
 
-def _basic_block(x, filters, stride, name):
+def _basic_block(
+    x: tf.Tensor, filters: int, stride: int, name: str
+) -> tf.Tensor:
     shortcut = _shortcut(x, filters, stride, name)
     x = _conv_norm(x, filters, 3, stride, f"{name}_1")
     x = tf.keras.layers.ReLU(name=f"{name}_1_relu")(x)
@@ -180,7 +218,9 @@ def _basic_block(x, filters, stride, name):
     return tf.keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _bottleneck_block(x, filters, stride, name):
+def _bottleneck_block(
+    x: tf.Tensor, filters: int, stride: int, name: str
+) -> tf.Tensor:
     shortcut = _shortcut(x, 4 * filters, stride, name)
     x = _conv_norm(x, filters, 1, 1, f"{name}_1")
     x = tf.keras.layers.ReLU(name=f"{name}_1_relu")(x)
@@ -191,7 +231,11 @@ def _bottleneck_block(x, filters, stride, name):
     return tf.keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _head(x, num_classes, initializer):
+def _head(
+    x: tf.Tensor,
+    num_classes: int,
+    initializer: Union[str, tf.keras.initializers.Initializer],
+) -> tf.Tensor:
     x = tf.keras.layers.GlobalAveragePooling2D(name="pool")(x)
     # float32 logits whatever the policy: the loss needs the mantissa.
     return tf.keras.layers.Dense(

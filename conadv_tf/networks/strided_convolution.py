@@ -10,6 +10,7 @@ stay as they are.
 """
 
 import typing
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +32,7 @@ class StridedConv2D(tf.keras.layers.Conv2D):
     gain, and `export_network` puts `Conv2D` back.
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The convolution of a call, without bias and activation."""
         if not keras_internals.is_compiled_by_xla() or None in inputs.shape[1:]:
             return super().convolution_op(inputs, kernel)
@@ -39,7 +40,7 @@ class StridedConv2D(tf.keras.layers.Conv2D):
         return _convolve(inputs, kernel, self.strides, self.padding.upper())
 
 
-def gains(layer):
+def gains(layer: tf.keras.layers.Layer) -> bool:
     """Whether a layer is a convolution that `StridedConv2D` would speed up."""
     return (
         type(layer) is tf.keras.layers.Conv2D
@@ -53,12 +54,16 @@ def gains(layer):
     )
 
 
-def _convolve(inputs, kernel, strides, padding):
+def _convolve(
+    inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], padding: str
+) -> tf.Tensor:
     arguments = {"strides": [1, *strides, 1], "padding": padding}
 
     @tf.custom_gradient
-    def convolve(inputs, kernel):
-        def gradient(output_gradient):
+    def convolve(
+        inputs: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        def gradient(output_gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return (
                 input_gradient(
                     output_gradient, kernel, inputs.shape, strides, padding
@@ -76,7 +81,13 @@ def _convolve(inputs, kernel, strides, padding):
     return convolve(inputs, kernel)
 
 
-def input_gradient(output_gradient, kernel, input_shape, strides, padding):
+def input_gradient(
+    output_gradient: tf.Tensor,
+    kernel: tf.Tensor,
+    input_shape: tf.TensorShape,
+    strides: tuple[int, int],
+    padding: str,
+) -> tf.Tensor:
     """Gradient of a strided convolution with respect to its input.
 
     The gradient of pixel u is the sum over outputs i of dy[i] * w[u + before
@@ -155,10 +166,12 @@ class _Taps(typing.NamedTuple):
     """
 
     taps: np.ndarray
-    padding: tuple
+    padding: tuple[int, int]
 
 
-def _taps(inputs, outputs, kernel, stride, padding):
+def _taps(
+    inputs: int, outputs: int, kernel: int, stride: int, padding: str
+) -> _Taps:
     padded = (outputs - 1) * stride + kernel - inputs
     before = max(padded, 0) // 2 if padding == "SAME" else 0
     block = stride * _STRIDES_PER_BLOCK

@@ -14,7 +14,7 @@ _NORMALIZATION_LAYERS = (
 )
 
 
-def moving_statistics(network):
+def moving_statistics(network: tf.keras.Model) -> list[tf.Variable]:
     """The variables that batch norms write in training mode."""
     return [
         variable
@@ -24,7 +24,9 @@ def moving_statistics(network):
     ]
 
 
-def normalization_and_biases(network):
+def normalization_and_biases(
+    network: tf.keras.Model,
+) -> tuple[list[tf.Variable], list[tf.Variable]]:
     """Trainable variables of normalization layers, and biases, by identity."""
     normalization, biases = [], []
     for layer in keras_internals.flatten_layers(network):
@@ -36,7 +38,7 @@ def normalization_and_biases(network):
     return normalization, biases
 
 
-def computes_in_float16(network):
+def computes_in_float16(network: tf.keras.Model) -> bool:
     """Whether a layer of the network computes in float16."""
     return any(
         layer.compute_dtype == "float16"

@@ -3,12 +3,17 @@
 The Keras optimizer around the pure function `trust_ratio.lars_update`.
 """
 
+from collections.abc import Iterable
+from collections.abc import Sequence
 import re
+from typing import Any
+from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.optimizers.trust_ratio import lars_update
+from conadv_tf.signatures import Config
 
 KINDS = ("normalization", "bias")
 # Last part of a Keras variable name, for variables of which nobody has said
@@ -65,23 +70,32 @@ class LARS(keras_internals.Optimizer):
 
     Raises:
       ValueError: if an argument is out of its range.
+
+    Example: however large the gradient, a weight of norm 5 moves by 0.1 * 5.
+      >>> weight = tf.Variable([3.0, 4.0], name="kernel")
+      >>> optimizer = ca.LARS(learning_rate=1.0, trust_coefficient=0.1)
+      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 1e6]), weight)])
+      >>> weight.numpy()
+      array([3. , 3.5], dtype=float32)
     """
 
     def __init__(
         self,
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=0.0,
-        trust_coefficient=0.001,
-        epsilon=0.0,
-        nesterov=False,
-        exclude=(),
-        exclude_kinds=KINDS,
-        decay_in_norm=False,
-        record_trust_ratios=False,
-        name="LARS",
-        **kwargs,
-    ):
+        learning_rate: Union[
+            float, tf.keras.optimizers.schedules.LearningRateSchedule
+        ] = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        epsilon: float = 0.0,
+        nesterov: bool = False,
+        exclude: Union[str, Sequence[str]] = (),
+        exclude_kinds: Sequence[str] = KINDS,
+        decay_in_norm: bool = False,
+        record_trust_ratios: bool = False,
+        name: str = "LARS",
+        **kwargs: Any,
+    ) -> None:
         _check_arguments(
             momentum, weight_decay, trust_coefficient, epsilon, exclude_kinds
         )
@@ -99,9 +113,11 @@ class LARS(keras_internals.Optimizer):
         self.decay_in_norm = bool(decay_in_norm)
         self.record_trust_ratios = bool(record_trust_ratios)
         self._patterns = [re.compile(pattern) for pattern in self.exclude]
-        self._kind_by_variable = {}
+        self._kind_by_variable: dict[Any, str] = {}
 
-    def exclude_variables(self, variables, kind):
+    def exclude_variables(
+        self, variables: Iterable[tf.Variable], kind: str
+    ) -> None:
         """Says by identity which variables are of a kind.
 
         Args:
@@ -116,7 +132,7 @@ class LARS(keras_internals.Optimizer):
         for variable in variables:
             self._kind_by_variable[self.key(variable)] = kind
 
-    def is_excluded(self, variable):
+    def is_excluded(self, variable: tf.Variable) -> bool:
         """Whether a weight gets the plain rate and no decay."""
         kind = self._kind_by_variable.get(
             self.key(variable),
@@ -126,7 +142,7 @@ class LARS(keras_internals.Optimizer):
             pattern.search(variable.name) for pattern in self._patterns
         )
 
-    def create_state(self, variables):
+    def create_state(self, variables: Sequence[tf.Variable]) -> None:
         """Creates one momentum buffer for each weight."""
         self.momentums = [
             self.add_variable_from_reference(
@@ -143,7 +159,7 @@ class LARS(keras_internals.Optimizer):
                     )
 
     @property
-    def trust_ratios(self):
+    def trust_ratios(self) -> list[float]:
         """The last trust ratio of each adapted weight; list of floats.
 
         Empty unless `record_trust_ratios`, and before the first update.
@@ -153,7 +169,7 @@ class LARS(keras_internals.Optimizer):
             for ratio in getattr(self, "_ratios", {}).values()
         ]
 
-    def update_step(self, gradient, variable):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Updates one weight and its momentum buffer."""
         buffer = self.momentums[self.index(variable)]
         weight, new_buffer, ratio = lars_update(
@@ -175,7 +191,7 @@ class LARS(keras_internals.Optimizer):
         if recorded is not None:
             recorded.assign(ratio)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Everything the constructor takes."""
         return {
             **super().get_config(),
@@ -191,11 +207,11 @@ class LARS(keras_internals.Optimizer):
         }
 
 
-def _last_name(name):
+def _last_name(name: str) -> str:
     return name.split(":")[0].split("/")[-1]
 
 
-def _check_kinds(kinds):
+def _check_kinds(kinds: Iterable[str]) -> None:
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(
@@ -205,8 +221,12 @@ def _check_kinds(kinds):
 
 
 def _check_arguments(
-    momentum, weight_decay, trust_coefficient, epsilon, exclude_kinds
-):
+    momentum: float,
+    weight_decay: float,
+    trust_coefficient: float,
+    epsilon: float,
+    exclude_kinds: Sequence[str],
+) -> None:
     if not 0 <= momentum < 1:
         raise ValueError(f"Expected momentum in [0, 1); received {momentum!r}.")
     if not weight_decay >= 0:

@@ -4,8 +4,13 @@ import tensorflow as tf
 
 
 def trust_ratio(
-    weight, gradient, weight_decay, trust_coefficient, epsilon, decay_in_norm
-):
+    weight: tf.Tensor,
+    gradient: tf.Tensor,
+    weight_decay: float,
+    trust_coefficient: float,
+    epsilon: float,
+    decay_in_norm: bool,
+) -> tf.Tensor:
     """The factor by which LARS scales a layer's learning rate.
 
         trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)
@@ -40,18 +45,18 @@ def trust_ratio(
 
 
 def lars_update(
-    weight,
-    gradient,
-    buffer,
-    learning_rate,
-    momentum,
-    weight_decay,
-    trust_coefficient,
-    epsilon,
-    nesterov,
-    decay_in_norm,
-    adapt,
-):
+    weight: tf.Tensor,
+    gradient: tf.Tensor,
+    buffer: tf.Tensor,
+    learning_rate: tf.Tensor,
+    momentum: float,
+    weight_decay: float,
+    trust_coefficient: float,
+    epsilon: float,
+    nesterov: bool,
+    decay_in_norm: bool,
+    adapt: bool,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """One LARS step for one weight; see `LARS` for the rule.
 
     Args:

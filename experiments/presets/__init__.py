@@ -1,9 +1,8 @@
 """The rows of the paper, and their analogues on digits, as names to run."""
 
 from experiments.presets.catalog import get
-from experiments.presets.catalog import METHODS
 from experiments.presets.catalog import Preset
 from experiments.presets.catalog import PRESETS
 from experiments.presets.groups import GROUPS
 
-__all__ = ["GROUPS", "METHODS", "PRESETS", "Preset", "get"]
+__all__ = ["GROUPS", "PRESETS", "Preset", "get"]

@@ -23,6 +23,7 @@ from typing import Optional
 import conadv_tf as ca
 from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
+from experiments import methods
 from experiments.presets import paper
 
 _IMAGENET_IMAGES = 1_281_167
@@ -31,13 +32,6 @@ _IMAGE_SIZES = {"resnet50": 224, "efficientnet_b2": 260}
 _NETWORKS = {
     "resnet50": config_lib.Network(name="resnet", depth=50),
     "efficientnet_b2": config_lib.Network(name="efficientnet", variant="b2"),
-}
-METHODS = {  # By the paper's names: method and augmentation.
-    "baseline": ("baseline", None),
-    "aa": ("baseline", "autoaugment"),
-    "disadv": ("disadv", None),
-    "conadv": ("conadv", None),
-    "conadv_aa": ("conadv", "autoaugment"),
 }
 _DIGITS_BATCH_SIZES = (64, 128, 256, 432, 648, 1297)
 # Up to here the networks' own batch norm momentum will do.
@@ -48,27 +42,16 @@ _LOST = {("resnet50", "8k")}
 # its batch norm statistics (the paper, section 4.2).
 _SLICES = (8, 32, 64, 128, 256, 512, 1024, 2048)
 _IMAGES_PER_CORE = 64
-# Images per second and core. ResNet-50: Figure 4(a), 81.7 images/ms of DisAdv
-# on 512 cores, and "about 1.5x" for ConAdv; the rest by arithmetic (baseline
-# 3 units, DisAdv 8, with a third branch 11). EfficientNet-B2: Figure 4(c), 4.1
-# and 7.8 images/ms on 256 cores, which had only 2 images each: an upper bound
-# of the hours.
+# Images per second and core of what is trained. ResNet-50: Figure 4(a), 81.7
+# images/ms of DisAdv on 512 cores, and "about 1.5x" for ConAdv; the baseline by
+# arithmetic (3 units, DisAdv 8). EfficientNet-B2: Figure 4(c), 4.1 and 7.8
+# images/ms on 256 cores, which had only 2 images each: an upper bound of the
+# hours.
 _RATES = {
-    "resnet50": {
-        "baseline": 426,
-        "aa": 426,
-        "disadv": 160,
-        "conadv": 240,
-        "conadv_aa": 175,
-    },
-    "efficientnet_b2": {
-        "baseline": 43,
-        "aa": 43,
-        "disadv": 16,
-        "conadv": 30,
-        "conadv_aa": 22,
-    },
+    "resnet50": {"baseline": 426, "disadv": 160, "conadv": 240},
+    "efficientnet_b2": {"baseline": 43, "disadv": 16, "conadv": 30},
 }
+_THIRD_BRANCH = 8 / 11  # Of that rate, by arithmetic, where views are two.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,21 +105,20 @@ def get(name):
     return PRESETS[name]
 
 
-def _imagenet(network, size, method, perturbation=None):
+def _imagenet(network, size, method, p=None):
+    """The `Config` of a cell; P is the best one unless given."""
     batch_size = paper.BATCH_SIZES[size]
-    name, augmentation = METHODS[method]
     rate = ca.scaling_rule(batch_size)
     epsilon = config_lib.Attack.epsilon
-    if name != "baseline":
-        epsilon = perturbation
-        if perturbation is None:
-            epsilon = paper.best_perturbation(network, size, method)
-        epsilon /= 255
+    if method.staleness is not None:
+        if p is None:
+            p = paper.best_p(network, size, method.name)
+        epsilon = p / 255
     return config_lib.Config(
-        method=name,
+        method=method.trains,
         dataset="imagenet2012",
         image_size=_IMAGE_SIZES[network],
-        augmentation=augmentation,
+        augmentation="autoaugment" if method.augmented else None,
         global_batch_size=batch_size,
         epochs=_EPOCHS[network],
         precision="mixed_bfloat16",
@@ -151,7 +133,7 @@ def _imagenet(network, size, method, perturbation=None):
     )
 
 
-def _on_tpu(network, method, name, config, source, published):
+def _on_tpu(network, name, config, source, published):
     cores = max(
         (
             cores
@@ -161,38 +143,41 @@ def _on_tpu(network, method, name, config, source, published):
         default=_SLICES[0],
     )
     images = config.epochs * _IMAGENET_IMAGES
-    seconds = images / (_RATES[network][method] * cores)
+    rate = _RATES[network][config.method]
+    if config.views == 2:
+        rate = round(rate * _THIRD_BRANCH)
+    seconds = images / (rate * cores)
     return Preset(name, config, source, published, cores, seconds / 3600)
 
 
 def _table_rows():
     for network, rows in paper.TABLES.items():
         table = {"resnet50": "1", "efficientnet_b2": "2"}[network]
-        for method, cells in rows.items():
+        for name, cells in rows.items():
+            method = methods.METHODS[name]
             for size in paper.BATCH_SIZES:
                 if size not in cells and (network, size) not in _LOST:
                     continue
-                source = f"Table {'3' if method == 'conadv_aa' else table}"
+                both = method.augmented and method.staleness is not None
+                source = f"Table {'3' if both else table}"
                 if size in ("128k", "256k"):
                     source = "Figure 2"
                 yield _on_tpu(
                     network,
-                    method,
-                    f"{network}_{size}_{method}",
+                    f"{network}_{size}_{name}",
                     _imagenet(network, size, method),
                     source,
                     cells.get(size),
                 )
 
 
-def _perturbation_rows():
-    for (network, size, method), cells in paper.PERTURBATIONS.items():
-        for perturbation, published in cells.items():
+def _table_4_rows():
+    for (network, size, name), cells in paper.TABLE_4.items():
+        for p, published in cells.items():
             yield _on_tpu(
                 network,
-                method,
-                f"{network}_{size}_{method}_p{perturbation}",
-                _imagenet(network, size, method, perturbation),
+                f"{network}_{size}_{name}_p{p}",
+                _imagenet(network, size, methods.METHODS[name], p),
                 "Table 4",
                 published,
             )
@@ -215,12 +200,14 @@ def _digits_network(batch_size):
 
 def _digits_rows():
     for batch_size in _DIGITS_BATCH_SIZES:
-        for method, (name, augmentation) in METHODS.items():
+        for name, method in methods.METHODS.items():
             yield Preset(
-                f"digits_{batch_size}_{method}",
+                f"digits_{batch_size}_{name}",
                 config_lib.Config(
-                    method=name,
-                    augmentation=augmentation and "autoaugment_digits",
+                    method=method.trains,
+                    augmentation="autoaugment_digits"
+                    if method.augmented
+                    else None,
                     global_batch_size=batch_size,
                     network=_digits_network(batch_size),
                 ),
@@ -230,6 +217,6 @@ def _digits_rows():
 
 PRESETS = {
     preset.name: preset
-    for rows in (_table_rows(), _perturbation_rows(), _digits_rows())
+    for rows in (_table_rows(), _table_4_rows(), _digits_rows())
     for preset in rows
 }

@@ -27,11 +27,9 @@ def _make():
         + _rows("efficientnet_b2", _TABLE_3, sizes),
         "resnet50_figure2": _rows("resnet50", ("baseline", "aa")),
     }
-    for row, cells in paper.PERTURBATIONS.items():
+    for row, cells in paper.TABLE_4.items():
         stem = "_".join(row)
-        groups[f"table4_{stem}"] = tuple(
-            f"{stem}_p{perturbation}" for perturbation in cells
-        )
+        groups[f"table4_{stem}"] = tuple(f"{stem}_p{p}" for p in cells)
     return groups
 
 

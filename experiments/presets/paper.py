@@ -51,10 +51,10 @@ EFFICIENTNET_B2 = {
 }
 TABLES = {"resnet50": RESNET50, "efficientnet_b2": EFFICIENTNET_B2}
 
-# Table 4: accuracy by perturbation size P, epsilon in 1/255.
+# Accuracy by P, the paper's unit: epsilon in 1/255.
 _RESNET_P = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)
 _EFFICIENTNET_P = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14)
-PERTURBATIONS = {
+TABLE_4 = {
     ("resnet50", "32k", "conadv"): dict(
         zip(
             _RESNET_P,
@@ -122,7 +122,7 @@ PERTURBATIONS = {
 
 # Best P by batch size: Table 4 and the text of section 4.5. Below the smallest
 # of them nothing is published, and the smallest is used.
-BEST_PERTURBATION = {
+BEST_P = {
     ("resnet50", "conadv"): {"32k": 3, "64k": 5, "96k": 8},
     ("resnet50", "conadv_aa"): {"32k": 5, "64k": 7, "96k": 8},
     ("efficientnet_b2", "conadv"): {"16k": 8, "32k": 10, "64k": 12},
@@ -130,7 +130,7 @@ BEST_PERTURBATION = {
 }
 
 
-def best_perturbation(network, batch_size, method):
+def best_p(network, batch_size, method):
     """The P to train with: the best printed at this batch size or below.
 
     Args:
@@ -143,7 +143,7 @@ def best_perturbation(network, batch_size, method):
     """
     if method == "disadv":
         method = "conadv"
-    printed = BEST_PERTURBATION[network, method]
+    printed = BEST_P[network, method]
     below = [
         best
         for size, best in printed.items()

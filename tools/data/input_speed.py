@@ -19,14 +19,13 @@ _MEMORY_SAMPLES = 10
 
 def rates(variants, flags):
     """Rows of the table: medians over repeats, the variants by turns."""
-    wall = {name: [] for name in variants}
-    core = {name: [] for name in variants}
+    wall, core = {}, {}
     for repeat in range(flags.repeats):
         for name, make in variants.items():
             print(f"repeat {repeat + 1}/{flags.repeats}: {name}", flush=True)
             per_second, per_core_second = _measure(make(), flags)
-            wall[name].append(per_second)
-            core[name].append(per_core_second)
+            wall.setdefault(name, []).append(per_second)
+            core.setdefault(name, []).append(per_core_second)
     return [
         {
             "variant": name,
@@ -48,18 +47,16 @@ def rates(variants, flags):
 
 
 def _measure(dataset, flags):
-    """(images per second, images per second of processor time)."""
+    """Images per second, and per second of processor time."""
     iterator = iter(dataset)
     for _ in range(max(4, flags.batches // 4)):  # Starts, tunes and fills.
         next(iterator)
     wall, core = time.perf_counter(), time.process_time()
     for _ in range(flags.batches):
         next(iterator)
+    wall, core = time.perf_counter() - wall, time.process_time() - core
     images = flags.batches * flags.batch_size
-    return (
-        images / (time.perf_counter() - wall),
-        images / (time.process_time() - core),
-    )
+    return images / wall, images / core
 
 
 def _ratio(rates, name):

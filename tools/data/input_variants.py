@@ -7,11 +7,11 @@ from PIL import Image
 import tensorflow as tf
 
 from conadv_tf.data import auto_augment
+from conadv_tf.data import FaultLog
+from conadv_tf.data import FolderSource
 from conadv_tf.data import pipelines
+from conadv_tf.data import Share
 from conadv_tf.data import views
-from conadv_tf.data.faults import FaultLog
-from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.sharding import Share
 
 REFERENCE = "photos: plain loop"
 AUGMENTED = "photos: two views, AutoAugment"
@@ -32,13 +32,8 @@ def write_photos(folder, count):
             scale = rng.uniform(1.0, 1.3) * max(
                 height / photo.height, width / photo.width
             )
-            photo = photo.resize(
-                (
-                    int(np.ceil(photo.width * scale)),
-                    int(np.ceil(photo.height * scale)),
-                ),
-                Image.BICUBIC,
-            )
+            size = [int(np.ceil(side * scale)) for side in photo.size]
+            photo = photo.resize(size, Image.BICUBIC)
             left = rng.integers(0, photo.width - width + 1)
             top = rng.integers(0, photo.height - height + 1)
             photo = photo.crop((left, top, left + width, top + height))
@@ -55,22 +50,19 @@ def make_variants(folder, flags):
       flags: those of benchmark_input.py.
     """
     source = FolderSource(folder)
+    faults = FaultLog(source.num_classes)
 
     def train(number, augment=None):
-        faults = FaultLog(source.num_classes)
         view = views.random_views(
             flags.image_size, number, True, augment, tf.float32
         )
-        return batched(
-            pipelines.training(source, Share(), 0, view, faults), flags
-        )
+        examples = pipelines.training(source, Share(), 0, view, faults)
+        return batched(examples, flags)
 
     def evaluation():
-        faults = FaultLog(source.num_classes)
         view = views.central_view(flags.image_size, tf.float32)
-        return batched(
-            pipelines.evaluation(source, Share(), view, faults), flags
-        )
+        examples = pipelines.evaluation(source, Share(), view, faults)
+        return batched(examples, flags)
 
     augment = functools.partial(auto_augment, policy="imagenet")
     return {

@@ -8,7 +8,6 @@ tools/network_table.py prints them.
 
 import dataclasses
 import pathlib
-import sys
 from typing import Callable
 
 import tensorflow as tf
@@ -22,43 +21,31 @@ _TORCHVISION = "torchvision"
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A network and what is known of it.
+    """A network and what is known of it."""
 
-    Attributes:
-      name: function or class that builds it.
-      build: number of classes to a classifier for small images. Global
-        pooling makes the number of parameters that of large images.
-      job: which tests check it: "" all of them, "slow" those of continuous
-        integration, "large" those that somebody starts by hand.
-      reference: published number of parameters for 1000 classes (10 for
-        CIFAR), as printed there; "" without.
-      source: where that is published.
-    """
-
-    name: str
+    name: str  # Of the function or class that builds it.
+    # From a number of classes to a classifier for small images. Global pooling
+    # makes the number of parameters that of large images.
     build: Callable
+    # Which tests check it: "" all of them, "slow" those of continuous
+    # integration, "large" those that somebody starts by hand.
     job: str = ""
+    # Published parameters for 1000 classes (10 for CIFAR), as printed there.
     reference: str = ""
-    source: str = ""
+    source: str = ""  # Where.
 
 
 # --- Ours -------------------------------------------------------------------
 
 
 def _ours(name, reference, source, job="large", **arguments):
-    function = getattr(ca.networks, name)
-    shape = (32, 32, 3)
-    return Entry(
-        "ca.networks."
-        + name
-        + "".join(f"({value})" for value in arguments.values()),
-        lambda classes: function(
-            **arguments, num_classes=classes, input_shape=shape
-        ),
-        job,
-        reference,
-        source,
-    )
+    def build(classes):
+        return getattr(ca.networks, name)(
+            **arguments, num_classes=classes, input_shape=(32, 32, 3)
+        )
+
+    depth = "".join(f"({value})" for value in arguments.values())
+    return Entry(f"ca.networks.{name}{depth}", build, job, reference, source)
 
 
 OURS = [
@@ -81,7 +68,8 @@ OURS = [
 # --- tf.keras.applications --------------------------------------------------
 
 
-def _classifier(function, side=32, **arguments):
+def classifier(function, side=32, **arguments):
+    """`Entry.build` of a function of keras.applications."""
     return lambda classes: function(
         weights=None,
         classes=classes,
@@ -91,20 +79,12 @@ def _classifier(function, side=32, **arguments):
     )
 
 
-def _shrunk(name, application, job="", **arguments):
-    """A member with fewer blocks, by the function that makes all members."""
-    # Not a public name of Keras; the public ones are in its module.
-    module = getattr(tf.keras.applications, application).__module__
-    function = getattr(sys.modules[module], name)
-    return Entry(f"{name} (shrunk)", _classifier(function, **arguments), job)
-
-
 # What is published, and the smallest images that each takes.
 _TABLE = pathlib.Path(__file__).with_name("applications.csv")
 APPLICATIONS = [
     Entry(
         row["name"],
-        _classifier(
+        classifier(
             getattr(tf.keras.applications, row["name"]), int(row["side"])
         ),
         row["job"],
@@ -114,52 +94,21 @@ APPLICATIONS = [
     for row in csv_file.read(_TABLE)
 ]
 
-# Families whose smallest member takes minutes with the other tests.
-SHRUNK = [
-    _shrunk("DenseNet", "DenseNet121", blocks=[2, 2, 2, 2]),
-    _shrunk(
-        "NASNet",
-        "NASNetMobile",
-        job="slow",
-        penultimate_filters=1056,
-        num_blocks=1,
-        stem_block_filters=32,
-        skip_reduction=False,
-    ),
-    _shrunk(
-        "ResNetRS",
-        "ResNetRS50",
-        depth=50,
-        block_args=[
-            {"input_filters": 64, "num_repeats": 1},
-            {"input_filters": 128, "num_repeats": 2},
-        ],
-    ),
-    _shrunk(
-        "RegNet",
-        "RegNetY002",
-        job="slow",
-        depths=[1, 1, 2, 1],
-        widths=[24, 56, 152, 368],
-        group_width=8,
-        block_type="Y",
-        default_size=224,
-    ),
-]
-
 
 # --- keras-cv ---------------------------------------------------------------
 
 
-def _backbone(name, job="", **arguments):
+def backbone(name, job="", **arguments):
+    """A small network of a generic class of keras-cv."""
+
     def build(classes):
         import keras_cv
 
-        backbone = getattr(keras_cv.models, name)(
+        layers = getattr(keras_cv.models, name)(
             include_rescaling=False, input_shape=(32, 32, 3), **arguments
         )
         inputs = tf.keras.Input((32, 32, 3))
-        x = tf.keras.layers.GlobalAveragePooling2D()(backbone(inputs))
+        x = tf.keras.layers.GlobalAveragePooling2D()(layers(inputs))
         return tf.keras.Model(inputs, tf.keras.layers.Dense(classes)(x))
 
     return Entry(f"keras_cv.models.{name} (small)", build, job)
@@ -180,15 +129,15 @@ _INVERTED = {
     "width_coefficient": 1.0,
     "depth_coefficient": 1.0,
 }
-_SQUEEZED = {**_INVERTED, "stackwise_squeeze_and_excite_ratios": [0.25, 0.25]}
+SQUEEZED = {**_INVERTED, "stackwise_squeeze_and_excite_ratios": [0.25, 0.25]}
 
 KERAS_CV = [
-    _backbone("ResNetBackbone", **_STACKS),
-    _backbone("ResNetV2Backbone", **_STACKS),
-    _backbone("DenseNetBackbone", stackwise_num_repeats=[2, 2]),
-    _backbone("EfficientNetV1Backbone", **_SQUEEZED),
-    _backbone("EfficientNetLiteBackbone", **_INVERTED),
-    _backbone(
+    backbone("ResNetBackbone", **_STACKS),
+    backbone("ResNetV2Backbone", **_STACKS),
+    backbone("DenseNetBackbone", stackwise_num_repeats=[2, 2]),
+    backbone("EfficientNetV1Backbone", **SQUEEZED),
+    backbone("EfficientNetLiteBackbone", **_INVERTED),
+    backbone(
         "MobileNetV3Backbone",
         stackwise_expansion=[1, 4],
         stackwise_filters=[16, 24],
@@ -197,26 +146,10 @@ KERAS_CV = [
         stackwise_se_ratio=[0.25, None],
         stackwise_activation=["relu", "hard_swish"],
     ),
-    _backbone(
+    backbone(
         "YOLOV8Backbone",
         job="slow",
         stackwise_channels=[16, 32, 48, 64],
         stackwise_depth=[1, 1, 1, 1],
     ),
 ]
-
-# Their blocks are layers that hold batch norms: refused, with the names.
-REFUSED = [
-    _backbone(
-        "EfficientNetV2Backbone",
-        **_SQUEEZED,
-        stackwise_conv_types=["fused", "unfused"],
-    ),
-    _backbone(
-        "CSPDarkNetBackbone",
-        stackwise_channels=[16, 32],
-        stackwise_depth=[1, 1],
-    ),
-]
-
-ALL = [*OURS, *APPLICATIONS, *SHRUNK, *KERAS_CV]

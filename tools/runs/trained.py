@@ -5,8 +5,6 @@ Everything is measured in inference mode through the main batch norm.
 
 import json
 
-import numpy as np
-
 from conadv_tf import analysis
 from experiments import build
 from experiments import config as config_lib
@@ -64,46 +62,37 @@ def check_comparable(runs):
 
 
 def eigenvalues(network, batches, count, seed):
-    """Rows of the largest eigenvalues of the Hessian, in both units.
-
-    Args:
-      network: functional network, images to logits.
-      batches: batches of (images, class ids).
-      count: how many eigenvalues.
-      seed: of the first vectors.
-    """
-    return [
-        {
-            "filter_normalized": filter_normalized,
-            "index": index,
-            "eigenvalue": value,
-        }
-        for filter_normalized in (False, True)
-        for index, value in enumerate(
-            analysis.top_eigenvalues(
-                network,
-                batches,
-                count,
-                filter_normalized=filter_normalized,
-                seed=seed,
-            ),
-            start=1,
+    """Rows of the `count` largest eigenvalues of the Hessian, in both units."""
+    rows = []
+    for filter_normalized in (False, True):
+        values = analysis.top_eigenvalues(
+            network,
+            batches,
+            count,
+            filter_normalized=filter_normalized,
+            seed=seed,
         )
-    ]
+        rows += [
+            {
+                "filter_normalized": filter_normalized,
+                "index": index,
+                "eigenvalue": value,
+            }
+            for index, value in enumerate(values, start=1)
+        ]
+    return rows
 
 
-def landscape(network, batches, radius, points, directions, seed):
-    """Rows of losses along each direction; the same draws for all runs.
+def landscape(network, batches, offsets, directions, seed):
+    """Rows of losses along random directions; the same draws for all runs.
 
     Args:
       network: functional network, images to logits.
       batches: batches of (images, class ids).
-      radius: the largest distance.
-      points: how many distances, from -radius to radius.
-      directions: how many random directions.
+      offsets: float [n], distances.
+      directions: how many.
       seed: of the first one.
     """
-    offsets = np.linspace(-radius, radius, points)
     rows = []
     for number in range(directions):
         direction = analysis.filter_normalized_direction(

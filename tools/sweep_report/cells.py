@@ -15,7 +15,7 @@ class Cell(Setting):
     name: str
     published: Optional[float]  # Percent.
     top1: dict  # Percent by seed.
-    images_per_second: tuple
+    images_per_second: list
 
     @property
     def spread(self):
@@ -24,10 +24,7 @@ class Cell(Setting):
 
 
 def cells(runs):
-    """Collects runs of one network and dataset into cells.
-
-    Args:
-      runs: iterable of `Run`s.
+    """Collects `Run`s of one network and dataset into cells.
 
     Returns:
       List of `Cell`s in the order of method, batch size, staleness, epsilon
@@ -49,25 +46,24 @@ def cells(runs):
             )
         seeds[run.seed] = run
     methods = list(dict.fromkeys(setting.method for setting in members))
-    found = [
-        Cell(
-            **vars(setting),
-            name=next(iter(seeds.values())).name,
-            published=next(iter(seeds.values())).published,
-            top1={seed: run.top1 for seed, run in sorted(seeds.items())},
-            images_per_second=tuple(
-                run.images_per_second for run in seeds.values()
-            ),
-        )
-        for setting, seeds in members.items()
+
+    def place(setting):
+        method = methods.index(setting.method)
+        return method, setting.batch_size, *_order(setting)
+
+    return [
+        _cell(setting, [run for _, run in sorted(members[setting].items())])
+        for setting in sorted(members, key=place)
     ]
-    return sorted(
-        found,
-        key=lambda cell: (
-            methods.index(cell.method),
-            cell.batch_size,
-            *_order(cell),
-        ),
+
+
+def _cell(setting, runs):
+    return Cell(
+        **vars(setting),
+        name=runs[0].name,
+        published=runs[0].published,
+        top1={run.seed: run.top1 for run in runs},
+        images_per_second=[run.images_per_second for run in runs],
     )
 
 
@@ -79,10 +75,6 @@ def references(cells, epsilon=None):
     epsilon, if any has it; of these the one with most seeds; then the one
     whose epsilon and staleness most runs of the sweep have; then the one with
     the smallest staleness, epsilon and learning rate.
-
-    Args:
-      cells: list of `Cell`s.
-      epsilon: radius, or None.
 
     Returns:
       Dict from (method, batch_size) to a `Cell`.
@@ -136,19 +128,15 @@ def curve(cells, reference, name):
     found = {}
     for cell in cells:
         if all(getattr(cell, n) == getattr(reference, n) for n in fixed):
-            value = getattr(cell, name)
-            best = found.setdefault(value, cell)
-            if len(cell.top1) > len(best.top1):
-                found[value] = cell
-    return dict(sorted(found.items()))
+            found.setdefault(getattr(cell, name), []).append(cell)
+    return {
+        value: max(found[value], key=lambda cell: len(cell.top1))
+        for value in sorted(found)
+    }
 
 
 def unchanged(cells, variant):
     """The cell that a variant is to be compared with.
-
-    Args:
-      cells: list of `Cell`s.
-      variant: one of them that is a variant.
 
     Returns:
       Of the cells of its method and batch size that are no variants the one
@@ -172,11 +160,11 @@ def unchanged(cells, variant):
     )
 
 
-def _order(cell):
+def _order(setting):
     return (
-        cell.staleness if cell.staleness is not None else -1,
-        cell.epsilon if cell.epsilon is not None else -1,
-        cell.learning_rate,
-        cell.variant,
-        cell.preset,
+        setting.staleness if setting.staleness is not None else -1,
+        setting.epsilon if setting.epsilon is not None else -1,
+        setting.learning_rate,
+        setting.variant,
+        setting.preset,
     )

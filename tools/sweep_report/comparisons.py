@@ -20,11 +20,7 @@ class _Row(NamedTuple):
 
 
 def gains(gains):
-    """Gains over the baseline.
-
-    Args:
-      gains: dict from (method, batch_size) to a `Comparison`.
-    """
+    """Gains over the baseline: (method, batch_size) to a `Comparison`."""
     rows = _rows(gains, gains.values())
     count = sum(row.p is not None for row in rows)
     return Table.of(
@@ -44,23 +40,15 @@ def gains(gains):
 
 
 def equality(pairs, margin):
-    """ConAdv against DisAdv.
-
-    Args:
-      pairs: dict from batch size to a `Comparison`.
-      margin: points, as in `statistics.compare`.
-    """
+    """ConAdv against DisAdv: batch size to a `Comparison` with a margin."""
+    within = f"equal within {margin:g}"
     return Table.of(
         "ConAdv minus DisAdv, points of top-1",
         {
             "batch size": lambda row: str(row.key),
             **_tests("mean difference"),
-            f"p (equal within {margin:g}, Holm)": lambda row: p_text(
-                row.p_equal
-            ),
-            f"equal within {margin:g} at 5 %": lambda row: _verdict(
-                row.p_equal
-            ),
+            f"p ({within}, Holm)": lambda row: p_text(row.p_equal),
+            f"{within} at 5 %": lambda row: _verdict(row.p_equal),
         },
         _rows(pairs, pairs.values()),
         "Paired by seed. That no difference is seen does not show equality: "
@@ -71,12 +59,7 @@ def equality(pairs, margin):
 
 
 def variants(cells, pairs):
-    """Variants of rows against the rows as they are.
-
-    Args:
-      cells: list of (`Cell` of a variant, `Cell` it is compared with).
-      pairs: list of their `Comparison`s.
-    """
+    """Variants: (`Cell` of one, `Cell` it is compared with), `Comparison`."""
     return Table.of(
         "Variants, top-1 in % and difference in points",
         {
@@ -109,16 +92,19 @@ def _rows(keys, pairs):
 
 def _tests(mean, more=()):
     """The columns of a comparison, `more` before those of Holm's p."""
+
+    def interval(row):
+        known = row.pair.interval
+        return "[{:+.2f}, {:+.2f}]".format(*known) if known else "-"
+
+    def difference(row):
+        known = row.pair.mean is not None
+        return f"{row.pair.mean:+.2f}" if known else "-"
+
     return {
         "pairs": lambda row: str(row.pair.n),
-        mean: lambda row: (
-            "-" if row.pair.mean is None else f"{row.pair.mean:+.2f}"
-        ),
-        "95 % interval": lambda row: (
-            "-"
-            if row.pair.interval is None
-            else "[{:+.2f}, {:+.2f}]".format(*row.pair.interval)
-        ),
+        mean: difference,
+        "95 % interval": interval,
         "p (Wilcoxon)": lambda row: p_text(row.pair.p_wilcoxon),
         **dict(more),
         "p (t, Holm)": lambda row: p_text(row.p),

@@ -3,20 +3,19 @@
 import math
 
 from tools.sweep_report import cells
-from tools.sweep_report import runs as runs_lib
+from tools.sweep_report.runs import label
 
 
 class Group:
-    """The runs of one network on one dataset, ready to compare."""
+    """The runs of one network on one dataset, ready to compare.
+
+    Args:
+      runs: list of `Run`s; those without an accuracy count as failed.
+      tuning: list of `Run`s on validation data.
+      epsilon: radius of the comparisons, or None.
+    """
 
     def __init__(self, runs, tuning, epsilon=None):
-        """Groups runs.
-
-        Args:
-          runs: list of `Run`s; those without an accuracy count as failed.
-          tuning: list of `Run`s on validation data.
-          epsilon: radius of the comparisons, or None.
-        """
         self.failed = [run for run in runs if math.isnan(run.top1)]
         finished = [run for run in runs if not math.isnan(run.top1)]
         self.diverged = [
@@ -54,6 +53,26 @@ class Group:
                 if ran != self.seeds:
                     yield (method, size), sorted(self.seeds - ran)
 
+    def notes(self):
+        """Yields what a reader has to know about the runs."""
+        for (method, size), seeds in self.missing():
+            what = f"{label(method)}, batch size {size}"
+            if len(seeds) == len(self.seeds):
+                yield f"no run of {what}."
+            else:
+                listed = ", ".join(map(str, seeds))
+                yield f"{what} lacks seeds that others have: {listed}."
+        counts = {len(cell.top1) for cell in self.references.values()}
+        if len(counts) > 1:
+            yield (
+                f"unequal n: between {min(counts)} and {max(counts)} seeds; a "
+                "comparison takes the seeds that both sides have."
+            )
+        for run in self.failed:
+            yield f"failed, without an accuracy, in no mean: {run}."
+        for run in self.diverged:
+            yield f"loss not finite, its accuracy counts: {run}."
+
 
 def of_sweep(sweep, epsilon):
     """Runs by network and dataset: only these are compared.
@@ -77,34 +96,12 @@ def of_sweep(sweep, epsilon):
             f"No run has --epsilon={epsilon:g}; the runs have {sorted(found)}."
         )
 
-    def members(runs, key):
-        return [run for run in runs if (run.network, run.dataset) == key]
+    def members(runs, place):
+        return [run for run in runs if run.place == place]
 
-    keys = dict.fromkeys((run.network, run.dataset) for run in sweep.runs)
     return {
-        " on ".join(key): Group(
-            members(sweep.runs, key), members(sweep.tuning, key), epsilon
+        place: Group(
+            members(sweep.runs, place), members(sweep.tuning, place), epsilon
         )
-        for key in keys
+        for place in dict.fromkeys(run.place for run in sweep.runs)
     }
-
-
-def notes(group):
-    """Yields what a reader has to know about the runs."""
-    for (method, size), seeds in group.missing():
-        what = f"{runs_lib.label(method)}, batch size {size}"
-        if len(seeds) == len(group.seeds):
-            yield f"no run of {what}."
-        else:
-            listed = ", ".join(map(str, seeds))
-            yield f"{what} lacks seeds that others have: {listed}."
-    counts = {len(cell.top1) for cell in group.references.values()}
-    if len(counts) > 1:
-        yield (
-            f"unequal n: between {min(counts)} and {max(counts)} seeds; a "
-            "comparison takes the seeds that both sides have."
-        )
-    for run in group.failed:
-        yield f"failed, without an accuracy, in no mean: {run}."
-    for run in group.diverged:
-        yield f"loss not finite, its accuracy counts: {run}."

@@ -27,8 +27,7 @@ class Table:
 
         Args:
           title: above the table.
-          columns: dict from a heading to a function that makes the text of a
-            cell from an entry.
+          columns: dict from a heading to a function from an entry to a text.
           entries: iterable, of anything.
           note: under the table.
           num_labels: how many of the columns name the row.
@@ -44,17 +43,10 @@ class Table:
         return f"**{plain(self.title)}**\n\n{table}{note}"
 
     def html(self, name):
-        """A table that scrolls inside itself.
-
-        Args:
-          name: id, unique in the page.
-        """
-        head = self._row(
-            self.header, 'th scope="col" class="label"', 'th scope="col"'
-        )
-        body = "".join(
-            self._row(row, 'th scope="row"', "td") for row in self.rows
-        )
+        """A table that scrolls inside itself; its id in the page is `name`."""
+        column, row = 'th scope="col"', 'th scope="row"'
+        head = self._row(self.header, f'{column} class="label"', column)
+        body = "".join(self._row(texts, row, "td") for texts in self.rows)
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         # No caption, which would scroll along; focusable, for keyboards.
         return (
@@ -100,12 +92,7 @@ class Section:
 
 
 def markdown(title, sections):
-    """The report as GitHub's Markdown; pictures lie beside the file.
-
-    Args:
-      title: of the report.
-      sections: list of `Section`s.
-    """
+    """The report as GitHub's Markdown; pictures lie beside the file."""
     parts = [f"# {plain(title)}"]
     for section in sections:
         parts.append(f"## {plain(section.title)}")
@@ -114,7 +101,7 @@ def markdown(title, sections):
 
 
 def page(title, sections):
-    """The report as one HTML document, pictures inside; see `markdown`."""
+    """The report as one HTML document, pictures inside."""
     links, body = [], []
     for number, section in enumerate(sections, start=1):
         name = f"section-{number}"

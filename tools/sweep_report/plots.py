@@ -1,4 +1,4 @@
-"""Pictures of a report."""
+"""Pictures of a report, each a PNG file at `path`."""
 
 import numpy as np
 
@@ -11,41 +11,31 @@ _OTHERS = "#CC79A7"  # Methods that are not the paper's, told by markers.
 
 
 def batch_sizes(references, path):
-    """Draws every run, means and standard deviations by batch size.
-
-    Args:
-      references: what `cells.references` returned.
-      path: PNG file to write.
-    """
+    """Draws every run, means and standard deviations by batch size."""
     figure, axis, places, step = _by_batch_size(
         {key: _bar(cell) for key, cell in references.items()},
         "top-1, %; bars: standard deviation",
     )
     for key, cell in references.items():
         axis.scatter(
-            np.full(len(cell.top1), places[key] * step**0.4),
+            [places[key] * step**0.4] * len(cell.top1),
             [*cell.top1.values()],
             s=7,
             alpha=0.35,
             linewidths=0,
-            color=_style(key[0], _methods(references).index(key[0]))["color"],
+            color=_style(key[0])["color"],
         )
     figure.savefig(path)
 
 
 def gains(gains, path):
-    """Draws mean gains over the baseline and their intervals.
-
-    Args:
-      gains: dict from (method, batch_size) to a `Comparison` with an interval.
-      path: PNG file to write.
-    """
+    """Draws mean gains over the baseline and their intervals."""
+    bars = {
+        key: (gain.mean, gain.interval[1] - gain.mean)
+        for key, gain in gains.items()
+    }
     figure, axis, _, _ = _by_batch_size(
-        {
-            key: (gain.mean, gain.interval[1] - gain.mean)
-            for key, gain in gains.items()
-        },
-        "gain, points; bars: 95 % interval",
+        bars, "gain, points; bars: 95 % interval"
     )
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
     figure.savefig(path)
@@ -59,7 +49,7 @@ def curves(curves, baselines, label, path):
         `Cell`.
       baselines: dict from a batch size to the baseline's `Cell`.
       label: of the setting.
-      path: PNG file to write.
+      path: file to write.
     """
     sizes = sorted({size for _, size in curves})
     figure, axes = _figure(len(sizes))
@@ -67,18 +57,12 @@ def curves(curves, baselines, label, path):
         if size in baselines:
             _level(axis, baselines[size])
         members = {m: cells for (m, s), cells in curves.items() if s == size}
-        values = sorted(
-            {value for cells in members.values() for value in cells}
-        )
+        values = sorted({v for cells in members.values() for v in cells})
         for number, (method, cells) in enumerate(members.items()):
             offset = number - (len(members) - 1) / 2
-            _errorbar(
-                axis,
-                method,
-                number,
-                np.array([*cells]) + 0.012 * offset * np.ptp(values),
-                [_bar(cell) for cell in cells.values()],
-            )
+            where = np.array([*cells]) + 0.012 * offset * np.ptp(values)
+            drawn = [_bar(cell) for cell in cells.values()]
+            _errorbar(axis, method, number, where, drawn)
             # DisAdv at tau 0.
             for value, cell in cells.items():
                 if cell.method != method:
@@ -122,7 +106,8 @@ def _by_batch_size(bars, label):
       of places that are beside each other).
     """
     figure, (axis,) = _figure(1)
-    methods, sizes = _methods(bars), sorted({size for _, size in bars})
+    methods = list(dict.fromkeys(method for method, _ in bars))
+    sizes = sorted({size for _, size in bars})
     # Methods stand apart, so that no bar hides another; together they take at
     # most half the way to the next batch size.
     nearest = min((b / a for a, b in zip(sizes, sizes[1:])), default=2.0)
@@ -134,17 +119,10 @@ def _by_batch_size(bars, label):
     }
     for number, method in enumerate(methods):
         keys = [key for key in bars if key[0] == method]
-        _errorbar(
-            axis,
-            method,
-            number,
-            [places[key] for key in keys],
-            [bars[key] for key in keys],
-        )
+        where, drawn = [places[k] for k in keys], [bars[k] for k in keys]
+        _errorbar(axis, method, number, where, drawn)
     axis.set_xscale("log", base=2)
-    axis.set_xticks(
-        sizes, list(map(str, sizes)), rotation=45 if len(sizes) > 4 else 0
-    )
+    axis.set_xticks(sizes, sizes, rotation=45 if len(sizes) > 4 else 0)
     axis.set_xticks([], minor=True)
     axis.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
     axis.set_xlabel("global batch size")
@@ -152,10 +130,6 @@ def _by_batch_size(bars, label):
     axis.grid(alpha=0.3)
     _legend(axis)
     return figure, axis, places, step
-
-
-def _methods(keys):
-    return list(dict.fromkeys(method for method, _ in keys))
 
 
 def _bar(cell):

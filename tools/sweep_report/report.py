@@ -7,7 +7,7 @@ from tools.sweep_report import sections
 
 
 def contents(sweep, groups, margin, command, output_dir):
-    """Everything that the report says.
+    """Everything that the report says: a list of `page.Section`s.
 
     Args:
       sweep: a `Sweep`.
@@ -15,9 +15,6 @@ def contents(sweep, groups, margin, command, output_dir):
       margin: points within which ConAdv and DisAdv count as equal.
       command: of this report.
       output_dir: pathlib.Path of a folder for the pictures.
-
-    Returns:
-      List of `page.Section`s.
     """
     found = [sections.state(sweep, groups)]
     several = len(groups) > 1
@@ -50,14 +47,7 @@ def _draw(folder, suffix, stem, caption, description, plot, *what):
 
 
 def write(title, contents, output_dir, with_html):
-    """Writes the report and prints its tables.
-
-    Args:
-      title: of the report.
-      contents: list of `page.Section`s.
-      output_dir: pathlib.Path of the folder to write to.
-      with_html: whether report.html is wanted, beside report.md.
-    """
+    """Writes report.md, and report.html if wanted, and prints the tables."""
     pages = {"report.md": page.markdown(title, contents)}
     if with_html:
         pages["report.html"] = page.page(title, contents)

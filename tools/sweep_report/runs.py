@@ -8,7 +8,7 @@ import re
 from typing import Optional
 
 from experiments.methods import METHODS
-from experiments.sweep_table import COLUMNS
+from experiments.sweeps.table import COLUMNS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Run(Setting):
         return f"{self.label}, batch size {self.batch_size}, seed {self.seed}"
 
     @property
+    def place(self):
+        """Runs are compared only with those of the same place."""
+        return f"{self.network} on {self.dataset}"
+
+    @property
     def name(self):
         """What its folder's name says but seed and tuned rate.
 
@@ -96,10 +101,7 @@ def label(method):
 
 
 def read_sweep(folder):
-    """Reads results.csv and what is beside it.
-
-    Args:
-      folder: pathlib.Path.
+    """Reads results.csv and what is beside it in a folder.
 
     Returns:
       A `Sweep`: of the runs on test data; if there are none, of those on
@@ -121,7 +123,12 @@ def read_sweep(folder):
     settings = folder / "sweep.json"
     split = "test" if any(r.split == "test" for r in runs) else "validation"
     chosen = [run for run in runs if run.split == split]
-    versions, count = _versions(folder, chosen)
+    summaries = [folder / run.model_dir / "summary.json" for run in chosen]
+    summaries = [_read_json(path) for path in summaries if path.is_file()]
+    versions = {}
+    for summary in summaries:
+        for name, value in summary.get("versions", {}).items():
+            versions.setdefault(name, set()).add(str(value))
     return Sweep(
         folder.resolve().name,
         chosen,
@@ -129,8 +136,8 @@ def read_sweep(folder):
         len(runs) - len(chosen),
         read_runs(tuning) if tuning.is_file() else [],
         _read_json(settings) if settings.is_file() else {},
-        versions,
-        count,
+        {name: sorted(values) for name, values in versions.items()},
+        len(summaries),
         sorted(
             config.parent.name
             for config in folder.glob("*/config.json")
@@ -142,10 +149,7 @@ def read_sweep(folder):
 
 
 def read_runs(path):
-    """Reads a table of runs.
-
-    Args:
-      path: pathlib.Path of a CSV file with `COLUMNS`.
+    """Reads a CSV file with `COLUMNS`.
 
     Returns:
       List of `Run`s with the paper's methods first.
@@ -189,18 +193,6 @@ def _run(row, where):
             f"{where}: expected top1 as a fraction in [0, 1]; received {top1}."
         )
     return Run(**{**values, "top1": 100 * top1})
-
-
-def _versions(folder, runs):
-    """Versions by name, and of how many runs they are known."""
-    found, count = {}, 0
-    for run in runs:
-        path = folder / run.model_dir / "summary.json"
-        if path.is_file():
-            count += 1
-            for name, value in _read_json(path).get("versions", {}).items():
-                found.setdefault(name, set()).add(str(value))
-    return {name: sorted(values) for name, values in found.items()}, count
 
 
 def _read_json(path):

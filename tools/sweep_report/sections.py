@@ -1,8 +1,7 @@
 """The sections of a report: what the runs support, the rest in words.
 
-A section takes a `Group`, and what draws its picture: a function of the file's
-stem, caption and description of a `Picture`, of a function of `plots` and of
-its arguments but the path.
+They take a `Group`, and what draws a picture: a function of the file's stem,
+of caption and description, and of a function of `plots` with its arguments.
 """
 
 import os
@@ -15,7 +14,6 @@ import scipy
 
 from tools.sweep_report import cells
 from tools.sweep_report import comparisons
-from tools.sweep_report import groups as groups_lib
 from tools.sweep_report import plots
 from tools.sweep_report import statistics
 from tools.sweep_report import tables
@@ -24,16 +22,11 @@ from tools.sweep_report.page import Section
 
 
 def state(sweep, groups):
-    """How much is there, and what to know before reading on.
-
-    Args:
-      sweep: a `Sweep`.
-      groups: dict from a name to a `Group`.
-    """
+    """How much is there, and what to know before reading on."""
     notes = []
     for name, group in groups.items():
         prefix = f"{name}: " if len(groups) > 1 else ""
-        notes += [f"{prefix}{note}" for note in groups_lib.notes(group)]
+        notes += [f"{prefix}{note}" for note in group.notes()]
     if sweep.unfinished:
         names = ", ".join(sweep.unfinished)
         notes.append(f"Running, cut off or failed, as their logs say: {names}.")
@@ -58,20 +51,17 @@ def state(sweep, groups):
 
 def accuracy(group, draw):
     """Accuracy against batch size."""
-    blocks = [tables.accuracy(group.references)]
+    picture = "No picture against batch size: there is one only."
     if len(group.sizes) > 1:
-        blocks.append(
-            draw(
-                "batch_size",
-                "Every run (dots), means and standard deviations.",
-                "Top-1 against batch size, a line for each method; the table "
-                "above has its numbers.",
-                plots.batch_sizes,
-                group.references,
-            )
+        picture = draw(
+            "batch_size",
+            "Every run (dots), means and standard deviations.",
+            "Top-1 against batch size, a line for each method; the table "
+            "above has its numbers.",
+            plots.batch_sizes,
+            group.references,
         )
-    else:
-        blocks.append("No picture against batch size: there is one only.")
+    blocks = [tables.accuracy(group.references), picture]
     if len(group.cells) > len(group.references):
         blocks.append(
             "Where a method has several settings at a batch size, one is "
@@ -91,57 +81,52 @@ def gains(group, draw):
         for (method, size), cell in group.references.items()
         if method != "baseline" and size in baseline
     }
-    drawn = {key: g for key, g in compared.items() if g.interval is not None}
+    title = "Gain over the baseline"
     if not compared:
-        blocks = ["No batch size has runs of the baseline and of a method."]
-    elif not drawn:
-        blocks = [
-            comparisons.gains(compared),
-            "No picture: an interval needs two pairs that differ, and none "
-            "has them.",
-        ]
-    else:
-        blocks = [
-            comparisons.gains(compared),
-            draw(
-                "gain",
-                "Mean gain over the baseline of the same batch size and its "
-                "95 % interval, paired by seed.",
-                "Gain in top-1 over the baseline against batch size, a line "
-                "for each method; the table above has its numbers.",
-                plots.gains,
-                drawn,
-            ),
-        ]
-    return Section("Gain over the baseline", blocks)
+        return Section(
+            title, ["No batch size has runs of the baseline and of a method."]
+        )
+    picture = (
+        "No picture: an interval needs two pairs that differ, and none has "
+        "them."
+    )
+    drawn = {key: g for key, g in compared.items() if g.interval is not None}
+    if drawn:
+        picture = draw(
+            "gain",
+            "Mean gain over the baseline of the same batch size and its 95 % "
+            "interval, paired by seed.",
+            "Gain in top-1 over the baseline against batch size, a line for "
+            "each method; the table above has its numbers.",
+            plots.gains,
+            drawn,
+        )
+    return Section(title, [comparisons.gains(compared), picture])
 
 
 def equality(group, margin):
     """Whether ConAdv is as good as DisAdv."""
-    disadv = group.of_method("disadv")
-    conadv = {
-        size: cell
-        for size, cell in group.of_method("conadv").items()
-        if size in disadv
+    title = "ConAdv against DisAdv"
+    conadv, disadv = group.of_method("conadv"), group.of_method("disadv")
+    sizes = [size for size in conadv if size in disadv]
+    if not sizes:
+        return Section(title, ["No batch size has runs of both."])
+    compared = {
+        size: statistics.compare(conadv[size].top1, disadv[size].top1, margin)
+        for size in sizes
     }
-    blocks = ["No batch size has runs of both."]
-    if conadv:
-        compared = {
-            size: statistics.compare(cell.top1, disadv[size].top1, margin)
-            for size, cell in conadv.items()
-        }
-        blocks = [comparisons.equality(compared, margin)]
-    other = [
+    blocks = [comparisons.equality(compared, margin)]
+    other = ", ".join(
         str(size)
-        for size, cell in conadv.items()
-        if cell.epsilon != disadv[size].epsilon
-    ]
+        for size in sizes
+        if conadv[size].epsilon != disadv[size].epsilon
+    )
     if other:
         blocks.append(
-            "The two have different epsilons at batch size "
-            f"{', '.join(other)}: the difference is not of staleness alone."
+            f"The two have different epsilons at batch size {other}: the "
+            "difference is not of staleness alone."
         )
-    return Section("ConAdv against DisAdv", blocks)
+    return Section(title, blocks)
 
 
 def epsilon(group, draw):
@@ -208,19 +193,14 @@ def speed(group):
 
 def tuning(group):
     """What the learning rates were chosen by."""
-    block = "Not tuned in this sweep: there is no tune/tuning.csv."
     if group.tuning:
-        block = tables.tuning(group.tuning)
-    return Section("Learning rates", [block])
+        return Section("Learning rates", [tables.tuning(group.tuning)])
+    words = "Not tuned in this sweep: there is no tune/tuning.csv."
+    return Section("Learning rates", [words])
 
 
 def origin(sweep, command):
-    """Commands, versions and hardware.
-
-    Args:
-      sweep: a `Sweep`.
-      command: of the report.
-    """
+    """Commands, versions and hardware; `command` is that of the report."""
     settings = dict(sweep.settings)
     ran = settings.pop("command", None)
     lines = [shlex.join(ran) if isinstance(ran, list) else str(ran)]

@@ -32,7 +32,7 @@ def differences(values, others):
 
     Args:
       values: dict from seed to percent.
-      others: the same.
+      others: the same; subtracted.
 
     Returns:
       float64 [n], points. Rounded: accuracies are float32 fractions of counts,
@@ -58,37 +58,30 @@ def compare(values, others, margin=None):
     points = differences(values, others)
     if not len(points):
         return Comparison(0)
-    interval = p_t = p_equivalent = None
+    mean, p_wilcoxon = float(points.mean()), signed_rank(points)
     # Equal differences leave the t statistic without a denominator.
-    if len(points) > 1 and np.ptp(points) > 0:
-        interval = t_interval(points)
-        p_t = float(stats.ttest_1samp(points, 0.0).pvalue)
-        if margin is not None:
-            sides = ((-margin, "greater"), (margin, "less"))
-            p_equivalent = max(
-                float(stats.ttest_1samp(points, bound, alternative=side).pvalue)
-                for bound, side in sides
-            )
+    if len(points) == 1 or not np.ptp(points):
+        return Comparison(len(points), mean, p_wilcoxon=p_wilcoxon)
+
+    def p_value(center, alternative):
+        return float(
+            stats.ttest_1samp(points, center, alternative=alternative).pvalue
+        )
+
     return Comparison(
         len(points),
-        float(points.mean()),
-        interval,
-        p_t,
-        signed_rank(points),
-        p_equivalent,
+        mean,
+        t_interval(points),
+        p_value(0.0, "two-sided"),
+        p_wilcoxon,
+        None
+        if margin is None
+        else max(p_value(-margin, "greater"), p_value(margin, "less")),
     )
 
 
 def t_interval(values, confidence=0.95):
-    """Student's interval for the mean of at least two values.
-
-    Args:
-      values: float [n].
-      confidence: in (0, 1).
-
-    Returns:
-      (low, high).
-    """
+    """Student's interval (low, high) for the mean of at least two values."""
     low, high = stats.t.interval(
         confidence, len(values) - 1, np.mean(values), stats.sem(values)
     )
@@ -109,13 +102,10 @@ def signed_rank(values):
       float; None if no value differs from 0.
     """
     values = np.asarray(values)[np.asarray(values) != 0]
-    if not len(values):
-        return None
-    ranks = stats.rankdata(np.abs(values)) * np.sign(values)
-    if len(ranks) == 1:
-        return 1.0  # SciPy wants two.
+    if len(values) < 2:  # SciPy wants two.
+        return 1.0 if len(values) else None
     result = stats.permutation_test(
-        (ranks,),
+        (stats.rankdata(np.abs(values)) * np.sign(values),),
         np.sum,
         permutation_type="samples",
         vectorized=True,
@@ -137,12 +127,9 @@ def holm(p_values):
     Returns:
       List of floats, at most 1, in the same order; None stays None.
     """
-    order = sorted(
-        (index for index, p in enumerate(p_values) if p is not None),
-        key=lambda index: p_values[index],
-    )
+    known = [index for index, p in enumerate(p_values) if p is not None]
     adjusted, largest = [None] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, (len(order) - rank) * p_values[index])
+    for rank, index in enumerate(sorted(known, key=p_values.__getitem__)):
+        largest = max(largest, (len(known) - rank) * p_values[index])
         adjusted[index] = min(1.0, largest)
     return adjusted

@@ -1,17 +1,17 @@
-"""The tables of accuracies, rates and learning rates in a report."""
+"""The tables of accuracies, rates and learning rates in a report.
 
-import numpy as np
+`cells` are lists of `Cell`s, `references` what `cells.references` returned.
+"""
+
+import math
+import statistics
 
 from tools.sweep_report import runs
 from tools.sweep_report.page import Table
 
 
 def accuracy(references):
-    """Methods by batch sizes, with the published numbers.
-
-    Args:
-      references: what `cells.references` returned.
-    """
+    """Methods by batch sizes, with the published numbers."""
     return _by_batch_size(
         "Top-1 in %, mean +- standard deviation (number of seeds)",
         references,
@@ -20,20 +20,17 @@ def accuracy(references):
 
 
 def settings(cells, references, tuning):
-    """Every setting that was run, one per line.
-
-    Args:
-      cells: list of `Cell`s.
-      references: those of them that are compared.
-      tuning: list of `Cell`s on validation data.
-    """
+    """Every setting that was run; `tuning`: cells on validation data."""
     compared = [*references.values()]
+    paper = any(cell.published is not None for cell in cells)
 
     def tried(cell):
-        rates = {
-            other.learning_rate for other in tuning if other.name == cell.name
-        }
-        return str(len(rates) or "")
+        same = (other for other in tuning if other.name == cell.name)
+        return str(len({other.learning_rate for other in same}) or "")
+
+    def difference(cell):
+        known = cell.published is not None
+        return f"{cell.spread.mean - cell.published:+.2f}" if known else ""
 
     return Table.of(
         "Every setting: learning rate, top-1 in %, the paper's number",
@@ -58,11 +55,7 @@ def settings(cells, references, tuning):
         },
         cells,
         "Rates tried: how many on validation data, where the rate was tuned."
-        + (
-            ""
-            if any(cell.published is not None for cell in cells)
-            else " The paper prints nothing for these settings."
-        ),
+        + ("" if paper else " The paper prints nothing for these settings."),
         num_labels=2,
     )
 
@@ -95,9 +88,8 @@ def speed(references):
     """Median rates."""
 
     def median(cell):
-        rates = np.asarray(cell.images_per_second)
-        known = rates[np.isfinite(rates)]
-        return f"{np.median(known):,.0f}" if len(known) else "-"
+        known = [*filter(math.isfinite, cell.images_per_second)]
+        return f"{statistics.median(known):,.0f}" if known else "-"
 
     return _by_batch_size(
         "Images per second, median over the runs", references, median
@@ -105,11 +97,7 @@ def speed(references):
 
 
 def tuning(cells):
-    """Accuracy on validation data by learning rate.
-
-    Args:
-      cells: list of `Cell`s on validation data.
-    """
+    """Accuracy of cells on validation data by learning rate."""
     groups = {}
     for cell in cells:
         key = cell.label, cell.batch_size, cell.epsilon, cell.staleness

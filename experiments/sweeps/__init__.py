@@ -1,0 +1,1 @@
+"""Sweeps: which configurations, in which processes, and what came out."""

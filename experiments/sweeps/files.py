@@ -1,0 +1,145 @@
+"""The folder of a sweep: its lock, its finished cells, its table."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+
+from conadv_tf import csv_file
+from experiments import config as config_lib
+from experiments import config_override
+from experiments import networks
+from experiments.sweeps import grid
+from experiments.sweeps.table import COLUMNS
+
+_MEASURED = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
+# Workers of a sweep that was killed notice within this time.
+_PATIENCE_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keeps another sweep from this folder.
+
+    Args:
+      folder: pathlib.Path; is made.
+
+    Yields:
+      The file descriptor of the lock. Processes that inherit it hold it too:
+      no sweep starts while a killed one's workers still write.
+
+    Raises:
+      ValueError: if another sweep is running there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "sweep.lock", "a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                file.seek(0)
+                raise ValueError(
+                    f"Another sweep, process {file.read().strip()}, is "
+                    f"running in --output_dir={folder}. Wait for it, or choose "
+                    "another folder."
+                ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file.fileno()
+
+
+def finished(folder, cells):
+    """Summaries of the cells that need not be run.
+
+    Args:
+      folder: pathlib.Path of the sweep.
+      cells: list of `grid.Cell`.
+
+    Returns:
+      {name: summary} of those whose summary.json exists.
+
+    Raises:
+      ValueError: if one was run with another configuration; it names what
+        differs.
+    """
+    summaries = {}
+    for cell in cells:
+        path = folder / cell.name
+        if (path / "summary.json").exists():
+            before = config_lib.from_dict(_read(path / "config.json"))
+            differing = config_override.differing(before, cell.config)
+            if differing:
+                raise ValueError(
+                    f"The run in {path} has another configuration: "
+                    f"{'; '.join(differing)}. Give the same flags, choose "
+                    "another --output_dir, or remove this run."
+                )
+            summaries[cell.name] = _read(path / "summary.json")
+    return summaries
+
+
+def summary(folder, cell):
+    """The summary of a cell that has just finished."""
+    return _read(folder / cell.name / "summary.json")
+
+
+def move_aside(path):
+    """Renames the folder of a run that was cut off, if there is one."""
+    if path.exists():
+        number = 1
+        while (aside := path.with_name(f"{path.name}.cut{number}")).exists():
+            number += 1
+        path.rename(aside)
+
+
+def tabulate(path, cells, summaries):
+    """Writes the table of what is finished, whole or not at all.
+
+    Args:
+      path: pathlib.Path of the CSV file.
+      cells: list of `grid.Cell`, which gives the order.
+      summaries: {name: summary}.
+
+    Returns:
+      {name: row}, a row being {column: value}.
+    """
+    rows = {
+        cell.name: _row(cell, summaries[cell.name])
+        for cell in cells
+        if cell.name in summaries
+    }
+    csv_file.write(path, rows.values(), COLUMNS)
+    return rows
+
+
+def _row(cell, results):
+    """{column: value}; "" for what does not apply."""
+    config = cell.config
+    attacks = config.tau is not None
+    return {
+        "preset": cell.preset,
+        "network": networks.label(config.network),
+        "dataset": config.dataset,
+        "method": grid.method_name(config),
+        "batch_size": config.global_batch_size,
+        "epsilon": config.attack.epsilon if attacks else "",
+        "staleness": config.tau if attacks else "",
+        "learning_rate": config.optimizer.learning_rate,
+        "variant": cell.variant,
+        "seed": config.seed,
+        "split": config.split,
+        "published": "" if cell.published is None else cell.published,
+        "model_dir": cell.name,
+        **{name: results[name] for name in _MEASURED},
+    }
+
+
+def _read(path):
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,207 @@
+"""The rows of a sweep: which configurations, under which names. Pure."""
+
+import dataclasses
+from typing import Optional
+
+from experiments import config as config_lib
+from experiments import config_effects
+from experiments import config_override
+from experiments import methods as methods_lib
+from experiments import presets
+
+# What a sweep with neither preset nor batch sizes compares.
+_BATCH_SIZES = (128, 432)
+_OWN_FLAGS = ("method", "global_batch_size", "seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run.
+
+    name: of its folder.
+    config: a `Config`.
+    preset: name of the preset it comes from, or "".
+    published: top-1 in percent that the paper prints for it, or None.
+    setting: what it has in common with its other seeds and learning rates.
+    variant: what was changed about the row, as "key=value,key=value", or "".
+    """
+
+    name: str
+    config: config_lib.Config
+    preset: str = ""
+    published: Optional[float] = None
+    setting: str = ""
+    variant: str = ""
+
+
+def method_name(config):
+    """The paper's name of what a configuration trains.
+
+    Args:
+      config: a `Config`.
+
+    Returns:
+      A name of `methods.METHODS`; "disadv_aa" for what the paper has not;
+      "baseline_mixup" and the like where images are augmented otherwise.
+    """
+    augmented = config.augmentation is not None
+    if augmented and config.augmentation not in config_lib.AUTO_AUGMENT:
+        return f"{config.method}_{config.augmentation}"
+    for method in methods_lib.METHODS.values():
+        if (method.trains, method.augmented) == (config.method, augmented):
+            return method.name
+    return f"{config.method}_aa"
+
+
+def rows(preset="", methods=(), batch_sizes=(), assignments=()):
+    """The rows of a sweep, which still lack axes and seeds.
+
+    Args:
+      preset: a group, whose rows `methods` and `batch_sizes` select; one
+        preset, which they change; or "" for digits.
+      methods: names of `methods.METHODS`; empty for those of the preset.
+      batch_sizes: ints; empty for those of the preset.
+      assignments: "key=value" for all, see `config_override.override`.
+
+    Returns:
+      List of `Cell`, by batch size and then by method.
+
+    Raises:
+      ValueError: if a name is unknown, nothing is selected, or an assignment
+        sets what a flag of the sweep sets, or has no effect on any row.
+    """
+    given = parse(assignments)
+    methods, batch_sizes = (
+        list(dict.fromkeys(a)) for a in (methods, batch_sizes)
+    )
+    if preset in presets.GROUPS:
+        found = _of_group(preset, methods, batch_sizes, given)
+    else:
+        found = _made(preset, methods, batch_sizes, given)
+    for name, value in given.items():
+        if all(
+            config_override.value(row.config, name) != value for row in found
+        ):
+            raise ValueError(
+                f"Expected {name}={value} to be of some run; the methods of "
+                "this sweep set it otherwise in all of them."
+            )
+    config_effects.check_given([row.config for row in found], given)
+    return found
+
+
+def parse(assignments):
+    """The {name: value} of assignments that a sweep may make.
+
+    Raises:
+      ValueError: if one is wrong, or sets what a flag of the sweep sets.
+    """
+    given = config_override.parse(assignments)
+    for name, value in given.items():
+        if name in _OWN_FLAGS:
+            raise ValueError(
+                f"Expected {name} to be left to the sweep, which has flags for "
+                f"its grid; received '{name}={value}'."
+            )
+    return given
+
+
+def _of_group(group, methods, batch_sizes, given):
+    found = [
+        Cell(name, row.config, name, row.published)
+        for name in presets.GROUPS[group]
+        for row in (presets.get(name),)
+    ]
+    found = _select(found, "method", method_name, methods)
+    found = _select(
+        found,
+        "batch size",
+        lambda config: config.global_batch_size,
+        batch_sizes,
+    )
+    return [
+        dataclasses.replace(
+            row, config=_sized(row.config, given, row.config.global_batch_size)
+        )
+        for row in found
+    ]
+
+
+def _select(found, what, value, wanted):
+    """The rows whose value is wanted; all if nothing is."""
+    there = list(dict.fromkeys(value(row.config) for row in found))
+    unknown = [each for each in wanted if each not in there]
+    if unknown:
+        raise ValueError(
+            f"Expected each {what} to be one of the group's, {there}; "
+            f"received {unknown}."
+        )
+    return [row for row in found if not wanted or value(row.config) in wanted]
+
+
+def _made(preset, methods, batch_sizes, given):
+    """Methods and batch sizes of one preset, or of the default."""
+    if preset:
+        try:
+            row = presets.get(preset)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Groups: {', '.join(presets.GROUPS)}."
+            ) from None
+        base = Cell(preset, row.config, preset, row.published)
+    else:
+        base = Cell("", config_lib.Config())
+        methods = methods or tuple(methods_lib.TRAINED)
+        # Replicas that are emulated have the size of their batches.
+        if "emulate_replicas" not in given:
+            batch_sizes = batch_sizes or _BATCH_SIZES
+    return [
+        _row(base, given, method, batch_size)
+        for batch_size in batch_sizes or (None,)
+        for method in methods or (None,)
+    ]
+
+
+def _row(base, given, method, batch_size):
+    """One method and batch size of a base; None leaves its own."""
+    values = dict(given)
+    if method is not None:
+        found = methods_lib.METHODS[method]
+        values["method"] = found.trains
+        values["augmentation"] = None
+        if found.augmented:
+            values["augmentation"] = _policy(
+                given.get("augmentation", base.config.augmentation),
+                given.get("dataset", base.config.dataset),
+            )
+    config = _sized(base.config, values, batch_size)
+    name = base.name or config.dataset.replace("/", "_").replace(":", "_")
+    for part in (batch_size, method):
+        name += "" if part is None else f"_{part}"
+    same = batch_size is None and method is None
+    return Cell(name, config, base.preset, base.published if same else None)
+
+
+def _sized(config, values, batch_size):
+    """A `Config` with values replaced, and of a batch size unless None."""
+    if batch_size is None:
+        return config_override.replace(config, values)
+    config = config_override.replace(
+        config, {**values, "global_batch_size": batch_size}
+    )
+    if config.global_batch_size != batch_size:
+        raise ValueError(
+            f"Expected emulated replicas to share {batch_size} images, the "
+            f"batch size of a row; received {config.emulate_replicas} of "
+            f"{config.per_replica_batch_size}."
+        )
+    return config
+
+
+def _policy(augmentation, dataset):
+    """The AutoAugment policy that is asked for, or of the dataset."""
+    if augmentation in config_lib.AUTO_AUGMENT:
+        return augmentation
+    if dataset.startswith("cifar"):
+        return "autoaugment_cifar"
+    return "autoaugment_digits" if dataset == "digits" else "autoaugment"

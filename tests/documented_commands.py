@@ -1,0 +1,176 @@
+"""The commands of documents, and what their own scripts say to them.
+
+Each script is loaded in a fresh process, because two of them may define one
+flag. Nothing is trained: flags are parsed, and what they describe is built.
+"""
+
+import argparse
+import ast
+import contextlib
+import importlib.util
+import io
+import multiprocessing
+import pathlib
+import re
+import shlex
+from unittest import mock
+
+ROOT = pathlib.Path(__file__).parents[1]
+_COMMAND = re.compile(r"python3? ((?:experiments|tools)/\w+\.py)(.*)")
+_SHORT = re.compile(r"^(run|sweep)\.py (--.*)")
+
+
+def _code(text):
+    """Pieces of code in Markdown: (lines of blocks, spans in prose)."""
+    text = text.replace("\\\n", " ")
+    block = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+    lines = [
+        line for found in block.findall(text) for line in found.split("\n")
+    ]
+    spans = re.findall(r"`([^`]+)`", block.sub("", text))
+    return lines, [" ".join(span.split()) for span in spans]
+
+
+def _documents():
+    """{name: (lines of code, spans in prose)} of documents and scripts."""
+    found = {}
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        found[path.relative_to(ROOT).as_posix()] = _code(path.read_text())
+    for folder in ("experiments", "tools"):
+        for path in ROOT.glob(f"{folder}/**/*.py"):
+            text = ast.get_docstring(ast.parse(path.read_text())) or ""
+            _, spans = _code(text)
+            lines = text.replace("\\\n", " ").split("\n")
+            found[path.relative_to(ROOT).as_posix()] = lines, spans
+    return found
+
+
+def _arguments(text):
+    """Arguments of a command, without comments and other commands."""
+    text = re.sub(r"\$\{?\w+\}?", "dummy", re.split(r" (?:&&|\|) ", text)[0])
+    # Of absl itself, for all scripts.
+    return [a for a in shlex.split(text, comments=True) if a != "--helpshort"]
+
+
+def commands():
+    """(document, script, arguments) of each documented command."""
+    for document, (lines, spans) in _documents().items():
+        for text in (*lines, *spans):
+            for script, arguments in _COMMAND.findall(" ".join(text.split())):
+                yield document, script, _arguments(arguments)
+        for span in spans:
+            for script, arguments in _SHORT.findall(span):
+                yield (
+                    document,
+                    f"experiments/{script}.py",
+                    _arguments(arguments),
+                )
+
+
+def options():
+    """(document, arguments) of options that stand in prose by themselves."""
+    for document, (_, spans) in _documents().items():
+        for span in spans:
+            if not re.fullmatch(
+                r"--\w+(=\S+| [\w.]+=\S+)?( --\w+(=\S+)?)*", span
+            ):
+                continue
+            choices = re.search(r"\w+(\|\w+)+", span)
+            for choice in choices[0].split("|") if choices else ("",):
+                text = span.replace(choices[0], choice) if choices else span
+                # Placeholders, and flags that are only named.
+                text = re.sub(r"=(n|b|\.\.\.)(?= |$)", "=1", text)
+                text = re.sub(r"--set$", "--set=epochs=1", text)
+                text = re.sub(r"(--(?!set)\w+)(?= |$)", r"\1=1", text)
+                yield document, shlex.split(text)
+
+
+def check(by_script):
+    """What is wrong with commands.
+
+    Args:
+      by_script: {script: list of arguments}.
+
+    Returns:
+      {script: list of errors}; an error is None where nothing is wrong.
+    """
+    context = multiprocessing.get_context("forkserver")
+    # Loaded once, as that takes as long as all the rest.
+    context.set_forkserver_preload(["conadv_tf"])
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        errors = pool.starmap(_errors, by_script.items(), chunksize=1)
+    return dict(zip(by_script, errors))
+
+
+class _Parsed(Exception):
+    """What argparse has to say is known."""
+
+
+def _errors(script, commands):
+    from absl import app
+    from absl import flags
+
+    app.define_help_flags()
+    before = set(flags.FLAGS)
+    spec = importlib.util.spec_from_file_location(
+        pathlib.Path(script).stem, ROOT / script
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    read = _with_absl if set(flags.FLAGS) > before else _with_argparse
+    errors = []
+    for arguments in commands:
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            try:
+                read(script, module, arguments)
+                errors.append(None)
+            except (flags.Error, ValueError, SystemExit) as error:
+                errors.append(f"{said.getvalue()}{error}")
+    return errors
+
+
+def _with_absl(script, module, arguments):
+    from absl import flags
+    from absl.testing import flagsaver
+
+    with flagsaver.flagsaver():
+        positional = flags.FLAGS([script, *arguments])[1:]
+        if script == "experiments/run.py":
+            _read_run(module, positional)
+        elif script == "experiments/sweep.py":
+            _read_sweep(module, positional)
+
+
+def _read_run(run, positional):
+    _check_none(positional)
+    run.resume.check_flags()
+    config = run.run_flags.read_config()
+    if run.FLAGS.quick:
+        run.rehearsal.shrink(config, pathlib.Path("made"))
+
+
+def _read_sweep(sweep, positional):
+    _check_none(positional)
+    settings = sweep.sweep_flags.read_settings()
+    if sweep.FLAGS.quick:
+        settings = sweep.rehearsed(settings, pathlib.Path("made"))
+    sweep.sweep_flags.read_tuning(settings)
+    sweep.axes.with_seeds(settings, sweep.FLAGS.seeds)
+
+
+def _check_none(positional):
+    if positional:
+        raise ValueError(f"Unexpected arguments: {positional}")
+
+
+def _with_argparse(script, module, arguments):
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(self, *unused, **also_unused):
+        raise _Parsed(parse(self, arguments))
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_only):
+        with contextlib.suppress(_Parsed):
+            module.main()
+            raise ValueError(f"{script} has no flags that are known here.")

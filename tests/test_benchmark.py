@@ -1,0 +1,122 @@
+"""The tool that times the training step."""
+
+import csv
+import json
+import sys
+import types
+
+import pytest
+
+from tests import networks
+from tests.tool_runs import run_tool
+from tools.step import models
+from tools.step import timing
+from tools.step import variants
+
+
+class Clock:
+    """Time that passes only when something runs."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.runs = []
+
+    def __call__(self):
+        return self.now
+
+    def variant(self, name, seconds):
+        def run(steps):
+            self.runs.append(name)
+            # Everything slows down from run to run.
+            self.now += steps * seconds * (1 + len(self.runs) // 2)
+
+        return run
+
+
+def test_variants_take_turns_and_ratios_are_of_one_repeat():
+    clock = Clock()
+    runs = {"a": clock.variant("a", 1), "b": clock.variant("b", 3)}
+    times = timing.alternate(runs, 20, steps=5, clock=clock)
+    pairs = list(zip(clock.runs[::2], clock.runs[1::2]))
+    assert len(pairs) == 20
+    assert set(pairs) == {("a", "b"), ("b", "a")}
+    first = times["b" if pairs[0] == ("b", "a") else "a"][0]
+    assert first in (1e3, 3e3)
+    assert max(times["a"]) > 10e3
+    # Whoever comes second is a little slower; the drift cancels.
+    assert 2.5 < timing.ratio(times, "b", "a").median < 3.5
+
+
+def test_quartiles():
+    quartiles = timing.Quartiles.of([4.0, 2.0, 3.0, 1.0, 5.0])
+    assert quartiles == timing.Quartiles(2.0, 3.0, 4.0)
+    assert f"{quartiles:.1f}" == "3.0 [2.0, 4.0]"
+
+
+# Of the others the whole benchmark below runs some.
+@pytest.mark.parametrize(
+    "name", ["disadv", "conadv_fit", "conadv_no_refresh", "conadv_sgd"]
+)
+def test_variants_train_the_network(name, monkeypatch):
+    made = []
+    make = models.of_method
+
+    def remember(*args, **options):
+        made.append(make(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(models, "of_method", remember)
+    run = variants.build(name, networks.linear((4, 4, 1)), 4, False)
+    run(3)
+    assert made[0].optimizer.iterations.numpy() == 3
+    run(2)
+    assert made[0].optimizer.iterations.numpy() == 5
+    assert (made[0].optimizer.name == "LARS") == (name != "conadv_sgd")
+    stale = made[0].step.shadow
+    if stale is not None:
+        weights = networks.weights(made[0].network)
+        distance = abs(networks.weights(stale.network) - weights).max()
+        assert (distance > 0.05) == (name == "conadv_no_refresh")
+
+
+@pytest.mark.parametrize("variant", ["nsl", "nsl_fit"])
+def test_variants_that_cannot_run_say_why(monkeypatch, variant):
+    monkeypatch.setitem(sys.modules, "neural_structured_learning", None)
+    with pytest.raises(variants.UnavailableError, match="pip install neural"):
+        variants.build(variant, networks.linear(), 4, False)
+    fake = types.ModuleType("neural_structured_learning")
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    with pytest.raises(variants.UnavailableError, match="XLA does not"):
+        variants.build(variant, networks.linear(), 4, True)
+
+
+@pytest.mark.slow
+def test_benchmark_without_the_optional_package(tmp_path):
+    missing = tmp_path / "neural_structured_learning.py"
+    missing.write_text("raise ImportError('not here')\n")
+    result = run_tool(
+        "benchmark",
+        tmp_path / "out",
+        *(f"--variant={name}" for name in ("baseline", "nsl", "conadv")),
+        "--repeats=2",
+        "--steps=2",
+        path=tmp_path,
+    )
+    assert "nsl is left out: neural-structured-learning is not installed" in (
+        result.stderr
+    )
+    with open(tmp_path / "out" / "times.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["variant"], row["repeat"]) for row in rows] == [
+        (variant, repeat)
+        for variant in ("baseline", "conadv")
+        for repeat in ("0", "1")
+    ]
+    assert all(float(row["ms_per_step"]) > 0 for row in rows)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    (setting,) = summary["settings"]
+    assert setting["ratios"].keys() == {"conadv / baseline"}
+    assert summary["cores"] >= 1
+    assert "| conadv / baseline |" in result.stdout
+    png = (tmp_path / "out" / "benchmark.png").read_bytes()
+    assert png.startswith(b"\x89PNG")

@@ -1,0 +1,243 @@
+"""Configurations: which are refused, and how they change by name."""
+
+import dataclasses
+
+import pytest
+
+from experiments import config as config_lib
+from experiments import config_effects
+from experiments import config_override
+from experiments import networks
+
+override = config_override.override
+DEFAULT = config_lib.Config()
+
+
+# A value out of its range, for each field that has one; the error names it.
+@pytest.mark.parametrize(
+    "assignment, expected",
+    [
+        ("method=aa", "one of 'baseline', 'disadv', 'conadv'"),
+        ("image_size=0", r"\[1, inf\) or None"),
+        ("augmentation=autoaugment_digit", "mean 'autoaugment_digits'"),
+        ("max_bad_records=-1", r"\[0, inf\)"),
+        ("global_batch_size=0", r"\[1, inf\)"),
+        ("emulate_replicas=0", r"\[1, inf\)"),
+        ("per_replica_batch_size=0", r"\[1, inf\)"),
+        ("epochs=0", r"\[1, inf\)"),
+        ("staleness=-1", r"\[0, inf\)"),
+        ("placement=remote", "'local', 'phased'"),
+        ("label_smoothing=1", r"\[0, 1\)"),
+        ("adversarial_weight=nan", r"\[0, inf\)"),
+        ("seed=-1", r"\[0, 4294967296\)"),
+        ("strategy=mirror", "'mirrored'"),
+        ("precision=float64", "'mixed_bfloat16'"),
+        ("steps_per_execution=0", r"\[1, inf\)"),
+        ("max_skipped_steps=-1", r"\[0, inf\)"),
+        ("validation_fraction=1", r"\(0, 1\) or None"),
+        ("drift_every=0", r"\[1, inf\) or None"),
+        ("attack.epsilon=inf", r"\[0, inf\)"),
+        ("attack.epsilon=8", r"\[0, 1\].*8 of 255 grey levels are 0\.03137"),
+        ("attack.num_steps=0", r"\[1, inf\)"),
+        ("attack.step_size=0", r"\(0, inf\) or None"),
+        ("attack.random_start=1.5", r"\[0, 1\]"),
+        ("attack.norm=l1", "'linf', 'l2'"),
+        ("attack.targeted=yes", "'random' or None"),
+        ("attack.start_epoch=30", "< epochs; received 30 and 30"),
+        ("attack.warmup_epochs=-1", r"\[0, inf\)"),
+        ("optimizer.learning_rate=0", r"\(0, inf\)"),
+        ("optimizer.warmup_epochs=-1", r"\[0, inf\)"),
+        ("optimizer.power=0", r"\(0, inf\)"),
+        (
+            "optimizer.end_learning_rate=5",
+            r"<= optimizer.learning_rate; received 5\.0 and 4",
+        ),
+        ("optimizer.momentum=1", r"\[0, 1\)"),
+        ("optimizer.weight_decay=-1", r"\[0, inf\)"),
+        ("optimizer.trust_coefficient=0", r"\(0, inf\)"),
+        ("network.name=resnet50", "resnet with network.depth=50"),
+        ("network.depth=21", r"6n \+ 2, .* network.name=resnet_cifar"),
+        ("network.width=0", r"\[1, inf\)"),
+        ("network.variant=b9", "'b0', 'b1', 'b2', 'b3'"),
+        ("network.batch_norm_momentum=1", r"\[0, 1\) or None"),
+    ],
+)
+def test_wrong_values(assignment, expected):
+    name, _, value = assignment.partition("=")
+    with pytest.raises(ValueError, match=f"Expected {name}.*{expected}") as e:
+        override(DEFAULT, [assignment])
+    received = str(e.value).partition("received ")[2]
+    assert received.strip("'").startswith(value)
+
+
+# So that a new field cannot go without: what takes all values is named here.
+def test_every_field_that_has_a_range_is_tested():
+    tested = {
+        mark.partition("=")[0]
+        for mark, _ in test_wrong_values.pytestmark[0].args[1]
+    }
+    assert set(config_override.NAMES) - tested == {
+        "dataset",
+        "tpu",
+        "jit_compile",
+        "drop_remainder",
+        "data_dir",
+        "tensorboard",
+        "profile_batches",
+        "optimizer.nesterov",
+        "optimizer.decay_in_norm",
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"emulate_replicas": 4}, "received 4 and None"),
+        (
+            {
+                "emulate_replicas": 4,
+                "per_replica_batch_size": 8,
+                "drop_remainder": False,
+            },
+            "Expected drop_remainder with emulate_replicas",
+        ),
+        (
+            {
+                "emulate_replicas": 3,
+                "per_replica_batch_size": 8,
+                "placement": "phased",
+            },
+            "Expected placement local with emulate_replicas",
+        ),
+        ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
+        ({"profile_batches": "20-40"}, "received .20-40."),
+        ({"drift_every": 5, "method": "disadv"}, "Received disadv and local"),
+        (
+            {"drift_every": 5, "placement": "phased", "staleness": 4},
+            "Received conadv and phased",
+        ),
+        ({"placement": "phased", "method": "disadv"}, "received disadv"),
+        ({"staleness": 0}, "Staleness 0 is --method=disadv"),
+        ({"epochs": 2.5}, "Expected epochs to be of type int; received 2.5"),
+        ({"epochs": True}, "epochs to be of type int; received True"),
+        ({"jit_compile": 1}, "jit_compile to be of type bool; received 1"),
+        ({"attack": None}, "attack to be of type Attack; received None"),
+    ],
+)
+def test_wrong_configurations(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        config_lib.Config(**arguments)
+
+
+# A network that is none of these once trained as a small ResNet.
+@pytest.mark.parametrize(
+    "name, remedy",
+    [
+        ("resnet50", "resnet with network.depth=50"),
+        ("ResNet-101", "resnet with network.depth=101"),
+        ("resnet20", "resnet_cifar with network.depth=20"),
+        ("resnet_cifar56", "resnet_cifar with network.depth=56"),
+        ("resnet20_cifar", "resnet_cifar with network.depth=20"),
+        ("efficientnet_b2", "efficientnet with network.variant=b2"),
+        ("resnet51", None),
+        ("efficientnet_b9", None),
+        ("vit", None),
+    ],
+)
+def test_the_names_of_networks(name, remedy):
+    with pytest.raises(ValueError) as error:
+        config_lib.Network(name=name)
+    said = str(error.value)
+    assert f"'efficientnet'; received {name!r}." in said
+    assert (f"Write network.name={remedy}." in said) == (remedy is not None)
+
+
+def test_members_of_families():
+    for depth in (18, 34, 50, 101, 152):
+        assert networks.FAMILIES["resnet"].takes(depth)
+    with pytest.raises(ValueError, match="18, 34, 50, 101, 152 with.*ved 20"):
+        config_lib.Network(name="resnet")
+    # Both at once: neither would be right by itself.
+    config = override(DEFAULT, ["network.name=resnet", "network.depth=18"])
+    assert networks.label(config.network) == "resnet18"
+
+
+@pytest.mark.parametrize(
+    "method, staleness, tau",
+    [("baseline", 3, None), ("disadv", 3, 0), ("conadv", 3, 3)],
+)
+def test_tau(method, staleness, tau):
+    config = config_lib.Config(method=method, staleness=staleness)
+    assert config.tau == tau
+
+
+def test_override_types():
+    config = override(
+        DEFAULT,
+        [
+            "optimizer.nesterov=true",
+            "attack.step_size=none",
+            "attack.targeted=random",
+            "epochs=3",
+        ],
+    )
+    assert config.optimizer.nesterov is True
+    assert config.attack.step_size is None
+    assert config.attack.targeted == "random" and config.epochs == 3
+    for assignments, message in (
+        (["epochs"], "received 'epochs'"),
+        (["attack=0.1"], "Unknown.*'attack'"),
+        (["optimizer.momentun=0.9"], "Unknown.*momentun.*optimizer.momentum"),
+        (["optimizer.nesterov=yes"], "bool.*'yes'"),
+        (["epochs=3", "epochs=4"], "received epochs several times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            override(config, assignments)
+
+
+def test_from_dict_reads_what_asdict_writes():
+    config = config_lib.Config(
+        method="disadv",
+        augmentation="autoaugment",
+        emulate_replicas=4,
+        per_replica_batch_size=16,
+    )
+    assert config.global_batch_size == 64
+    assert config_lib.from_dict(dataclasses.asdict(config)) == config
+    with pytest.raises(ValueError, match="unexpected keyword.*'momentun'"):
+        config_lib.from_dict({"optimizer": {"momentun": 0.9}})
+
+
+# What is given must be for something.
+@pytest.mark.parametrize(
+    "changes, name, needs",
+    [
+        (["method=baseline"], "attack.epsilon", "an attack"),
+        (["method=baseline"], "adversarial_weight", "an attack"),
+        (["method=disadv"], "staleness", "method conadv"),
+        (
+            ["emulate_replicas=4", "per_replica_batch_size=8"],
+            "global_batch_size",
+            "no emulate_replicas",
+        ),
+        (["dataset=folder:/x"], "data_dir", "of tensorflow-datasets"),
+        (
+            ["network.name=resnet", "network.depth=18"],
+            "network.width",
+            "network.name=resnet_cifar",
+        ),
+        (["network.name=efficientnet"], "network.depth", "cifar or network"),
+        ([], "network.variant", "network.name=efficientnet"),
+    ],
+)
+def test_settings_without_effect(changes, name, needs):
+    config = override(DEFAULT, changes)
+    assert not config_effects.has_effect(config, name)
+    with pytest.raises(ValueError, match=f"^{name}=7 was given.*{needs}"):
+        config_effects.check_given([config], {"seed": 1, name: 7})
+    # One run that depends on it is enough.
+    other = override(
+        DEFAULT,
+        ["network.name=efficientnet"] if name == "network.variant" else [],
+    )
+    config_effects.check_given([config, other], {name: 7})

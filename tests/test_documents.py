@@ -1,0 +1,165 @@
+"""Documents hold: their examples run and their commands are understood."""
+
+import ast
+import collections
+import functools
+import pathlib
+import re
+
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import documented_commands
+
+ROOT = pathlib.Path(__file__).parents[1]
+COMMANDS = list(documented_commands.commands())
+OPTIONS = list(documented_commands.options())
+DOCUMENTS = sorted({document for document, *_ in COMMANDS})
+# Without flags; they run where the rest of the package may be missing.
+POSITIONAL = {"tools/tpu_compiler.py", "tools/tpu_kernels.py"}
+RUN, SWEEP = "experiments/run.py", "experiments/sweep.py"
+# Each wrong by one thing, and what is said about it.
+WRONG = [
+    (RUN, "--preset=resnet50_96k_conadv+aa", "Unknown preset"),
+    (RUN, "--methd=conadv", "Unknown command line flag 'methd'"),
+    (RUN, "--method=conadv_aa", "baseline|disadv|conadv"),
+    (RUN, "--set=optimizer.momentun=0.9", "Unknown configuration key"),
+    (RUN, "--set optimizer.momentum=high", "type float"),
+    (RUN, "--set network.name=resnet50", "network.name=resnet with"),
+    (RUN, "--epsilon=-1", "not a non-negative number"),
+    (RUN, "--epsilon=8", "8 of 255 grey levels are"),
+    (RUN, "--preset=digits_64_conadv conadv", "Unexpected arguments"),
+    (RUN, "--method=disadv --staleness=3", "it needs method conadv"),
+    (RUN, "--method=baseline --epsilon=0.1", "it needs an attack"),
+    (RUN, "--method=baseline --attack_steps=2", "it needs an attack"),
+    (RUN, "--epochs=4 --set=epochs=3", "received it as a flag, 4, and"),
+    (RUN, "--resume --keep_checkpoints=0", "above 0 with --resume"),
+    (RUN, "--checkpoint_every=9 --keep_checkpoints=0", "--checkpoint_every"),
+    (
+        RUN,
+        "--global_batch_size=8 --emulate_replicas=2 --per_replica_batch=8",
+        "global_batch_size=8 was given",
+    ),
+    (SWEEP, "--preset=digits_table", "Groups: digits_table1"),
+    (SWEEP, "--method=sgd", "baseline|aa|disadv|conadv|conadv_aa"),
+    (SWEEP, "--variant=attack.start_epoc=5", "Unknown configuration key"),
+    (SWEEP, "--set=epochs=none", "type int"),
+    (SWEEP, "--method=baseline --epsilon=0.1", "it needs an attack"),
+    (SWEEP, "--epsilon=0.1 --set=attack.epsilon=0.2", "received both"),
+    (SWEEP, "--tune_seeds=3", "Expected --tune_learning_rate with"),
+    (SWEEP, "--tune_learning_rate=1,two", "received ['1', 'two']"),
+    (
+        SWEEP,
+        "--tune_learning_rate=1,2 --set=optimizer.learning_rate=3",
+        "and --set=optimizer.learning_rate=3",
+    ),
+    ("tools/report.py", "--htm", "Unknown command line flag 'htm'"),
+    ("tools/policy_sheet.py", "--policy=imagnet", "invalid choice"),
+    ("tools/benchmark_input.py", "--imagez=3", "arguments: --imagez"),
+]
+
+
+@pytest.fixture(scope="module")
+def errors():
+    """What scripts say to documented and to wrong commands.
+
+    Function of a script and its arguments; it returns None where nothing is
+    wrong.
+    """
+    asked = collections.defaultdict(list)
+    for _, script, arguments in COMMANDS:
+        if script not in POSITIONAL:
+            asked[script].append(arguments)
+    for script, text, _ in WRONG:
+        asked[script].append(text.split())
+    for script in asked:
+        asked[script] += [arguments for _, arguments in OPTIONS]
+    found = documented_commands.check(asked)
+    return lambda script, arguments: found[script][
+        asked[script].index(arguments)
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documented_commands_are_understood(document, errors):
+    for where, script, arguments in COMMANDS:
+        assert (ROOT / script).exists(), script
+        if where == document and script not in POSITIONAL:
+            error = errors(script, arguments)
+            assert error is None, f"{script} {' '.join(arguments)}: {error}"
+
+
+def test_documented_options_are_understood(errors):
+    scripts = {script for _, script, _ in COMMANDS} - POSITIONAL
+    for document, arguments in OPTIONS:
+        said = [errors(script, arguments) for script in scripts]
+        assert None in said, f"{document}: {arguments}: {said}"
+
+
+def test_the_main_commands_are_documented():
+    documented = {(document, script) for document, script, _ in COMMANDS}
+    for document in ("README.md", "BUILD.md", RUN):
+        assert (document, RUN) in documented
+    for document in ("README.md", SWEEP):
+        assert (document, SWEEP) in documented
+    for path in ROOT.glob("tools/*.py"):
+        script = path.relative_to(ROOT).as_posix()
+        if "app.run(" in path.read_text():
+            assert ("README.md", script) in documented, script
+    assert len(OPTIONS) > 10
+
+
+# The checks above can fail.
+@pytest.mark.parametrize("script, text, message", WRONG)
+def test_a_wrong_command_is_found(script, text, message, errors):
+    assert message in str(errors(script, text.split()))
+
+
+def python_blocks():
+    """(document, number of the block, its text)."""
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+        for number, block in enumerate(blocks):
+            yield pytest.param(block, id=f"{path.name}-{number}")
+
+
+@functools.cache
+def run(block):
+    """The names that an example leaves."""
+    names = {}
+    exec(block, names)
+    return names
+
+
+@pytest.mark.parametrize("block", python_blocks())
+def test_examples_run(block):
+    run(block)
+
+
+# It turns a user's own Keras model into a ConAdv one, and back.
+def test_the_example_of_the_readme():
+    block, *_ = next(python_blocks()).values
+    assert len(ast.parse(block).body) <= 10
+    names = run(block)
+    model, network, plain = (names[n] for n in ("model", "network", "plain"))
+    assert model.optimizer.iterations == 2
+    kinds = [
+        [type(layer) for layer in each.layers]
+        for each in (network, model.network, plain)
+    ]
+    assert kinds[0] == kinds[2]
+    assert ca.SplitBatchNormalization in kinds[1]
+    assert ca.SplitBatchNormalization not in kinds[2]
+    images = names["images"]
+    tf.debugging.assert_equal(plain.predict(images), model.predict(images))
+    before, after = (each.get_weights() for each in (network, plain))
+    assert any((a != b).any() for a, b in zip(before, after))
+
+
+def test_public_names_are_documented():
+    readme = (ROOT / "README.md").read_text()
+    for name in ca.__all__:
+        value = getattr(ca, name)
+        assert value.__doc__, name
+        assert f"`ca.{name}" in readme, name

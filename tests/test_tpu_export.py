@@ -1,0 +1,56 @@
+"""Steps as the TPU compiler gets them."""
+
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+from tools.tpu import export
+from tools.tpu.phases import PHASES
+
+
+@pytest.mark.parametrize("method", (*export.METHODS, *PHASES))
+def test_every_step_lowers_with_static_shapes(method):
+    function, specs = export.step_function(
+        networks.convolutional(), method, 4, ca.PGD(0.1)
+    )
+    # A name scope tells the attack from the update.
+    assert (b"attack/" in export.hlo(function, specs)) == (
+        method not in ("baseline", "phased_adversarial", "phased_clean")
+    )
+    names = {name for name, _ in export.operations(function, specs)}
+    assert {"Conv2D", "ReadVariableOp"} <= names
+    assert "Placeholder" not in names
+
+
+# With a constant seed the compiler folded away most of the random draws, and
+# the attack alone looked cheaper than in a step.
+def test_attack_alone_takes_its_seed():
+    _, specs = export.step_function(networks.linear(), "attack", 4, ca.PGD(0.1))
+    assert specs[-1] == tf.TensorSpec([2], tf.int64)
+
+
+# Beside these, test_oracle runs tau 0, 1 and 2 and two views under XLA.
+@pytest.mark.parametrize("method, staleness", [("disadv", 1), ("conadv", 2)])
+def test_two_views_lower(method, staleness):
+    function, specs = export.step_function(
+        networks.convolutional(), method, 4, ca.PGD(0.1), staleness, views=2
+    )
+    assert len(specs) == 3
+    export.hlo(function, specs)
+
+
+def test_operations_hold_those_of_called_functions_once():
+    @tf.function
+    def step(x):
+        x = tf.cond(x[0] > 0, lambda: tf.sin(x), lambda: x + 1)
+        return tf.sin(x)
+
+    found = export.operations(step, [tf.TensorSpec([2])])
+    assert found.count(("Sin", {"T": ["float32"]})) == 1
+    assert ("AddV2", {"T": ["float32"]}) in found
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ValueError, match="received 'fast'"):
+        export.step_function(networks.linear(), "fast", 4, ca.PGD(0.1))

@@ -1,0 +1,145 @@
+"""What is read and said of a module that the TPU compiler made."""
+
+import pytest
+
+from tests.tpu_module import facts
+from tests.tpu_module import MODULE
+from tools.tpu import cycles
+from tools.tpu import kernels
+from tools.tpu import tables
+from tools.tpu.phases import PHASES
+
+# --- Reading a module ---------------------------------------------------------
+
+
+def test_parse_reads_names_shapes_and_calls():
+    entry, computations = cycles.parse(MODULE)
+    assert entry == "main.9"
+    fusion = {each.name: each for each in computations[entry]}["fusion.2"]
+    assert fusion == cycles.Instruction(
+        "fusion.2",
+        "(f32[4]{0:T(256)}, /*index=1*/f32[4]{0:T(256)})",
+        "fusion",
+        "gradient_tape/attack/net/conv",
+        1000,
+        (("calls", "fused.1"),),
+        1,
+    )
+
+
+def test_costs_follow_one_run_of_the_module():
+    found = cycles.costs(MODULE)
+    # One branch of each conditional, four trips; nothing from inside fusions.
+    assert [(c.instruction.name, c.cycles) for c in found] == [
+        ("fusion.2", 1000),
+        ("fusion.3", 200),
+        ("copy.2", 30),
+        ("copy.2", 30),
+        ("neg", 28),
+    ]
+    assert cycles.by(found, "kind") == {
+        "convolution + split/concat": 1000,
+        "reduction": 200,
+        "copy": 60,
+        "elementwise": 28,
+    }
+    assert cycles.by(found, "part") == {
+        "attack": 1000,
+        "update": 200,
+        "other": 88,
+    }
+
+
+def test_no_module_and_no_estimates():
+    with pytest.raises(ValueError, match="ENTRY.*received 'nothing'"):
+        cycles.costs("nothing")
+    assert cycles.costs("ENTRY %main (x: f32[]) -> f32[] {\n}\n") == []
+
+
+def row(method="conadv", batch_size=8, device="TPU v3"):
+    found = cycles.costs(MODULE)
+    return tables.summary(method, batch_size, facts(device), found)
+
+
+def test_summary_counts_memory_once_and_uses_the_clock():
+    assert row() == {
+        "method": "conadv",
+        "batch_size": 8,
+        "device": "TPU v3",
+        "cycles": 1288,
+        "relative": None,
+        "estimated_ms": pytest.approx(1288 / 940e6 * 1e3),
+        "gflops": 2.0,
+        "gigabytes_accessed": None,
+        "peak_megabytes": 40.0,
+        "compile_seconds": 3.0,
+    }
+    assert row(device="TPU v9")["estimated_ms"] is None
+    empty = tables.summary("conadv", 8, facts(), [])
+    assert empty["cycles"] is None and empty["estimated_ms"] is None
+
+
+def test_relative_is_to_the_baseline_of_the_same_batch():
+    plain = {**row("baseline"), "cycles": 644}
+    rows = tables.with_relative([row(), plain, row(batch_size=4)])
+    assert [each["relative"] for each in rows] == [2.0, 1.0, None]
+    lines = tables.methods_table(rows).splitlines()
+    assert lines[0].startswith("| method | batch_size |")
+    assert "| conadv | 8 | TPU v3 | 1,288 | 2.00 |" in lines[2]
+    assert "| - |" in lines[4]
+
+
+def test_details_name_parts_kinds_and_the_dearest():
+    found = cycles.costs(MODULE)
+    text = tables.details("conadv", 8, found, 1)
+    assert "| attack | 1,000 | 77.64 |" in text
+    assert "| reduction | 200 | 15.53 |" in text
+    assert "fusion.2" in text and "fusion.3" not in text
+    assert "estimates no cycles" in tables.details("x", 8, [], 1)
+
+
+def test_longest_phase_against_disadv():
+    counts = dict(zip(PHASES, (120, 100, 90)))
+    counts.update(baseline=100, disadv=300)
+    text = tables.longest_phases(
+        [
+            {"method": method, "batch_size": 8, "cycles": count}
+            for method, count in counts.items()
+        ]
+    )
+    assert "120 cycles, 1.20 of the baseline; with three times" in text
+    # As many images in a step, which takes 120 instead of 300 cycles.
+    assert "2.50 times the throughput of DisAdv." in text
+
+
+def test_longest_phase():
+    rows = [
+        {"method": method, "batch_size": size, "cycles": count}
+        for size, *counts in ((8, 10, 9, 12, 11), (4, 5, None, 6, 6))
+        for method, count in zip(("baseline", *PHASES), counts)
+    ]
+    assert tables.longest_phases(rows) == (
+        "\n8 images, longest phase: 12 cycles, 1.20 of the baseline.\n"
+    )
+    assert tables.longest_phases(rows[:1]) == ""
+
+
+# --- Kernels ------------------------------------------------------------------
+
+
+def test_missing_kernels_are_named_with_their_types():
+    known = {
+        "Conv2D": [{"T": ["int32"]}, {"T": ["float32", "bfloat16"]}],
+        "NoOp": [{}],
+    }
+    operations = [
+        ["Conv2D", {"T": ["bfloat16"]}],
+        ["Conv2D", {"T": ["float64"]}],
+        ["AsString", {"T": ["float32"]}],
+        ["NoOp", {}],
+    ]
+    absent = kernels.missing(operations, known)
+    assert absent == operations[1:3]
+    text = tables.kernels("conadv", 8, absent)
+    assert "no TPU kernel for Conv2D {'T': ['float64']}, AsString" in text
+    assert "all operations" in tables.kernels("conadv", 8, [])

@@ -1,0 +1,1 @@
+"""What a training step costs, counted and timed; see tools/benchmark.py."""

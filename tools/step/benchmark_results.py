@@ -1,0 +1,156 @@
+"""Files, tables and picture of a benchmark.
+
+`settings` are what `read_csv` returned.
+"""
+
+import importlib.metadata
+import os
+import platform
+
+import tensorflow as tf
+
+from conadv_tf import csv_file
+from experiments import figures
+from experiments import markdown_table
+from experiments import results
+from tools.step import timing
+
+_SETTING = ("network", "image_size", "batch_size", "jit_compile")
+# Numerator, denominator, what the ratio says.
+_RATIOS = (
+    ("disadv", "conadv", "attack in sequence over attack beside the update"),
+    ("nsl", "conadv", "AdversarialRegularization over ConAdv"),
+    ("nsl_fit", "conadv_fit", "the same, both through `fit`"),
+    ("conadv", "baseline", "price of ConAdv"),
+    ("conadv_fit", "conadv", "`fit` over its bare step"),
+    ("conadv", "conadv_no_refresh", "price of the shadow copy"),
+    ("conadv", "conadv_sgd", "LARS over SGD with momentum"),
+)
+
+
+def rows(setting, times):
+    """One row for each repeat of each variant; `times`: of one setting."""
+    return [
+        {
+            **dict(zip(_SETTING, setting)),
+            "variant": variant,
+            "repeat": repeat,
+            "ms_per_step": value,
+        }
+        for variant, values in times.items()
+        for repeat, value in enumerate(values)
+    ]
+
+
+def read_csv(path):
+    """Times by setting.
+
+    Returns:
+      Dict from (network, image_size, batch_size, jit_compile), strings, to a
+      dict from each variant to its list of milliseconds per step.
+    """
+    settings = {}
+    for row in csv_file.read(path):
+        times = settings.setdefault(tuple(row[name] for name in _SETTING), {})
+        times.setdefault(row["variant"], []).append(float(row["ms_per_step"]))
+    return settings
+
+
+def environment():
+    """What the numbers depend on besides the code."""
+    processors = getattr(os, "sched_getaffinity", None)
+    try:
+        nsl = importlib.metadata.version("neural-structured-learning")
+    except importlib.metadata.PackageNotFoundError:
+        nsl = None
+    return {
+        "cores": len(processors(0)) if processors else os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "machine": platform.machine(),
+        "devices": [
+            tf.config.experimental.get_device_details(device).get(
+                "device_name", device.device_type
+            )
+            for device in tf.config.list_physical_devices()
+        ],
+        "versions": {**results.versions(), "neural_structured_learning": nsl},
+    }
+
+
+def summary(settings):
+    """Medians and ratios of all settings, for a JSON file: list of dicts."""
+    return [
+        {
+            **dict(zip(_SETTING, setting)),
+            "repeats": _repeats(times),
+            "ms_per_step": {
+                name: timing.Quartiles.of(values)._asdict()
+                for name, values in times.items()
+            },
+            "ratios": {
+                name: ratio._asdict() for name, ratio, _ in _ratios(times)
+            },
+        }
+        for setting, times in settings.items()
+    ]
+
+
+def tables(settings):
+    """Markdown: times of each setting, then its ratios."""
+    parts = []
+    for setting, times in settings.items():
+        medians = (
+            (name, f"{timing.Quartiles.of(values):.2f}")
+            for name, values in times.items()
+        )
+        ratios = (
+            (name, f"{ratio:.3f}", meaning)
+            for name, ratio, meaning in _ratios(times)
+        )
+        parts += [
+            f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
+            markdown_table.table(("variant", "ms per step"), medians),
+            markdown_table.table(("ratio", "", ""), ratios),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _repeats(times):
+    return len(next(iter(times.values())))
+
+
+def _ratios(times):
+    """Yields (name, `Quartiles`, meaning) of those that there are times for."""
+    for above, below, meaning in _RATIOS:
+        if above in times and below in times:
+            ratio = timing.ratio(times, above, below)
+            yield f"{above} / {below}", ratio, meaning
+
+
+def _title(setting):
+    """A setting in words."""
+    network, image_size, batch_size, jit_compile = setting
+    xla = "XLA" if jit_compile == "True" else "no XLA"
+    return f"{network}, {batch_size} x {image_size}x{image_size}, {xla}"
+
+
+def plot(settings, path):
+    """Draws each repeat and the median of each variant, a panel per setting."""
+    columns = min(3, len(settings))
+    lines = -(-len(settings) // columns)
+    figure, panels = figures.panels(lines, columns, width=4.6, height=3.2)
+    panels = panels.ravel()
+    for axis, (setting, times) in zip(panels, settings.items()):
+        for place, values in enumerate(times.values()):
+            axis.plot(values, [place] * len(values), "o", alpha=0.4, ms=4)
+            median = timing.Quartiles.of(values).median
+            axis.plot(median, place, "|", color="black", ms=16, mew=2)
+        axis.set_yticks(range(len(times)), list(times))
+        axis.invert_yaxis()
+        axis.set_xlim(left=0)
+        axis.set_xlabel("ms per step")
+        axis.set_title(_title(setting), fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in panels[len(settings) :]:
+        axis.set_axis_off()
+    figure.savefig(path)

@@ -1,0 +1,1 @@
+"""What the TPU compiler makes of a step; see tools/tpu_report.py."""

@@ -1,0 +1,124 @@
+"""The training step of each method as XLA's intermediate representation.
+
+A step is lowered with static shapes from specs alone: nothing is computed and
+no data are needed. Variables become parameters of the module, and results
+that alias them.
+"""
+
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.networks import conversion
+from conadv_tf.steps import lowering
+from experiments.methods import TRAINED
+from tools.step import models
+from tools.tpu import phases
+
+_plain, *_adversarial = TRAINED
+# What one core may do, in the order of the tables; "attack" is it alone.
+METHODS = (_plain, "attack", *_adversarial)
+
+
+def step_function(network, method, batch_size, attack, staleness=1, views=1):
+    """One replica's step of a method as a function of its batch.
+
+    Args:
+      network: functional network, images to logits.
+      method: one of `METHODS`: "attack" on a batch and through the auxiliary
+        batch norm as in a step; or one of `phases.PHASES`, a phase of "conadv"
+        in phased placement.
+      batch_size: images of one step on one core; of a phase, those of the
+        working batch.
+      attack: `ca.PGD` or the like; "baseline" ignores it.
+      staleness: tau of "conadv".
+      views: 1, or 2 with an augmented view.
+
+    Returns:
+      (tf.function with jit_compile, flat tuple of its TensorSpecs).
+
+    Raises:
+      ValueError: if the method is unknown.
+    """
+    known = (*METHODS, *phases.PHASES)
+    if method not in known:
+        raise ValueError(f"Expected method in {known}; received {method!r}.")
+    attack = _Named(attack)
+    images, labels = models.batch_specs(network, batch_size)
+    if method in phases.PHASES:
+        return phases.phase_function(network, method, images, labels, attack)
+    if method == "attack":
+        # As in a step, the seed is not a constant: a good part of the random
+        # draws could be folded away if it were.
+        specs = images, labels, tf.TensorSpec([2], tf.int64)
+        function = _attack_function(network, attack)
+        return tf.function(function, jit_compile=True), specs
+    tau = TRAINED[method].staleness
+    if tau is None:
+        model = ca.ConAdvModel(network)
+    else:
+        staleness = staleness if tau else 0
+        model = ca.ConAdvModel(network, attack, staleness, views=views)
+    specs = (images if model.views == 1 else (images, images), labels)
+    model = models.compiled(model, metrics=None)
+    return lowering.step_function(model, specs), tuple(tf.nest.flatten(specs))
+
+
+class _Named:
+    """An attack whose operations can be told from the update's by name."""
+
+    def __init__(self, attack):
+        self.value_range = attack.value_range
+        self._attack = attack
+
+    def __call__(self, *args, **kwargs):
+        with tf.name_scope("attack"):
+            return self._attack(*args, **kwargs)
+
+
+def _attack_function(network, attack):
+    # The network that a step's attack runs on.
+    network = conversion.for_attacks(network, branches=2)
+
+    def auxiliary_logits(images):
+        with ca.batch_norm_branch("auxiliary", update_statistics=False):
+            return network(images, training=True)
+
+    return lambda *batch: attack(auxiliary_logits, *batch)
+
+
+def hlo(function, specs):
+    """Serialized HloModuleProto of a jit-compiled function.
+
+    Args:
+      function: tf.function with jit_compile=True.
+      specs: TensorSpecs of its arguments, all of static shape.
+    """
+    return function.experimental_get_compiler_ir(*specs)(stage="hlo_serialized")
+
+
+def operations(function, specs):
+    """The kinds of operations that a function runs, with their types.
+
+    Returns:
+      Sorted list of (name, {attribute: [names of types]}) without
+      repetitions; bodies of conditionals and of called functions included.
+    """
+    graph_def = function.get_concrete_function(*specs).graph.as_graph_def()
+    nodes = [node for node in graph_def.node if node.op != "Placeholder"]
+    for body in graph_def.library.function:
+        nodes += body.node_def
+    found = {}
+    for node in nodes:
+        types = {
+            key: [tf.as_dtype(each).name for each in _types(value)]
+            for key, value in sorted(node.attr.items())
+            if _types(value) and not key.startswith("_")
+        }
+        found[repr((node.op, types))] = (node.op, types)
+    return [found[key] for key in sorted(found)]
+
+
+def _types(attribute):
+    if attribute.WhichOneof("value") == "type":
+        return [attribute.type]
+    return list(attribute.list.type)

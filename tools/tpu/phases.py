@@ -1,0 +1,71 @@
+"""The three steps of phased placement, each as the step of one core.
+
+The step of a real replica is a conditional of the three and needs replicas in
+threes, of which the tools have one. So each phase is lowered by itself, with
+the whole working batch and the update, and what comes from other replicas is
+an argument. Left out are the all-reduce, as of all methods, and the copying of
+a share of images into the working batch.
+"""
+
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.steps import Batch
+from tools.step import models
+
+PHASES = ("phased_attack", "phased_adversarial", "phased_clean")
+
+
+def phase_function(network, phase, images, labels, attack):
+    """What a replica does in one phase, as a function of its working batch.
+
+    Args:
+      network: functional network, images to logits.
+      phase: one of `PHASES`.
+      images: TensorSpec of the working batch's images.
+      labels: TensorSpec of its labels.
+      attack: `ca.PGD` or the like.
+
+    Returns:
+      (tf.function with jit_compile, flat tuple of its TensorSpecs): of images
+      and labels; for the attack also of its seed and of the gradients that
+      the other replicas send.
+    """
+    model = models.compiled(
+        ca.ConAdvModel(network, attack, placement="phased"), metrics=None
+    )
+    weights = model.network.trainable_variables
+    model.optimizer.build(weights)
+    step = model.step
+    step.prepare((images, labels), static=True)
+    update = step.update.guarded
+
+    def attack_step(images, labels, seed, *gradients):
+        statistics = update.begin()
+        batch = Batch(images, labels)
+        adversarial = step.attack.craft(model.network, batch, seed)
+        update.apply_gradients(
+            model.optimizer, list(gradients), statistics, after=adversarial
+        )
+        return adversarial
+
+    def training_phase(images, labels):
+        statistics = update.begin()
+        batch = Batch(images, labels, adversarial=images)
+        gradients = step.part_gradients(batch, phase[len("phased_") :])
+        # The other part's batch norms have gradients from other replicas.
+        gradients = [
+            tf.zeros_like(weight) if gradient is None else gradient
+            for gradient, weight in zip(gradients, weights)
+        ]
+        update.apply_gradients(
+            model.optimizer, gradients, statistics, after=gradients
+        )
+        return model.get_metrics_result()
+
+    function, specs = training_phase, (images, labels)
+    if phase == "phased_attack":
+        gradients = [tf.TensorSpec(w.shape, w.dtype) for w in weights]
+        seed = tf.TensorSpec([2], tf.int64)
+        function, specs = attack_step, (images, labels, seed, *gradients)
+    return tf.function(function, jit_compile=True), specs
