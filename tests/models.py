@@ -11,7 +11,7 @@ METHODS = {"plain": None, "disadv": 0, "conadv": 1, "staler": 3}
 
 def build(method="conadv", network=None, loss=networks.LOSS, **compile_args):
     model = ca.ConAdvModel(
-        network or networks.convolutional(),
+        network or networks.small(),
         attack=None if method == "plain" else ca.PGD(**ATTACK),
         staleness=METHODS[method] or 0,
     )

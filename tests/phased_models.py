@@ -14,15 +14,6 @@ def attack():
     return ca.PGD(2.0, random_start=0.8, norm="l2", targeted="random")
 
 
-def small_network():
-    """Convolution, batch norm, ReLU, pool, logits."""
-    inputs = tf.keras.Input((6, 6, 1))
-    x = tf.keras.layers.Conv2D(4, 3, use_bias=False)(inputs)
-    x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
-    x = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.ReLU()(x))
-    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
-
-
 def sgd():
     return tf.keras.optimizers.SGD(0.05, momentum=0.9)
 
@@ -46,7 +37,7 @@ def build(replicas, network=None, optimizer=sgd, loss=networks.LOSS, **kwargs):
     strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
         model = ca.ConAdvModel(
-            network or small_network(),
+            network or networks.small(),
             kwargs.pop("attack", attack()),
             seed=SEED,
             placement="phased",

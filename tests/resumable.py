@@ -1,5 +1,7 @@
 """Training that stops in the middle and goes on from a checkpoint."""
 
+import shutil
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,6 +13,21 @@ EPOCHS, STEPS = 2, 3
 
 class Stop(Exception):
     """Stands for a machine that goes away."""
+
+
+class CopyAt(tf.keras.callbacks.Callback):
+    """Copies the checkpoints: as if a machine had gone away just then."""
+
+    def __init__(self, checkpoints, batches, source, target):
+        super().__init__()
+        self.checkpoints, self.left = checkpoints, batches
+        self.source, self.target = source, target
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.checkpoints.wait()
+            shutil.copytree(self.source, self.target)
 
 
 class StopAt(tf.keras.callbacks.Callback):
@@ -39,17 +56,20 @@ def data(checkpoints=None):
 def train(
     folder=None,
     stop_at=None,
+    copy_at=None,
     restore=False,
     staleness=1,
     microbatches=1,
     replicas=1,
     optimizer=None,
     attack="pgd",
+    network=networks.small,
     after_batch=None,
     **compile_args,
 ):
     """Returns (model, history of the epochs it finished).
 
+    `copy_at=(batches, target)` copies the folder after so many batches.
     `after_batch(model, checkpoints)` is called once, after the first save.
     """
     tf.keras.utils.set_random_seed(1)
@@ -58,7 +78,7 @@ def train(
         strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
         model = ca.ConAdvModel(
-            networks.convolutional(),
+            network(),
             ca.PGD(0.1, targeted="random") if attack else None,
             staleness,
             seed=3,
@@ -83,6 +103,9 @@ def train(
                 )
             )
         )
+    if copy_at is not None:
+        batches, target = copy_at
+        callbacks.append(CopyAt(checkpoints, batches, folder, target))
     if stop_at is not None:
         callbacks.append(StopAt(stop_at))
     images, labels = networks.batches(1, seed=9)[0]

@@ -23,7 +23,7 @@ class Watch(tf.keras.callbacks.Callback):
 def test_average_is_what_remains_after_fit(replicas):
     strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
-        model = ca.ConAdvModel(networks.convolutional(), ca.PGD(0.1))
+        model = ca.ConAdvModel(networks.small(), ca.PGD(0.1))
         model.compile(
             ca.LARS(0.5, use_ema=True, ema_momentum=0.75), networks.LOSS
         )

@@ -1,6 +1,7 @@
 """Checkpoints that are damaged, of another model, or find no space."""
 
 import contextlib
+import functools
 import glob
 import resource
 import shutil
@@ -10,7 +11,13 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import networks
 from tests import resumable
+
+# Any network will do here.
+train = functools.partial(
+    resumable.train, network=functools.partial(networks.linear, (6, 6, 1))
+)
 
 
 def damage(path, how):
@@ -36,8 +43,8 @@ def damage(path, how):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("interrupted")
-    resumable.train(folder, stop_at=5)
-    return folder, resumable.train()
+    train(folder, stop_at=5)
+    return folder, train()
 
 
 @pytest.mark.parametrize("how", ["truncated", "no index", "garbage", "one bit"])
@@ -51,7 +58,7 @@ def test_the_one_before_a_damaged_checkpoint(how, interrupted, tmp_path):
         assert ca.Checkpoints(folder, restore=True).position == (1, 1)
     if how == "one bit":
         with pytest.warns(RuntimeWarning, match="ckpt-5"):
-            continued = resumable.train(folder, restore=True)
+            continued = train(folder, restore=True)
         resumable.assert_same(whole, continued)
 
 
@@ -110,12 +117,12 @@ def test_no_space_in_the_middle(tmp_path):
         with pytest.raises(
             OSError, match="ckpt-2' could not be written .*too large"
         ):
-            resumable.train(tmp_path, after_batch=fill)
+            train(tmp_path, after_batch=fill)
     assert ca.Checkpoints(tmp_path, restore=True).position == (0, 1)
 
 
 def test_another_model(interrupted):
     with pytest.raises(ValueError, match="another attack"):
-        resumable.train(interrupted[0], restore=True, staleness=3)
+        train(interrupted[0], restore=True, staleness=3)
     with pytest.raises(ValueError, match="1 replicas|2 replicas"):
-        resumable.train(interrupted[0], restore=True, replicas=2)
+        train(interrupted[0], restore=True, replicas=2)

@@ -29,7 +29,6 @@ CASES = {
 SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches", "two replicas")
 
 
-# In the middle of an epoch, at its end, right at the start.
 @pytest.mark.parametrize(
     "case",
     [
@@ -38,13 +37,18 @@ SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches", "two replicas")
     ],
 )
 def test_continued_equals_uninterrupted(case, tmp_path):
-    whole = resumable.train(**CASES[case])
-    # With micro-batches that is in the middle of an update too.
-    resumable.train(tmp_path, stop_at=resumable.STEPS + 2, **CASES[case])
-    continued = resumable.train(tmp_path, restore=True, **CASES[case])
+    cut = tmp_path / "cut"
+    whole = resumable.train(
+        tmp_path / "whole",
+        # With micro-batches that is in the middle of an update too.
+        copy_at=(resumable.STEPS + 2, cut),
+        **CASES[case],
+    )
+    continued = resumable.train(cut, restore=True, **CASES[case])
     resumable.assert_same(whole, continued)
 
 
+# In the middle of an epoch, at its end, right at the start.
 @pytest.mark.slow
 def test_any_step_and_twice(tmp_path):
     whole = resumable.train()
@@ -56,10 +60,12 @@ def test_any_step_and_twice(tmp_path):
 
 
 def test_several_steps_in_one_call(tmp_path):
-    whole = resumable.train(steps_per_execution=2)
-    resumable.train(tmp_path, stop_at=3, steps_per_execution=2)
+    cut = tmp_path / "cut"
+    whole = resumable.train(
+        tmp_path / "whole", copy_at=(3, cut), steps_per_execution=2
+    )
     resumable.assert_same(
-        whole, resumable.train(tmp_path, restore=True, steps_per_execution=2)
+        whole, resumable.train(cut, restore=True, steps_per_execution=2)
     )
 
 

@@ -13,7 +13,7 @@ from tests import networks
 
 
 def concurrent(staleness=1, network=None):
-    network = network or networks.convolutional()
+    network = network or networks.small()
     model = ca.ConAdvModel(network, ca.PGD(epsilon=0.1), staleness)
     model.compile(ca.LARS(0.5), networks.LOSS)
     return model
@@ -130,7 +130,7 @@ def test_continued_training_continues_the_file(tmp_path):
 def test_callback_at_epochs_changes_nothing():
     data = networks.dataset(networks.batches(3))
     images, labels = networks.batches(1, size=4)[0]
-    start = networks.convolutional().get_weights()
+    start = networks.small().get_weights()
     trained = []
     watch = analysis.StalenessDrift(images, labels)
     for callbacks in ([watch], []):
@@ -145,7 +145,7 @@ def test_callback_at_epochs_changes_nothing():
 
 
 def _with_weights(values):
-    network = networks.convolutional()
+    network = networks.small()
     network.set_weights(values)
     return network
 
@@ -177,7 +177,7 @@ def test_callback_under_replicas_and_with_an_l2_ball():
 @pytest.mark.parametrize("arguments", [{"attack": None}, {"staleness": 0}])
 def test_models_without_stale_weights_are_refused(arguments):
     settings = {"attack": ca.PGD(epsilon=0.1), "staleness": 1, **arguments}
-    model = ca.ConAdvModel(networks.convolutional(), **settings)
+    model = ca.ConAdvModel(networks.small(), **settings)
     model.compile("sgd", networks.LOSS)
     assert model.stale_network is None and model.stale_weights is None
     images, labels = networks.batches(1)[0]

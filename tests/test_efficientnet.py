@@ -1,5 +1,7 @@
 """EfficientNet: Keras's layers and weights, pixels in [0, 1], logits."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,8 +18,9 @@ def _images(size=2):
     return rng.uniform(size=(size, *SHAPE)).astype(np.float32)
 
 
-def _keras_network(variant):
-    """Keras's network, with weights as after training."""
+@functools.cache
+def _made_by_keras(variant):
+    """Keras's network, and weights as after training."""
     application = getattr(
         tf.keras.applications, f"EfficientNet{variant.upper()}"
     )
@@ -37,6 +40,13 @@ def _keras_network(variant):
     # Moving statistics of real images, so that images make a difference at
     # the other end, and rounding none.
     network(255 * _images(16), training=True)
+    return network, network.get_weights()
+
+
+def _keras_network(variant):
+    """Keras's network, whatever other tests did to its weights."""
+    network, weights = _made_by_keras(variant)
+    network.set_weights(weights)
     return network
 
 
@@ -96,12 +106,20 @@ def test_published_weights_load_with_our_own_normalization(tmp_path):
     _check_equal(ours, theirs)
 
 
-def test_ends_of_the_network_in_bfloat16():
+@pytest.fixture(scope="module")
+def dropping():
+    """A network that drops much and computes in bfloat16."""
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        network = ca.networks.efficientnet_b0(5, SHAPE, dropout_rate=0.4)
+        return ca.networks.efficientnet_b0(
+            5, SHAPE, dropout_rate=0.4, drop_connect_rate=0.9
+        )
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def test_ends_of_the_network_in_bfloat16(dropping):
+    network = dropping
     assert network.get_layer("stem_conv").compute_dtype == "bfloat16"
     assert network.output.dtype == tf.float32
     assert network.layers[-1].activation is tf.keras.activations.linear
@@ -113,15 +131,36 @@ def test_ends_of_the_network_in_bfloat16():
     )
 
 
-def test_rate_of_stochastic_depth_rises_to_the_one_given():
-    network = ca.networks.efficientnet_b0(5, SHAPE, drop_connect_rate=0.5)
+def test_rate_of_stochastic_depth_rises_to_the_one_given(dropping):
     rates = [
         layer.rate
-        for layer in network.layers
+        for layer in dropping.layers
         if layer.name.startswith("block") and layer.name.endswith("_drop")
     ]
     assert rates == sorted(rates)
-    assert rates[-1] == pytest.approx(0.5 * 14 / 16)  # 15th of 16 blocks.
+    assert rates[-1] == pytest.approx(0.9 * 14 / 16)  # 15th of 16 blocks.
+
+
+# Identical images part at the first residual branch that one half drops.
+def test_halves_of_a_batch_drop_different_branches_and_units(dropping):
+    network = ca.split_batch_norm(dropping)
+    drops = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, tf.keras.layers.Dropout)
+    ]
+    taps = tf.keras.Model(network.input, [layer.output for layer in drops])
+    images = _images(4)
+    with ca.batch_norm_branch("split"):
+        *branches, units = taps(np.concatenate([images, images]), training=True)
+    # [drop layers, halves, examples]
+    kept = np.array([np.any(x, axis=(1, 2, 3)) for x in branches])
+    clean, adversarial = np.split(kept, 2, axis=1)
+    assert np.any(clean != adversarial)
+    for half in (clean, adversarial):
+        assert 0 < half.mean() < 1
+    clean, adversarial = np.split(units.numpy() == 0, 2)
+    assert np.any(clean != adversarial)
 
 
 def test_wrong_arguments():

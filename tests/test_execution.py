@@ -10,7 +10,7 @@ from tests import networks
 
 
 def _trained(method, initial, **compile_args):
-    network = networks.convolutional()
+    network = networks.small()
     network.set_weights(initial)
     model = models.build(method, network, **compile_args)
     model.fit(networks.dataset(networks.batches(4)), epochs=2, verbose=0)
@@ -21,11 +21,20 @@ def _trained(method, initial, **compile_args):
 def usual(request):
     """What a method learns from some weights, executed as Keras does."""
     tf.keras.utils.set_random_seed(0)  # Comes before the tests' own.
-    initial = networks.convolutional().get_weights()
+    initial = networks.small().get_weights()
     return request.param, initial, _trained(request.param, initial)
 
 
-@pytest.mark.parametrize("usual", models.METHODS, indirect=True)
+@pytest.mark.parametrize(
+    "usual",
+    [
+        "plain",
+        "disadv",
+        "conadv",
+        pytest.param("staler", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize(
     "arguments",
     [{"steps_per_execution": 2}, {"jit_compile": True}, {"run_eagerly": True}],
@@ -79,7 +88,7 @@ def test_one_trace_over_two_epochs(method):
             return super().train_step(data)
 
     model = Counted(
-        networks.convolutional(),
+        networks.small(),
         None if method == "plain" else ca.PGD(**models.ATTACK),
         models.METHODS[method] or 0,
     )

@@ -58,7 +58,7 @@ def test_training_learns():
 )
 def test_numpy_arrays_equal_a_dataset_with_a_smaller_last_batch(method):
     images, labels = (values[:19] for values in models.arrays())
-    network, weights = networks.convolutional(), []
+    network, weights = networks.linear((6, 6, 1)), []
     for fit in (
         lambda model: model.fit(
             images, labels, batch_size=8, shuffle=False, epochs=2, verbose=0
@@ -91,7 +91,7 @@ def test_generator_and_sequence_data():
         def __getitem__(self, index):
             return networks.batches(3)[index]
 
-    network = networks.convolutional()
+    network = networks.linear((6, 6, 1))
     pair = [models.build(network=network) for _ in range(2)]
     pair[0].fit(Data(), shuffle=False, verbose=0)
     pair[1].fit(iter(networks.batches(3)), verbose=0)
@@ -120,7 +120,7 @@ def test_metrics_lag_one_batch():
 
 
 def test_fit_starts_with_nothing_pending():
-    network, data = networks.convolutional(), networks.batches(3)
+    network, data = networks.linear((6, 6, 1)), networks.batches(3)
     continued, fresh = (models.build(network=network) for _ in range(2))
     continued.fit(networks.dataset(data[:2]), verbose=0)
     fresh.network.set_weights(continued.network.get_weights())
@@ -138,7 +138,7 @@ def test_fit_starts_with_nothing_pending():
 
 def test_optimizers_of_keras():
     for optimizer in ("sgd", "adam", tf.keras.optimizers.AdamW(1e-3)):
-        model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+        model = ca.ConAdvModel(networks.linear((6, 6, 1)), ca.FGSM(0.1))
         model.compile(optimizer, networks.LOSS)
         before = networks.weights(model.network)
         model.fit(networks.dataset(networks.batches(2)), verbose=0)
@@ -146,7 +146,7 @@ def test_optimizers_of_keras():
 
 
 def test_same_seed_same_weights_other_seed_others():
-    network, weights = networks.convolutional(), []
+    network, weights = networks.linear((6, 6, 1)), []
     for seed in (1, 1, 2):
         model = ca.ConAdvModel(network, ca.PGD(0.1), seed=seed)
         model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)

@@ -1,5 +1,7 @@
 """The attack and the update are independent in the graph of a step."""
 
+import functools
+
 import pytest
 import tensorflow as tf
 
@@ -10,16 +12,18 @@ from tools.step import graph_walk
 from tools.step import models
 
 
-def step_graph(staleness, attack=None):
-    model = ca.ConAdvModel(
-        networks.convolutional(),
-        None if staleness is None else attack or ca.PGD(0.1),
-        staleness or 0,
-    )
+@functools.cache
+def chain_of_step(staleness, num_steps=1):
+    """Products on the longest path of a step; plain where staleness is None."""
+    attack = None
+    if staleness is not None:
+        attack = ca.PGD(0.1, num_steps=num_steps)
+    model = ca.ConAdvModel(networks.convolutional(), attack, staleness or 0)
     model.compile(ca.LARS(0.1), networks.LOSS)
     specs = models.batch_specs(model.network, 8)
     step = lowering.step_function(model, specs)
-    return step.get_concrete_function(*specs).graph
+    graph = step.get_concrete_function(*specs).graph
+    return graph_walk.longest_chain(graph)
 
 
 def graph_of(function):
@@ -106,19 +110,15 @@ def test_walker(function, products, chain):
 # The heart of the paper: an update is not delayed by the attack beside it.
 @pytest.mark.parametrize("staleness", [1, 2, 3])
 def test_conadv_is_as_long_as_plain_training(staleness):
-    plain = graph_walk.longest_chain(step_graph(None))
-    assert graph_walk.longest_chain(step_graph(staleness)) == plain
+    plain = chain_of_step(None)
+    assert chain_of_step(staleness) == plain
     # Forward and backward through the attack come first in DisAdv: as many
     # products as training has on its longest path.
-    assert graph_walk.longest_chain(step_graph(0)) == 2 * plain
+    assert chain_of_step(0) == 2 * plain
 
 
 def test_attack_steps_do_not_lengthen_the_update():
     # Two steps are two passes; they follow one another but not the update.
-    plain = graph_walk.longest_chain(step_graph(None))
-    two = step_graph(1, ca.PGD(0.1, num_steps=2))
-    assert graph_walk.longest_chain(two) == 2 * plain
-    assert (
-        graph_walk.longest_chain(step_graph(0, ca.PGD(0.1, num_steps=2)))
-        == 3 * plain
-    )
+    plain = chain_of_step(None)
+    assert chain_of_step(1, num_steps=2) == 2 * plain
+    assert chain_of_step(0, num_steps=2) == 3 * plain

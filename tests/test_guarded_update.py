@@ -47,7 +47,7 @@ def _strategy(replicas):
 )
 def test_a_bad_batch_changes_nothing(optimizer, attack, replicas):
     with _strategy(replicas).scope():
-        model = ca.ConAdvModel(networks.convolutional(), attack, staleness=0)
+        model = ca.ConAdvModel(networks.small(), attack, staleness=0)
         model.compile(
             {
                 "lars": ca.LARS(0.5, weight_decay=0.1),
@@ -75,7 +75,7 @@ def test_a_bad_batch_changes_nothing(optimizer, attack, replicas):
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_run_with_a_bad_batch_equals_one_without_it(jit_compile):
     batches, results = networks.batches(4), []
-    network = networks.convolutional()
+    network = networks.small()
     for data in (
         _poisoned(batches, 1),
         _poisoned([batches[i] for i in (0, 2, 3)], None),
@@ -93,7 +93,7 @@ def test_a_run_with_a_bad_batch_equals_one_without_it(jit_compile):
 # ConAdv sees the bad batch again as the pending one, once: the run goes on
 # with the batch after it.
 def test_conadv_moves_on():
-    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(ca.LARS(0.5), networks.LOSS)
     model.fit(_poisoned(networks.batches(5), 2), verbose=0)
     assert int(model.skipped_steps) == 1
@@ -101,7 +101,7 @@ def test_conadv_moves_on():
 
 
 def test_microbatches_skip_the_whole_update():
-    model = ca.ConAdvModel(networks.convolutional(), None, microbatches=2)
+    model = ca.ConAdvModel(networks.small(), None, microbatches=2)
     model.compile(ca.LARS(0.5), networks.LOSS)
     before = networks.weights(model.network)
     model.fit(_poisoned(networks.batches(2), 0), verbose=0)
@@ -115,7 +115,7 @@ def test_a_loss_scale_is_lowered():
     optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
         tf.keras.optimizers.SGD(0.1), initial_scale=8.0
     )
-    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(optimizer, networks.LOSS)
     before = networks.weights(model.network)
     model.fit(_poisoned(networks.batches(1), 0), verbose=0)

@@ -9,7 +9,7 @@ from tests import networks
 
 
 def _fit(rate=0.1, weights=None, batches=6, network=None, **kwargs):
-    model = ca.ConAdvModel(network or networks.convolutional(), ca.FGSM(0.1))
+    model = ca.ConAdvModel(network or networks.small(), ca.FGSM(0.1))
     model.compile(tf.keras.optimizers.SGD(rate), networks.LOSS)
     data = networks.dataset(networks.batches(batches))
     if weights is not None:
@@ -47,7 +47,7 @@ def test_fit_adds_the_callback_once():
 
 
 def test_a_rising_loss_warns():
-    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(tf.keras.optimizers.SGD(0.01), networks.LOSS)
     health = ca.TrainingHealth(divergence_factor=3.0)
     health.set_model(model)
@@ -64,7 +64,7 @@ def test_trust_ratios_and_loss_scale_are_logged():
     optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
         ca.LARS(0.1, record_trust_ratios=True), initial_scale=16.0
     )
-    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(optimizer, networks.LOSS)
     data = networks.dataset(networks.batches(3))
     logs = model.fit(data, epochs=2, verbose=0).history

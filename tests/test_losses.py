@@ -14,7 +14,6 @@ def one_hot(labels):
 
 
 LOSSES = {
-    "sparse": (networks.LOSS, lambda labels: labels),
     "sparse column": (networks.LOSS, lambda labels: labels[:, None]),
     "one-hot": (
         tf.keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -30,38 +29,41 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_label_formats_train_alike(name):
-    images, labels = models.arrays()
-    network = networks.convolutional()
-    reference = models.build(network=network)
-    reference.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
-    loss, encode = LOSSES[name]
+def _trained(network, loss, labels, **arguments):
     model = models.build(network=network, loss=loss)
-    model.fit(images, encode(labels), batch_size=8, shuffle=False, verbose=0)
-    np.testing.assert_allclose(
-        networks.weights(model.network),
-        networks.weights(reference.network),
-        rtol=1e-4,
-        atol=1e-5,
+    images, _ = models.arrays()
+    model.fit(
+        images, labels, batch_size=8, shuffle=False, verbose=0, **arguments
     )
+    return networks.weights(model.network)
 
 
-def test_probabilities_train_like_logits():
-    images, labels = models.arrays()
-    network = networks.convolutional()
+@pytest.fixture(scope="module")
+def sparse():
+    """A network, and what it learns from class numbers."""
+    tf.keras.utils.set_random_seed(0)  # Comes before the tests' own.
+    network = networks.linear((6, 6, 1))
+    _, labels = models.arrays()
+    return network, _trained(network, networks.LOSS, labels)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_label_formats_train_alike(name, sparse):
+    network, expected = sparse
+    loss, encode = LOSSES[name]
+    _, labels = models.arrays()
+    weights = _trained(network, loss, encode(labels))
+    np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_probabilities_train_like_logits(sparse):
+    network, expected = sparse
     softmax = tf.keras.Model(
         network.input, tf.keras.layers.Softmax()(network.output)
     )
-    weights = []
-    for each, loss in (
-        (network, networks.LOSS),
-        (softmax, "sparse_categorical_crossentropy"),
-    ):
-        model = models.build(network=each, loss=loss)
-        model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
-        weights.append(networks.weights(model.network))
-    np.testing.assert_allclose(*weights, rtol=1e-3, atol=1e-4)
+    _, labels = models.arrays()
+    weights = _trained(softmax, "sparse_categorical_crossentropy", labels)
+    np.testing.assert_allclose(weights, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_probabilities_train_like_logits():
 @pytest.mark.parametrize("method", ["disadv", "conadv"])
 def test_other_keras_losses(loss, method):
     images, labels = models.arrays()
-    model = models.build(method, loss=loss)
+    model = models.build(method, networks.linear((6, 6, 1)), loss)
     history = model.fit(images, one_hot(labels), batch_size=8, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
 
@@ -87,21 +89,12 @@ def test_other_keras_losses(loss, method):
 def test_sample_weight_0_is_absence():
     images, labels = models.arrays(16)
     weights = np.tile([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2)
-    network = networks.convolutional(batch_norm=False)
+    network = networks.linear((6, 6, 1))
     # Sums, since Keras's mean divides by the number of examples.
     loss = tf.keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, reduction="sum"
     )
     halves = weights.astype(bool)
-    model = models.build(network=network, loss=loss)
-    model.fit(
-        images,
-        labels,
-        sample_weight=weights.astype("float32"),
-        batch_size=8,
-        shuffle=False,
-        verbose=0,
-    )
     without = ca.ConAdvModel(network, ca.PGD(0.1, random_start=False))
     same = ca.ConAdvModel(network, ca.PGD(0.1, random_start=False))
     results = []
@@ -120,16 +113,17 @@ def test_sample_weight_0_is_absence():
 
 
 def test_class_weight_equals_sample_weight():
-    images, labels = models.arrays()
-    network, results = networks.convolutional(), []
+    _, labels = models.arrays()
+    network = networks.linear((6, 6, 1))
     by_class = {0: 1.0, 1: 0.5, 2: 2.0}
     by_sample = np.array([by_class[label] for label in labels], "float32")
-    for arguments in ({"class_weight": by_class}, {"sample_weight": by_sample}):
-        model = models.build(network=network)
-        model.fit(
-            images, labels, batch_size=8, shuffle=False, verbose=0, **arguments
+    results = [
+        _trained(network, networks.LOSS, labels, **arguments)
+        for arguments in (
+            {"class_weight": by_class},
+            {"sample_weight": by_sample},
         )
-        results.append(networks.weights(model.network))
+    ]
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
 
 
@@ -154,7 +148,7 @@ def test_regularization_penalties_count_once():
 # One output column: its boundary is 0 for logits and 0.5 for probabilities.
 @pytest.mark.parametrize("activation", ["linear", "sigmoid"])
 def test_binary_classifiers(activation):
-    network = networks.convolutional(num_classes=1)
+    network = networks.small(num_classes=1)
     outputs = tf.keras.layers.Activation(activation)(network.output)
     model = ca.ConAdvModel(tf.keras.Model(network.input, outputs), ca.FGSM(0.0))
     # Positional arguments as in Keras: optimizer, loss, metrics.

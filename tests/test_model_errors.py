@@ -39,7 +39,7 @@ def two_inputs():
 )
 def test_constructor(arguments, message):
     arguments = {
-        "network": networks.convolutional(),
+        "network": networks.small(),
         "attack": ca.FGSM(0.1),
         **arguments,
     }
@@ -48,13 +48,13 @@ def test_constructor(arguments, message):
 
 
 def test_three_branches_are_refused():
-    network = ca.split_batch_norm(networks.convolutional(), branches=3)
+    network = ca.split_batch_norm(networks.small(), branches=3)
     with pytest.raises(ValueError, match="have 3"):
         ca.ConAdvModel(network, ca.FGSM(0.1))
 
 
 def softmax_network():
-    network = networks.convolutional()
+    network = networks.small()
     outputs = tf.keras.layers.Activation("softmax")(network.output)
     return tf.keras.Model(network.input, outputs, name="soft")
 
@@ -63,14 +63,14 @@ def softmax_network():
     "network, loss, message",
     [
         (softmax_network, CE(from_logits=True), "'soft' ends in softmax"),
-        (networks.convolutional, CE(), "ends in a linear layer"),
+        (networks.small, CE(), "ends in a linear layer"),
         (
-            networks.convolutional,
+            networks.small,
             "sparse_categorical_crossentropy",
             "from_logits=True",
         ),
-        (networks.convolutional, None, "received None"),
-        (networks.convolutional, ["mse", "mse"], "received 2 losses"),
+        (networks.small, None, "received None"),
+        (networks.small, ["mse", "mse"], "received 2 losses"),
     ],
 )
 def test_compile(network, loss, message):
@@ -80,7 +80,7 @@ def test_compile(network, loss, message):
 
 
 def compiled(**compile_args):
-    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
+    model = ca.ConAdvModel(networks.linear((6, 6, 1)), ca.FGSM(0.1))
     model.compile("sgd", networks.LOSS, **compile_args)
     return model
 
@@ -108,7 +108,7 @@ def test_out_of_range_later_in_an_epoch_is_seen_at_its_end():
 # Without an attack any range is fine: nothing clips.
 def test_plain_training_takes_any_range():
     (images, labels), *_ = networks.batches(1)
-    model = ca.ConAdvModel(networks.convolutional(), attack=None)
+    model = ca.ConAdvModel(networks.linear((6, 6, 1)), attack=None)
     model.compile("sgd", networks.LOSS)
     model.fit(images * 255.0, labels, verbose=0)
 
@@ -126,7 +126,7 @@ def test_plain_training_takes_any_range():
 def test_batches(data, message):
     (images, labels), *_ = networks.batches(1)
     model = ca.ConAdvModel(
-        networks.convolutional(), ca.PGD(0.1, targeted="random")
+        networks.linear((6, 6, 1)), ca.PGD(0.1, targeted="random")
     )
     model.compile("sgd", networks.LOSS)
     with pytest.raises(ValueError, match=message):
@@ -138,7 +138,7 @@ def test_saving_a_foreign_attack_is_refused(tmp_path):
         return images
 
     attack.value_range = (0.0, 1.0)
-    model = ca.ConAdvModel(networks.convolutional(), attack)
+    model = ca.ConAdvModel(networks.linear((6, 6, 1)), attack)
     model.compile("sgd", networks.LOSS)
     model.fit(networks.dataset(networks.batches(2)), verbose=0)
     with pytest.raises(ValueError, match="FGSM.*PGD.*export_network"):

@@ -14,7 +14,7 @@ from tests.plain_schedule import PlainSchedule
 
 def check_against_plain(replicas, steps=30, weight=1.0):
     """Weights and statistics of every replica at every step, and the logs."""
-    network = phased_models.small_network()
+    network = networks.small()
     batches = networks.batches(steps, size=replicas * phased_models.SHARE)
     model, watch = (
         phased_models.build(replicas, network, weight=weight),

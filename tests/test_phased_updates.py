@@ -8,6 +8,7 @@ import conadv_tf as ca
 from conadv_tf.steps import Batch
 from tests import networks
 from tests import phased_models
+from tests import resumable
 
 
 # At zero gradients LARS decays weights, and a loss scale grows.
@@ -59,10 +60,6 @@ def test_a_gradient_that_is_not_finite():
     assert np.isfinite(networks.weights(model.network)).all()
 
 
-class Stop(Exception):
-    """Stands for a machine that goes away."""
-
-
 # Before the first update, and after it.
 @pytest.mark.parametrize(
     "stop_at", [pytest.param(4, marks=pytest.mark.slow), 9]
@@ -77,16 +74,13 @@ def test_continued_equals_uninterrupted(stop_at, tmp_path):
         model.fit(data, steps_per_epoch=13, callbacks=callbacks, verbose=0)
         return model
 
-    def stop(batch, logs):
-        if batch == stop_at - 1:
-            raise Stop
-
-    stopper = tf.keras.callbacks.LambdaCallback(on_train_batch_end=stop)
-    with pytest.raises(Stop):
-        train(0, ca.Checkpoints(tmp_path, every_steps=1), stopper)
-    checkpoints = ca.Checkpoints(tmp_path, every_steps=1, restore=True)
+    source, cut = tmp_path / "whole", tmp_path / "cut"
+    checkpoints = ca.Checkpoints(source, every_steps=1)
+    copy = resumable.CopyAt(checkpoints, stop_at, source, cut)
+    whole = train(0, checkpoints, copy)
+    checkpoints = ca.Checkpoints(cut, every_steps=1, restore=True)
     assert checkpoints.position == (0, stop_at)
-    continued, whole = train(stop_at, checkpoints), train(0)
+    continued = train(stop_at, checkpoints)
     np.testing.assert_array_equal(
         networks.weights(continued.network), networks.weights(whole.network)
     )
@@ -96,7 +90,7 @@ def test_continued_equals_uninterrupted(stop_at, tmp_path):
 @pytest.mark.slow
 def test_several_steps_in_one_call():
     data = networks.dataset(networks.batches(12, size=6))
-    network = phased_models.small_network()
+    network = networks.small()
     once = phased_models.build(3, network)
     several = phased_models.build(3, network, steps_per_execution=4)
     for model in (once, several):
@@ -114,7 +108,7 @@ def test_several_steps_in_one_call():
 # A single replica takes turns with itself: nothing to train with, but all
 # there is for XLA to compile.
 def test_xla_compiles_the_step():
-    network, results = phased_models.small_network(), []
+    network, results = networks.small(), []
     batches = networks.batches(9, size=phased_models.SHARE)
     for jit_compile in (False, True):
         model = ca.ConAdvModel(
@@ -139,9 +133,7 @@ def test_xla_compiles_the_step():
 
 
 def test_the_attack_writes_nothing():
-    model = ca.ConAdvModel(
-        phased_models.small_network(), phased_models.attack()
-    )
+    model = ca.ConAdvModel(networks.small(), phased_models.attack())
     model.compile(phased_models.sgd(), networks.LOSS)
     before = networks.weights(model.network)
     images, labels = map(tf.constant, networks.batches(1)[0])

@@ -31,25 +31,17 @@ def _strategies(num_replicas=2):
 
 
 def _frozen_batch_norm():
-    network = networks.convolutional()
+    network = networks.small()
     for layer in network.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.trainable = False
     return network
 
 
-def _synchronized():
-    inputs = tf.keras.Input((6, 6, 1))
-    x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
-    x = tf.keras.layers.BatchNormalization(synchronized=True)(x)
-    x = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.ReLU()(x))
-    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
-
-
 NETWORKS = {
-    "none": lambda: networks.convolutional(batch_norm=False),
+    "none": lambda: networks.linear((6, 6, 1)),
     "frozen": _frozen_batch_norm,
-    "synchronized": _synchronized,
+    "synchronized": lambda: networks.small(synchronized=True),
 }
 
 
@@ -103,7 +95,7 @@ def test_four_replicas_equal_one(batch_norm):
 
 def test_statistics_are_per_replica_by_default():
     data = networks.dataset(networks.batches(4))
-    network = networks.convolutional()
+    network = networks.small()
     one, two = (
         _train(strategy, network, ca.FGSM(0.1), 1, data)[0]
         for strategy in _strategies()
@@ -117,7 +109,7 @@ def test_a_smaller_last_batch_on_two_replicas():
         np.concatenate(values)[:20] for values in zip(*networks.batches(3))
     )
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
-    network = networks.convolutional(batch_norm=False)
+    network = networks.linear((6, 6, 1))
     one, two = (
         _train(strategy, network, ca.PGD(0.1), 1, data)[0]
         for strategy in _strategies()
@@ -130,7 +122,7 @@ def test_strategy_by_name_trains(name):
     strategy = ca.distribution.strategy(name)
     weights, history = _train(
         strategy,
-        networks.convolutional(),
+        networks.linear((6, 6, 1)),
         ca.PGD(0.1),
         1,
         networks.dataset(networks.batches(3)),

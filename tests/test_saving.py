@@ -11,7 +11,7 @@ from tests import networks
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "checkpoint"])
 def test_save_and_load_weights(tmp_path, name):
-    network, data = networks.convolutional(), networks.batches(4)
+    network, data = networks.small(), networks.batches(4)
     first, second = models.build(network=network), models.build()
     first.fit(networks.dataset(data), verbose=0)
     first.save_weights(tmp_path / name)
@@ -30,7 +30,7 @@ def test_load_weights_drops_what_old_weights_attacked(tmp_path, staleness):
     data = networks.batches(5)
     path = tmp_path / "w.weights.h5"
     restored, fresh = (
-        ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1), staleness)
+        ca.ConAdvModel(networks.linear((6, 6, 1)), ca.FGSM(0.1), staleness)
         for _ in range(2)
     )
     for model in (restored, fresh):
@@ -111,7 +111,7 @@ def test_exported_network_is_plain_and_predicts_the_same():
 
 
 def test_the_given_network_stays_as_it_is():
-    network = networks.convolutional()
+    network = networks.small()
     before = networks.weights(network)
     model = models.build(network=network)
     model.fit(networks.dataset(networks.batches(2)), verbose=0)

@@ -17,7 +17,7 @@ def _pairs(count=4, size=8):
 
 def _model(staleness=1, **kwargs):
     model = ca.ConAdvModel(
-        networks.convolutional(), ca.PGD(0.1), staleness, views=2, **kwargs
+        networks.small(), ca.PGD(0.1), staleness, views=2, **kwargs
     )
     model.compile(ca.LARS(0.5), networks.LOSS, metrics=["accuracy"])
     return model
@@ -64,7 +64,7 @@ def test_arrays_and_a_smaller_last_batch():
 
 
 def test_two_replicas_equal_one():
-    network = networks.convolutional(batch_norm=False)
+    network = networks.linear((6, 6, 1))
     results = []
     for strategy in (
         tf.distribute.get_strategy(),
@@ -96,25 +96,25 @@ def test_augmented_images_out_of_range_stop_training():
 @pytest.mark.parametrize("views", [0, 3, "both"])
 def test_other_numbers_of_views(views):
     with pytest.raises(ValueError, match=f"received views={views!r}"):
-        ca.ConAdvModel(networks.convolutional(), ca.PGD(0.1), views=views)
+        ca.ConAdvModel(networks.small(), ca.PGD(0.1), views=views)
 
 
 def test_two_views_without_an_attack():
     with pytest.raises(ValueError, match="attack=None"):
-        ca.ConAdvModel(networks.convolutional(), views=2)
+        ca.ConAdvModel(networks.small(), views=2)
 
 
 def test_data_with_another_number_of_views():
     plain = networks.dataset(networks.batches(2))
     with pytest.raises(ValueError, match="with views=2, the structure"):
         _model().fit(plain, verbose=0)
-    model = ca.ConAdvModel(networks.convolutional(), ca.PGD(0.1))
+    model = ca.ConAdvModel(networks.small(), ca.PGD(0.1))
     model.compile(ca.LARS(0.5), networks.LOSS)
     with pytest.raises(ValueError, match="with views=1, the structure"):
         model.fit(_pairs(), verbose=0)
 
 
 def test_two_branches_are_too_few():
-    network = ca.split_batch_norm(networks.convolutional(), 2)
+    network = ca.split_batch_norm(networks.small(), 2)
     with pytest.raises(ValueError, match="main, augmented, auxiliary.*have 2"):
         ca.ConAdvModel(network, ca.PGD(0.1), views=2)
