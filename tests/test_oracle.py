@@ -8,116 +8,10 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
-<<<<<<< HEAD
 from tests.slow_oracle import attack
 from tests.slow_oracle import compare
-=======
-
-SEED = 7
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
-
-
-def _attack(**kwargs):
-    return ca.PGD(epsilon=0.1, **{"random_start": 0.8, **kwargs})
-
-
-def _slow_losses(network, parts, labels):
-    """Each branch's part in a pass of its own, as eq. (4) is written."""
-    losses = []
-    for branch, images in parts.items():
-        with batch_norm_branch(branch):
-            losses.append(networks.LOSS(labels, network(images, training=True)))
-    return losses
-
-
-def _augment(images):
-    """A second view of a batch, for tests of three branches."""
-    return images[:, ::-1] * 0.5
-
-
-class SlowOracle:
-    """Keeps theta_0 ... theta_t and attacks batch t just before training.
-
-    Updates use B0 unperturbed, then B0, B1, ...; the batch trained at step
-    t is attacked with theta_max(0, t - tau). Nothing is pipelined.
-    """
-
-    def __init__(
-        self, network, attack, staleness, optimizer, views=1, weight=1.0
-    ):
-        self.network = ca.split_batch_norm(network, views + 1)
-        self.stale = ca.split_batch_norm(network, views + 1)
-        self.views = views
-        self.attack, self.tau = attack, staleness
-        self.optimizer, self.weight = optimizer, weight
-        self.snapshots, self.received = [], []
-
-    def step(self, images, labels):
-        t = len(self.snapshots)
-        self.snapshots.append(self.network.get_weights())
-        self.received.append((images, labels))
-        if self.tau == 0:
-            adversarial = self._craft(t, t, t)
-        elif t == 0:
-            adversarial = images
-        else:
-            # Trained at t, received and seeded at t - 1.
-            images, labels = self.received[t - 1]
-            adversarial = self._craft(t - 1, max(0, t - self.tau), t - 1)
-        parts = {"main": images, "auxiliary": adversarial}
-        if self.views == 2:
-            parts["augmented"] = _augment(images)
-        with tf.GradientTape() as tape:
-            losses = _slow_losses(self.network, parts, labels)
-            # The second is the adversarial one.
-            losses[1] *= self.weight
-            loss = sum(losses) / (len(losses) - 1 + self.weight)
-        variables = self.network.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables)
-        )
-        self.loss = loss.numpy()
-        return self.network.get_weights()
-
-    def _craft(self, batch, snapshot, seed_step):
-        self.stale.set_weights(self.snapshots[snapshot])
-        images, labels = self.received[batch]
-
-        def logits(x):
-            # The trainable weights of the snapshot, batch statistics.
-            with batch_norm_branch("auxiliary", update_statistics=False):
-                return self.stale(x, training=True)
-
-        return self.attack(logits, images, labels, seed=[SEED, seed_step])
-
-
-def _compare(
-    network, staleness, attack, count, views=1, weight=1.0, **compile_args
-):
-    def optimizer():
-        return ca.LARS(0.5, momentum=0.9, weight_decay=1e-3)
-
-    model = ca.ConAdvModel(
-        network, attack, staleness, SEED, views, adversarial_weight=weight
-    )
-    model.compile(optimizer(), networks.LOSS, **compile_args)
-    oracle = SlowOracle(network, attack, staleness, optimizer(), views, weight)
-    model.reset_pending()
-    for step, (images, labels) in enumerate(networks.batches(count)):
-        expected = oracle.step(images, labels)
-        received = (images, _augment(images)) if views == 2 else images
-        loss = model.train_on_batch(received, labels, return_dict=True)["loss"]
-        np.testing.assert_allclose(loss, oracle.loss, rtol=1e-4)
-        for weight, wanted in zip(model.network.weights, expected):
-            np.testing.assert_allclose(
-                weight.numpy(),
-                wanted,
-                rtol=2e-4,
-                atol=1e-5,
-                err_msg=f"{weight.name} after step {step}",
-            )
->>>>>>> f7b5f196e34b9ae48ebce42a86c5342346668f9b
 
 
 # Every weight and moving statistic after every one of 20 steps.
@@ -136,11 +30,7 @@ def test_pipelined_step_equals_slow_oracle(staleness):
     ids=str,
 )
 def test_oracle_with_other_attacks(arguments):
-<<<<<<< HEAD
-    compare(networks.convolutional(), 1, attack(**arguments), 6)
-=======
-    _compare(networks.small(), 1, _attack(**arguments), 6)
->>>>>>> f7b5f196e34b9ae48ebce42a86c5342346668f9b
+    compare(networks.small(), 1, attack(**arguments), 6)
 
 
 # Clean, augmented and adversarial images, each with a batch norm of its own.
@@ -149,13 +39,8 @@ def test_oracle_with_other_attacks(arguments):
     [(0, False), (1, False), slow(2, False), (1, True)],
 )
 def test_oracle_with_two_views(staleness, jit_compile):
-<<<<<<< HEAD
     compare(
-        networks.convolutional(),
-=======
-    _compare(
         networks.small(),
->>>>>>> f7b5f196e34b9ae48ebce42a86c5342346668f9b
         staleness,
         attack(),
         8,
@@ -169,22 +54,13 @@ def test_oracle_with_two_views(staleness, jit_compile):
     [(0, 1), (0.25, 2), (3.0, 1), slow(0, 2), slow(0.25, 1), slow(3.0, 2)],
 )
 def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
-<<<<<<< HEAD
-    network = networks.convolutional()
-    compare(network, 1, attack(), 4, views=views, weight=weight)
-=======
     network = networks.small()
-    _compare(network, 1, _attack(), 4, views=views, weight=weight)
->>>>>>> f7b5f196e34b9ae48ebce42a86c5342346668f9b
+    compare(network, 1, attack(), 4, views=views, weight=weight)
 
 
 @pytest.mark.parametrize("staleness", [0, 1, slow(2)])
 def test_oracle_under_xla(staleness):
-<<<<<<< HEAD
     compare(networks.convolutional(), staleness, attack(), 6, jit_compile=True)
-=======
-    _compare(networks.small(), staleness, _attack(), 6, jit_compile=True)
->>>>>>> f7b5f196e34b9ae48ebce42a86c5342346668f9b
 
 
 def _softmax(logits):
@@ -305,7 +181,7 @@ def test_no_attack_equals_plain_keras():
 # refreshed it attacks another network.
 @pytest.mark.parametrize("staleness", [1, 3])
 def test_the_attack_reads_the_shadow(staleness):
-    network, weights = networks.small(), []
+    network, weights = networks.convolutional(), []
     for refresh in (True, False):
         model = ca.ConAdvModel(network, ca.FGSM(0.2), staleness)
         model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
