@@ -27,6 +27,6 @@ def test_import_loads_nothing_that_is_not_needed_and_says_nothing():
 
 
 def test_files_are_of_one_idea():
-    scripts = [*ROOT.glob("experiments/*.py"), *ROOT.glob("tools/*.py")]
+    scripts = [*ROOT.glob("experiments/**/*.py"), *ROOT.glob("tools/**/*.py")]
     for path in [*MODULES, *scripts]:
         assert len(path.read_text().splitlines()) <= 330, path

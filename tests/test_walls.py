@@ -113,10 +113,7 @@ def private_uses(module):
             yield from not_exported([*before, *dotted(node)[1:]], len(before))
 
 
-WAITING = {"tools.data.input_variants"}  # Until it does.
-
-
-@pytest.mark.parametrize("module", [*EVERYONE.keys() - WAITING])
+@pytest.mark.parametrize("module", EVERYONE)
 def test_only_public_names_of_other_wings_are_used(module):
     assert not sorted(set(private_uses(module)))
 

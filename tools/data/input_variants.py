@@ -7,11 +7,11 @@ from PIL import Image
 import tensorflow as tf
 
 from conadv_tf.data import auto_augment
+from conadv_tf.data import FaultLog
+from conadv_tf.data import FolderSource
 from conadv_tf.data import pipelines
+from conadv_tf.data import Share
 from conadv_tf.data import views
-from conadv_tf.data.faults import FaultLog
-from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.sharding import Share
 
 REFERENCE = "photos: plain loop"
 AUGMENTED = "photos: two views, AutoAugment"

@@ -84,12 +84,10 @@ def summary(settings):
             **dict(zip(_SETTING, setting)),
             "repeats": _repeats(times),
             "ms_per_step": {
-                name: timing.Quartiles.of(values)._asdict()
+                name: vars(timing.Quartiles.of(values))
                 for name, values in times.items()
             },
-            "ratios": {
-                name: ratio._asdict() for name, ratio, _ in _ratios(times)
-            },
+            "ratios": {name: vars(ratio) for name, ratio, _ in _ratios(times)},
         }
         for setting, times in settings.items()
     ]
