@@ -74,10 +74,6 @@ flags.DEFINE_enum(
     "phased: conadv's three phases, each a step of its own on a working batch "
     "of --batch_size images.",
 )
-flags.DEFINE_integer("staleness", 1, "tau of conadv.", lower_bound=1)
-flags.DEFINE_integer(
-    "views", 1, "2: with an augmented view.", lower_bound=1, upper_bound=2
-)
 flags.DEFINE_string(
     "precision", "mixed_bfloat16", "Keras precision policy of the network."
 )

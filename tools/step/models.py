@@ -42,8 +42,8 @@ def network(name, image_size):
     )
 
 
-def attack():
-    """One step with a random start: the paper's attack."""
+def paper_attack():
+    """One step with a random start."""
     return ca.PGD(_EPSILON, random_start=True)
 
 
@@ -62,19 +62,18 @@ def compiled(
     return model
 
 
-def of_method(method, network, jit_compile=True, optimizer=optimizer):
+def of_method(method, network, attack=None, **options):
     """A compiled `ConAdvModel`.
 
     Args:
       method: one of `TRAINED`.
       network: functional Keras model, images to logits.
-      jit_compile: whether XLA compiles the step.
-      optimizer: function that makes the optimizer.
+      attack: of a method that has one; by default the paper's.
+      **options: of `compiled`.
     """
     tau = TRAINED[method].staleness
-    crafting = None if tau is None else attack()
-    model = ca.ConAdvModel(network, crafting, tau or 0)
-    return compiled(model, jit_compile, optimizer)
+    attack = None if tau is None else attack or paper_attack()
+    return compiled(ca.ConAdvModel(network, attack, tau or 0), **options)
 
 
 def batch_specs(network, batch_size):

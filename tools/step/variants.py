@@ -72,13 +72,13 @@ def _fit(model, data):
 
 
 def _method(method, network, data, jit_compile, train=_bare, **options):
-    model = models.of_method(method, network, jit_compile, **options)
-    return train(model, data)
+    options = {"jit_compile": jit_compile, **options}
+    return train(models.of_method(method, network, **options), data)
 
 
 def _without_refresh(network, data, jit_compile):
     """ConAdv whose shadow copy is never written: wrong, but it shows cost."""
-    model = models.of_method("conadv", network, jit_compile)
+    model = models.of_method("conadv", network, jit_compile=jit_compile)
     model.step.shadow.refresh = lambda age: None
     return _bare(model, data)
 
@@ -106,7 +106,7 @@ def _nsl(network, data, jit_compile, train=_bare):
             "its attack from a random start is a loop of open length, whose "
             "gradient XLA does not compile"
         )
-    attack = models.attack()
+    attack = models.paper_attack()
     low, high = attack.value_range
     name = network.input_names[0]
     model = nsl.keras.AdversarialRegularization(

@@ -115,9 +115,7 @@ def export(path, method, batch_size, options):
         models.network(options.network, options.image_size),
         method,
         batch_size,
-        models.attack(),
-        options.staleness,
-        options.views,
+        models.paper_attack(),
     )
     serialized = export_lib.hlo(function, specs)
     pathlib.Path(f"{path}.hlo.pb").write_bytes(serialized)
