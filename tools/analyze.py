@@ -34,9 +34,7 @@ from tools.runs import plots
 from tools.runs import trained
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "output_dir", "analysis", "Folder for the results; must not hold anything."
-)
+flags.DEFINE_string("output_dir", "analysis", "Empty folder for results.")
 flags.DEFINE_integer(
     "num_examples",
     500,
@@ -52,14 +50,10 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("pgd_steps", 20, "Gradient steps of PGD.", 1)
 flags.DEFINE_float("radius", 0.5, "Largest distance in the landscape.", 0.0)
-flags.DEFINE_integer(
-    "points", 21, "Points of a landscape line; odd, so that 0 is one.", 3
-)
+flags.DEFINE_integer("points", 21, "Of a landscape line; odd, so with 0.", 3)
 flags.DEFINE_integer("directions", 3, "Random directions.", 1)
 flags.DEFINE_integer("seed", 0, "Of the directions and random starts.")
-flags.DEFINE_string(
-    "data_dir", None, "Folder or bucket of prepared tfds datasets."
-)
+flags.DEFINE_string("data_dir", None, "Folder or bucket of tfds datasets.")
 _BATCH_SIZE = 128
 
 
@@ -71,9 +65,7 @@ def main(argv):
         runs = [trained.TrainedRun(pathlib.Path(name)) for name in argv[1:]]
         trained.check_comparable(runs)
         if FLAGS.points % 2 == 0:
-            raise ValueError(
-                f"Expected an odd number of --points; received {FLAGS.points}."
-            )
+            raise ValueError(f"Expected odd --points; received {FLAGS.points}.")
         analyze(runs, new_output_dir(pathlib.Path(FLAGS.output_dir)))
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -87,18 +87,16 @@ def main(argv):
     output.mkdir(parents=True, exist_ok=True)
     environment = benchmark_results.environment()
     rows = []
-    settings = list(
-        itertools.product(FLAGS.network, FLAGS.image_size, FLAGS.batch_size)
-    )
+    axes = FLAGS.network, FLAGS.image_size, FLAGS.batch_size
+    settings = list(itertools.product(*axes))
     for number, setting in enumerate(settings, 1):
         network, image_size, batch_size = setting
         _say(
             f"[{number}/{len(settings)}] {network}, {batch_size} images of "
             f"{image_size}x{image_size}"
         )
-        rows += benchmark_results.rows(
-            (*setting, FLAGS.jit_compile), _times(*setting)
-        )
+        times = _times(*setting)
+        rows += benchmark_results.rows((*setting, FLAGS.jit_compile), times)
         csv_file.write(output / "times.csv", rows)
     times = benchmark_results.read_csv(output / "times.csv")
     benchmark_results.plot(times, output / "benchmark.png")
@@ -120,14 +118,12 @@ def main(argv):
 def _times(network, image_size, batch_size):
     """Milliseconds per step of each variant, one for each repeat."""
     tf.keras.backend.clear_session()
-    runs = {}
+    runs, xla = {}, FLAGS.jit_compile
     for name in dict.fromkeys(FLAGS.variant):
         tf.keras.utils.set_random_seed(FLAGS.seed)
         model = models.network(network, image_size)
         try:
-            runs[name] = variants.build(
-                name, model, batch_size, FLAGS.jit_compile
-            )
+            runs[name] = variants.build(name, model, batch_size, xla)
         except variants.UnavailableError as error:
             _say(f"  {name} is left out: {error}")
     if not runs:
@@ -141,9 +137,8 @@ def _times(network, image_size, batch_size):
     def progress(repeat):
         _say(f"  repeat {repeat} of {FLAGS.repeats}")
 
-    return timing.alternate(
-        runs, FLAGS.repeats, FLAGS.steps, FLAGS.seed, progress
-    )
+    turns = FLAGS.repeats, FLAGS.steps, FLAGS.seed
+    return timing.alternate(runs, *turns, progress)
 
 
 def _say(line):

@@ -48,9 +48,7 @@ flags.DEFINE_string(
     "(D of 18, 34, 50, 101, 152).",
 )
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
-flags.DEFINE_integer(
-    "batch_size", 32, "Images per step and replica.", lower_bound=1
-)
+flags.DEFINE_integer("batch_size", 32, "Images per step and replica.", 1)
 flags.DEFINE_enum(
     "precision",
     "float32",

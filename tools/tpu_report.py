@@ -35,9 +35,7 @@ from tools.tpu import report
 from tools.tpu.export import METHODS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "python", None, "Python of the environment with jax and libtpu."
-)
+flags.DEFINE_string("python", None, "Of the environment with jax and libtpu.")
 flags.DEFINE_string(
     "kernels_python",
     None,
@@ -74,18 +72,14 @@ flags.DEFINE_enum(
     "phased: conadv's three phases, each a step of its own on a working batch "
     "of --batch_size images.",
 )
-flags.DEFINE_string(
-    "precision", "mixed_bfloat16", "Keras precision policy of the network."
-)
+flags.DEFINE_string("precision", "mixed_bfloat16", "Keras precision policy.")
 flags.DEFINE_string(
     "topology",
     "v3:2x2",
     "TPU to compile for: v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, ... A step is "
     "compiled for one core of it.",
 )
-flags.DEFINE_integer(
-    "num_dearest", 10, "Instructions to print for each step.", lower_bound=0
-)
+flags.DEFINE_integer("num_dearest", 10, "Instructions printed a step.", 0)
 flags.DEFINE_string("output_dir", "runs/tpu", "Folder for the results.")
 
 
@@ -93,12 +87,8 @@ def main(argv):
     """Lowers and compiles each step, then prints the tables."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    options = types.SimpleNamespace(
-        **{
-            flag.name: flag.value
-            for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
-        }
-    )
+    own = FLAGS.get_key_flags_for_module(sys.argv[0])
+    options = types.SimpleNamespace(**{flag.name: flag.value for flag in own})
     try:
         report.report(options)
     except ValueError as error:

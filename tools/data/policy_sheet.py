@@ -36,9 +36,8 @@ def photograph(path, size):
 
 def draws(image, policy, row, number, seed):
     """The image, then draws from one sub-policy; list of uint8 images."""
-    alone = dataclasses.replace(
-        policy, sub_policies=(policy.sub_policies[row],)
-    )
+    pairs = (policy.sub_policies[row],)
+    alone = dataclasses.replace(policy, sub_policies=pairs)
     augment = tf.function(lambda key: auto_augment(image, key, alone))
     keys = [tf.constant([seed, row * number + i]) for i in range(number)]
     return [image, *(augment(key).numpy() for key in keys)]
@@ -76,9 +75,8 @@ def save(canvas, policy, path):
     """
     height, width = canvas.shape[:2]
     width += _LABEL_WIDTH
-    figure = Figure(
-        (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH), dpi=_DOTS_PER_INCH
-    )
+    inches = width / _DOTS_PER_INCH, height / _DOTS_PER_INCH
+    figure = Figure(inches, dpi=_DOTS_PER_INCH)
     figure.figimage(canvas, xo=_LABEL_WIDTH)
     for row, pair in enumerate(policy.sub_policies):
         middle = 1 - (_GAP + (_TILE + _GAP) * row + _TILE / 2) / height

@@ -65,19 +65,11 @@ def eigenvalues(network, batches, count, seed):
     """Rows of the `count` largest eigenvalues of the Hessian, in both units."""
     rows = []
     for filter_normalized in (False, True):
-        values = analysis.top_eigenvalues(
-            network,
-            batches,
-            count,
-            filter_normalized=filter_normalized,
-            seed=seed,
-        )
+        options = {"filter_normalized": filter_normalized, "seed": seed}
+        values = analysis.top_eigenvalues(network, batches, count, **options)
+        unit = {"filter_normalized": filter_normalized}
         rows += [
-            {
-                "filter_normalized": filter_normalized,
-                "index": index,
-                "eigenvalue": value,
-            }
+            {**unit, "index": index, "eigenvalue": value}
             for index, value in enumerate(values, start=1)
         ]
     return rows

@@ -101,10 +101,7 @@ def tables(settings):
             (name, f"{timing.Quartiles.of(values):.2f}")
             for name, values in times.items()
         )
-        ratios = (
-            (name, f"{ratio:.3f}", meaning)
-            for name, ratio, meaning in _ratios(times)
-        )
+        ratios = ((name, f"{r:.3f}", what) for name, r, what in _ratios(times))
         parts += [
             f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
             markdown_table.table(("variant", "ms per step"), medians),

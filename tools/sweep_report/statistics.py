@@ -58,10 +58,8 @@ def compare(values, others, margin=None):
     if len(points) == 1 or not np.ptp(points):
         return Comparison(len(points), float(points.mean()))
 
-    def p_value(center, alternative):
-        return float(
-            stats.ttest_1samp(points, center, alternative=alternative).pvalue
-        )
+    def p_value(center, side):
+        return float(stats.ttest_1samp(points, center, alternative=side).pvalue)
 
     p_equivalent = None
     if margin is not None:

@@ -71,10 +71,8 @@ def curves(title, name, curves, note, with_paper):
       note: under the table.
       with_paper: whether what the paper prints is for these values.
     """
-    rows = {
-        (runs.label(method), str(size)): cells
-        for (method, size), cells in curves.items()
-    }
+    found = curves.items()
+    rows = {(runs.label(m), str(size)): cells for (m, size), cells in found}
     labels = "method", "batch size"
     text = top1_text if with_paper else mean_text
     return _pivot(title, labels, f"{name} {{:.4g}}", rows, text, note)
@@ -87,9 +85,8 @@ def speed(references):
         known = [*filter(math.isfinite, cell.images_per_second)]
         return f"{statistics.median(known):,.0f}" if known else "-"
 
-    return _by_batch_size(
-        "Images per second, median over the runs", references, median
-    )
+    title = "Images per second, median over the runs"
+    return _by_batch_size(title, references, median)
 
 
 def tuning(cells):

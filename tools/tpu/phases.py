@@ -31,9 +31,8 @@ def phase_function(network, phase, images, labels, attack):
       and labels; for the attack also of its seed and of the gradients that
       the other replicas send.
     """
-    model = models.compiled(
-        ca.ConAdvModel(network, attack, placement="phased"), metrics=None
-    )
+    model = ca.ConAdvModel(network, attack, placement="phased")
+    models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
     model.optimizer.build(weights)
     step = model.step

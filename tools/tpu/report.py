@@ -47,13 +47,10 @@ def check_python(python, flag, requirements, create=False):
         [sys.executable, "-m", "venv", str(folder)],
         [python, "-m", "pip", "install", *requirements.split()],
     ):
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
-            raise ValueError(
-                f"{' '.join(command)} failed: {result.stderr.strip()[-500:]}"
-            )
+            errors = result.stderr.strip()[-500:]
+            raise ValueError(f"{' '.join(command)} failed: {errors}")
 
 
 def report(options):
@@ -84,9 +81,8 @@ def report(options):
             facts, text = compile_step(options.python, path, options.topology)
             found = cycles.costs(text)
             rows.append(tables.summary(method, size, facts, found))
-            details.append(
-                tables.details(method, size, found, options.num_dearest)
-            )
+            count = options.num_dearest
+            details.append(tables.details(method, size, found, count))
             # A step takes minutes: show what there is.
             print(details[-1], flush=True)
     rows = tables.with_relative(rows)
@@ -171,7 +167,6 @@ def run_script(python, name, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        check=False,
     )
     if result.returncode:
         raise ValueError(

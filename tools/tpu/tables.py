@@ -50,11 +50,8 @@ def with_relative(rows):
 
     None where there is no baseline or no estimate.
     """
-    plain = {
-        row["batch_size"]: row["cycles"]
-        for row in rows
-        if row["method"] == "baseline"
-    }
+    plain = [row for row in rows if row["method"] == "baseline"]
+    plain = {row["batch_size"]: row["cycles"] for row in plain}
     return [
         {**row, "relative": _ratio(row["cycles"], plain.get(row["batch_size"]))}
         for row in rows
