@@ -44,11 +44,7 @@ def draws(image, policy, row, number, seed):
 
 
 def sheet(rows):
-    """Tiles in rows on white, uint8 [height, width, 3].
-
-    Args:
-      rows: list of lists of uint8 images of one size.
-    """
+    """Tiles of rows of uint8 images on white, uint8 [height, width, 3]."""
     # A gap above and left of each tile, and around all of them.
     lines = [np.concatenate([_tile(i) for i in row], axis=1) for row in rows]
     return _padded(np.concatenate(lines), (0, _GAP))
@@ -66,13 +62,7 @@ def _padded(image, width):
 
 
 def save(canvas, policy, path):
-    """Writes the sheet with its labels as a PNG, dot for pixel.
-
-    Args:
-      canvas: what `sheet` returned.
-      policy: whose sub-policies the rows are.
-      path: file to write.
-    """
+    """Writes a `sheet` with the policy's labels as a PNG, dot for pixel."""
     height, width = canvas.shape[:2]
     width += _LABEL_WIDTH
     inches = width / _DOTS_PER_INCH, height / _DOTS_PER_INCH

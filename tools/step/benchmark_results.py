@@ -97,10 +97,8 @@ def tables(settings):
     """Markdown: times of each setting, then its ratios."""
     parts = []
     for setting, times in settings.items():
-        medians = (
-            (name, f"{timing.Quartiles.of(values):.2f}")
-            for name, values in times.items()
-        )
+        medians = {name: timing.Quartiles.of(t) for name, t in times.items()}
+        medians = ((name, f"{median:.2f}") for name, median in medians.items())
         ratios = ((name, f"{r:.3f}", what) for name, r, what in _ratios(times))
         parts += [
             f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",

@@ -40,11 +40,9 @@ def batches(network, batch_size):
     images, labels = models.batch_specs(network, _BATCHES * batch_size)
     random = tf.random.Generator.from_seed(0)
     classes = network.output_shape[-1]
-    drawn = (
-        random.uniform(images.shape),
-        random.uniform(labels.shape, 0, classes, labels.dtype),
-    )
-    data = tf.data.Dataset.from_tensor_slices(drawn)
+    images = random.uniform(images.shape)
+    labels = random.uniform(labels.shape, 0, classes, labels.dtype)
+    data = tf.data.Dataset.from_tensor_slices((images, labels))
     options = tf.data.Options()
     # Its threads would measure the data, of which there is next to none.
     options.autotune.enabled = False

@@ -70,12 +70,8 @@ class Group:
 def of_sweep(sweep, epsilon):
     """Runs by network and dataset: only these are compared.
 
-    Args:
-      sweep: a `Sweep`.
-      epsilon: radius of the comparisons, or None.
-
     Returns:
-      Dict from a name to a `Group`.
+      Dict from a name to a `Group`; see there for `epsilon`.
 
     Raises:
       ValueError: if two runs share setting and seed, or epsilon is given and

@@ -40,9 +40,8 @@ def curves(curves, baselines, label, path):
     """Draws accuracy along a setting, a panel for each batch size.
 
     Args:
-      curves: dict from (method, batch_size) to a dict from a value to a
-        `Cell`.
-      baselines: dict from a batch size to the baseline's `Cell`.
+      curves: from (method, batch_size) to a dict from a value to a `Cell`.
+      baselines: from a batch size to the baseline's `Cell`.
       label: of the setting.
       path: file to write.
     """

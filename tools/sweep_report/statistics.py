@@ -24,15 +24,10 @@ class Comparison:
 
 
 def differences(values, others):
-    """Differences of the seeds that both have.
+    """Differences of the seeds that both have: float64 [n], points.
 
-    Args:
-      values: dict from seed to percent.
-      others: the same; subtracted.
-
-    Returns:
-      float64 [n], points. Rounded: accuracies are float32 fractions of counts,
-      and what is a tie in counts must be one here.
+    Rounded: accuracies are float32 fractions of counts, and what is a tie in
+    counts must be one here.
     """
     seeds = sorted(values.keys() & others.keys())
     return np.round([values[seed] - others[seed] for seed in seeds], 4)
@@ -75,9 +70,8 @@ def compare(values, others, margin=None):
 
 def t_interval(values, confidence=0.95):
     """Student's interval (low, high) for the mean of at least two values."""
-    low, high = stats.t.interval(
-        confidence, len(values) - 1, np.mean(values), stats.sem(values)
-    )
+    mean, error = np.mean(values), stats.sem(values)
+    low, high = stats.t.interval(confidence, len(values) - 1, mean, error)
     return float(low), float(high)
 
 

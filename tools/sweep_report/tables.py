@@ -61,16 +61,7 @@ def settings(cells, references, tuning):
 
 
 def curves(title, name, curves, note, with_paper):
-    """Accuracy along a setting.
-
-    Args:
-      title: of the table.
-      name: of the setting.
-      curves: dict from (method, batch_size) to a dict from a value to a
-        `Cell`.
-      note: under the table.
-      with_paper: whether what the paper prints is for these values.
-    """
+    """Accuracy along the setting `name`; see `plots.curves`."""
     found = curves.items()
     rows = {(runs.label(m), str(size)): cells for (m, size), cells in found}
     labels = "method", "batch size"

@@ -45,11 +45,7 @@ def main():
 
 
 def compile_hlo(serialized, topology):
-    """Compiles for one core.
-
-    Args:
-      serialized: bytes of an HloModuleProto.
-      topology: name that libtpu knows, for example "v3:2x2".
+    """Compiles a serialized HloModuleProto for one core of a topology.
 
     Returns:
       (device, executable) of jax's client.

@@ -55,7 +55,7 @@ def bars(rows):
         # All replicas wait for the longest phase.
         times[method] = max(times.get(method, 0.0), row["estimated_ms"])
     return {
-        size: [_bar(method, size, times[method]) for method in times]
+        size: [_bar(method, size, time) for method, time in times.items()]
         for size, times in panels.items()
     }
 

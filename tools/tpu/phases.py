@@ -23,7 +23,7 @@ def phase_function(network, phase, images, labels, attack):
       network: functional network, images to logits.
       phase: one of `PHASES`.
       images: TensorSpec of the working batch's images.
-      labels: TensorSpec of its labels.
+      labels: likewise.
       attack: `ca.PGD` or the like.
 
     Returns:

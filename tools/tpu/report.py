@@ -20,13 +20,9 @@ from tools.tpu.phases import PHASES
 
 
 def check_python(python, flag, requirements, create=False):
-    """Makes sure that there is an environment.
+    """Makes sure that there is an environment, FOLDER/bin/python.
 
-    Args:
-      python: path of its Python, FOLDER/bin/python.
-      flag: the flag that names it.
-      requirements: what it holds, as pip takes it.
-      create: whether to make a missing one.
+    `requirements` are what it holds, as pip takes it, `flag` what names it.
 
     Raises:
       ValueError: if there is none, with how to make it; or if that fails.
@@ -56,11 +52,8 @@ def check_python(python, flag, requirements, create=False):
 def report(options):
     """Compiles all steps and writes and prints what came out.
 
-    Args:
-      options: namespace of the flags of tools/tpu_report.py.
-
-    Raises:
-      ValueError: if an environment is missing or a step does not compile.
+    `options` are the flags of tools/tpu_report.py. Raises a ValueError if an
+    environment is missing or a step does not compile.
     """
     create = options.create_environments
     check_python(options.python, "--python", compiler.REQUIREMENTS, create)
@@ -93,9 +86,8 @@ def report(options):
     if panels:
         figure.draw(panels, rows[0]["device"], output / "throughput.png")
     csv_file.write(output / "report.csv", rows)
-    (output / "report.json").write_text(
-        json.dumps({"options": vars(options), "steps": rows}, indent=2)
-    )
+    facts = {"options": vars(options), "steps": rows}
+    (output / "report.json").write_text(json.dumps(facts, indent=2))
 
 
 def steps(methods, placement):
@@ -120,12 +112,7 @@ def export(path, method, batch_size, options):
 
 
 def compile_step(python, path, topology):
-    """Compiles an exported step with the TPU compiler.
-
-    Args:
-      python: of the environment with jax and libtpu.
-      path: where `export` wrote.
-      topology: see the flag.
+    """Compiles what `export` wrote to `path`.
 
     Returns:
       (dict of facts, text of the optimized module).
