@@ -221,8 +221,8 @@ def begin_training_at(model: tf.keras.Model, epoch: int, batch: int) -> None:
 class PythonState(tf.train.experimental.PythonState):
     """What a checkpoint keeps as one string.
 
-    An asynchronous checkpoint writes a copy. Values that are replaced as a
-    whole, never changed, need none.
+    An asynchronous checkpoint writes a copy, and warns of what makes none.
+    Values that are replaced as a whole, never changed, need none.
     """
 
     def _copy_trackable_to_cpu(self, object_map: Any) -> None:

@@ -88,6 +88,18 @@ class ConAdvModel(SteppedModel):
       ValueError: if the network is subclassed, has several inputs or outputs
         or batch norms that cannot be split; if an argument has a wrong value
         or does not go with the placement; or if the attack is no attack.
+
+    Example:
+      >>> layers = [tf.keras.Input((4,)), tf.keras.layers.BatchNormalization()]
+      >>> network = tf.keras.Sequential([*layers, tf.keras.layers.Dense(3)])
+      >>> model = ca.ConAdvModel(network, attack=ca.PGD(8 / 255))
+      >>> loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+      >>> model.compile(ca.LARS(0.1), loss, metrics=["accuracy"])
+      >>> history = model.fit(tf.ones([8, 4]), tf.zeros([8]), verbose=0)
+      >>> list(history.history)[:3]
+      ['loss', 'clean_loss', 'adversarial_loss']
+      >>> len(network.weights), len(model.export_network().weights)
+      (6, 6)
     """
 
     def __init__(

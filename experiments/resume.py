@@ -7,10 +7,10 @@ import signal
 import sys
 
 from absl import flags
-import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import csv_file
+from conadv_tf import keras_internals
 from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
 from experiments import config_override
@@ -43,7 +43,7 @@ class Preempted(Exception):
     """The machine is about to go away."""
 
 
-class Preemption(tf.keras.callbacks.Callback):
+class Preemption(keras_internals.Callback):
     """On SIGTERM saves a checkpoint after the batch, and raises `Preempted`.
 
     Args:
@@ -52,8 +52,6 @@ class Preemption(tf.keras.callbacks.Callback):
         and others not, and saving takes all: then only the end of an epoch
         saves.
     """
-
-    _supports_tf_logs = True
 
     def __init__(self, checkpoints, alone=True):
         super().__init__()

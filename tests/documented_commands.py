@@ -80,6 +80,7 @@ def options():
                 text = span.replace(choices[0], choice) if choices else span
                 # Placeholders, and flags that are only named.
                 text = re.sub(r"=(n|b|\.\.\.)(?= |$)", "=1", text)
+                text = re.sub(r"--set$", "--set=epochs=1", text)
                 text = re.sub(r"(--(?!set)\w+)(?= |$)", r"\1=1", text)
                 yield document, shlex.split(text)
 

@@ -25,6 +25,7 @@ WRONG = [
     (RUN, "--set=optimizer.momentun=0.9", "Unknown configuration key"),
     (RUN, "--set optimizer.momentum=high", "type float"),
     (RUN, "--set network.name=resnet50", "network.name=resnet with"),
+    (RUN, "--epsilon=-1", "not a non-negative number"),
     (RUN, "--epsilon=8", "8 of 255 grey levels are"),
     (RUN, "--preset=digits_64_conadv conadv", "Unexpected arguments"),
     (RUN, "--method=disadv --staleness=3", "it needs method conadv"),

@@ -63,6 +63,17 @@ def top_eigenvalues(
       ValueError: if k is out of range or there are no data.
       scipy.sparse.linalg.ArpackNoConvergence: if the iteration does not get
         there; it holds the eigenvalues found.
+
+    Example: the mean of (w_1 x_1 + w_2 x_2)^2 / 2 over two inputs.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=0)])
+      >>> network.build([None, 2])
+      >>> eigenvalues = ca.analysis.top_eigenvalues(
+      ...     network,
+      ...     data=[([[1.0, 0.0], [0.0, 4.0]], [0, 0])],
+      ...     loss=lambda labels, outputs: tf.reduce_sum(outputs**2) / 2,
+      ... )
+      >>> eigenvalues.round(3)
+      array([8.])
     """
     from scipy.sparse import linalg
 

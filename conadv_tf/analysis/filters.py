@@ -46,6 +46,12 @@ def filter_normalized_direction(
     Returns:
       List of NumPy arrays of the variables' shapes; 0 for scales, offsets and
       biases.
+
+    Example: the columns of a dense kernel are its filters.
+      >>> kernel = tf.Variable([[3.0, 0.6], [4.0, 0.8]])
+      >>> (direction,) = ca.analysis.filter_normalized_direction([kernel], 0)
+      >>> np.linalg.norm(direction, axis=0).round(3)
+      array([5., 1.], dtype=float32)
     """
     rng = np.random.default_rng(seed)
     direction = []

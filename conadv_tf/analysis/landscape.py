@@ -47,6 +47,19 @@ def loss_surface(
     Raises:
       ValueError: if a direction does not fit the weights, there are not one
         or two of them, or there are no data.
+
+    Example: the parabola of a squared error.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=0)])
+      >>> network.build([None, 1])
+      >>> network.set_weights([np.zeros([1, 1])])
+      >>> ca.analysis.loss_surface(
+      ...     network,
+      ...     data=[([[1.0]], [[0.0]])],
+      ...     directions=[[np.ones([1, 1])]],
+      ...     offsets=[-2, -1, 0, 1],
+      ...     loss=lambda labels, outputs: tf.reduce_sum(outputs**2),
+      ... )
+      array([4., 1., 0., 1.])
     """
     objective = network_objective(network, loss)
     _check_directions(directions, objective.variables)

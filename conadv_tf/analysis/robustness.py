@@ -48,6 +48,16 @@ def accuracy(
     Raises:
       ValueError: if there are no data, or an image lies outside the attack's
         `value_range`.
+
+    Example: pixels above 0.5 are of class 1; one of them is too close to it.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+      >>> network.build([None, 1])
+      >>> network.set_weights([np.ones([1, 1]), np.array([-0.5])])
+      >>> data = [([[0.2], [0.4], [0.9]], [0, 0, 1])]
+      >>> round(ca.analysis.accuracy(network, data, attack=None), 3)
+      1.0
+      >>> round(ca.analysis.accuracy(network, data, ca.FGSM(0.2)), 3)
+      0.667
     """
     return _accuracy(
         _traced(network),
@@ -88,6 +98,19 @@ def robust_accuracy(
 
     Raises:
       ValueError: as `accuracy`.
+
+    Example: pixels above 0.5 are of class 1.
+      >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+      >>> network.build([None, 1])
+      >>> network.set_weights([np.ones([1, 1]), np.array([-0.5])])
+      >>> data = [([[0.1], [0.4], [0.65], [0.9]], [0, 0, 1, 1])]
+      >>> for row in ca.analysis.robust_accuracy(network, data, [0.12, 0.2]):
+      ...     print(row["attack"], row["epsilon"], row["accuracy"])
+      none 0.0 1.0
+      fgsm 0.12 0.75
+      pgd20 0.12 0.75
+      fgsm 0.2 0.5
+      pgd20 0.2 0.5
     """
     forward = _traced(network)
     batches = listed_batches(data)

@@ -55,6 +55,11 @@ def lemma_1_bound(
 
     Returns:
       Float, in pixel units and the L2 norm; None unless mu > 0.
+
+    Example:
+      >>> ca.analysis.lemma_1_bound(L_xtheta=2.0, mu=0.5, weight_drift=0.25)
+      1.0
+      >>> ca.analysis.lemma_1_bound(L_xtheta=2.0, mu=-0.5, weight_drift=0.25)
     """
     return L_xtheta / mu * weight_drift if mu > 0 else None
 
@@ -128,6 +133,20 @@ def theorem_1_bound(
 
     Returns:
       Float; None unless mu > 0 and eta <= 1 / L.
+
+    Example: without staleness less is left of it.
+      >>> constants = dict(
+      ...     L_thetatheta=1.0, L_thetax=1.0, L_xtheta=1.0, mu=1.0, lambda_=0.0,
+      ...     M=1.0, sigma=1.0, delta=1.0, num_steps=150,
+      ... )
+      >>> for staleness in (0, 1, 2):
+      ...     bound = ca.analysis.theorem_1_bound(
+      ...         staleness=staleness, **constants
+      ...     )
+      ...     print(round(bound, 3))
+      0.2
+      0.422
+      1.089
     """
     L = smoothness(L_thetatheta, L_thetax, L_xtheta, mu)
     example = approximation_bound(lambda_, mu)

@@ -1,4 +1,4 @@
-"""FGSM and PGD: adversarial examples inside an L-infinity or L2 ball.
+"""PGD: adversarial examples inside an L-infinity or L2 ball.
 
 `PGD` binds hyper-parameters and loops over the pure functions of
 `perturbation`. An attack computes in float32 whatever the network computes in,
@@ -36,9 +36,7 @@ class PGD:
     Their released code descends towards a random wrong label instead of
     ascending on the true one: that is `targeted="random"`.
 
-    A PGD object is stateless and usable with any network:
-
-        adversarial = PGD(epsilon=8 / 255)(network, images, labels, seed=0)
+    A PGD object is stateless and usable with any network.
 
     Args:
       epsilon: radius of the ball, in pixel units of `value_range` (8/255 on
@@ -59,6 +57,12 @@ class PGD:
 
     Raises:
       ValueError: if an argument is out of its range.
+
+    Example: each pixel moves against the logit of its image.
+      >>> network = lambda images: images @ [[1.0], [-2.0]]
+      >>> attack = ca.PGD(epsilon=0.1, num_steps=2, random_start=False)
+      >>> attack(network, [[0.5, 0.5]], labels=[1], seed=0).numpy()
+      array([[0.4, 0.6]], dtype=float32)
     """
 
     def __init__(
@@ -199,51 +203,6 @@ class PGD:
             f"{key}={value!r}" for key, value in self.get_config().items()
         )
         return f"{type(self).__name__}({arguments})"
-
-
-class FGSM(PGD):
-    """Fast gradient sign method: one full step of length epsilon.
-
-        x_adv <- clip(x + epsilon * sign(grad_x loss(x, y)))
-
-    Goodfellow et al. 2015 (arXiv 1412.6572). PGD with one step of epsilon and,
-    by default, no random start; with one (Wong et al. 2020) the step is
-    projected back into the ball.
-
-    Args:
-      epsilon: as in `PGD`.
-      random_start: as in `PGD`.
-      value_range: as in `PGD`.
-      norm: as in `PGD`.
-      targeted: as in `PGD`.
-
-    Raises:
-      ValueError: if an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        epsilon: float,
-        random_start: Union[bool, float] = False,
-        value_range: ValueRange = (0.0, 1.0),
-        norm: str = "linf",
-        targeted: Optional[str] = None,
-    ) -> None:
-        super().__init__(
-            epsilon,
-            step_size=None,
-            num_steps=1,
-            random_start=random_start,
-            value_range=value_range,
-            norm=norm,
-            targeted=targeted,
-        )
-
-    def get_config(self) -> Config:
-        """The constructor arguments, JSON-serializable."""
-        config = super().get_config()
-        del config["step_size"], config["num_steps"]
-        return config
 
 
 def _forward_function(network: Forward) -> Forward:

@@ -19,17 +19,8 @@ class ScheduledAttack:
     At training step t epsilon and the step size are those of `attack` times
     schedule(t), clipped to [0, 1]. Not of the paper, which attacks at full
     strength from the first step; a remedy where early weights change too fast
-    for a stale attack.
-
-        # Grows over 100 steps.
-        schedule = tf.keras.optimizers.schedules.PolynomialDecay(0.0, 100, 1.0)
-        # Starts at step 100.
-        schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay(
-            [99], [0.0, 1.0]
-        )
-        model = ca.ConAdvModel(
-            network, attack=ca.ScheduledAttack(ca.PGD(8 / 255), schedule)
-        )
+    for a stale attack. `PiecewiseConstantDecay([99], [0.0, 1.0])` of Keras is
+    an attack that starts at step 100.
 
     Where the schedule is 0 images come back as they are, without a random
     start, and the adversarial half trains the auxiliary batch norm on clean
@@ -45,6 +36,17 @@ class ScheduledAttack:
     Raises:
       ValueError: if the attack has no epsilon, or the schedule cannot be
         called.
+
+    Example: an attack that grows over 100 steps.
+      >>> schedule = tf.keras.optimizers.schedules.PolynomialDecay(0., 100, 1.)
+      >>> attack = ca.ScheduledAttack(ca.FGSM(0.1), schedule)
+      >>> network = lambda images: images
+      >>> for step in (0, 50, 100):
+      ...     image = attack(network, [[0.5]], labels=[0], seed=[0, step])
+      ...     print(round(float(image), 3))
+      0.5
+      0.55
+      0.6
     """
 
     def __init__(

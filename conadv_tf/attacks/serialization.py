@@ -2,7 +2,7 @@
 
 from typing import Optional
 
-from conadv_tf.attacks.pgd import FGSM
+from conadv_tf.attacks.fgsm import FGSM
 from conadv_tf.attacks.pgd import PGD
 from conadv_tf.signatures import Attack
 from conadv_tf.signatures import Config

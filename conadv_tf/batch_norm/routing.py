@@ -40,9 +40,6 @@ def batch_norm_branch(
 ) -> Iterator[None]:
     """Routes the split batch norms called inside through one branch, or all.
 
-        with ca.batch_norm_branch("auxiliary"):
-            logits = network(adversarial_images, training=True)
-
     Outside any such context the main branch is used.
 
     Args:
@@ -60,6 +57,15 @@ def batch_norm_branch(
     Raises:
       ValueError: if `branch` is unknown. Whether a layer has the branch is
         checked when it is called.
+
+    Example: only the auxiliary branch sees these images.
+      >>> layer = ca.SplitBatchNormalization(momentum=0.9)
+      >>> with ca.batch_norm_branch("auxiliary"):
+      ...     outputs = layer(tf.constant([[4.0], [6.0]]), training=True)
+      >>> for branch in layer.branch_layers:
+      ...     print(branch.name, round(float(branch.moving_mean), 3))
+      main 0.0
+      auxiliary 0.5
     """
     names = (MAIN, AUGMENTED, AUXILIARY, SPLIT)
     is_index = isinstance(branch, int) and not isinstance(branch, bool)

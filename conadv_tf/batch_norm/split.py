@@ -53,6 +53,14 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     Raises:
       ValueError: if `branches` is not 1, 2 or 3, or if a call is routed to a
         branch that the layer has not got.
+
+    Example: each half of the batch has its own statistics.
+      >>> layer = ca.SplitBatchNormalization()
+      >>> images = tf.constant([[0.0], [2.0], [50.0], [70.0]])
+      >>> with ca.batch_norm_branch("split"):
+      ...     outputs = layer(images, training=True)
+      >>> outputs.numpy().round(3).ravel()
+      array([-1.,  1., -1.,  1.], dtype=float32)
     """
 
     NAMES = {

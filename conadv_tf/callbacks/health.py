@@ -43,6 +43,17 @@ class TrainingHealth(keras_internals.Callback):
 
     Raises:
       ValueError: if an argument is negative.
+
+    Example:
+      >>> layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(3)]
+      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers))
+      >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
+      >>> health = ca.TrainingHealth(max_skipped_steps=0)
+      >>> images = np.full([4, 2], np.nan)
+      >>> model.fit(images, np.ones([4, 3]), verbose=0, callbacks=[health])
+      Traceback (most recent call last):
+      FloatingPointError: 1 steps had a gradient that is not finite and were
+      skipped, the first at step 0; more than max_skipped_steps=0. ...
     """
 
     def __init__(

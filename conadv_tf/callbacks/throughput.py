@@ -45,6 +45,22 @@ class ThroughputLogger(keras_internals.Callback):
 
     Raises:
       ValueError: if a size is not positive.
+
+    Example: of four steps the first, which compiles, does not count.
+      >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+      >>> model.compile("sgd", "mse")
+      >>> logger = ca.ThroughputLogger(global_batch_size=8)
+      >>> history = model.fit(
+      ...     tf.zeros([32, 2]),
+      ...     tf.zeros([32]),
+      ...     batch_size=8,
+      ...     verbose=0,
+      ...     callbacks=[logger],
+      ... )
+      >>> sorted(history.history)
+      ['images_per_second', 'loss', 'step_time_ms']
+      >>> logger.history[0]["images"]
+      24
     """
 
     def __init__(

@@ -65,8 +65,14 @@ def augmentation(
     Raises:
       ValueError: if the name is unknown.
 
-    Example:
-      >>> dataset = dataset.batch(128).map(augmentation("cutmix", alpha=0.5))
+    Example: labels become shares of two classes.
+      >>> images = tf.data.Dataset.from_tensor_slices(tf.zeros([4, 8, 8, 3]))
+      >>> labels = tf.data.Dataset.from_tensor_slices(tf.eye(4))
+      >>> dataset = tf.data.Dataset.zip((images, labels)).batch(4)
+      >>> dataset = dataset.map(ca.data.augmentation("mixup", alpha=0.5))
+      >>> _, mixed = next(iter(dataset))
+      >>> tf.reduce_sum(mixed, axis=1).numpy()
+      array([1., 1., 1., 1.], dtype=float32)
     """
     if name not in NAMES:
         raise ValueError(

@@ -45,10 +45,17 @@ def auto_augment(
       ValueError: if the policy is unknown, or the image or the seed is not as
         above.
 
-    Example:
-      >>> seeds = tf.data.Dataset.random(seed=0).batch(2)
-      >>> dataset = tf.data.Dataset.zip((images, seeds)).map(
-      ...     lambda image, seed: auto_augment(image, seed, "imagenet"))
+    Example: each image, by its own seed, is inverted or not.
+      >>> policy = ca.data.policies.Policy(
+      ...     "half", [[("Invert", 0.5, 0), ("Invert", 0.0, 0)]], ranges={}
+      ... )
+      >>> images = tf.data.Dataset.from_tensors(tf.zeros([1, 1, 1], tf.uint8))
+      >>> seeds = tf.data.Dataset.range(16).batch(2)
+      >>> dataset = tf.data.Dataset.zip((images.repeat(8), seeds)).map(
+      ...     lambda image, seed: ca.data.auto_augment(image, seed, policy)
+      ... )
+      >>> [int(image) for image in dataset]
+      [255, 0, 255, 255, 0, 255, 0, 255]
     """
     policy = _resolve(policy)
     image = tf.convert_to_tensor(image)

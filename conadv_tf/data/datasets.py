@@ -129,6 +129,14 @@ def load(
       ValueError: if the name is unknown, the training set is smaller than one
         batch, replicas cannot share a batch, the data are not prepared and
         cannot be downloaded, or another argument is not as described.
+
+    Example:
+      >>> digits = ca.data.load("digits", global_batch_size=128)
+      >>> digits.num_train, digits.num_test, digits.steps_per_epoch
+      (1297, 500, 10)
+      >>> images, labels = next(iter(digits.train))
+      >>> images.shape, labels.shape
+      (TensorShape([128, 8, 8, 1]), TensorShape([128]))
     """
     _check_options(views, dtype, image_size)
     source = _open(name, data_dir, holdout, image_size, validation_fraction)

@@ -23,6 +23,13 @@ def starting_at(
     Returns:
       An endless dataset, for `fit` with `steps_per_epoch`. Of an endless
       dataset all batches before are made and left out.
+
+    Example:
+      >>> rest = ca.data.starting_at(
+      ...     tf.data.Dataset.range(3), epoch=1, step=2, steps_per_epoch=3
+      ... )
+      >>> [int(number) for number in rest.take(4)]
+      [2, 0, 1, 2]
     """
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         return dataset.skip(epoch * steps_per_epoch + step)

@@ -18,6 +18,10 @@ class Share:
 
     index: number of this pipeline, from 0.
     count: number of pipelines that read the dataset together.
+
+    Example: ten records for three pipelines.
+      >>> [ca.data.Share(index, 3).size(10) for index in range(3)]
+      [4, 3, 3]
     """
 
     index: int = 0
@@ -95,6 +99,15 @@ def distribute(
 
     Returns:
       A `tf.distribute.DistributedDataset`.
+
+    Example:
+      >>> batches = ca.data.distribute(
+      ...     ca.distribution.strategy("one_device"),
+      ...     lambda context: tf.data.Dataset.range(6).batch(3),
+      ...     global_batch_size=2,
+      ... )
+      >>> [batch.numpy().tolist() for batch in batches]
+      [[0, 1], [2, 3], [4, 5]]
     """
 
     def per_replica(context: tf.distribute.InputContext) -> tf.data.Dataset:

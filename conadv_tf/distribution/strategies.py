@@ -43,6 +43,11 @@ def strategy(
       ValueError: if the name is unknown, `tpu` is missing or superfluous, or
         there are not that many devices; if the TPU or the other workers do
         not answer in time.
+
+    Example:
+      >>> strategy = ca.distribution.strategy("one_device")
+      >>> ca.distribution.describe(strategy)
+      'OneDeviceStrategy, 1 replica'
     """
     if name not in NAMES:
         raise ValueError(

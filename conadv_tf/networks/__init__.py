@@ -1,8 +1,9 @@
 """The paper's networks, and the conversion of any other functional one.
 
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
-`conversion` (rebuilding a network layer by layer), `with_branches` and
-`variables` (a network's variables by role) serve the rest of the package.
+`conversion` (rebuilding a network layer by layer), `check_functional`,
+`with_branches` and `variables` (a network's variables by role) serve the rest
+of the package.
 """
 
 from conadv_tf.networks import conversion
@@ -16,6 +17,7 @@ from conadv_tf.networks.efficientnet import efficientnet_b1
 from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
+from conadv_tf.networks.functional import check_functional
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
@@ -26,6 +28,7 @@ __all__ = [
     "BATCH_NORM_MOMENTUM",
     "EFFICIENTNET_VARIANTS",
     "RESNET_DEPTHS",
+    "check_functional",
     "conversion",
     "efficientnet",
     "efficientnet_b0",

@@ -5,7 +5,6 @@
 `rebuild` does, and carries weights and frozen flags over.
 """
 
-from collections.abc import Iterator
 from typing import Callable
 from typing import Optional
 
@@ -16,6 +15,8 @@ from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.captured_layers import captured_layers
+from conadv_tf.networks.functional import check_functional
+from conadv_tf.networks.functional import graph_layers
 from conadv_tf.networks.strided_convolution import StridedConv2D
 
 # From a layer to the one in its place.
@@ -52,6 +53,17 @@ def split_batch_norm(
       ValueError: if the network is subclassed or not built, or if a batch
         norm cannot be reached (a subclass of BatchNormalization, one held by
         a wrapper, a Lambda or a custom layer); the error names the layers.
+
+    Example:
+      >>> layers = tf.keras.layers
+      >>> network = tf.keras.Sequential(
+      ...     [layers.Input((2,)), layers.BatchNormalization(name="norm")]
+      ... )
+      >>> split = ca.split_batch_norm(network)
+      >>> [branch.name for branch in split.get_layer("norm").branch_layers]
+      ['main', 'auxiliary']
+      >>> len(network.weights), len(split.weights)
+      (4, 8)
     """
     return _split_batch_norm(network, branches, copy_layer)
 
@@ -120,6 +132,15 @@ def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
     Returns:
       A new Keras model without classes of this package; its outputs at
       inference equal the given one's.
+
+    Example:
+      >>> layers = [tf.keras.Input((2,)), ca.SplitBatchNormalization()]
+      >>> split = tf.keras.Sequential(layers)
+      >>> merged = ca.merge_batch_norm(split)
+      >>> type(merged.layers[0]).__name__
+      'BatchNormalization'
+      >>> len(split.weights), len(merged.weights)
+      (8, 4)
     """
 
     def merge(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
@@ -213,23 +234,6 @@ def number_of_branches(network: tf.keras.Model) -> Optional[int]:
     return next(iter(numbers.values()), None)
 
 
-def check_functional(network: tf.keras.Model) -> None:
-    """Raises a ValueError unless `network` is a built functional model."""
-    if not isinstance(network, tf.keras.Model):
-        raise ValueError(
-            "Expected a functional Keras model; received "
-            f"{type(network).__name__}."
-        )
-    if not keras_internals.is_functional(network):
-        raise ValueError(
-            f"Expected a built functional or Sequential Keras model; received "
-            f"{network.name!r} of class {type(network).__name__}, whose "
-            "layers cannot be seen. Write the network with the functional "
-            "API: tf.keras.Model(inputs, outputs); give a Sequential an "
-            "Input layer."
-        )
-
-
 def _copy_state(
     source: tf.keras.Model, target: tf.keras.Model, with_weights: bool
 ) -> None:
@@ -267,7 +271,7 @@ def _copy_state(
 def _hidden_batch_norms(network: tf.keras.Model) -> list[str]:
     """Names of the batch norms that are no layer of the graph themselves."""
     hidden = {}
-    for layer in _graph_layers(network):
+    for layer in graph_layers(network):
         if type(layer) in _PLAIN or isinstance(layer, SplitBatchNormalization):
             continue
         inside = list(keras_internals.flatten_layers(layer))
@@ -284,12 +288,3 @@ def _hidden_batch_norms(network: tf.keras.Model) -> list[str]:
                 holder = "" if each is layer else f" (held by {layer.name!r})"
                 hidden[id(each)] = f"{each.name!r}{holder}"
     return list(hidden.values())
-
-
-def _graph_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
-    check_functional(network)
-    for layer in network.layers:
-        if isinstance(layer, tf.keras.Model):
-            yield from _graph_layers(layer)
-        else:
-            yield layer

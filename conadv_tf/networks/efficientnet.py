@@ -51,12 +51,8 @@ def efficientnet(
     classes load with `load_weights("weights.h5", by_name=True)`, those of the
     "normalization" layer among them. The files published for ImageNet keep
     there the standard deviation in place of the variance, which Keras puts
-    right in another layer: with such a file, keep this network's own:
-
-        layer = network.get_layer("normalization")
-        own = layer.get_weights()
-        network.load_weights("efficientnetb2.h5", by_name=True)
-        layer.set_weights(own)
+    right in another layer: with such a file, keep this network's own. Take
+    `get_layer("normalization").get_weights()` before, and set them after.
 
     Args:
       variant: "b0", "b1", "b2" or "b3".

@@ -61,6 +61,11 @@ def resnet(
 
     Raises:
       ValueError: if the depth is unknown.
+
+    Example:
+      >>> network = ca.networks.resnet(18, num_classes=10)
+      >>> network.input_shape, network.output_shape
+      ((None, 224, 224, 3), (None, 10))
     """
     if depth not in _IMAGENET_DEPTHS:
         raise ValueError(
@@ -121,6 +126,11 @@ def resnet_cifar(
 
     Raises:
       ValueError: if the depth is not 6n + 2.
+
+    Example:
+      >>> network = ca.networks.resnet_cifar(8, width=4)
+      >>> [layer.filters for layer in network.layers if "1_conv" in layer.name]
+      [4, 8, 16]
     """
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(

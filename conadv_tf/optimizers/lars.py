@@ -70,6 +70,13 @@ class LARS(keras_internals.Optimizer):
 
     Raises:
       ValueError: if an argument is out of its range.
+
+    Example: however large the gradient, a weight of norm 5 moves by 0.1 * 5.
+      >>> weight = tf.Variable([3.0, 4.0], name="kernel")
+      >>> optimizer = ca.LARS(learning_rate=1.0, trust_coefficient=0.1)
+      >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 1e6]), weight)])
+      >>> weight.numpy()
+      array([3. , 3.5], dtype=float32)
     """
 
     def __init__(

@@ -85,6 +85,15 @@ def step_memory(
 
     Raises:
       ValueError: if the model is not compiled or the batch not as above.
+
+    Example: the stale weights are as large as the weights.
+      >>> layers = [tf.keras.Input((100,)), tf.keras.layers.Dense(10)]
+      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), ca.FGSM(0.1))
+      >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
+      >>> batch = tf.zeros([4, 100]), tf.zeros([4, 10])
+      >>> memory = ca.step_memory(model, batch, compile_step=False)
+      >>> memory.weights, memory.shadow
+      (4040, 4040)
     """
     element_spec = tf.nest.map_structure(_spec, tuple(batch))
     # A step of its own: that of the model keeps what it has.

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conadv_tf.networks import conversion
+from conadv_tf.networks import check_functional
 from conadv_tf.steps.concurrent import ConcurrentStep
 from conadv_tf.steps.microbatched import MicroBatchedStep
 from conadv_tf.steps.options import Options
@@ -31,7 +31,7 @@ def way_to_step(options: Options, network: tf.keras.Model) -> type[Step]:
     Raises:
       ValueError: if they do not go together.
     """
-    conversion.check_functional(network)
+    check_functional(network)
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise ValueError(
             "Expected a network with one input (images) and one output "

@@ -1,0 +1,59 @@
+"""The examples in docstrings run, and print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# What every reader has imported.
+NAMES = {"ca": ca, "np": np, "tf": tf}
+
+
+def examples_of(module):
+    """The docstrings of a module that have an example."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = finder.find(importlib.import_module(module), extraglobs=NAMES)
+    return [test for test in found if test.examples]
+
+
+MODULES = {
+    module.name: tests
+    for module in pkgutil.walk_packages(ca.__path__, "conadv_tf.")
+    if (tests := examples_of(module.name))
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples(module):
+    if module == "conadv_tf.data.augmentation":
+        importlib.import_module("keras_cv")  # Prints what backend it has.
+    for test in MODULES[module]:
+        report = []
+        runner = doctest.DocTestRunner(optionflags=OPTIONS)
+        runner.run(test, out=report.append)
+        assert not runner.failures, "".join(report)
+
+
+# In the example of another, in need of files or of minutes, or not for users.
+WITHOUT = (
+    *("Checkpoints", "Dataset", "FaultLog", "FolderSource", "Objective"),
+    *("StalenessDrift", "describe", "measure_drift", "theorem_1_of_run"),
+    *("assign_local", "local_values", "local_variable"),
+    *("check_functional", "with_branches"),
+    *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
+)
+
+
+def test_what_users_call_has_an_example():
+    shown = {test.name for tests in MODULES.values() for test in tests}
+    for wing in (ca, ca.analysis, ca.data, ca.distribution, ca.networks):
+        for name in set(wing.__all__) - {*WITHOUT}:
+            value = getattr(wing, name)
+            if callable(value):
+                assert f"{value.__module__}.{value.__qualname__}" in shown
