@@ -36,17 +36,13 @@ from tools.runs import trained
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "analysis", "Empty folder for results.")
 flags.DEFINE_integer(
-    "num_examples",
-    500,
-    "Images to measure on: so many of the training and of the test set.",
-    lower_bound=1,
+    "num_examples", 500, "Training images, and test images.", 1
 )
 flags.DEFINE_integer("eigenvalues", 5, "How many of the largest.", 1)
 flags.DEFINE_list(
     "epsilons",
     None,
-    "Radii of the attacks in pixels of [0, 1]; by default 1/4, 1/2, 1 and 3/2 "
-    "of the epsilon of the runs.",
+    "Radii in pixels of [0, 1]; by default 1/4, 1/2, 1 and 3/2 of the runs'.",
 )
 flags.DEFINE_integer("pgd_steps", 20, "Gradient steps of PGD.", 1)
 flags.DEFINE_float("radius", 0.5, "Largest distance in the landscape.", 0.0)

@@ -46,10 +46,7 @@ from tools.step import variants
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-    "network",
-    ["resnet_cifar20"],
-    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
-    "(D of 18, 34, 50, 101, 152); repeat the flag for several.",
+    "network", ["resnet_cifar20"], f"{models.NAMES}; repeat for several."
 )
 flags.DEFINE_multi_integer(
     "image_size", [32], "Height and width; repeat the flag for several.", 1
@@ -65,16 +62,8 @@ flags.DEFINE_multi_enum(
     "Variants to time; repeat the flag for several.",
 )
 flags.DEFINE_integer("repeats", 10, "Turns of each variant.", lower_bound=1)
-flags.DEFINE_integer(
-    "steps",
-    20,
-    "Steps per turn; of nsl_fit and conadv_fit one turn is one `fit`, start "
-    "and end too.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "warmup_steps", 5, "Steps of each variant before the clock.", lower_bound=1
-)
+flags.DEFINE_integer("steps", 20, "Steps per turn; of *_fit it is a `fit`.", 1)
+flags.DEFINE_integer("warmup_steps", 5, "Steps of each before the clock.", 1)
 flags.DEFINE_integer("seed", 0, "Of weights and of the order of the turns.")
 flags.DEFINE_string("output_dir", "runs/benchmark", "Folder of the results.")
 

@@ -31,6 +31,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
+from tools.step import models
 from tools.tpu import report
 from tools.tpu.export import METHODS
 
@@ -39,19 +40,14 @@ flags.DEFINE_string("python", None, "Of the environment with jax and libtpu.")
 flags.DEFINE_string(
     "kernels_python",
     None,
-    "Python of the environment with tensorflow-tpu; without it operations are "
-    "not looked up.",
+    "Of that with tensorflow-tpu, which looks up kernels.",
 )
 flags.DEFINE_bool(
     "create_environments",
     False,
     "Make the two environments where they are missing (FOLDER/bin/python).",
 )
-flags.DEFINE_string(
-    "network",
-    "resnet_cifar20",
-    "Network: resnet50 (18, 34, ...), resnet_cifar20 (6n + 2).",
-)
+flags.DEFINE_string("network", "resnet_cifar20", f"{models.NAMES}.")
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_multi_enum(
     "method",

@@ -7,6 +7,11 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments.methods import TRAINED
 
+# What `network` takes, for flags.
+NAMES = (
+    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD (D "
+    "of 18, 34, 50, 101, 152)"
+)
 _NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255
 # So small that a network can be trained on noise for long.
@@ -17,8 +22,7 @@ def network(name, image_size):
     """A network by name.
 
     Args:
-      name: "resnet50" (18, 34, 50, 101, 152), "resnet_cifar20" (6n + 2) or
-        "resnet_cifar20x4", where the first stage has 4 channels.
+      name: see `NAMES`; W is the number of channels of the first stage.
       image_size: height and width of the images.
 
     Returns:
