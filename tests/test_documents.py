@@ -16,8 +16,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = list(documented_commands.commands())
 OPTIONS = list(documented_commands.options())
 DOCUMENTS = sorted({document for document, *_ in COMMANDS})
-# Without flags; they run where the rest of the package may be missing.
-POSITIONAL = {"tools/tpu_compiler.py", "tools/tpu_kernels.py"}
 RUN, SWEEP = "experiments/run.py", "experiments/sweep.py"
 # Each wrong by one thing, and what is said about it.
 WRONG = [
@@ -69,8 +67,7 @@ def errors():
     """
     asked = collections.defaultdict(list)
     for _, script, arguments in COMMANDS:
-        if script not in POSITIONAL:
-            asked[script].append(arguments)
+        asked[script].append(arguments)
     for script, text, _ in WRONG:
         asked[script].append(text.split())
     for script in asked:
@@ -85,13 +82,13 @@ def errors():
 def test_documented_commands_are_understood(document, errors):
     for where, script, arguments in COMMANDS:
         assert (ROOT / script).exists(), script
-        if where == document and script not in POSITIONAL:
+        if where == document:
             error = errors(script, arguments)
             assert error is None, f"{script} {' '.join(arguments)}: {error}"
 
 
 def test_documented_options_are_understood(errors):
-    scripts = {script for _, script, _ in COMMANDS} - POSITIONAL
+    scripts = {script for _, script, _ in COMMANDS}
     for document, arguments in OPTIONS:
         said = [errors(script, arguments) for script in scripts]
         assert None in said, f"{document}: {arguments}: {said}"

@@ -96,12 +96,11 @@ def test_numbers_of_the_tables(finished):
         "| ConAdv | 92.00 +- 1.00 (3), paper 77.4 |",
         "| AutoAugment | 10.00 (1) | - |",
         # 2 +- 4.3027 x 1 / sqrt(3); t = 2 x sqrt(3), p = 0.0742 of 4 tests.
-        "| ConAdv | 32 | 3 | +2.00 | [-0.48, +4.48] | 0.2500 | 0.0742 | 0.2967 "
-        "| no |",
+        "| ConAdv | 32 | 3 | +2.00 | [-0.48, +4.48] | 0.0742 | 0.2967 | no |",
         # One pair has no interval.
-        "| AutoAugment | 8 | 1 | -81.00 | - | 1.0000 | - | - | - |",
+        "| AutoAugment | 8 | 1 | -81.00 | - | - | - | - |",
         # All differences are 0.
-        "| 8 | 3 | +0.00 | - | - | - | - | - | - |",
+        "| 8 | 3 | +0.00 | - | - | - | - | - |",
         "| ConAdv | 32 | 92.00 +- 1.00 (3), paper 77.4 | 93.00 (1), paper",
         "| ConAdv | 32 | 92.00 +- 1.00 (3) | 92.00 +- 1.00 (3) | 92.00 (1) |",
         "| ConAdv | 6 | 0.1 | 1 | 4 (at the edge) | 80.00 (1) | 90.00 (1) |",

@@ -36,7 +36,6 @@ LEGACY = (
 OTHER_TENSORFLOW = ROOT / "tools" / "tpu" / "kernels.py"
 BY_NAME = ("delattr", "getattr", "hasattr", "setattr")
 DOCUMENTED = {
-    "_asdict",  # Of a named tuple.
     "_exit",  # Of os: ends a process without its destructors.
 }
 

@@ -30,16 +30,6 @@ def test_attack_alone_takes_its_seed():
     assert specs[-1] == tf.TensorSpec([2], tf.int64)
 
 
-# Beside these, test_oracle runs tau 0, 1 and 2 and two views under XLA.
-@pytest.mark.parametrize("method, staleness", [("disadv", 1), ("conadv", 2)])
-def test_two_views_lower(method, staleness):
-    function, specs = export.step_function(
-        networks.convolutional(), method, 4, ca.PGD(0.1), staleness, views=2
-    )
-    assert len(specs) == 3
-    export.hlo(function, specs)
-
-
 def test_operations_hold_those_of_called_functions_once():
     @tf.function
     def step(x):

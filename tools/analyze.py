@@ -34,32 +34,22 @@ from tools.runs import plots
 from tools.runs import trained
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "output_dir", "analysis", "Folder for the results; must not hold anything."
-)
+flags.DEFINE_string("output_dir", "analysis", "Empty folder for results.")
 flags.DEFINE_integer(
-    "num_examples",
-    500,
-    "Images to measure on: so many of the training and of the test set.",
-    lower_bound=1,
+    "num_examples", 500, "Training images, and test images.", 1
 )
 flags.DEFINE_integer("eigenvalues", 5, "How many of the largest.", 1)
 flags.DEFINE_list(
     "epsilons",
     None,
-    "Radii of the attacks in pixels of [0, 1]; by default 1/4, 1/2, 1 and 3/2 "
-    "of the epsilon of the runs.",
+    "Radii in pixels of [0, 1]; by default 1/4, 1/2, 1 and 3/2 of the runs'.",
 )
 flags.DEFINE_integer("pgd_steps", 20, "Gradient steps of PGD.", 1)
 flags.DEFINE_float("radius", 0.5, "Largest distance in the landscape.", 0.0)
-flags.DEFINE_integer(
-    "points", 21, "Points of a landscape line; odd, so that 0 is one.", 3
-)
+flags.DEFINE_integer("points", 21, "Of a landscape line; odd, so with 0.", 3)
 flags.DEFINE_integer("directions", 3, "Random directions.", 1)
 flags.DEFINE_integer("seed", 0, "Of the directions and random starts.")
-flags.DEFINE_string(
-    "data_dir", None, "Folder or bucket of prepared tfds datasets."
-)
+flags.DEFINE_string("data_dir", None, "Folder or bucket of tfds datasets.")
 _BATCH_SIZE = 128
 
 
@@ -71,9 +61,7 @@ def main(argv):
         runs = [trained.TrainedRun(pathlib.Path(name)) for name in argv[1:]]
         trained.check_comparable(runs)
         if FLAGS.points % 2 == 0:
-            raise ValueError(
-                f"Expected an odd number of --points; received {FLAGS.points}."
-            )
+            raise ValueError(f"Expected odd --points; received {FLAGS.points}.")
         analyze(runs, new_output_dir(pathlib.Path(FLAGS.output_dir)))
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -46,10 +46,7 @@ from tools.step import variants
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-    "network",
-    ["resnet_cifar20"],
-    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
-    "(D of 18, 34, 50, 101, 152); repeat the flag for several.",
+    "network", ["resnet_cifar20"], f"{models.NAMES}; repeat for several."
 )
 flags.DEFINE_multi_integer(
     "image_size", [32], "Height and width; repeat the flag for several.", 1
@@ -65,16 +62,8 @@ flags.DEFINE_multi_enum(
     "Variants to time; repeat the flag for several.",
 )
 flags.DEFINE_integer("repeats", 10, "Turns of each variant.", lower_bound=1)
-flags.DEFINE_integer(
-    "steps",
-    20,
-    "Steps per turn; of nsl_fit and conadv_fit one turn is one `fit`, start "
-    "and end too.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "warmup_steps", 5, "Steps of each variant before the clock.", lower_bound=1
-)
+flags.DEFINE_integer("steps", 20, "Steps per turn; of *_fit it is a `fit`.", 1)
+flags.DEFINE_integer("warmup_steps", 5, "Steps of each before the clock.", 1)
 flags.DEFINE_integer("seed", 0, "Of weights and of the order of the turns.")
 flags.DEFINE_string("output_dir", "runs/benchmark", "Folder of the results.")
 
@@ -87,18 +76,16 @@ def main(argv):
     output.mkdir(parents=True, exist_ok=True)
     environment = benchmark_results.environment()
     rows = []
-    settings = list(
-        itertools.product(FLAGS.network, FLAGS.image_size, FLAGS.batch_size)
-    )
+    axes = FLAGS.network, FLAGS.image_size, FLAGS.batch_size
+    settings = list(itertools.product(*axes))
     for number, setting in enumerate(settings, 1):
         network, image_size, batch_size = setting
         _say(
             f"[{number}/{len(settings)}] {network}, {batch_size} images of "
             f"{image_size}x{image_size}"
         )
-        rows += benchmark_results.rows(
-            (*setting, FLAGS.jit_compile), _times(*setting)
-        )
+        times = _times(*setting)
+        rows += benchmark_results.rows((*setting, FLAGS.jit_compile), times)
         csv_file.write(output / "times.csv", rows)
     times = benchmark_results.read_csv(output / "times.csv")
     benchmark_results.plot(times, output / "benchmark.png")
@@ -120,14 +107,12 @@ def main(argv):
 def _times(network, image_size, batch_size):
     """Milliseconds per step of each variant, one for each repeat."""
     tf.keras.backend.clear_session()
-    runs = {}
+    runs, xla = {}, FLAGS.jit_compile
     for name in dict.fromkeys(FLAGS.variant):
         tf.keras.utils.set_random_seed(FLAGS.seed)
         model = models.network(network, image_size)
         try:
-            runs[name] = variants.build(
-                name, model, batch_size, FLAGS.jit_compile
-            )
+            runs[name] = variants.build(name, model, batch_size, xla)
         except variants.UnavailableError as error:
             _say(f"  {name} is left out: {error}")
     if not runs:
@@ -141,9 +126,8 @@ def _times(network, image_size, batch_size):
     def progress(repeat):
         _say(f"  repeat {repeat} of {FLAGS.repeats}")
 
-    return timing.alternate(
-        runs, FLAGS.repeats, FLAGS.steps, FLAGS.seed, progress
-    )
+    turns = FLAGS.repeats, FLAGS.steps, FLAGS.seed
+    return timing.alternate(runs, *turns, progress)
 
 
 def _say(line):

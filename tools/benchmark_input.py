@@ -37,9 +37,7 @@ def main():
     parser.add_argument("--files", type=int, default=64, help="JPEGs made")
     parser.add_argument("--batches", type=int, default=16, help="timed each")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--images", type=int, default=2000, help="for the memory"
-    )
+    parser.add_argument("--images", type=int, default=2000, help="for memory")
     flags = parser.parse_args()
     output = pathlib.Path(flags.output_dir)
     output.mkdir(parents=True, exist_ok=True)

@@ -41,16 +41,9 @@ from tools.step import cost
 from tools.step import models
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "network",
-    "resnet_cifar20",
-    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
-    "(D of 18, 34, 50, 101, 152).",
-)
+flags.DEFINE_string("network", "resnet_cifar20", f"{models.NAMES}.")
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
-flags.DEFINE_integer(
-    "batch_size", 32, "Images per step and replica.", lower_bound=1
-)
+flags.DEFINE_integer("batch_size", 32, "Images per step and replica.", 1)
 flags.DEFINE_enum(
     "precision",
     "float32",

@@ -24,12 +24,8 @@ import conadv_tf as ca
 from experiments import markdown_table
 from tools.networks import zoo
 
-_VERIFY = flags.DEFINE_bool(
-    "verify", False, "Run two ConAdv steps of each network."
-)
-_LARGE = flags.DEFINE_bool(
-    "large", False, "All networks; else ours and one of each family."
-)
+_VERIFY = flags.DEFINE_bool("verify", False, "Run two ConAdv steps of each.")
+_LARGE = flags.DEFINE_bool("large", False, "All; else one of each family.")
 # Large to test, but the first of its family.
 _TABLED = "DenseNet121 NASNetMobile ResNetRS50 RegNetX002 RegNetY002".split()
 

@@ -27,21 +27,17 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--policy", choices=sorted(policies.POLICIES), default="imagenet"
-    )
+    names = sorted(policies.POLICIES)
+    parser.add_argument("--policy", choices=names, default="imagenet")
     parser.add_argument("--output", default="policy_sheet.png")
     parser.add_argument("--image", help="a file; default: a flower")
-    parser.add_argument(
-        "--size", type=int, help="side of the image that is augmented, pixels"
-    )
+    parser.add_argument("--size", type=int, help="side of the image, pixels")
     parser.add_argument("--draws", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     policy = policies.POLICIES[flags.policy]
-    image = policy_sheet.photograph(
-        flags.image, flags.size or _SIZES[policy.name]
-    )
+    size = flags.size or _SIZES[policy.name]
+    image = policy_sheet.photograph(flags.image, size)
     rows = [
         policy_sheet.draws(image, policy, row, flags.draws, flags.seed)
         for row in range(len(policy.sub_policies))

@@ -50,9 +50,7 @@ flags.DEFINE_float(
 def main(argv):
     """Reads the sweep, writes the report, prints its tables."""
     if len(argv) != 2:
-        raise app.UsageError(
-            f"Expected the folder of one sweep; received {argv[1:]}."
-        )
+        raise app.UsageError(f"Expected one sweep; received {argv[1:]}.")
     folder = pathlib.Path(argv[1])
     output_dir = pathlib.Path(FLAGS.output_dir or folder / "report")
     command = shlex.join(["python", "tools/report.py", *sys.argv[1:]])
@@ -62,11 +60,11 @@ def main(argv):
         sweep = runs.read_sweep(folder)
         groups = groups_lib.of_sweep(sweep, FLAGS.epsilon)
         output_dir.mkdir(parents=True, exist_ok=True)
-        contents = report.contents(
+        found = report.contents(
             sweep, groups, FLAGS.margin, command, output_dir
         )
         title = f"Sweep {sweep.name}: {', '.join(groups)}"
-        report.write(title, contents, output_dir, FLAGS.html)
+        report.write(title, found, output_dir, FLAGS.html)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -31,29 +31,23 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
+from tools.step import models
 from tools.tpu import report
 from tools.tpu.export import METHODS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "python", None, "Python of the environment with jax and libtpu."
-)
+flags.DEFINE_string("python", None, "Of the environment with jax and libtpu.")
 flags.DEFINE_string(
     "kernels_python",
     None,
-    "Python of the environment with tensorflow-tpu; without it operations are "
-    "not looked up.",
+    "Of that with tensorflow-tpu, which looks up kernels.",
 )
 flags.DEFINE_bool(
     "create_environments",
     False,
     "Make the two environments where they are missing (FOLDER/bin/python).",
 )
-flags.DEFINE_string(
-    "network",
-    "resnet_cifar20",
-    "Network: resnet50 (18, 34, ...), resnet_cifar20 (6n + 2).",
-)
+flags.DEFINE_string("network", "resnet_cifar20", f"{models.NAMES}.")
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_multi_enum(
     "method",
@@ -74,22 +68,14 @@ flags.DEFINE_enum(
     "phased: conadv's three phases, each a step of its own on a working batch "
     "of --batch_size images.",
 )
-flags.DEFINE_integer("staleness", 1, "tau of conadv.", lower_bound=1)
-flags.DEFINE_integer(
-    "views", 1, "2: with an augmented view.", lower_bound=1, upper_bound=2
-)
-flags.DEFINE_string(
-    "precision", "mixed_bfloat16", "Keras precision policy of the network."
-)
+flags.DEFINE_string("precision", "mixed_bfloat16", "Keras precision policy.")
 flags.DEFINE_string(
     "topology",
     "v3:2x2",
     "TPU to compile for: v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, ... A step is "
     "compiled for one core of it.",
 )
-flags.DEFINE_integer(
-    "num_dearest", 10, "Instructions to print for each step.", lower_bound=0
-)
+flags.DEFINE_integer("num_dearest", 10, "Instructions printed a step.", 0)
 flags.DEFINE_string("output_dir", "runs/tpu", "Folder for the results.")
 
 
@@ -97,12 +83,8 @@ def main(argv):
     """Lowers and compiles each step, then prints the tables."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    options = types.SimpleNamespace(
-        **{
-            flag.name: flag.value
-            for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
-        }
-    )
+    own = FLAGS.get_key_flags_for_module(sys.argv[0])
+    options = types.SimpleNamespace(**{flag.name: flag.value for flag in own})
     try:
         report.report(options)
     except ValueError as error:

@@ -95,12 +95,9 @@ def draw(rates, memory, path):
     left.barh(names, [row["images_per_second"] for row in rates])
     left.invert_yaxis()
     left.set_xlabel(f"images per second, {os.cpu_count()} cores")
-    right.plot(
-        [row["images"] for row in memory],
-        [row["resident_mib"] for row in memory],
-        marker="o",
-    )
-    right.set_ylim(0, 1.2 * max(row["resident_mib"] for row in memory))
+    resident = [row["resident_mib"] for row in memory]
+    right.plot([row["images"] for row in memory], resident, marker="o")
+    right.set_ylim(0, 1.2 * max(resident))
     right.set_xlabel("images")
     right.set_ylabel("resident memory, MiB")
     right.set_title(memory[0]["variant"], fontsize=9)

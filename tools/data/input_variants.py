@@ -29,9 +29,8 @@ def write_photos(folder, count):
         for index in range(count):
             photo = Image.fromarray(samples[index % 2])
             height, width = _SIZES[index % len(_SIZES)]
-            scale = rng.uniform(1.0, 1.3) * max(
-                height / photo.height, width / photo.width
-            )
+            least = max(height / photo.height, width / photo.width)
+            scale = rng.uniform(1.0, 1.3) * least
             size = [int(np.ceil(side * scale)) for side in photo.size]
             photo = photo.resize(size, Image.BICUBIC)
             left = rng.integers(0, photo.width - width + 1)
@@ -49,18 +48,16 @@ def make_variants(folder, flags):
       folder: path that `write_photos` wrote to.
       flags: those of benchmark_input.py.
     """
-    source = FolderSource(folder)
+    source, size = FolderSource(folder), flags.image_size
     faults = FaultLog(source.num_classes)
 
     def train(number, augment=None):
-        view = views.random_views(
-            flags.image_size, number, True, augment, tf.float32
-        )
+        view = views.random_views(size, number, True, augment, tf.float32)
         examples = pipelines.training(source, Share(), 0, view, faults)
         return batched(examples, flags)
 
     def evaluation():
-        view = views.central_view(flags.image_size, tf.float32)
+        view = views.central_view(size, tf.float32)
         examples = pipelines.evaluation(source, Share(), view, faults)
         return batched(examples, flags)
 
@@ -79,9 +76,8 @@ def plain_loop(folder, flags):
 
     def example(path, key):
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
-        top, left, height, width = tf.unstack(
-            views.random_window(tf.shape(image), key)
-        )
+        window = views.random_window(tf.shape(image), key)
+        top, left, height, width = tf.unstack(window)
         image = image[top : top + height, left : left + width]
         size = [flags.image_size] * 2
         return tf.image.resize(image, size, "bicubic") / 255.0, 0

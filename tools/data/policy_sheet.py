@@ -36,20 +36,15 @@ def photograph(path, size):
 
 def draws(image, policy, row, number, seed):
     """The image, then draws from one sub-policy; list of uint8 images."""
-    alone = dataclasses.replace(
-        policy, sub_policies=(policy.sub_policies[row],)
-    )
+    pairs = (policy.sub_policies[row],)
+    alone = dataclasses.replace(policy, sub_policies=pairs)
     augment = tf.function(lambda key: auto_augment(image, key, alone))
     keys = [tf.constant([seed, row * number + i]) for i in range(number)]
     return [image, *(augment(key).numpy() for key in keys)]
 
 
 def sheet(rows):
-    """Tiles in rows on white, uint8 [height, width, 3].
-
-    Args:
-      rows: list of lists of uint8 images of one size.
-    """
+    """Tiles of rows of uint8 images on white, uint8 [height, width, 3]."""
     # A gap above and left of each tile, and around all of them.
     lines = [np.concatenate([_tile(i) for i in row], axis=1) for row in rows]
     return _padded(np.concatenate(lines), (0, _GAP))
@@ -67,18 +62,11 @@ def _padded(image, width):
 
 
 def save(canvas, policy, path):
-    """Writes the sheet with its labels as a PNG, dot for pixel.
-
-    Args:
-      canvas: what `sheet` returned.
-      policy: whose sub-policies the rows are.
-      path: file to write.
-    """
+    """Writes a `sheet` with the policy's labels as a PNG, dot for pixel."""
     height, width = canvas.shape[:2]
     width += _LABEL_WIDTH
-    figure = Figure(
-        (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH), dpi=_DOTS_PER_INCH
-    )
+    inches = width / _DOTS_PER_INCH, height / _DOTS_PER_INCH
+    figure = Figure(inches, dpi=_DOTS_PER_INCH)
     figure.figimage(canvas, xo=_LABEL_WIDTH)
     for row, pair in enumerate(policy.sub_policies):
         middle = 1 - (_GAP + (_TILE + _GAP) * row + _TILE / 2) / height

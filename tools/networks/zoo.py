@@ -15,9 +15,6 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf import csv_file
 
-_HE = "He et al. 2015, table 6"
-_TORCHVISION = "torchvision"
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -35,39 +32,6 @@ class Entry:
     source: str = ""  # Where.
 
 
-# --- Ours -------------------------------------------------------------------
-
-
-def _ours(name, reference, source, job="large", **arguments):
-    def build(classes):
-        return getattr(ca.networks, name)(
-            **arguments, num_classes=classes, input_shape=(32, 32, 3)
-        )
-
-    depth = "".join(f"({value})" for value in arguments.values())
-    return Entry(f"ca.networks.{name}{depth}", build, job, reference, source)
-
-
-OURS = [
-    _ours("resnet", "11,689,512", _TORCHVISION, "", depth=18),
-    _ours("resnet", "21,797,672", _TORCHVISION, depth=34),
-    _ours("resnet50", "25,557,032", f"MLPerf, {_TORCHVISION}", "slow"),
-    _ours("resnet", "44,549,160", _TORCHVISION, depth=101),
-    _ours("resnet", "60,192,808", _TORCHVISION, depth=152),
-    _ours("resnet_cifar", "0.27M", _HE, "", depth=20),
-    _ours("resnet_cifar", "0.46M", _HE, depth=32),
-    _ours("resnet_cifar", "0.66M", _HE, depth=44),
-    _ours("resnet_cifar", "0.85M", _HE, depth=56),
-    _ours("efficientnet_b0", "5,330,571", "keras.applications", "slow"),
-    _ours("efficientnet_b1", "7,856,239", "keras.applications"),
-    _ours("efficientnet_b2", "9,177,569", "keras.applications", "slow"),
-    _ours("efficientnet_b3", "12,320,535", "keras.applications"),
-]
-
-
-# --- tf.keras.applications --------------------------------------------------
-
-
 def classifier(function, side=32, **arguments):
     """`Entry.build` of a function of keras.applications."""
     return lambda classes: function(
@@ -79,23 +43,34 @@ def classifier(function, side=32, **arguments):
     )
 
 
-# What is published, and the smallest images that each takes.
-_TABLE = pathlib.Path(__file__).with_name("applications.csv")
-APPLICATIONS = [
-    Entry(
-        row["name"],
-        classifier(
-            getattr(tf.keras.applications, row["name"]), int(row["side"])
+def _application(row):
+    function = getattr(tf.keras.applications, row["name"])
+    return row["name"], classifier(function, int(row["side"]))
+
+
+def _ours(row):
+    depth = [int(row["depth"])] if row["depth"] else []
+    function = getattr(ca.networks, row["name"])
+    return (
+        f"ca.networks.{row['name']}" + "".join(f"({each})" for each in depth),
+        lambda classes: function(
+            *depth, num_classes=classes, input_shape=(32, 32, 3)
         ),
-        row["job"],
-        row["published"],
-        row["source"],
     )
-    for row in csv_file.read(_TABLE)
-]
 
 
-# --- keras-cv ---------------------------------------------------------------
+def _published(module, make):
+    """What published.csv has of a module; `make` gives name and builder."""
+    path = pathlib.Path(__file__).with_name("published.csv")
+    return [
+        Entry(*make(row), row["job"], row["published"], row["source"])
+        for row in csv_file.read(path)
+        if row["module"] == module
+    ]
+
+
+OURS = _published("ca.networks", _ours)
+APPLICATIONS = _published("tf.keras.applications", _application)
 
 
 def backbone(name, job="", **arguments):

@@ -6,11 +6,7 @@ from experiments.spread import Spread
 
 
 def compare(tables, epsilon):
-    """Mean and standard deviation over the runs of each method.
-
-    Args:
-      tables: dict of lists of rows.
-      epsilon: the radius to compare at.
+    """Means over the runs of each method, at one radius.
 
     Returns:
       Dict from (method, batch_size) to (number of runs, dict from each

@@ -39,14 +39,12 @@ def landscape(csv_path, path):
     figure, axes = _panels(2)
     for style, members in _runs(rows):
         offsets = sorted({float(row["offset"]) for row in members})
-        lines = np.reshape(
-            [float(row["loss"]) for row in members], [-1, len(offsets)]
-        )
+        losses = [float(row["loss"]) for row in members]
+        lines = np.reshape(losses, [-1, len(offsets)])
         centre = lines[:, [len(offsets) // 2]]
         for axis, values in zip(axes, (lines, lines - centre)):
-            axis.plot(
-                offsets, values.T, color=style["color"], alpha=0.45, lw=0.8
-            )
+            color = style["color"]
+            axis.plot(offsets, values.T, color=color, alpha=0.45, lw=0.8)
             axis.plot(offsets, values.mean(axis=0), **style)
     axes[0].set_yscale("log")
     axes[0].set_ylabel("training loss")

@@ -1,6 +1,7 @@
 """Finished runs: read from their folders, and measured.
 
-Everything is measured in inference mode through the main batch norm.
+Everything is measured in inference mode through the main batch norm, on lists
+of batches of (images, class ids), and comes as rows of a table.
 """
 
 import json
@@ -11,14 +12,7 @@ from experiments import config as config_lib
 
 
 class TrainedRun:
-    """A finished run of experiments/run.py.
-
-    Args:
-      folder: pathlib.Path.
-
-    Raises:
-      ValueError: if the folder holds no finished run.
-    """
+    """A finished run of experiments/run.py; a ValueError if it is none."""
 
     def __init__(self, folder):
         for name in ("config.json", "network.weights.h5"):
@@ -62,42 +56,24 @@ def check_comparable(runs):
 
 
 def eigenvalues(network, batches, count, seed):
-    """Rows of the `count` largest eigenvalues of the Hessian, in both units."""
+    """The `count` largest eigenvalues of the Hessian, in both units."""
     rows = []
     for filter_normalized in (False, True):
-        values = analysis.top_eigenvalues(
-            network,
-            batches,
-            count,
-            filter_normalized=filter_normalized,
-            seed=seed,
-        )
+        options = {"filter_normalized": filter_normalized, "seed": seed}
+        values = analysis.top_eigenvalues(network, batches, count, **options)
+        unit = {"filter_normalized": filter_normalized}
         rows += [
-            {
-                "filter_normalized": filter_normalized,
-                "index": index,
-                "eigenvalue": value,
-            }
+            {**unit, "index": index, "eigenvalue": value}
             for index, value in enumerate(values, start=1)
         ]
     return rows
 
 
 def landscape(network, batches, offsets, directions, seed):
-    """Rows of losses along random directions; the same draws for all runs.
-
-    Args:
-      network: functional network, images to logits.
-      batches: batches of (images, class ids).
-      offsets: float [n], distances.
-      directions: how many.
-      seed: of the first one.
-    """
-    rows = []
+    """Losses along random directions; the same draws for all runs."""
+    rows, weights = [], network.trainable_variables
     for number in range(directions):
-        direction = analysis.filter_normalized_direction(
-            network.trainable_variables, seed + number
-        )
+        direction = analysis.filter_normalized_direction(weights, seed + number)
         losses = analysis.loss_surface(network, batches, [direction], offsets)
         rows += [
             {"direction": number, "offset": offset, "loss": loss}

@@ -84,12 +84,10 @@ def summary(settings):
             **dict(zip(_SETTING, setting)),
             "repeats": _repeats(times),
             "ms_per_step": {
-                name: timing.Quartiles.of(values)._asdict()
+                name: vars(timing.Quartiles.of(values))
                 for name, values in times.items()
             },
-            "ratios": {
-                name: ratio._asdict() for name, ratio, _ in _ratios(times)
-            },
+            "ratios": {name: vars(ratio) for name, ratio, _ in _ratios(times)},
         }
         for setting, times in settings.items()
     ]
@@ -99,14 +97,9 @@ def tables(settings):
     """Markdown: times of each setting, then its ratios."""
     parts = []
     for setting, times in settings.items():
-        medians = (
-            (name, f"{timing.Quartiles.of(values):.2f}")
-            for name, values in times.items()
-        )
-        ratios = (
-            (name, f"{ratio:.3f}", meaning)
-            for name, ratio, meaning in _ratios(times)
-        )
+        medians = {name: timing.Quartiles.of(t) for name, t in times.items()}
+        medians = ((name, f"{median:.2f}") for name, median in medians.items())
+        ratios = ((name, f"{r:.3f}", what) for name, r, what in _ratios(times))
         parts += [
             f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
             markdown_table.table(("variant", "ms per step"), medians),

@@ -19,15 +19,9 @@ _COLUMNS = (
 
 
 def of_method(method, network, batch_size):
-    """Counts what one step of a method costs.
+    """Counts what one step costs: the method, an int for each of `_COLUMNS`.
 
-    Args:
-      method: one of `experiments.methods.TRAINED`.
-      network: functional Keras model, images to logits.
-      batch_size: images per replica.
-
-    Returns:
-      Dict: method, and an int for each of `_COLUMNS`.
+    See `models.of_method`; `batch_size` is that of a replica.
     """
     specs = models.batch_specs(network, batch_size)
     step = lowering.step_function(models.of_method(method, network), specs)

@@ -62,9 +62,8 @@ def _depths(graph, inputs, start):
             is_branch = len(arguments) > len(body.inputs)
             begin = max(waited, arguments[0]) if is_branch else waited
             passed = arguments[len(arguments) - len(body.inputs) :]
-            outputs, longest = _depths(
-                body, [max(begin, each) for each in passed], begin
-            )
+            passed = [max(begin, each) for each in passed]
+            outputs, longest = _depths(body, passed, begin)
             if len(outputs) != len(results):  # The condition of a loop.
                 outputs = [longest] * len(results)
             results = [max(pair) for pair in zip(results, outputs)]
@@ -105,6 +104,5 @@ def _bodies(operation):
             names.append(operation.get_attr(attribute.name).name)
         elif attribute.type == "list(func)":
             names += [each.name for each in operation.get_attr(attribute.name)]
-    return [
-        keras_internals.function_graph(operation.graph, name) for name in names
-    ]
+    graph_of = keras_internals.function_graph
+    return [graph_of(operation.graph, name) for name in names]

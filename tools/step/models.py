@@ -7,6 +7,11 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments.methods import TRAINED
 
+# What `network` takes, for flags.
+NAMES = (
+    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD (D "
+    "of 18, 34, 50, 101, 152)"
+)
 _NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255
 # So small that a network can be trained on noise for long.
@@ -17,8 +22,7 @@ def network(name, image_size):
     """A network by name.
 
     Args:
-      name: "resnet50" (18, 34, 50, 101, 152), "resnet_cifar20" (6n + 2) or
-        "resnet_cifar20x4", where the first stage has 4 channels.
+      name: see `NAMES`; W is the number of channels of the first stage.
       image_size: height and width of the images.
 
     Returns:
@@ -42,8 +46,8 @@ def network(name, image_size):
     )
 
 
-def attack():
-    """One step with a random start: the paper's attack."""
+def paper_attack():
+    """One step with a random start."""
     return ca.PGD(_EPSILON, random_start=True)
 
 
@@ -62,19 +66,18 @@ def compiled(
     return model
 
 
-def of_method(method, network, jit_compile=True, optimizer=optimizer):
+def of_method(method, network, attack=None, **options):
     """A compiled `ConAdvModel`.
 
     Args:
       method: one of `TRAINED`.
       network: functional Keras model, images to logits.
-      jit_compile: whether XLA compiles the step.
-      optimizer: function that makes the optimizer.
+      attack: of a method that has one; by default the paper's.
+      **options: of `compiled`.
     """
     tau = TRAINED[method].staleness
-    crafting = None if tau is None else attack()
-    model = ca.ConAdvModel(network, crafting, tau or 0)
-    return compiled(model, jit_compile, optimizer)
+    attack = None if tau is None else attack or paper_attack()
+    return compiled(ca.ConAdvModel(network, attack, tau or 0), **options)
 
 
 def batch_specs(network, batch_size):

@@ -5,14 +5,15 @@ turns, in a new random order in each repeat, and a ratio of two is taken within
 each repeat before it is summarized.
 """
 
+import dataclasses
 import random
 import time
-from typing import NamedTuple
 
 import numpy as np
 
 
-class Quartiles(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Quartiles:
     """Median and spread of some repeats."""
 
     first: float
@@ -25,8 +26,9 @@ class Quartiles(NamedTuple):
         return cls(*np.percentile(values, (25, 50, 75)).tolist())
 
     def __format__(self, spec):
-        first, median, third = (format(value, spec) for value in self)
-        return f"{median} [{first}, {third}]"
+        return (
+            f"{self.median:{spec}} [{self.first:{spec}}, {self.third:{spec}}]"
+        )
 
 
 def alternate(

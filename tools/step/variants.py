@@ -40,11 +40,9 @@ def batches(network, batch_size):
     images, labels = models.batch_specs(network, _BATCHES * batch_size)
     random = tf.random.Generator.from_seed(0)
     classes = network.output_shape[-1]
-    drawn = (
-        random.uniform(images.shape),
-        random.uniform(labels.shape, 0, classes, labels.dtype),
-    )
-    data = tf.data.Dataset.from_tensor_slices(drawn)
+    images = random.uniform(images.shape)
+    labels = random.uniform(labels.shape, 0, classes, labels.dtype)
+    data = tf.data.Dataset.from_tensor_slices((images, labels))
     options = tf.data.Options()
     # Its threads would measure the data, of which there is next to none.
     options.autotune.enabled = False
@@ -72,13 +70,13 @@ def _fit(model, data):
 
 
 def _method(method, network, data, jit_compile, train=_bare, **options):
-    model = models.of_method(method, network, jit_compile, **options)
-    return train(model, data)
+    options = {"jit_compile": jit_compile, **options}
+    return train(models.of_method(method, network, **options), data)
 
 
 def _without_refresh(network, data, jit_compile):
     """ConAdv whose shadow copy is never written: wrong, but it shows cost."""
-    model = models.of_method("conadv", network, jit_compile)
+    model = models.of_method("conadv", network, jit_compile=jit_compile)
     model.step.shadow.refresh = lambda age: None
     return _bare(model, data)
 
@@ -106,7 +104,7 @@ def _nsl(network, data, jit_compile, train=_bare):
             "its attack from a random start is a loop of open length, whose "
             "gradient XLA does not compile"
         )
-    attack = models.attack()
+    attack = models.paper_attack()
     low, high = attack.value_range
     name = network.input_names[0]
     model = nsl.keras.AdversarialRegularization(

@@ -31,10 +31,9 @@ def gains(gains):
             **_tests("mean gain", {"p (t)": lambda row: p_text(row.pair.p_t)}),
         },
         rows,
-        "Paired by seed: Student's t on the differences, and Wilcoxon's "
-        "signed-rank test as a check (with n pairs its p is at least "
-        f"2^(1-n)). Holm's correction is for the {count} t tests of this "
-        "table; the intervals are not corrected.",
+        "Paired by seed: Student's t on the differences. Holm's correction is "
+        f"for the {count} tests of this table; the intervals are not "
+        "corrected.",
         num_labels=2,
     )
 
@@ -66,8 +65,8 @@ def variants(cells, pairs):
             "method": lambda row: runs.label(row.key[0].method),
             "batch size": lambda row: str(row.key[0].batch_size),
             "variant": lambda row: row.key[0].variant,
-            "as it is": lambda row: tables.top1_text(row.key[1], False),
-            "changed": lambda row: tables.top1_text(row.key[0], False),
+            "as it is": lambda row: tables.mean_text(row.key[1]),
+            "changed": lambda row: tables.mean_text(row.key[0]),
             **_tests("mean difference"),
         },
         _rows(cells, pairs),
@@ -105,7 +104,6 @@ def _tests(mean, more=()):
         "pairs": lambda row: str(row.pair.n),
         mean: difference,
         "95 % interval": interval,
-        "p (Wilcoxon)": lambda row: p_text(row.pair.p_wilcoxon),
         **dict(more),
         "p (t, Holm)": lambda row: p_text(row.p),
         "differs at 5 %": lambda row: _verdict(row.p),

@@ -18,13 +18,9 @@ class Group:
     def __init__(self, runs, tuning, epsilon=None):
         self.failed = [run for run in runs if math.isnan(run.top1)]
         finished = [run for run in runs if not math.isnan(run.top1)]
-        self.diverged = [
-            run for run in finished if not math.isfinite(run.final_loss)
-        ]
+        self.diverged = [r for r in finished if not math.isfinite(r.final_loss)]
         self.cells = cells.cells(finished)
-        self.tuning = cells.cells(
-            run for run in tuning if not math.isnan(run.top1)
-        )
+        self.tuning = cells.cells(r for r in tuning if not math.isnan(r.top1))
         self.references = cells.references(self.cells, epsilon)
         self.methods = list(dict.fromkeys(run.method for run in runs))
         self.sizes = sorted({run.batch_size for run in runs})
@@ -32,11 +28,8 @@ class Group:
 
     def of_method(self, method):
         """The cells that stand for a method, by batch size."""
-        return {
-            size: cell
-            for (name, size), cell in self.references.items()
-            if name == method
-        }
+        found = self.references.items()
+        return {size: cell for (name, size), cell in found if name == method}
 
     def missing(self):
         """Cells and the seeds that they lack and others have."""
@@ -77,21 +70,16 @@ class Group:
 def of_sweep(sweep, epsilon):
     """Runs by network and dataset: only these are compared.
 
-    Args:
-      sweep: a `Sweep`.
-      epsilon: radius of the comparisons, or None.
-
     Returns:
-      Dict from a name to a `Group`.
+      Dict from a name to a `Group`; see there for `epsilon`.
 
     Raises:
       ValueError: if two runs share setting and seed, or epsilon is given and
         no run has it.
     """
     found = {run.epsilon for run in sweep.runs} - {None}
-    if epsilon is not None and not any(
-        cells.same_epsilon(value, epsilon) for value in found
-    ):
+    wanted = (cells.same_epsilon(value, epsilon) for value in found)
+    if epsilon is not None and not any(wanted):
         raise ValueError(
             f"No run has --epsilon={epsilon:g}; the runs have {sorted(found)}."
         )

@@ -4,11 +4,13 @@ import base64
 import dataclasses
 import html
 import pathlib
+import string
 
 from experiments import markdown_table
 from experiments.markdown_table import plain
 
 _STYLE = pathlib.Path(__file__).with_name("page.css")
+_TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +27,7 @@ class Table:
     def of(cls, title, columns, entries, note="", num_labels=1):
         """A table with a row for each entry.
 
-        Args:
-          title: above the table.
-          columns: dict from a heading to a function from an entry to a text.
-          entries: iterable, of anything.
-          note: under the table.
-          num_labels: how many of the columns name the row.
+        `columns`: from a heading to a function from an entry to a text.
         """
         rows = [tuple(text(e) for text in columns.values()) for e in entries]
         return cls(title, tuple(columns), rows, note, num_labels)
@@ -60,11 +57,10 @@ class Table:
         """A row in HTML; `label` and `number` are tags with attributes."""
         tags = [label] * self.num_labels
         tags += [number] * (len(texts) - self.num_labels)
-        cells = (
-            f"<{tag}>{html.escape(text)}</{tag.split()[0]}>"
-            for tag, text in zip(tags, texts)
-        )
-        return f"<tr>{''.join(cells)}</tr>"
+        row = ""
+        for tag, text in zip(tags, texts):
+            row += f"<{tag}>{html.escape(text)}</{tag.split()[0]}>"
+        return f"<tr>{row}</tr>"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,29 +111,12 @@ def page(title, sections):
             f'<section aria-labelledby="{name}">\n'
             f'<h2 id="{name}">{heading}</h2>\n{blocks}\n</section>'
         )
-    heading = html.escape(title)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{heading}</title>
-<style>
-{_STYLE.read_text("utf-8")}</style>
-</head>
-<body>
-<header>
-<h1>{heading}</h1>
-<nav aria-label="Contents"><ul>
-{chr(10).join(links)}
-</ul></nav>
-</header>
-<main>
-{chr(10).join(body)}
-</main>
-</body>
-</html>
-"""
+    return string.Template(_TEMPLATE.read_text("utf-8")).substitute(
+        title=html.escape(title),
+        style=_STYLE.read_text("utf-8"),
+        links="\n".join(links),
+        body="\n".join(body),
+    )
 
 
 def _block_markdown(block):

@@ -6,16 +6,15 @@ from experiments import figures
 from experiments.methods import METHODS
 from tools.sweep_report import runs
 
+_TOP1 = "top-1, %; bars: standard deviation"
 _BASELINE = METHODS["baseline"]
 _OTHERS = "#CC79A7"  # Methods that are not the paper's, told by markers.
 
 
 def batch_sizes(references, path):
     """Draws every run, means and standard deviations by batch size."""
-    figure, axis, places, step = _by_batch_size(
-        {key: _bar(cell) for key, cell in references.items()},
-        "top-1, %; bars: standard deviation",
-    )
+    bars = {key: _bar(cell) for key, cell in references.items()}
+    figure, axis, places, step = _by_batch_size(bars, _TOP1)
     for key, cell in references.items():
         axis.scatter(
             [places[key] * step**0.4] * len(cell.top1),
@@ -30,13 +29,9 @@ def batch_sizes(references, path):
 
 def gains(gains, path):
     """Draws mean gains over the baseline and their intervals."""
-    bars = {
-        key: (gain.mean, gain.interval[1] - gain.mean)
-        for key, gain in gains.items()
-    }
-    figure, axis, _, _ = _by_batch_size(
-        bars, "gain, points; bars: 95 % interval"
-    )
+    bars = {key: (g.mean, g.interval[1] - g.mean) for key, g in gains.items()}
+    label = "gain, points; bars: 95 % interval"
+    figure, axis, _, _ = _by_batch_size(bars, label)
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
     figure.savefig(path)
 
@@ -45,9 +40,8 @@ def curves(curves, baselines, label, path):
     """Draws accuracy along a setting, a panel for each batch size.
 
     Args:
-      curves: dict from (method, batch_size) to a dict from a value to a
-        `Cell`.
-      baselines: dict from a batch size to the baseline's `Cell`.
+      curves: from (method, batch_size) to a dict from a value to a `Cell`.
+      baselines: from a batch size to the baseline's `Cell`.
       label: of the setting.
       path: file to write.
     """
@@ -84,7 +78,7 @@ def curves(curves, baselines, label, path):
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
         _legend(axis, columns=2, height=1.08)
-    axes[0].set_ylabel("top-1, %; bars: standard deviation")
+    axes[0].set_ylabel(_TOP1)
     figure.savefig(path)
 
 

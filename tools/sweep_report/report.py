@@ -9,12 +9,8 @@ from tools.sweep_report import sections
 def contents(sweep, groups, margin, command, output_dir):
     """Everything that the report says: a list of `page.Section`s.
 
-    Args:
-      sweep: a `Sweep`.
-      groups: what `groups.of_sweep` returned.
-      margin: points within which ConAdv and DisAdv count as equal.
-      command: of this report.
-      output_dir: pathlib.Path of a folder for the pictures.
+    `groups`: what `groups.of_sweep` returned; `margin`: points within which
+    ConAdv and DisAdv count as equal; pictures are drawn to `output_dir`.
     """
     found = [sections.state(sweep, groups)]
     several = len(groups) > 1

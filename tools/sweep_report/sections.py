@@ -36,17 +36,14 @@ def state(sweep, groups):
             f"than {sweep.split} and are left out."
         )
     failed = sum(len(group.failed) for group in groups.values())
-    missing = sum(
-        len(seeds) for group in groups.values() for _, seeds in group.missing()
-    )
+    missing = sum(len(s) for g in groups.values() for _, s in g.missing())
     summary = (
         f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
         f"{missing} missing from the full grid of methods, batch sizes and "
         f"seeds. Accuracies are on {sweep.split} data."
     )
-    return Section(
-        "State of the sweep", [summary, notes or "Nothing is missing."]
-    )
+    notes = notes or "Nothing is missing."
+    return Section("State of the sweep", [summary, notes])
 
 
 def accuracy(group, draw):
@@ -116,15 +113,12 @@ def equality(group, margin):
         for size in sizes
     }
     blocks = [comparisons.equality(compared, margin)]
-    other = ", ".join(
-        str(size)
-        for size in sizes
-        if conadv[size].epsilon != disadv[size].epsilon
-    )
+    other = [s for s in sizes if conadv[s].epsilon != disadv[s].epsilon]
     if other:
         blocks.append(
-            f"The two have different epsilons at batch size {other}: the "
-            "difference is not of staleness alone."
+            "The two have different epsilons at batch size "
+            f"{', '.join(map(str, other))}: the difference is not of "
+            "staleness alone."
         )
     return Section(title, blocks)
 
@@ -167,11 +161,8 @@ def staleness(group, draw):
 
 def variants(group):
     """What changes of a row do, beyond the axes of a sweep."""
-    found = [
-        (cell, cells.unchanged(group.cells, cell))
-        for cell in group.cells
-        if cell.variant
-    ]
+    changed = [cell for cell in group.cells if cell.variant]
+    found = [(cell, cells.unchanged(group.cells, cell)) for cell in changed]
     found = [(cell, other) for cell, other in found if other]
     if not found:
         return Section("Variants", ["No row was run with a --variant."])
@@ -217,9 +208,7 @@ def origin(sweep, command):
         f"{matplotlib.__version__}, on a {platform.machine()} machine with "
         f"{os.cpu_count()} cores.",
     ]
-    return Section(
-        "Commands, versions, hardware", [block for block in blocks if block]
-    )
+    return Section("Commands, versions, hardware", [b for b in blocks if b])
 
 
 def _curves(name, remark, curves, group, draw):

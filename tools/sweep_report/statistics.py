@@ -11,9 +11,6 @@ from typing import Optional
 import numpy as np
 from scipy import stats
 
-# Sign flips of so few pairs are all counted: 2**16; beyond, so many are drawn.
-_EXACT_PAIRS = 16
-
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -23,20 +20,14 @@ class Comparison:
     mean: Optional[float] = None
     interval: Optional[tuple] = None
     p_t: Optional[float] = None
-    p_wilcoxon: Optional[float] = None
     p_equivalent: Optional[float] = None
 
 
 def differences(values, others):
-    """Differences of the seeds that both have.
+    """Differences of the seeds that both have: float64 [n], points.
 
-    Args:
-      values: dict from seed to percent.
-      others: the same; subtracted.
-
-    Returns:
-      float64 [n], points. Rounded: accuracies are float32 fractions of counts,
-      and what is a tie in counts must be one here.
+    Rounded: accuracies are float32 fractions of counts, and what is a tie in
+    counts must be one here.
     """
     seeds = sorted(values.keys() & others.keys())
     return np.round([values[seed] - others[seed] for seed in seeds], 4)
@@ -51,68 +42,37 @@ def compare(values, others, margin=None):
       margin: points within which the two count as equal; None: no such test.
 
     Returns:
-      A `Comparison`: mean difference, its 95 % interval, the p values of the
-      two-sided paired t and Wilcoxon signed-rank tests, and of two one-sided
-      t tests against +-margin (Schuirmann 1987), the larger one.
+      A `Comparison`: mean difference, its 95 % interval, the p value of the
+      two-sided paired t test, and of two one-sided ones against +-margin
+      (Schuirmann 1987) the larger one.
     """
     points = differences(values, others)
     if not len(points):
         return Comparison(0)
-    mean, p_wilcoxon = float(points.mean()), signed_rank(points)
     # Equal differences leave the t statistic without a denominator.
     if len(points) == 1 or not np.ptp(points):
-        return Comparison(len(points), mean, p_wilcoxon=p_wilcoxon)
+        return Comparison(len(points), float(points.mean()))
 
-    def p_value(center, alternative):
-        return float(
-            stats.ttest_1samp(points, center, alternative=alternative).pvalue
-        )
+    def p_value(center, side):
+        return float(stats.ttest_1samp(points, center, alternative=side).pvalue)
 
+    p_equivalent = None
+    if margin is not None:
+        p_equivalent = max(p_value(-margin, "greater"), p_value(margin, "less"))
     return Comparison(
         len(points),
-        mean,
+        float(points.mean()),
         t_interval(points),
         p_value(0.0, "two-sided"),
-        p_wilcoxon,
-        None
-        if margin is None
-        else max(p_value(-margin, "greater"), p_value(margin, "less")),
+        p_equivalent,
     )
 
 
 def t_interval(values, confidence=0.95):
     """Student's interval (low, high) for the mean of at least two values."""
-    low, high = stats.t.interval(
-        confidence, len(values) - 1, np.mean(values), stats.sem(values)
-    )
+    mean, error = np.mean(values), stats.sem(values)
+    low, high = stats.t.interval(confidence, len(values) - 1, mean, error)
     return float(low), float(high)
-
-
-def signed_rank(values):
-    """Two-sided p value of Wilcoxon's signed-rank test.
-
-    Accuracies have ties and zeros, for which SciPy's exact distribution does
-    not hold: so all sign flips of the ranks are counted, as
-    `scipy.stats.permutation_test` does. Zeros are left out.
-
-    Args:
-      values: float [n].
-
-    Returns:
-      float; None if no value differs from 0.
-    """
-    values = np.asarray(values)[np.asarray(values) != 0]
-    if len(values) < 2:  # SciPy wants two.
-        return 1.0 if len(values) else None
-    result = stats.permutation_test(
-        (stats.rankdata(np.abs(values)) * np.sign(values),),
-        np.sum,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**_EXACT_PAIRS,
-        random_state=0,
-    )
-    return float(result.pvalue)
 
 
 def holm(p_values):

@@ -61,27 +61,12 @@ def settings(cells, references, tuning):
 
 
 def curves(title, name, curves, note, with_paper):
-    """Accuracy along a setting.
-
-    Args:
-      title: of the table.
-      name: what is in the columns.
-      curves: dict from (method, batch_size) to a dict from a value to a
-        `Cell`.
-      note: under the table.
-      with_paper: whether what the paper prints is for these values.
-    """
-    values = sorted({value for cells in curves.values() for value in cells})
-    rows = [
-        (
-            runs.label(method),
-            str(size),
-            *_cells(cells, values, lambda cell: top1_text(cell, with_paper)),
-        )
-        for (method, size), cells in curves.items()
-    ]
-    header = "method", "batch size", *(f"{name} {v:.4g}" for v in values)
-    return Table(title, header, rows, note, num_labels=2)
+    """Accuracy along the setting `name`; see `plots.curves`."""
+    found = curves.items()
+    rows = {(runs.label(m), str(size)): cells for (m, size), cells in found}
+    labels = "method", "batch size"
+    text = top1_text if with_paper else mean_text
+    return _pivot(title, labels, f"{name} {{:.4g}}", rows, text, note)
 
 
 def speed(references):
@@ -91,9 +76,8 @@ def speed(references):
         known = [*filter(math.isfinite, cell.images_per_second)]
         return f"{statistics.median(known):,.0f}" if known else "-"
 
-    return _by_batch_size(
-        "Images per second, median over the runs", references, median
-    )
+    title = "Images per second, median over the runs"
+    return _by_batch_size(title, references, median)
 
 
 def tuning(cells):
@@ -102,64 +86,52 @@ def tuning(cells):
     for cell in cells:
         key = cell.label, cell.batch_size, cell.epsilon, cell.staleness
         groups.setdefault(key, {})[cell.learning_rate] = cell
-    tried = sorted({rate for members in groups.values() for rate in members})
-    rows = []
+    rows = {}
     for (label, size, epsilon, staleness), members in groups.items():
         best = max(members, key=lambda rate: members[rate].spread.mean)
         edge = len(members) > 1 and best in (min(members), max(members))
-        rows.append(
-            (
-                label,
-                str(size),
-                _number(epsilon),
-                _number(staleness),
-                f"{best:g}" + (" (at the edge)" if edge else ""),
-                *_cells(members, tried, lambda cell: top1_text(cell, False)),
-            )
-        )
-    return Table(
+        rate = f"{best:g}" + (" (at the edge)" if edge else "")
+        key = label, str(size), _number(epsilon), _number(staleness), rate
+        rows[key] = members
+    return _pivot(
         "Learning rates by top-1 in % on validation data",
-        (
-            "method",
-            "batch size",
-            "epsilon",
-            "tau",
-            "best rate",
-            *(f"rate {rate:g}" for rate in tried),
-        ),
+        ("method", "batch size", "epsilon", "tau", "best rate"),
+        "rate {:g}",
         rows,
+        mean_text,
         "At the edge: the best may lie beyond the rates tried. Batch sizes "
         "are those of tuning, which has fewer images and so smaller batches.",
-        num_labels=2,
     )
 
 
-def top1_text(cell, with_paper=True):
+def mean_text(cell):
+    """Mean +- std (n)."""
+    return f"{cell.spread.text()} ({len(cell.top1)})"
+
+
+def top1_text(cell):
     """Mean +- std (n), and the paper's number where there is one."""
-    text = f"{cell.spread.text()} ({len(cell.top1)})"
-    if with_paper and cell.published is not None:
-        text += f", paper {cell.published:.1f}"
-    return text
+    known = cell.published is not None
+    return mean_text(cell) + (f", paper {cell.published:.1f}" if known else "")
 
 
 def _by_batch_size(title, references, text):
     """Methods by batch sizes; `text` writes a cell."""
-    sizes = sorted({size for _, size in references})
-    methods = dict.fromkeys(method for method, _ in references)
-    rows = [
-        (
-            runs.label(method),
-            *_cells(references, [(method, size) for size in sizes], text),
-        )
-        for method in methods
+    rows = {}
+    for (method, size), cell in references.items():
+        rows.setdefault((runs.label(method),), {})[size] = cell
+    return _pivot(title, ("method",), "batch size {}", rows, text)
+
+
+def _pivot(title, labels, heading, rows, text, note=""):
+    """A column for each value; `rows`: texts of `labels` to {value: cell}."""
+    values = sorted({value for cells in rows.values() for value in cells})
+    texts = [
+        (*key, *(text(cells[v]) if v in cells else "-" for v in values))
+        for key, cells in rows.items()
     ]
-    return Table(
-        title, ("method", *(f"batch size {size}" for size in sizes)), rows
-    )
-
-
-def _cells(found, keys, text):
-    return [text(found[key]) if key in found else "-" for key in keys]
+    header = *labels, *map(heading.format, values)
+    return Table(title, header, texts, note, min(len(labels), 2))
 
 
 def _number(value, spec=".4g"):

@@ -45,11 +45,7 @@ def main():
 
 
 def compile_hlo(serialized, topology):
-    """Compiles for one core.
-
-    Args:
-      serialized: bytes of an HloModuleProto.
-      topology: name that libtpu knows, for example "v3:2x2".
+    """Compiles a serialized HloModuleProto for one core of a topology.
 
     Returns:
       (device, executable) of jax's client.
@@ -63,21 +59,17 @@ def compile_hlo(serialized, topology):
     import numpy as np
 
     jax.config.update("jax_platforms", "cpu")
-    device = topologies.get_topology_desc(
-        platform="tpu", topology_name=topology
-    ).devices[0]
+    describe = topologies.get_topology_desc
+    device = describe(platform="tpu", topology_name=topology).devices[0]
+    cores = np.array([[device.id]])
     options = xla_client.CompileOptions()
     options.num_replicas = options.num_partitions = 1
-    options.device_assignment = xla_client.DeviceAssignment.create(
-        np.array([[device.id]])
-    )
+    options.device_assignment = xla_client.DeviceAssignment.create(cores)
     with mlir.make_ir_context():
         module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(serialized))
         _remove_copies(module, ir)
-        executable = device.client.compile(
-            module, xla_client.DeviceList((device,)), options
-        )
-    return device, executable
+        devices = xla_client.DeviceList((device,))
+        return device, device.client.compile(module, devices, options)
 
 
 def _remove_copies(module, ir):

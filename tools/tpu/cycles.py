@@ -45,10 +45,7 @@ class Cost:
 
 
 def parse(text):
-    """The computations of a module.
-
-    Args:
-      text: an HLO module as the compiler prints it.
+    """The computations of a module, as the compiler prints it.
 
     Returns:
       (name of the entry computation, dict of name to list of `Instruction`).
@@ -96,9 +93,6 @@ def costs(text):
 
     Of a conditional only the dearest branch counts, as one run takes one
     branch. The body of a fusion is part of the fusion.
-
-    Args:
-      text: an optimized HLO module.
 
     Returns:
       List of `Cost`, the dearest first; empty if there are no estimates.

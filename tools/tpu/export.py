@@ -19,7 +19,7 @@ _plain, *_adversarial = TRAINED
 METHODS = (_plain, "attack", *_adversarial)
 
 
-def step_function(network, method, batch_size, attack, staleness=1, views=1):
+def step_function(network, method, batch_size, attack):
     """One replica's step of a method as a function of its batch.
 
     Args:
@@ -30,8 +30,6 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
       batch_size: images of one step on one core; of a phase, those of the
         working batch.
       attack: `ca.PGD` or the like; "baseline" ignores it.
-      staleness: tau of "conadv".
-      views: 1, or 2 with an augmented view.
 
     Returns:
       (tf.function with jit_compile, flat tuple of its TensorSpecs).
@@ -43,24 +41,17 @@ def step_function(network, method, batch_size, attack, staleness=1, views=1):
     if method not in known:
         raise ValueError(f"Expected method in {known}; received {method!r}.")
     attack = _Named(attack)
-    images, labels = models.batch_specs(network, batch_size)
+    specs = models.batch_specs(network, batch_size)
     if method in phases.PHASES:
-        return phases.phase_function(network, method, images, labels, attack)
+        return phases.phase_function(network, method, *specs, attack)
     if method == "attack":
         # As in a step, the seed is not a constant: a good part of the random
         # draws could be folded away if it were.
-        specs = images, labels, tf.TensorSpec([2], tf.int64)
+        specs = *specs, tf.TensorSpec([2], tf.int64)
         function = _attack_function(network, attack)
         return tf.function(function, jit_compile=True), specs
-    tau = TRAINED[method].staleness
-    if tau is None:
-        model = ca.ConAdvModel(network)
-    else:
-        staleness = staleness if tau else 0
-        model = ca.ConAdvModel(network, attack, staleness, views=views)
-    specs = (images if model.views == 1 else (images, images), labels)
-    model = models.compiled(model, metrics=None)
-    return lowering.step_function(model, specs), tuple(tf.nest.flatten(specs))
+    model = models.of_method(method, network, attack=attack, metrics=None)
+    return lowering.step_function(model, specs), specs
 
 
 class _Named:

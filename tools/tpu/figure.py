@@ -55,7 +55,7 @@ def bars(rows):
         # All replicas wait for the longest phase.
         times[method] = max(times.get(method, 0.0), row["estimated_ms"])
     return {
-        size: [_bar(method, size, times[method]) for method in times]
+        size: [_bar(method, size, time) for method, time in times.items()]
         for size, times in panels.items()
     }
 
@@ -76,17 +76,12 @@ def draw(panels, device, path):
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)
-        axis.set_xticks(
-            range(len(drawn)),
-            [f"{_LABELS[bar.method]}\n{bar.cores:,} cores" for bar in drawn],
-            fontsize=8,
-        )
+        names = [f"{_LABELS[b.method]}\n{b.cores:,} cores" for b in drawn]
+        axis.set_xticks(range(len(drawn)), names, fontsize=8)
         axis.set_ylabel("images/ms")
         axis.margins(y=0.3)  # For the legend.
-        axis.set_title(
-            f"{drawn[0].images:,} images, {size} on a core ({device})",
-            fontsize=9,
-        )
+        title = f"{drawn[0].images:,} images, {size} on a core ({device})"
+        axis.set_title(title, fontsize=9)
         handles, labels = axis.get_legend_handles_labels()
         once = dict(zip(labels, handles))
         axis.legend(once.values(), once, fontsize=8)

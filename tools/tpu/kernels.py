@@ -29,15 +29,12 @@ def main():
 
 
 def missing(operations, kernels):
-    """The operations that no kernel takes.
+    """The operations that no kernel takes, in their form and order.
 
     Args:
       operations: list of [name, {attribute: [types]}].
       kernels: dict of name to a list of kernels, each a dict of attribute to
         the types it takes; an attribute that is not there takes all.
-
-    Returns:
-      The operations without a kernel, in the same form and order.
     """
 
     def takes(kernel, types):

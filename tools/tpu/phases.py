@@ -23,7 +23,7 @@ def phase_function(network, phase, images, labels, attack):
       network: functional network, images to logits.
       phase: one of `PHASES`.
       images: TensorSpec of the working batch's images.
-      labels: TensorSpec of its labels.
+      labels: likewise.
       attack: `ca.PGD` or the like.
 
     Returns:
@@ -31,9 +31,8 @@ def phase_function(network, phase, images, labels, attack):
       and labels; for the attack also of its seed and of the gradients that
       the other replicas send.
     """
-    model = models.compiled(
-        ca.ConAdvModel(network, attack, placement="phased"), metrics=None
-    )
+    model = ca.ConAdvModel(network, attack, placement="phased")
+    models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
     model.optimizer.build(weights)
     step = model.step

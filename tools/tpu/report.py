@@ -20,13 +20,9 @@ from tools.tpu.phases import PHASES
 
 
 def check_python(python, flag, requirements, create=False):
-    """Makes sure that there is an environment.
+    """Makes sure that there is an environment, FOLDER/bin/python.
 
-    Args:
-      python: path of its Python, FOLDER/bin/python.
-      flag: the flag that names it.
-      requirements: what it holds, as pip takes it.
-      create: whether to make a missing one.
+    `requirements` are what it holds, as pip takes it, `flag` what names it.
 
     Raises:
       ValueError: if there is none, with how to make it; or if that fails.
@@ -47,23 +43,17 @@ def check_python(python, flag, requirements, create=False):
         [sys.executable, "-m", "venv", str(folder)],
         [python, "-m", "pip", "install", *requirements.split()],
     ):
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
-            raise ValueError(
-                f"{' '.join(command)} failed: {result.stderr.strip()[-500:]}"
-            )
+            errors = result.stderr.strip()[-500:]
+            raise ValueError(f"{' '.join(command)} failed: {errors}")
 
 
 def report(options):
     """Compiles all steps and writes and prints what came out.
 
-    Args:
-      options: namespace of the flags of tools/tpu_report.py.
-
-    Raises:
-      ValueError: if an environment is missing or a step does not compile.
+    `options` are the flags of tools/tpu_report.py. Raises a ValueError if an
+    environment is missing or a step does not compile.
     """
     create = options.create_environments
     check_python(options.python, "--python", compiler.REQUIREMENTS, create)
@@ -84,9 +74,8 @@ def report(options):
             facts, text = compile_step(options.python, path, options.topology)
             found = cycles.costs(text)
             rows.append(tables.summary(method, size, facts, found))
-            details.append(
-                tables.details(method, size, found, options.num_dearest)
-            )
+            count = options.num_dearest
+            details.append(tables.details(method, size, found, count))
             # A step takes minutes: show what there is.
             print(details[-1], flush=True)
     rows = tables.with_relative(rows)
@@ -97,9 +86,8 @@ def report(options):
     if panels:
         figure.draw(panels, rows[0]["device"], output / "throughput.png")
     csv_file.write(output / "report.csv", rows)
-    (output / "report.json").write_text(
-        json.dumps({"options": vars(options), "steps": rows}, indent=2)
-    )
+    facts = {"options": vars(options), "steps": rows}
+    (output / "report.json").write_text(json.dumps(facts, indent=2))
 
 
 def steps(methods, placement):
@@ -115,9 +103,7 @@ def export(path, method, batch_size, options):
         models.network(options.network, options.image_size),
         method,
         batch_size,
-        models.attack(),
-        options.staleness,
-        options.views,
+        models.paper_attack(),
     )
     serialized = export_lib.hlo(function, specs)
     pathlib.Path(f"{path}.hlo.pb").write_bytes(serialized)
@@ -126,12 +112,7 @@ def export(path, method, batch_size, options):
 
 
 def compile_step(python, path, topology):
-    """Compiles an exported step with the TPU compiler.
-
-    Args:
-      python: of the environment with jax and libtpu.
-      path: where `export` wrote.
-      topology: see the flag.
+    """Compiles what `export` wrote to `path`.
 
     Returns:
       (dict of facts, text of the optimized module).
@@ -173,7 +154,6 @@ def run_script(python, name, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        check=False,
     )
     if result.returncode:
         raise ValueError(

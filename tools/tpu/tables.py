@@ -12,7 +12,7 @@ def summary(method, batch_size, facts, found):
     """One row of the table of methods.
 
     Args:
-      method: name of the method.
+      method: its name.
       batch_size: images of one step on one core.
       facts: dict that `compiler` wrote.
       found: list of `cycles.Cost`.
@@ -50,11 +50,8 @@ def with_relative(rows):
 
     None where there is no baseline or no estimate.
     """
-    plain = {
-        row["batch_size"]: row["cycles"]
-        for row in rows
-        if row["method"] == "baseline"
-    }
+    plain = [row for row in rows if row["method"] == "baseline"]
+    plain = {row["batch_size"]: row["cycles"] for row in plain}
     return [
         {**row, "relative": _ratio(row["cycles"], plain.get(row["batch_size"]))}
         for row in rows
@@ -89,13 +86,8 @@ def longest_phases(rows):
 
     All replicas wait for the longest phase. A step trains on a third of the
     images that all of them work on: with as many images on each as in another
-    method, three times the replicas make a step of the same global batch.
-
-    Args:
-      rows: list from `with_relative`.
-
-    Returns:
-      Text, "" where there are no phases or no estimates.
+    method, three times the replicas make a step of the same global batch. ""
+    where there are no phases or no estimates.
     """
     by_size = {}
     for row in rows:
