@@ -24,7 +24,7 @@ from tests.slow_oracle import compare
 )
 def test_oracle(staleness, fraction, views, arguments, jit_compile):
     compare(
-        networks.convolutional(),
+        networks.small(),
         staleness,
         attack(**arguments),
         20 if staleness == 1 else 6,
@@ -36,7 +36,7 @@ def test_oracle(staleness, fraction, views, arguments, jit_compile):
 
 def _model(network=None, fraction=0.5, staleness=1, pgd=None, **kwargs):
     model = ca.ConAdvModel(
-        network or networks.convolutional(),
+        network or networks.small(),
         pgd or ca.PGD(0.1),
         staleness,
         adversarial_fraction=fraction,
@@ -91,7 +91,7 @@ def test_number_of_attacked_images(size, fraction, count):
 # interleaved here into those of one.
 @pytest.mark.parametrize("staleness", [0, 1])
 def test_two_replicas_equal_one(staleness):
-    network = networks.convolutional()
+    network = networks.small()
     network.trainable = False
     network.layers[-1].trainable = network.layers[1].trainable = True
     pgd = ca.PGD(0.1, random_start=False, norm="l2")
@@ -113,7 +113,7 @@ def test_two_replicas_equal_one(staleness):
 def test_micro_batches_equal_replicas():
     pgd = ca.PGD(0.1, norm="l2")
     data = networks.batches(4)
-    network = networks.convolutional()
+    network = networks.small()
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
         replicas = _model(network, 0.5, 0, pgd)

@@ -60,7 +60,7 @@ def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
 
 @pytest.mark.parametrize("staleness", [0, 1, slow(2)])
 def test_oracle_under_xla(staleness):
-    compare(networks.convolutional(), staleness, attack(), 6, jit_compile=True)
+    compare(networks.small(), staleness, attack(), 6, jit_compile=True)
 
 
 def _softmax(logits):
@@ -181,7 +181,7 @@ def test_no_attack_equals_plain_keras():
 # refreshed it attacks another network.
 @pytest.mark.parametrize("staleness", [1, 3])
 def test_the_attack_reads_the_shadow(staleness):
-    network, weights = networks.convolutional(), []
+    network, weights = networks.small(), []
     for refresh in (True, False):
         model = ca.ConAdvModel(network, ca.FGSM(0.2), staleness)
         model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)

@@ -13,7 +13,7 @@ from tools.step import models
 
 def _model(network=None, attack=None, optimizer=None, loss=None, **kwargs):
     model = ca.ConAdvModel(
-        network or networks.convolutional(),
+        network or networks.small(),
         attack or ca.PGD(0.1),
         **{
             "attack_pass": "shared",
@@ -30,7 +30,7 @@ def _model(network=None, attack=None, optimizer=None, loss=None, **kwargs):
 
 
 def _graph(attack, **kwargs):
-    network = networks.convolutional()
+    network = networks.small()
     model = ca.ConAdvModel(network, attack, **kwargs)
     model.compile(ca.LARS(0.1), networks.LOSS)
     specs = models.batch_specs(network, 8)
@@ -104,7 +104,7 @@ def test_a_bad_batch_is_skipped_once():
 
 # Frozen statistics: replicas share nothing but the update.
 def test_two_replicas_equal_one():
-    network = networks.convolutional()
+    network = networks.small()
     network.trainable = False
     network.layers[-1].trainable = network.layers[1].trainable = True
     attack = ca.PGD(0.1, random_start=False, norm="l2")
@@ -140,7 +140,7 @@ def test_binary_loss_schedule_and_last_smaller_batch():
         ca.PGD(0.1, random_start=False), lambda step: tf.where(step < 1, 0, 1)
     )
     loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
-    model = _model(networks.convolutional(num_classes=1), attack, loss=loss)
+    model = _model(networks.small(1), attack, loss=loss)
     images = np.concatenate([x for x, _ in networks.batches(2)])[:11]
     labels = np.arange(11.0)[:, None] % 2
     model.fit(images[:8], labels[:8], batch_size=8, shuffle=False, verbose=0)
@@ -204,7 +204,6 @@ class NoPieces:
         ),
         ({"attack_pass": "none"}, "one of .* received 'none'"),
     ],
-    ids=str,
 )
 def test_what_does_not_go_with_it(arguments, message):
     arguments = {
