@@ -170,5 +170,5 @@ def test_less_than_an_image(staleness):
     )
     model.compile("sgd", networks.LOSS, jit_compile=True)
     images, labels = networks.batches(1, shape=(2, 2, 1))[0]
-    with pytest.raises(ValueError, match="a replica has 8. Raise .* to 0.12"):
+    with pytest.raises(ValueError, match="a replica has 8. Raise .* to 0.13"):
         model.fit(images, labels, 8, verbose=0)

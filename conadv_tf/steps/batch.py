@@ -1,6 +1,7 @@
 """One local batch: what a replica receives, and what is made of it."""
 
 import dataclasses
+import math
 from typing import Any
 from typing import Optional
 from typing import Union
@@ -9,6 +10,9 @@ import tensorflow as tf
 
 from conadv_tf.attacks import value_range as value_range_lib
 from conadv_tf.steps import batch_spec
+
+# Number of images: static where it is known, else an int32 scalar.
+Size = Union[int, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,22 +56,11 @@ class Batch:
         """
         if self.fraction == 1:
             return self._clean()
-        size = self.images.shape[0] or tf.shape(self.images)[0]
-        return self._first(attacked_images(size, self.fraction))
+        return self._first(attacked_images(size_of(self.images), self.fraction))
 
     def not_attacked(self) -> Part:
         """The clean images behind those that are attacked."""
-        part, count = self._clean(), self.to_attack().images.shape[0]
-        if count is None:
-            count = tf.shape(self.to_attack().images)[0]
-        return dataclasses.replace(
-            part,
-            images=part.images[count:],
-            labels=part.labels[count:],
-            sample_weight=None
-            if part.sample_weight is None
-            else part.sample_weight[count:],
-        )
+        return self._slice(slice(size_of(self.to_attack().images), None))
 
     def attacked(self, adversarial: tf.Tensor) -> "Batch":
         """The same batch with its adversarial images."""
@@ -87,8 +80,7 @@ class Batch:
         if self.adversarial is not None:
             attacked = self._clean()
             if self.fraction < 1:
-                images = self.adversarial
-                attacked = self._first(images.shape[0] or tf.shape(images)[0])
+                attacked = self._first(size_of(self.adversarial))
             parts["adversarial"] = dataclasses.replace(
                 attacked, images=self.adversarial
             )
@@ -97,22 +89,28 @@ class Batch:
     def _clean(self) -> Part:
         return Part(self.images, self.labels, self.sample_weight)
 
-    def _first(self, count: Union[int, tf.Tensor]) -> Part:
+    def _first(self, count: Size) -> Part:
+        return self._slice(slice(count))
+
+    def _slice(self, where: slice) -> Part:
         weight = self.sample_weight
         return Part(
-            self.images[:count],
-            self.labels[:count],
-            None if weight is None else weight[:count],
+            self.images[where],
+            self.labels[where],
+            None if weight is None else weight[where],
         )
 
 
-def attacked_images(
-    size: Union[int, tf.Tensor], fraction: float
-) -> Union[int, tf.Tensor]:
+def size_of(images: tf.Tensor) -> Size:
+    """Number of images."""
+    return images.shape[0] or tf.shape(images)[0]
+
+
+def attacked_images(size: Size, fraction: float) -> Size:
     """How many images of a local batch are attacked: rounded, at least one.
 
     Args:
-      size: of the local batch; int, or int32 scalar where only a run tells.
+      size: of the local batch.
       fraction: in (0, 1].
 
     Raises:
@@ -125,8 +123,8 @@ def attacked_images(
         raise ValueError(
             f"Expected adversarial_fraction={fraction} of a local batch to be "
             f"an image at least; a replica has {size}. Raise the fraction to "
-            f"{1 / size:.2g}, or the batch on each replica: a batch norm wants "
-            "many images of each kind (the paper has 64)."
+            f"{math.ceil(100 / size) / 100}, or the batch on each replica: a "
+            "batch norm wants many images of each kind (the paper has 64)."
         )
     return round(size * fraction)
 

@@ -13,6 +13,7 @@ from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
+from conadv_tf.steps.batch import size_of
 
 # The batch norm branch of each part, in the order of the branches.
 BRANCHES = {
@@ -241,17 +242,13 @@ class PartsLoss(Loss):
 
 
 def _sizes(parts: dict[str, Part]) -> Optional[list[Any]]:
-    """Images of each part, ints or scalars; None where all have as many.
-
-    Parts are as large as each other only where they are the same tensors'
-    views or twins: those of the whole batch.
-    """
-    static = [part.images.shape[0] for part in parts.values()]
-    if None not in static:
-        return None if len(set(static)) == 1 else static
-    if len({id(part.labels) for part in parts.values()}) == 1:
-        return None
-    return [tf.shape(part.images)[0] for part in parts.values()]
+    """Images of each part, ints or scalars; None where all have as many."""
+    sizes = [size_of(part.images) for part in parts.values()]
+    if all(isinstance(size, int) for size in sizes):
+        return None if len(set(sizes)) == 1 else sizes
+    # Where only a run tells the size, those of the same labels are equal.
+    is_one = len({id(part.labels) for part in parts.values()}) == 1
+    return None if is_one else sizes
 
 
 def _branch_sizes(
@@ -262,8 +259,7 @@ def _branch_sizes(
     if sizes is None and len(set(branches)) == len(branches):
         return None
     if sizes is None:
-        images = next(iter(parts.values())).images
-        sizes = [images.shape[0] or tf.shape(images)[0]] * len(parts)
+        sizes = [size_of(next(iter(parts.values())).images)] * len(parts)
     totals: dict[str, Any] = {}
     for branch, size in zip(branches, sizes):
         totals[branch] = totals.get(branch, 0) + size
