@@ -12,6 +12,17 @@ NAMES = (
     "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD (D "
     "of 18, 34, 50, 101, 152)"
 )
+# ConAdv at a fraction of its price: arguments of `ca.ConAdvModel`.
+CHEAPER = {
+    "quarter": {"adversarial_fraction": 0.25},
+    "eighth": {"adversarial_fraction": 0.125},
+    "shared": {"adversarial_fraction": 0.25, "attack_pass": "shared"},
+    "shared_instead": {
+        "adversarial_fraction": 0.25,
+        "attack_pass": "shared",
+        "start_replaces_clean": True,
+    },
+}
 _NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255
 # So small that a network can be trained on noise for long.
@@ -70,14 +81,16 @@ def of_method(method, network, attack=None, **options):
     """A compiled `ConAdvModel`.
 
     Args:
-      method: one of `TRAINED`.
+      method: one of `TRAINED` or of `CHEAPER`.
       network: functional Keras model, images to logits.
       attack: of a method that has one; by default the paper's.
       **options: of `compiled`.
     """
-    tau = TRAINED[method].staleness
+    arguments = CHEAPER.get(method, {})
+    tau = TRAINED["conadv" if arguments else method].staleness
     attack = None if tau is None else attack or paper_attack()
-    return compiled(ca.ConAdvModel(network, attack, tau or 0), **options)
+    model = ca.ConAdvModel(network, attack, tau or 0, **arguments)
+    return compiled(model, **options)
 
 
 def batch_specs(network, batch_size):

@@ -128,7 +128,10 @@ def _nsl(network, data, jit_compile, train=_bare):
 
 _conadv = functools.partial(_method, "conadv")
 _BUILDERS = {
-    **{method: functools.partial(_method, method) for method in TRAINED},
+    **{
+        method: functools.partial(_method, method)
+        for method in (*TRAINED, *models.CHEAPER)
+    },
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),
     "conadv_fit": functools.partial(_conadv, train=_fit),
