@@ -33,6 +33,8 @@ MODULES = {
 def test_examples(module):
     if module == "conadv_tf.data.augmentation":
         importlib.import_module("keras_cv")  # Prints what backend it has.
+    if module == "conadv_tf.data.datasets":
+        ca.data.load("digits", 8)  # Says that it writes them, once.
     for test in MODULES[module]:
         report = []
         runner = doctest.DocTestRunner(optionflags=OPTIONS)
