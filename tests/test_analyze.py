@@ -15,6 +15,7 @@ import conadv_tf as ca
 from experiments import config as config_lib
 from experiments.spread import Spread
 from tools.runs import comparison
+from tools.runs import trained
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -92,6 +93,31 @@ def test_unfinished_run(runs, tmp_path):
     assert result.returncode != 0
     assert f"{tmp_path} has no network.weights.h5" in result.stderr
     assert not (tmp_path / "o").exists()
+
+
+# Images of another size, or another part of them, are another measurement; and
+# a baseline on augmented images is another method.
+def test_runs_are_told_apart_by_what_they_trained_on(tmp_path):
+    def run(name, **settings):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = dataclasses.asdict(config_lib.Config(**settings))
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "network.weights.h5").touch()
+        return trained.TrainedRun(folder)
+
+    augmented = {"augmentation": "autoaugment_digits"}
+    runs = {
+        "aa": run("a", method="baseline", **augmented),
+        "conadv_aa": run("b", **augmented),
+        "disadv": run("c", method="disadv"),
+    }
+    assert [each.identity["method"] for each in runs.values()] == [*runs]
+    trained.check_comparable(list(runs.values()))
+    for name, value in (("image_size", 16), ("validation_fraction", 0.2)):
+        with pytest.raises(ValueError, match=rf"one {name},.*'{value}'"):
+            other = run(name, **{name: value})
+            trained.check_comparable([runs["aa"], other])
 
 
 def test_comparison_by_method(capsys):

@@ -80,20 +80,26 @@ def new_output_dir(path):
 
 def analyze(runs, output_dir):
     """Measures `TrainedRun`s and writes the results to an existing folder."""
+    config = runs[0].config
     dataset = ca.data.load(
-        runs[0].config["dataset"],
+        config.dataset,
         global_batch_size=_BATCH_SIZE,
         seed=FLAGS.seed,
         data_dir=FLAGS.data_dir,
         drop_remainder=False,
+        image_size=config.image_size,
+        validation_fraction=config.validation_fraction,
     )
     # In memory, the same for all runs.
     train, test = (
         list(part.unbatch().take(FLAGS.num_examples).batch(_BATCH_SIZE))
         for part in (dataset.train, dataset.test)
     )
-    # The largest that the runs were trained with.
-    epsilon = max(run.config["attack"]["epsilon"] for run in runs)
+    # The largest that a run was attacked with; of baselines what they have.
+    attacked = [run.config for run in runs if run.config.tau is not None]
+    epsilon = max(
+        each.attack.epsilon for each in attacked or [run.config for run in runs]
+    )
     radii = attack_radii(epsilon)
     offsets = np.linspace(-FLAGS.radius, FLAGS.radius, FLAGS.points)
     tables = {"eigenvalues": [], "landscape": [], "robustness": []}

@@ -9,6 +9,7 @@ import json
 from conadv_tf import analysis
 from experiments import build
 from experiments import config as config_lib
+from experiments.sweeps import grid
 
 
 class TrainedRun:
@@ -22,37 +23,39 @@ class TrainedRun:
                     f"{folder} has no {name}."
                 )
         self.folder = folder
-        self.config = json.loads((folder / "config.json").read_text("utf-8"))
+        text = (folder / "config.json").read_text("utf-8")
+        self.config = config_lib.from_dict(json.loads(text))
 
     @property
     def identity(self):
         """The columns that tell which run a row is of."""
         return {
             "run": str(self.folder),
-            "method": self.config["method"],
-            "batch_size": self.config["global_batch_size"],
-            "seed": self.config["seed"],
+            "method": grid.method_name(self.config),
+            "batch_size": self.config.global_batch_size,
+            "seed": self.config.seed,
         }
 
     def network(self, dataset):
         """The trained network, as experiments/run.py builds it."""
-        network = build.network(config_lib.from_dict(self.config), dataset)
+        network = build.network(self.config, dataset)
         network.load_weights(self.folder / "network.weights.h5")
         return network
 
 
 def check_comparable(runs):
-    """Raises a ValueError unless there are runs, all of one dataset."""
+    """Raises a ValueError unless there are runs, all on the same images."""
     if not runs:
         raise ValueError(
             "Expected folders of runs: python tools/analyze.py RUN [RUN ...]."
         )
-    datasets = {run.config["dataset"] for run in runs}
-    if len(datasets) > 1:
-        raise ValueError(
-            "Expected runs on one dataset, so that all are measured on the "
-            f"same images; received {sorted(datasets)}."
-        )
+    for name in ("dataset", "image_size", "validation_fraction"):
+        values = {str(getattr(run.config, name)) for run in runs}
+        if len(values) > 1:
+            raise ValueError(
+                f"Expected runs with one {name}, so that all are measured on "
+                f"the same images; received {sorted(values)}."
+            )
 
 
 def eigenvalues(network, batches, count, seed):
