@@ -7,14 +7,14 @@ from typing import Optional
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf.attacks import perturbation
+from conadv_tf.steps import ATTACK_PASSES
+from conadv_tf.steps import PLACEMENTS
 from experiments import config_fields
 from experiments import methods
 from experiments import networks
 from experiments.config_fields import limited
 from experiments.digits_policy import DIGITS
 
-PLACEMENTS = ("local", "phased")
-ATTACK_PASSES = ("own", "shared")
 # Of one image before batching, and of keras-cv after it.
 AUTO_AUGMENT = {
     "autoaugment": "imagenet",

@@ -89,8 +89,10 @@ def test_number_of_attacked_images(size, fraction, count):
 
 # Frozen statistics: replicas share nothing else. Their first images are
 # interleaved here into those of one.
-@pytest.mark.parametrize("staleness", [0, 1])
-def test_two_replicas_equal_one(staleness):
+@pytest.mark.parametrize(
+    "arguments", [{"staleness": 0}, {}, {"attack_pass": "shared"}], ids=str
+)
+def test_two_replicas_equal_one(arguments):
     network = networks.small()
     network.trainable = False
     network.layers[-1].trainable = network.layers[1].trainable = True
@@ -98,10 +100,10 @@ def test_two_replicas_equal_one(staleness):
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     data = networks.batches(4)
     with strategy.scope():
-        two = _model(network, 0.5, staleness, pgd)
+        two = _model(network, pgd=pgd, **arguments)
     two.fit(networks.dataset(data), verbose=0)
     order = [0, 1, 4, 5, 2, 3, 6, 7]
-    one = _model(network, 0.5, staleness, pgd)
+    one = _model(network, pgd=pgd, **arguments)
     one.fit(
         networks.dataset([(x[order], y[order]) for x, y in data]), verbose=0
     )

@@ -138,7 +138,9 @@ def test_the_attack_writes_nothing():
     before = networks.weights(model.network)
     images, labels = map(tf.constant, networks.batches(1)[0])
     crafted = model.step.attack.craft(
-        model.network, Batch(images, labels), [phased_models.SEED, 0]
+        model.network,
+        Batch(images, labels).to_attack(),
+        [phased_models.SEED, 0],
     )
     np.testing.assert_array_equal(networks.weights(model.network), before)
     assert not np.allclose(crafted, images)

@@ -102,27 +102,6 @@ def test_a_bad_batch_is_skipped_once():
     assert np.isfinite(kept[3]).all() and not np.allclose(kept[2], kept[3])
 
 
-# Frozen statistics: replicas share nothing but the update.
-def test_two_replicas_equal_one():
-    network = networks.small()
-    network.trainable = False
-    network.layers[-1].trainable = network.layers[1].trainable = True
-    attack = ca.PGD(0.1, random_start=False, norm="l2")
-    data = networks.batches(4)
-    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
-    with strategy.scope():
-        two = _model(network, attack)
-    two.fit(networks.dataset(data), verbose=0)
-    order = [0, 1, 4, 5, 2, 3, 6, 7]
-    one = _model(network, attack)
-    data = [(images[order], labels[order]) for images, labels in data]
-    one.fit(networks.dataset(data), verbose=0)
-    for ours, wanted in zip(one.network.weights, two.network.weights):
-        np.testing.assert_allclose(
-            ours.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6
-        )
-
-
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision(policy):
     tf.keras.mixed_precision.set_global_policy(policy)

@@ -11,11 +11,15 @@ from conadv_tf.steps.batch_spec import example_labels
 from conadv_tf.steps.guarded_update import with_loss_scale
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
+from conadv_tf.steps.options import ATTACK_PASSES
 from conadv_tf.steps.options import Options
+from conadv_tf.steps.options import PLACEMENTS
 from conadv_tf.steps.protocol import Step
 from conadv_tf.steps.ways import way_to_step
 
 __all__ = [
+    "ATTACK_PASSES",
+    "PLACEMENTS",
     "Batch",
     "Options",
     "Step",

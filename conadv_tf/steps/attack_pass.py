@@ -9,6 +9,7 @@ from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import local_variable
 from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch import Part
 
 
 class AttackPass:
@@ -38,10 +39,10 @@ class AttackPass:
         """x_hat of the part of a batch that is attacked; see `craft`."""
         seed = self.next_seed()
         self.count_out_of_range(batch)
-        return self.craft(network, batch, seed)
+        return self.craft(network, batch.to_attack(), seed)
 
     def craft(
-        self, network: tf.keras.Model, batch: Batch, seed: tf.Tensor
+        self, network: tf.keras.Model, part: Part, seed: tf.Tensor
     ) -> tf.Tensor:
         """x_hat = project(x + step * ascent direction), Eqs. (3) and (5).
 
@@ -50,18 +51,17 @@ class AttackPass:
 
         Args:
           network: with the weights to attack, which may be stale.
-          batch: the received one.
+          part: the images to attack, and their labels.
           seed: int64 [2], (run seed, step).
 
         Returns:
-          float32, shape of the images that are attacked.
+          float32, shape of the images.
         """
 
         def auxiliary_logits(images: tf.Tensor) -> tf.Tensor:
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
-        part = batch.to_attack()
         return self._attack(
             auxiliary_logits,
             part.images,

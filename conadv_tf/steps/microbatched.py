@@ -83,20 +83,21 @@ class MicroBatchedStep(Step):
         return self.loss.logs(batch, outputs)
 
     def _attacked(self, attack: AttackPass, batch: Batch) -> Batch:
-        size = tf.shape(batch.to_attack().images)[0]
+        part = batch.to_attack()
+        size = tf.shape(part.images)[0]
         with random.positions_from(self._sums.first_position(size)):
             seed = attack.next_seed(self._is_last)
             attack.count_out_of_range(batch)
             if self.shadow is None:
                 return batch.attacked(
-                    attack.craft(self._model.network, batch, seed)
+                    attack.craft(self._model.network, part, seed)
                 )
             updates = self._sums.updates()
             # Elsewhere attacked one step before it is trained on.
             seed -= [0, 1]
-            adversarial = attack.craft(self.shadow.network, batch, seed)
+            adversarial = attack.craft(self.shadow.network, part, seed)
             adversarial = tf.where(  # As nothing is pending.
-                updates > 0, adversarial, batch.to_attack().images
+                updates > 0, adversarial, part.images
             )
             if self._is_last:
                 self.shadow.refresh(updates)

@@ -1,5 +1,6 @@
 """The options of a way to step, which are `ConAdvModel`'s arguments."""
 
+from collections.abc import Sequence
 import dataclasses
 import math
 from typing import Any
@@ -104,6 +105,24 @@ class Options:
             raise ValueError(
                 "Expected adversarial_fraction=1 without an attack, which it "
                 f"is a part of; received {fraction!r}."
+            )
+
+
+def check_together(
+    way: str, other: str, required: Sequence[tuple[str, Any, Any, str]]
+) -> None:
+    """Raises a ValueError for the first value that a way to step refuses.
+
+    Args:
+      way: the argument that asks for it, as one writes it.
+      other: its value that takes more.
+      required: (name, received value, the only value, reason) of each.
+    """
+    for name, received, only, reason in required:
+        if received != only:
+            raise ValueError(
+                f"Expected {name}={only!r} with {way}: {reason}. Received "
+                f"{received!r}; {other} takes it."
             )
 
 

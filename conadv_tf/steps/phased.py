@@ -65,6 +65,7 @@ from conadv_tf.steps import batch_spec
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
+from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.parts import BRANCHES
 from conadv_tf.steps.parts import PartsLoss
@@ -103,27 +104,42 @@ class PhasedStep(PipelinedStep):
                 "replicas that do nothing but attack; received None. Plain "
                 'training has placement="local".'
             )
-        for name, reason in (
+        check_together(
+            'placement="phased"',
+            'placement="local"',
             (
-                "adversarial_fraction",
-                "a replica's three turns take equally long on one batch",
+                (
+                    "adversarial_fraction",
+                    options.adversarial_fraction,
+                    1,
+                    "a replica's three turns take equally long on one batch",
+                ),
+                (
+                    "staleness",
+                    options.staleness,
+                    1,
+                    "what a replica attacks it trains on in its next step",
+                ),
+                (
+                    "views",
+                    options.views,
+                    1,
+                    "a replica's turns are attack, adversarial, clean",
+                ),
+                (
+                    "microbatches",
+                    options.microbatches,
+                    1,
+                    "each step makes an update",
+                ),
+                (
+                    "attack_pass",
+                    options.attack_pass,
+                    "own",
+                    "attacks are a replica's whole turn",
+                ),
             ),
-            (
-                "staleness",
-                "what a replica attacks it trains on in its next step",
-            ),
-            ("views", "a replica's turns are attack, adversarial, clean"),
-            ("microbatches", "each step makes an update"),
-            ("attack_pass", "attacks are a replica's whole turn"),
-        ):
-            value = getattr(options, name)
-            expected = "own" if name == "attack_pass" else 1
-            if value != expected:
-                raise ValueError(
-                    f'Expected {name}={expected!r} with placement="phased": '
-                    f"{reason}. "
-                    f'Received {value!r}; placement="local" takes it.'
-                )
+        )
         synchronized = [
             layer.name
             for layer in keras_internals.flatten_layers(network)
@@ -197,7 +213,10 @@ class PhasedStep(PipelinedStep):
         adversarial, gradients = tf.switch_case(
             phase,
             [
-                lambda: (self.attack.craft(network, batch, seed), nothing()),
+                lambda: (
+                    self.attack.craft(network, batch.to_attack(), seed),
+                    nothing(),
+                ),
                 lambda: train("adversarial"),
                 lambda: train("clean"),
                 lambda: (batch.adversarial, nothing()),

@@ -41,6 +41,7 @@ from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 from conadv_tf.steps.batch import spec_of_first
 from conadv_tf.steps.batch_spec import BatchSpec
+from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.pending_batch import PendingBatch
 from conadv_tf.steps.pipelined import PipelinedStep
@@ -77,40 +78,38 @@ class SharedPassStep(PipelinedStep):
                 f"images, seed) of ca.PGD; received {attack!r}. "
                 'attack_pass="own" needs neither.'
             )
-        for name, value, expected, reason in (
+        check_together(
+            'attack_pass="shared"',
+            'attack_pass="own"',
             (
-                "staleness",
-                options.staleness,
-                1,
-                "a direction is there one update before it is trained on",
+                (
+                    "staleness",
+                    options.staleness,
+                    1,
+                    "a direction is there one update before it is trained on",
+                ),
+                (
+                    "microbatches",
+                    options.microbatches,
+                    1,
+                    "the attacked images of a whole global batch would have to "
+                    "be kept",
+                ),
+                (
+                    "num_steps",
+                    getattr(attack, "num_steps", 1),
+                    1,
+                    "one backward pass gives one direction",
+                ),
+                (
+                    "targeted",
+                    getattr(attack, "targeted", None),
+                    None,
+                    "the direction is that of the training loss, which has the "
+                    "true label",
+                ),
             ),
-            (
-                "microbatches",
-                options.microbatches,
-                1,
-                "the attacked images of a whole global batch would have to "
-                "be kept",
-            ),
-            (
-                "num_steps",
-                getattr(attack, "num_steps", 1),
-                1,
-                "one backward pass gives one direction",
-            ),
-            (
-                "targeted",
-                getattr(attack, "targeted", None),
-                None,
-                "the direction is that of the training loss, which has the "
-                "true label",
-            ),
-        ):
-            if value != expected:
-                raise ValueError(
-                    f"Expected {name}={expected} with "
-                    f'attack_pass="shared": {reason}. Received {value!r}; '
-                    'attack_pass="own" takes it.'
-                )
+        )
         if options.adversarial_weight == 0:
             raise ValueError(
                 'Expected adversarial_weight > 0 with attack_pass="shared", '
@@ -137,7 +136,9 @@ class SharedPassStep(PipelinedStep):
         statistics = guarded.begin()
         with tf.GradientTape() as tape:
             tape.watch(start)
-            outputs = self.loss(self._parts(batch, start, pending))
+            outputs = self.loss(
+                self._parts(batch, received.attacked(start), pending)
+            )
         logits = outputs.logits["start"]
         *gradients, direction, by_logits = guarded.gradients(
             optimizer, tape, outputs.loss, [start, logits]
@@ -152,13 +153,12 @@ class SharedPassStep(PipelinedStep):
         return self.loss.logs(batch, outputs)
 
     def _parts(
-        self, batch: Batch, start: tf.Tensor, pending: Batch
+        self, batch: Batch, started: Batch, pending: Batch
     ) -> dict[str, Part]:
         parts = batch.parts()
-        first = batch.to_attack()
         if self._model.options.start_replaces_clean:
             parts["clean"] = batch.not_attacked()
-        parts["start"] = Part(start, first.labels, first.sample_weight)
+        parts["start"] = started.parts()["adversarial"]
         parts["adversarial"] = pending.parts()["adversarial"]
         return parts
 

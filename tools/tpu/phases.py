@@ -42,7 +42,7 @@ def phase_function(network, phase, images, labels, attack):
     def attack_step(images, labels, seed, *gradients):
         statistics = update.begin()
         batch = Batch(images, labels)
-        adversarial = step.attack.craft(model.network, batch, seed)
+        adversarial = step.attack.craft(model.network, batch.to_attack(), seed)
         update.apply_gradients(
             model.optimizer, list(gradients), statistics, after=adversarial
         )
