@@ -7,6 +7,7 @@ import numpy as np
 from conadv_tf import csv_file
 from experiments import figures
 from experiments import methods
+from experiments.spread import Spread
 from experiments.sweeps import table
 
 _STYLES = ("-", "--", ":", "-.")  # Of several lines of one method.
@@ -26,6 +27,7 @@ def draw(results_path, path):
     drawn = collections.Counter()
     for number, (label, by_size) in enumerate(lines.items()):
         values = [by_size[size] for size in sizes if size in by_size]
+        spreads = [Spread.of(cell) for cell in values]
         # Side by side, so that bars do not hide one another.
         shift = 0.12 * (number - len(lines) / 2)
         where = [sizes.index(size) + shift for size in sizes if size in by_size]
@@ -34,8 +36,8 @@ def draw(results_path, path):
         method = methods.METHODS.get(name)
         bars = axis.errorbar(
             where,
-            [np.mean(cell) for cell in values],
-            [np.std(cell, ddof=1) if len(cell) > 1 else 0 for cell in values],
+            [spread.mean for spread in spreads],
+            [spread.std or 0 for spread in spreads],
             color=method and method.color,
             marker=method.marker if method else "o",
             linestyle=_STYLES[drawn[name] % len(_STYLES)],

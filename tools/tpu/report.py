@@ -9,6 +9,7 @@ import sys
 import tensorflow as tf
 
 from conadv_tf import csv_file
+from experiments import results
 from tools.step import models
 from tools.tpu import compiler
 from tools.tpu import cycles
@@ -87,7 +88,7 @@ def report(options):
         figure.draw(panels, rows[0]["device"], output / "throughput.png")
     csv_file.write(output / "report.csv", rows)
     facts = {"options": vars(options), "steps": rows}
-    (output / "report.json").write_text(json.dumps(facts, indent=2))
+    results.write_json(output / "report.json", facts)
 
 
 def steps(methods, placement):
