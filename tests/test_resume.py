@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from conadv_tf import csv_file
+from conadv_tf.callbacks import checkpoint_files
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = (
@@ -47,10 +48,22 @@ def finish(process):
     return process.returncode, output, errors
 
 
-def stop_after(process, path, number):
-    """Sends a signal once a file exists."""
+def is_whole(checkpoint):
+    try:
+        checkpoint_files.verify(str(checkpoint))
+    except ValueError:
+        return False
+    return True
+
+
+def stop_after(process, checkpoint, number):
+    """Sends a signal once a checkpoint is whole; its files are empty first.
+
+    A process that was killed between the two left nothing to continue from,
+    which now and then was the end of the test.
+    """
     end = time.monotonic() + 240
-    while not path.exists():
+    while not is_whole(checkpoint):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.002)
     process.send_signal(number)
@@ -81,12 +94,12 @@ def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
     assert code == 0, errors
 
     process = start(cut)
-    stop_after(process, cut / "checkpoints/ckpt-2.index", signal.SIGKILL)
+    stop_after(process, cut / "checkpoints/ckpt-2", signal.SIGKILL)
     assert finish(process)[0] == -signal.SIGKILL
 
     process = start(cut, "--resume")
     # At the end of the first epoch, which has 5 steps.
-    stop_after(process, cut / "checkpoints/ckpt-5.index", signal.SIGTERM)
+    stop_after(process, cut / "checkpoints/ckpt-5", signal.SIGTERM)
     code, output, errors = finish(process)
     assert code == 75, errors
     assert "continue with" in output and "--resume" in output

@@ -60,7 +60,7 @@ def test_two_workers_equal_one_process_even_if_one_is_killed(tmp_path):
 
     chief, other = start_workers(two)
     test_resume.stop_after(
-        other, two / "checkpoints/worker_1/ckpt-4.index", signal.SIGKILL
+        other, two / "checkpoints/worker_1/ckpt-4", signal.SIGKILL
     )
     test_resume.finish(other)
     # The survivor ends by itself, in an error.
