@@ -75,10 +75,12 @@ class ConAdvModel(SteppedModel):
         and their gradients are averaged. Trains large global batches on
         little hardware.
       placement: "local": every replica attacks and trains on both parts.
-        "phased" (see `conadv_tf.phased`): at every step a third of them does
+        "phased" (see `steps.phased`): at every step a third of them does
         each, on three times its share. Needs replicas in threes, staleness 1,
         one view, no micro-batches, no synchronized batch norm and batches of
-        one static size.
+        one static size. With a shared pass (see `steps.phased_pairs`) half of
+        them does each of two things; needs pairs of replicas, staleness 2 and
+        half of the images attacked.
       adversarial_weight: weight w of the adversarial loss where that of each
         other part is 1: (clean + w adversarial) / (1 + w), or with two views
         (clean + augmented + w adversarial) / (2 + w). 1 is the paper's.
@@ -90,7 +92,8 @@ class ConAdvModel(SteppedModel):
       attack_pass: "own": the attack is a forward and a backward pass beside
         the update's. "shared" (see `steps.shared_pass`): one of each in all,
         because the images where attacks start are trained on too; 1 + 2 f.
-        Needs an attack of one step without target and staleness 1.
+        Needs an attack of one step without target and staleness 1 (2 in
+        phased placement).
       start_replaces_clean: with a shared pass, whether the first f of a batch
         is trained on as start images instead of clean ones; 1 + f.
       name: model name.

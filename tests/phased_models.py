@@ -9,9 +9,18 @@ from tests import networks
 SEED, SHARE = 7, 2
 
 
-def attack():
+def attack(targeted="random"):
     # L2, because a sign turns a difference in the last bit into 2 epsilon.
-    return ca.PGD(2.0, random_start=0.8, norm="l2", targeted="random")
+    return ca.PGD(2.0, random_start=0.8, norm="l2", targeted=targeted)
+
+
+# Arguments of a model in pairs.
+PAIRS = {
+    "attack": attack(targeted=None),
+    "attack_pass": "shared",
+    "adversarial_fraction": 0.5,
+    "staleness": 2,
+}
 
 
 def sgd():
@@ -33,15 +42,27 @@ class Watch(tf.keras.callbacks.Callback):
         self.seen.append([list(replica) for replica in zip(*values)])
 
 
-def build(replicas, network=None, optimizer=sgd, loss=networks.LOSS, **kwargs):
+def build(
+    replicas,
+    network=None,
+    optimizer=sgd,
+    loss=networks.LOSS,
+    steps_per_execution=1,
+    **arguments,
+):
     strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
         model = ca.ConAdvModel(
             network or networks.small(),
-            kwargs.pop("attack", attack()),
+            arguments.pop("attack", attack()),
             seed=SEED,
             placement="phased",
-            adversarial_weight=kwargs.pop("weight", 1.0),
+            **arguments,
         )
-        model.compile(optimizer(), loss, metrics=["accuracy"], **kwargs)
+        model.compile(
+            optimizer(),
+            loss,
+            metrics=["accuracy"],
+            steps_per_execution=steps_per_execution,
+        )
     return model

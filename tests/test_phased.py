@@ -9,23 +9,25 @@ import tensorflow as tf
 
 from tests import networks
 from tests import phased_models
-from tests.plain_schedule import PlainSchedule
+from tests.plain_schedule import Pairs
+from tests.plain_schedule import Thirds
 
 
-def check_against_plain(replicas, steps=30, weight=1.0):
+def check_against_plain(replicas, steps=30, weight=1.0, schedule=Thirds):
     """Weights and statistics of every replica at every step, and the logs."""
     network = networks.small()
     batches = networks.batches(steps, size=replicas * phased_models.SHARE)
-    model, watch = (
-        phased_models.build(replicas, network, weight=weight),
-        phased_models.Watch(),
+    arguments = phased_models.PAIRS if schedule is Pairs else {}
+    model = phased_models.build(
+        replicas, network, adversarial_weight=weight, **arguments
     )
+    watch = phased_models.Watch()
     history = model.fit(
         networks.dataset(batches), callbacks=[watch], verbose=0
     ).history
-    plain = PlainSchedule(
+    plain = schedule(
         network,
-        phased_models.attack(),
+        model.attack,
         phased_models.sgd(),
         replicas,
         phased_models.SHARE,
@@ -37,15 +39,14 @@ def check_against_plain(replicas, steps=30, weight=1.0):
         for own, found in zip(plain.networks, watch.seen[age]):
             for wanted, value in zip(own.weights, found):
                 np.testing.assert_allclose(
-                    value, wanted.numpy(), 1e-4, 1e-5, err_msg=wanted.name
+                    value, wanted.numpy(), 1e-4, 1e-5, f"{age} {wanted.name}"
                 )
-    assert model.optimizer.iterations.numpy() == steps - 5
-    losses = {name: np.mean(each) for name, each in plain.losses.items()}
+    assert model.optimizer.iterations.numpy() == steps - plain.first_update
+    losses = {part: np.mean(each) for part, each in plain.losses.items()}
+    auxiliary = np.mean([losses[part] for part in plain.auxiliary])
     for name, wanted in {
-        "clean_loss": losses["clean"],
-        "adversarial_loss": losses["adversarial"],
-        "loss": (losses["clean"] + weight * losses["adversarial"])
-        / (1 + weight),
+        **{f"{part}_loss": loss for part, loss in losses.items()},
+        "loss": (losses["clean"] + weight * auxiliary) / (1 + weight),
         "accuracy": np.mean(plain.correct["clean"]),
         "adversarial_accuracy": np.mean(plain.correct["adversarial"]),
     }.items():
@@ -57,11 +58,16 @@ def check_against_plain(replicas, steps=30, weight=1.0):
 
 
 @pytest.mark.parametrize(
-    "weight, steps",
-    [(1.0, 30), pytest.param(0.5, 12, marks=pytest.mark.slow)],
+    "schedule, replicas, weight, steps",
+    [
+        (Thirds, 3, 1.0, 30),
+        (Pairs, 2, 1.0, 30),
+        (Pairs, 4, 0.5, 30),
+        pytest.param(Thirds, 3, 0.5, 12, marks=pytest.mark.slow),
+    ],
 )
-def test_three_replicas_equal_the_plain_schedule(weight, steps):
-    check_against_plain(3, steps, weight)
+def test_replicas_equal_the_plain_schedule(schedule, replicas, weight, steps):
+    check_against_plain(replicas, steps, weight, schedule)
 
 
 # A process of its own, because the tests' has 4 devices.

@@ -10,19 +10,27 @@ from tests import networks
 from tests import phased_models
 from tests import resumable
 
+THIRDS, PAIRS = (3, {}), (2, phased_models.PAIRS)
+SCHEDULES = pytest.mark.parametrize(
+    "replicas, arguments", [THIRDS, PAIRS], ids=["thirds", "pairs"]
+)
+
 
 # At zero gradients LARS decays weights, and a loss scale grows.
-def test_no_update_before_all_have_data():
+@SCHEDULES
+def test_no_update_before_all_have_data(replicas, arguments):
     model = phased_models.build(
-        3,
-        networks.linear((6, 6, 1)),
+        replicas,
+        networks.small(),
         lambda: tf.keras.mixed_precision.LossScaleOptimizer(
             ca.LARS(0.5, weight_decay=0.1),
             initial_scale=8.0,
             dynamic_growth_steps=3,
         ),
+        **arguments,
     )
-    data = networks.dataset(networks.batches(5, size=6))
+    idle = 2 * replicas - 1
+    data = networks.dataset(networks.batches(idle, size=2 * replicas))
     before = networks.weights(model.network)
     model.fit(data, verbose=0)
     np.testing.assert_array_equal(networks.weights(model.network), before)
@@ -33,43 +41,61 @@ def test_no_update_before_all_have_data():
     np.testing.assert_array_equal(networks.weights(model.network), before)
     # An epoch without a loss, then one with: nothing diverges.
     model.fit(data, epochs=2, verbose=0)
-    assert model.optimizer.iterations.numpy() == 5
+    assert model.optimizer.iterations.numpy() == idle
     assert not np.allclose(networks.weights(model.network), before, 1e-4)
 
 
-# A NaN on one replica, first adversarial and then clean, stops two updates.
-def test_a_gradient_that_is_not_finite():
+# A NaN on one replica stops the updates in which it has a part: adversarial
+# and clean, or start, clean and adversarial.
+@pytest.mark.parametrize(
+    "schedule, skipped",
+    [(THIRDS, (7, 8)), (PAIRS, (4, 5, 6))],
+    ids=["thirds", "pairs"],
+)
+def test_a_gradient_that_is_not_finite(schedule, skipped):
+    (replicas, arguments), steps = schedule, 12
+    size, idle = 2 * replicas, 2 * replicas - 1
     images, labels = (
-        np.concatenate(part) for part in zip(*networks.batches(15, size=6))
+        np.concatenate(part)
+        for part in zip(*networks.batches(steps, size=size))
     )
     weights = np.ones(len(images), np.float32)
-    weights[3 * 6] = np.nan  # Replica 0 works on it at ages 6, 7 and 8.
+    # Replica 0 works on it from the age of 2 num_turns.
+    weights[replicas * size] = np.nan
     data = tf.data.Dataset.from_tensor_slices((images, labels, weights))
-    model, watch = phased_models.build(3), phased_models.Watch()
-    model.fit(data.batch(6, drop_remainder=True), callbacks=[watch], verbose=0)
-    assert model.skipped_steps == 2 and model.first_skipped_step == 2
-    assert model.optimizer.iterations.numpy() == 10
-    for age in range(6, 15):
+    model = phased_models.build(replicas, **arguments)
+    watch = phased_models.Watch()
+    data = data.batch(size, drop_remainder=True)
+    model.fit(data, callbacks=[watch], verbose=0)
+    assert model.skipped_steps == len(skipped)
+    assert model.first_skipped_step == skipped[0] - idle
+    assert model.optimizer.iterations.numpy() == steps - idle
+    for age in range(idle + 1, steps):
         same = all(
             np.array_equal(old, new)
-            for replicas in zip(*watch.seen[age - 1 : age + 1])
-            for variables in zip(*replicas)
-            for old, new in [variables]
+            for both in zip(*watch.seen[age - 1 : age + 1])
+            for old, new in zip(*both)
         )
-        assert same == (age in (7, 8)), age
+        assert same == (age in skipped), age
     assert np.isfinite(networks.weights(model.network)).all()
 
 
 # Before the first update, and after it.
 @pytest.mark.parametrize(
-    "stop_at", [pytest.param(4, marks=pytest.mark.slow), 9]
+    "schedule, stop_at",
+    [
+        pytest.param(THIRDS, 4, marks=pytest.mark.slow, id="thirds-4"),
+        pytest.param(THIRDS, 9, id="thirds-9"),
+        pytest.param(PAIRS, 9, id="pairs-9"),
+    ],
 )
-def test_continued_equals_uninterrupted(stop_at, tmp_path):
+def test_continued_equals_uninterrupted(schedule, stop_at, tmp_path):
+    replicas, arguments = schedule
     network = networks.linear((6, 6, 1))
-    batches = networks.batches(13, size=6)
+    batches = networks.batches(13, size=2 * replicas)
 
     def train(first, *callbacks):
-        model = phased_models.build(3, network)
+        model = phased_models.build(replicas, network, **arguments)
         data = ca.data.starting_at(networks.dataset(batches), 0, first, 13)
         model.fit(data, steps_per_epoch=13, callbacks=callbacks, verbose=0)
         return model
@@ -107,13 +133,13 @@ def test_several_steps_in_one_call():
 
 # A single replica takes turns with itself: nothing to train with, but all
 # there is for XLA to compile.
-def test_xla_compiles_the_step():
+@SCHEDULES
+def test_xla_compiles_the_step(replicas, arguments):
     network, results = networks.small(), []
     batches = networks.batches(9, size=phased_models.SHARE)
     for jit_compile in (False, True):
-        model = ca.ConAdvModel(
-            network, phased_models.attack(), placement="phased"
-        )
+        arguments = {"attack": phased_models.attack(), **arguments}
+        model = ca.ConAdvModel(network, placement="phased", **arguments)
         model.compile(
             phased_models.sgd(), networks.LOSS, jit_compile=jit_compile
         )

@@ -95,8 +95,8 @@ class GuardedUpdate:
           gradients: what `gradients` returned, on this replica.
           statistics: what `begin` returned.
           after: tensor, or a list of them, that the update waits for.
-          ready: bool scalar, equal on all replicas; where it is False nothing
-            happens, and `iterations` stand still. None is True.
+          ready: bool scalar, equal on all replicas; where it is False
+            `iterations` stand still too. None is True.
         """
         pairs = [
             (gradient, variable)
@@ -138,7 +138,9 @@ class GuardedUpdate:
         )
         branches = [skip, update]
         if ready is not None:
-            branches.append(lambda gradients, statistics: None)
+            branches.append(
+                lambda gradients, statistics: self.write_statistics(statistics)
+            )
         with tf.control_dependencies([*tf.nest.flatten(after), step]):
             replica_case(outcome, branches, (gradients, statistics))
 

@@ -69,14 +69,16 @@ class MicroBatchedStep(Step):
         statistics = guarded.begin()
         with tf.GradientTape() as tape:
             outputs = self.loss(batch.parts())
-        optimizer = self._model.optimizer
-        gradients = guarded.gradients(optimizer, tape, outputs.loss)
+        gradients = self.update.gradients(tape, outputs.loss)
         gradients, mean = self._sums.add(gradients, statistics, guarded.begin())
         if self._is_last:
             self._sums.finish()
             guarded.write_statistics(mean)
             guarded.apply_gradients(
-                optimizer, gradients, statistics, after=outputs.loss
+                self._model.optimizer,
+                gradients,
+                statistics,
+                after=outputs.loss,
             )
         else:
             guarded.write_statistics(statistics)

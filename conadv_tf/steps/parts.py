@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 from typing import Any
 from typing import Optional
@@ -165,9 +166,13 @@ class PartsLoss(Loss):
         )
 
     def __call__(self, parts: dict[str, Part]) -> Outputs:
-        """The forward pass of all parts in one; see `Loss`."""
+        """The forward pass of all parts in one; see `Loss`.
+
+        Some of the parts do, too: phased placement has a few at a time. The
+        loss is their share of the whole then.
+        """
         sizes = _sizes(parts)
-        with batch_norm_branch("split", sizes=_branch_sizes(parts, sizes)):
+        with _branches(parts, sizes):
             joined = self._model.network(
                 tf.concat([part.images for part in parts.values()], axis=0),
                 training=True,
@@ -249,6 +254,16 @@ def _sizes(parts: dict[str, Part]) -> Optional[list[Any]]:
     # Where only a run tells the size, those of the same labels are equal.
     is_one = len({id(part.labels) for part in parts.values()}) == 1
     return None if is_one else sizes
+
+
+def _branches(
+    parts: dict[str, Part], sizes: Optional[list[Any]]
+) -> contextlib.AbstractContextManager[None]:
+    """The batch norm branches that a joined batch goes through."""
+    branches = {BRANCHES[name] for name in parts}
+    if len(branches) == 1:
+        return batch_norm_branch(branches.pop())
+    return batch_norm_branch("split", sizes=_branch_sizes(parts, sizes))
 
 
 def _branch_sizes(

@@ -52,34 +52,21 @@ What this means for a `fit`:
   batch norms may not be synchronized.
 """
 
-from typing import Any
-from typing import Callable
-from typing import Optional
-
 import tensorflow as tf
 
-from conadv_tf import keras_internals
-from conadv_tf.attacks import loss as loss_lib
-from conadv_tf.batch_norm import batch_norm_branch
-from conadv_tf.steps import batch_spec
-from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
-from conadv_tf.steps.parts import BRANCHES
-from conadv_tf.steps.parts import PartsLoss
-from conadv_tf.steps.phased_batches import ATTACK
-from conadv_tf.steps.phased_batches import check_replicas
-from conadv_tf.steps.phased_batches import FIRST_ATTACK
-from conadv_tf.steps.phased_batches import FIRST_UPDATE
-from conadv_tf.steps.phased_batches import IDLE
-from conadv_tf.steps.phased_batches import NUM_PHASES
 from conadv_tf.steps.phased_batches import PhasedBatches
-from conadv_tf.steps.pipelined import PipelinedStep
+from conadv_tf.steps.phased_turns import check_statistics_per_replica
+from conadv_tf.steps.phased_turns import Crafted
+from conadv_tf.steps.phased_turns import Gradients
+from conadv_tf.steps.phased_turns import PhasedTurns
+from conadv_tf.steps.phased_turns import Turn
 
 
-class PhasedStep(PipelinedStep):
+class PhasedStep(PhasedTurns):
     """At every step a third of the replicas does each thing; see above.
 
     Args:
@@ -87,8 +74,11 @@ class PhasedStep(PipelinedStep):
       loss: what `attacks.loss.single_loss` returned.
     """
 
-    attack: AttackPass
-    loss: PartsLoss
+    num_turns = 3
+    at_once = (
+        "a third attacks, a third trains on adversarial images and a third on "
+        "clean ones"
+    )
 
     @staticmethod
     def is_asked_for(options: Options) -> bool:
@@ -132,149 +122,47 @@ class PhasedStep(PipelinedStep):
                     1,
                     "each step makes an update",
                 ),
-                (
-                    "attack_pass",
-                    options.attack_pass,
-                    "own",
-                    "attacks are a replica's whole turn",
-                ),
             ),
         )
-        synchronized = [
-            layer.name
-            for layer in keras_internals.flatten_layers(network)
-            if getattr(layer, "synchronized", False)
-            or isinstance(layer, keras_internals.SyncBatchNormalization)
-        ]
-        if synchronized:
-            raise ValueError(
-                "Expected batch norms with statistics per replica in phased "
-                "placement, where only a third of the replicas runs a branch "
-                f"at a time; {synchronized} are synchronized. A local batch "
-                "is three times the share there: statistics of one replica "
-                "may do."
+        check_statistics_per_replica(network)
+
+    def turns(self, age: tf.Tensor, seed: tf.Tensor) -> list[Turn]:
+        """Attack, adversarial, clean."""
+
+        def attack(batch: Batch, crafted: Crafted) -> tuple[Crafted, None]:
+            images = self.attack.craft(
+                self._model.network, batch.to_attack(), seed
             )
+            return {"adversarial": images}, None
 
-    @classmethod
-    def check_compiled(cls, loss: Any, steps_per_execution: int) -> None:
-        """Replicas' losses are weighted as means."""
-        loss_lib.check_mean(loss)
+        def adversarial(
+            batch: Batch, crafted: Crafted
+        ) -> tuple[Crafted, Gradients]:
+            attacked = batch.attacked(crafted["adversarial"])
+            return crafted, self.adversarial_gradients(attacked)
 
-    def prepare(self, element_spec: Any, static: bool) -> None:
-        """See `Step.prepare`; shapes are always static."""
-        super().prepare(element_spec, static=True)
+        def clean(batch: Batch, crafted: Crafted) -> tuple[Crafted, Gradients]:
+            return crafted, self.clean_gradients(batch)
 
-    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """See `Step.__call__`; the batch is the replica's share."""
-        guarded, batches = self.update.guarded, self.buffers
-        age, phase = batches.clock(batch)
-        with tf.control_dependencies([age]):
-            seed = self.attack.next_seed()
-        self.attack.count_out_of_range(batch)
-        statistics = guarded.begin()
-        adversarial, gradients = self._run(
-            _phase_or_idle(age, phase), batches.working(), seed
-        )
-        guarded.apply_gradients(
-            self._model.optimizer,
-            gradients,
-            statistics,
-            after=adversarial,
-            ready=age >= FIRST_UPDATE,
-        )
-        batches.advance(age, phase, batch, adversarial)
-        return self.loss.with_parts(self._model.get_metrics_result())
+        return [attack, adversarial, clean]
 
-    def _run(
-        self, phase: tf.Tensor, batch: Batch, seed: tf.Tensor
-    ) -> tuple[tf.Tensor, list[Optional[tf.Tensor]]]:
-        """Does what the phase says.
-
-        Returns:
-          (adversarial images, gradients): the batch's images of before in all
-          phases but the attack; zeros where the phase has no gradient, None
-          for weights that none has.
-        """
-        network = self._model.network
-        weights = network.trainable_variables
-        has_gradient = [False] * len(weights)
-
-        def nothing() -> list[tf.Tensor]:
-            return [tf.zeros(v.shape, v.dtype) for v in weights]
-
-        def train(part: str) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            gradients = nothing()
-            for index, gradient in enumerate(self.part_gradients(batch, part)):
-                if gradient is not None:
-                    has_gradient[index] = True
-                    gradients[index] = tf.convert_to_tensor(gradient)
-            return batch.adversarial, gradients
-
-        adversarial, gradients = tf.switch_case(
-            phase,
-            [
-                lambda: (
-                    self.attack.craft(network, batch.to_attack(), seed),
-                    nothing(),
-                ),
-                lambda: train("adversarial"),
-                lambda: train("clean"),
-                lambda: (batch.adversarial, nothing()),
-            ],
-        )
-        return adversarial, [
-            gradient if known else None
-            for gradient, known in zip(gradients, has_gradient)
-        ]
-
-    def part_gradients(
-        self, batch: Batch, name: str
-    ) -> list[Optional[tf.Tensor]]:
-        """A replica's share of the gradients of an update, from one part.
+    def adversarial_gradients(self, batch: Batch) -> Gradients:
+        """A replica's share of an update's gradients, from x_hat.
 
         Args:
           batch: `Batch` with adversarial images.
-          name: "clean" or "adversarial".
 
         Returns:
-          List of tensors, None where a weight has no part in it. Their sum
-          over all replicas is the gradient of the mean loss of the replicas
-          with this part, times its share. Changes moving statistics and
-          metrics.
+          See `clean_gradients`.
         """
-        model, part = self._model, batch.parts()[name]
-        with tf.GradientTape() as tape:
-            with batch_norm_branch(BRANCHES[name]):
-                logits = model.network(part.images, training=True)
-            logits = tf.cast(logits, tf.float32)
-            loss = self.loss.of_part(part, logits)
-            # Keras divided by the number of all replicas; a third has it.
-            weighted = loss * (NUM_PHASES * self.loss.shares[name])
-        self.loss.record(name, part, batch, logits, loss)
-        if name == "clean":
-            keras_internals.update_compiled_metrics(
-                model, batch.labels, logits, batch.sample_weight
-            )
-        return self.update.guarded.gradients(model.optimizer, tape, weighted)
-
-    def train_function(
-        self, make: Callable[[], Callable[[Any], Any]]
-    ) -> Callable[[Any], Any]:
-        """See `Step.train_function`; replicas come in threes."""
-        check_replicas(self._model.distribute_strategy.num_replicas_in_sync)
-        return super().train_function(make)
-
-    def _new_buffers(self, spec: BatchSpec, static: bool) -> PhasedBatches:
-        # A conditional of the step cannot create these any more.
-        keras_internals.build_metrics(
-            self._model,
-            tf.constant(batch_spec.example_labels(spec.labels)),
-            tf.zeros([1, *self._model.network.output_shape[1:]]),
+        outputs, gradients = self.train(
+            {"adversarial": batch.parts()["adversarial"]}
         )
-        return PhasedBatches(spec.images, spec.labels, spec.sample_weight)
+        self.record(batch, outputs)
+        return gradients
 
-
-def _phase_or_idle(age: tf.Tensor, phase: tf.Tensor) -> tf.Tensor:
-    """The phase, or IDLE before there is anything to do in it."""
-    first = tf.where(tf.equal(phase, ATTACK), FIRST_ATTACK, FIRST_UPDATE)
-    return tf.where(age >= tf.cast(first, age.dtype), phase, IDLE)
+    def phased_batches(self, spec: BatchSpec) -> PhasedBatches:
+        """All of a working batch is attacked, and trained on next."""
+        return PhasedBatches(
+            spec, self.num_turns, self.num_turns, keeps_labels=False
+        )

@@ -1,77 +1,68 @@
 """What a replica holds in phased placement; see `phased` for the schedule."""
 
-from typing import Optional
+from collections.abc import Iterable
+import functools
 
 import tensorflow as tf
 
 from conadv_tf.distribution import local_variable
 from conadv_tf.steps.batch import Batch
-
-ATTACK, ADVERSARIAL, CLEAN, IDLE = range(4)
-NUM_PHASES = 3
-# Ages at which the first replica has a batch to attack, and at which all three
-# groups have a batch for what they do.
-FIRST_ATTACK, FIRST_UPDATE = 3, 5
+from conadv_tf.steps.batch_spec import BatchSpec
 
 _FIELDS = ("images", "labels", "sample_weight")
-
-
-def check_replicas(count: int) -> None:
-    """Raises a ValueError unless replicas come in threes."""
-    if count % NUM_PHASES:
-        raise ValueError(
-            "Expected a multiple of 3 replicas to train in phased placement, "
-            "where at every step a third attacks, a third trains on "
-            "adversarial images and a third on clean ones; received "
-            f'{count}. Use placement="local" or another number of replicas.'
-        )
+_SHARES = ("first", "second")
 
 
 class PhasedBatches:
     """The batch a replica works on, and the next one while it is collected.
 
     A replica receives one share of a global batch at each step and works for
-    three steps on three shares. Those received in its phases 0, 1 and 2 are
-    its next batch: two wait in buffers of their own, the third goes with them
-    straight into the working batch, which is done with by then.
+    as many steps on as many shares as there are turns. Those received in its
+    turns are its next batch: all but the last wait in buffers of their own,
+    the last goes with them straight into the working batch, which is done
+    with by then.
 
     Create it under the strategy scope and before the training step is traced.
     Like `PendingBatch`, it has an age, which is 0 where it holds nothing.
 
     Args:
-      images: TensorSpec of a share, of static shape.
-      labels: TensorSpec of its labels.
-      sample_weight: TensorSpec of its sample weights, or None.
+      spec: of a share, of static shape.
+      num_turns: what a replica does in turn, 2 or 3 things.
+      attacked: shares of a working batch that are attacked.
+      keeps_labels: whether what was crafted keeps its labels and weights,
+        because it is trained on after its working batch is gone.
     """
 
     def __init__(
-        self,
-        images: tf.TensorSpec,
-        labels: tf.TensorSpec,
-        sample_weight: Optional[tf.TensorSpec],
+        self, spec: BatchSpec, num_turns: int, attacked: int, keeps_labels: bool
     ) -> None:
-        images = tf.TensorSpec(images.shape, tf.float32)
+        images = tf.TensorSpec(spec.images.shape, tf.float32)
         self.static_batch_size = images.shape[0]
-        specs = dict(zip(_FIELDS, (images, labels, sample_weight)))
-        specs = {name: spec for name, spec in specs.items() if spec is not None}
+        self._num_turns = num_turns
+        specs = dict(zip(_FIELDS, (images, spec.labels, spec.sample_weight)))
+        specs = {name: each for name, each in specs.items() if each is not None}
 
-        def buffers(kind: str, shares: int) -> dict[str, tf.Variable]:
+        def buffer(name: str, spec: tf.TensorSpec, shares: int) -> tf.Variable:
+            shape = [shares * spec.shape[0], *spec.shape[1:]]
+            return local_variable(tf.zeros(shape, spec.dtype), name)
+
+        def buffers(
+            kind: str, shares: int, names: Iterable[str] = tuple(specs)
+        ) -> dict[str, tf.Variable]:
             return {
-                name: local_variable(
-                    tf.zeros(
-                        [shares * spec.shape[0], *spec.shape[1:]], spec.dtype
-                    ),
-                    name=f"{kind}_{name}",
-                )
-                for name, spec in specs.items()
+                name: buffer(f"{kind}_{name}", specs[name], shares)
+                for name in names
             }
 
         self.age = local_variable(tf.constant(0, tf.int64), "phased_age")
-        self._shares = [buffers("first", 1), buffers("second", 1)]
-        self._working = buffers("working", NUM_PHASES)
-        self._adversarial = local_variable(
-            tf.zeros_like(self._working["images"]), "working_adversarial"
-        )
+        names = _SHARES[: num_turns - 1]
+        self._shares = {name: buffers(name, 1) for name in names}
+        self._working = buffers("working", num_turns)
+        kept = [name for name in specs if keeps_labels and name != "images"]
+        self._crafted = {
+            "adversarial": buffer("working_adversarial", images, attacked),
+            **buffers("adversarial", attacked, kept),
+        }
 
     def reset(self) -> None:
         """Forgets everything (in the cross-replica context)."""
@@ -79,18 +70,20 @@ class PhasedBatches:
 
     def variables(self) -> dict[str, tf.Variable]:
         """The variables this keeps, by name."""
-        found = {"age": self.age, "adversarial": self._adversarial}
-        groups = zip(("first", "second", "working"), self._groups())
-        for kind, buffers in groups:
+        found = {"age": self.age}
+        for name, variable in self._crafted.items():
+            is_image = name == "adversarial"
+            found[name if is_image else f"adversarial_{name}"] = variable
+        for kind, buffers in self._groups().items():
             for name, variable in buffers.items():
                 found[f"{kind}_{name}"] = variable
         return found
 
-    def _groups(self) -> list[dict[str, tf.Variable]]:
-        return [*self._shares, self._working]
+    def _groups(self) -> dict[str, dict[str, tf.Variable]]:
+        return {**self._shares, "working": self._working}
 
     def clock(self, received: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """(age, phase) of this step, once the received share is there.
+        """(age, turn) of this step, once the received share is there.
 
         At the end of a dataset of unknown length Keras calls the step once
         more without data; all that follows from these two waits for data.
@@ -105,60 +98,67 @@ class PhasedBatches:
         replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
         with tf.control_dependencies([received.images]):
             age = tf.identity(self.age)
-        phase = tf.cast((age + replica) % NUM_PHASES, tf.int32)
-        return age, phase
+        return age, tf.cast((age + replica) % self._num_turns, tf.int32)
 
     def working(self) -> Batch:
         """The `Batch` to work on; zeros before the first is complete."""
-        tensors = {
-            name: tf.convert_to_tensor(variable)
-            for name, variable in self._working.items()
-        }
-        adversarial = tf.convert_to_tensor(self._adversarial)
-        return Batch(**tensors, adversarial=adversarial)
+        return Batch(**_values(self._working))
+
+    def crafted(self) -> dict[str, tf.Tensor]:
+        """What was crafted last, by field of `Batch`; zeros before.
+
+        Adversarial images, and where they are kept their labels and weights.
+        """
+        return _values(self._crafted)
 
     def advance(
         self,
         age: tf.Tensor,
-        phase: tf.Tensor,
+        turn: tf.Tensor,
         received: Batch,
-        adversarial: tf.Tensor,
+        crafted: dict[str, tf.Tensor],
     ) -> None:
         """Keeps what was received and crafted, for the next step.
 
         Args:
           age: what `clock` returned.
-          phase: likewise.
+          turn: likewise.
           received: the `Batch` of this step, a share.
-          adversarial: float32, the working batch's adversarial images.
+          crafted: what `crafted` is to return next.
         """
         new = {name: getattr(received, name) for name in self._working}
-        first, second, working = [
-            {
-                name: tf.convert_to_tensor(variable)
-                for name, variable in buffers.items()
-            }
-            for buffers in self._groups()
-        ]
+        *shares, working = [_values(each) for each in self._groups().values()]
 
         def complete() -> dict[str, tf.Tensor]:
             return {
-                name: tf.concat([first[name], second[name], new[name]], axis=0)
+                name: tf.concat(
+                    [*(share[name] for share in shares), new[name]], axis=0
+                )
                 for name in new
             }
+
+        def waiting(index: int) -> list[dict[str, tf.Tensor]]:
+            return [*shares[:index], new, *shares[index + 1 :], working]
 
         # Values, not assignments, in the branches: what is written depends on
         # what was read.
         values = tf.switch_case(
-            phase,
+            turn,
             [
-                lambda: [new, second, working],
-                lambda: [first, new, working],
-                lambda: [first, second, complete()],
+                *(functools.partial(waiting, i) for i in range(len(shares))),
+                lambda: [*shares, complete()],
             ],
         )
-        for buffers, value in zip(self._groups(), values):
+        for buffers, value in zip(self._groups().values(), values):
             for name, variable in buffers.items():
                 variable.assign(value[name])
-        self._adversarial.assign(adversarial)
+        for name, variable in self._crafted.items():
+            variable.assign(crafted[name])
         self.age.assign(age + 1)
+
+
+def _values(variables: dict[str, tf.Variable]) -> dict[str, tf.Tensor]:
+    return {
+        name: tf.convert_to_tensor(variable)
+        for name, variable in variables.items()
+    }

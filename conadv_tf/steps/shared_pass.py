@@ -32,6 +32,7 @@ is skipped and counted anyway, and a NaN must not go on from batch to batch
 through x_hat.
 """
 
+from typing import Callable
 from typing import Optional
 
 import tensorflow as tf
@@ -43,8 +44,10 @@ from conadv_tf.steps.batch import spec_of_first
 from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
+from conadv_tf.steps.parts import Outputs
 from conadv_tf.steps.pending_batch import PendingBatch
 from conadv_tf.steps.pipelined import PipelinedStep
+from conadv_tf.steps.update import Update
 
 
 class SharedPassStep(PipelinedStep):
@@ -66,18 +69,7 @@ class SharedPassStep(PipelinedStep):
     @classmethod
     def check(cls, options: Options, network: tf.keras.Model) -> None:
         """One step towards no label, tau 1, one batch an update."""
-        attack = options.attack
-        if attack is None:
-            raise ValueError(
-                'Expected an attack with attack_pass="shared"; received None.'
-            )
-        if not hasattr(attack, "start") or not hasattr(attack, "ascend"):
-            raise ValueError(
-                'Expected an attack with attack_pass="shared" that has the '
-                "methods start(images, seed) and ascend(points, direction, "
-                f"images, seed) of ca.PGD; received {attack!r}. "
-                'attack_pass="own" needs neither.'
-            )
+        check_attack(options)
         check_together(
             'attack_pass="shared"',
             'attack_pass="own"',
@@ -88,34 +80,8 @@ class SharedPassStep(PipelinedStep):
                     1,
                     "a direction is there one update before it is trained on",
                 ),
-                (
-                    "microbatches",
-                    options.microbatches,
-                    1,
-                    "the attacked images of a whole global batch would have to "
-                    "be kept",
-                ),
-                (
-                    "num_steps",
-                    getattr(attack, "num_steps", 1),
-                    1,
-                    "one backward pass gives one direction",
-                ),
-                (
-                    "targeted",
-                    getattr(attack, "targeted", None),
-                    None,
-                    "the direction is that of the training loss, which has the "
-                    "true label",
-                ),
             ),
         )
-        if options.adversarial_weight == 0:
-            raise ValueError(
-                'Expected adversarial_weight > 0 with attack_pass="shared", '
-                "where the direction is a gradient of that part of the loss; "
-                "received 0."
-            )
         if options.start_replaces_clean and options.adversarial_fraction == 1:
             raise ValueError(
                 "Expected adversarial_fraction < 1 with start_replaces_clean: "
@@ -124,7 +90,7 @@ class SharedPassStep(PipelinedStep):
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """See `Step.__call__`."""
-        guarded, optimizer = self.update.guarded, self._model.optimizer
+        guarded = self.update.guarded
         age = self.buffers.age_after(batch)
         first = batch.to_attack()
         received = Batch(first.images, first.labels, first.sample_weight)
@@ -134,20 +100,20 @@ class SharedPassStep(PipelinedStep):
         self.attack.count_out_of_range(batch)
         start = self.attack.start(received, seed)
         statistics = guarded.begin()
-        with tf.GradientTape() as tape:
-            tape.watch(start)
-            outputs = self.loss(
-                self._parts(batch, received.attacked(start), pending)
-            )
-        logits = outputs.logits["start"]
-        *gradients, direction, by_logits = guarded.gradients(
-            optimizer, tape, outputs.loss, [start, logits]
-        )
-        adversarial = self.attack.ascend(
-            start, direction, received, logits, by_logits, seed
+        outputs, gradients, adversarial = train_and_ascend(
+            self.loss,
+            self.update,
+            self.attack,
+            self._parts(batch, received.attacked(start), pending),
+            start,
+            received,
+            seed,
         )
         guarded.apply_gradients(
-            optimizer, gradients, statistics, after=[outputs.loss, adversarial]
+            self._model.optimizer,
+            gradients,
+            statistics,
+            after=[outputs.loss, adversarial],
         )
         self.buffers.put(received.attacked(adversarial))
         return self.loss.logs(batch, outputs)
@@ -175,4 +141,91 @@ class SharedPassStep(PipelinedStep):
                 "adversarial": first(images),
             },
             images.shape[0] if static else None,
+        )
+
+
+def train_and_ascend(
+    loss: Callable[[dict[str, Part]], Outputs],
+    update: Update,
+    attack: AttackPass,
+    parts: dict[str, Part],
+    start: tf.Tensor,
+    received: Batch,
+    seed: tf.Tensor,
+) -> tuple[Outputs, list[Optional[tf.Tensor]], tf.Tensor]:
+    """One forward and one backward pass, and the attack that comes of it.
+
+    Args:
+      loss: of the parts.
+      update: for which the gradients are.
+      attack: of one step.
+      parts: what is trained on; "start" among them.
+      start: float32, that part's images, x_0.
+      received: the images that the attack is on, and their labels.
+      seed: int64 [2], as for `AttackPass.start`.
+
+    Returns:
+      (outputs, gradients by the weights, x_hat).
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        outputs = loss(parts)
+    logits = outputs.logits["start"]
+    *gradients, direction, by_logits = update.gradients(
+        tape, outputs.loss, [start, logits]
+    )
+    return (
+        outputs,
+        gradients,
+        attack.ascend(start, direction, received, logits, by_logits, seed),
+    )
+
+
+def check_attack(options: Options) -> None:
+    """Raises a ValueError if an attack cannot do with a direction it is given.
+
+    Args:
+      options: `Options`; one batch an update, too.
+    """
+    attack = options.attack
+    if attack is None:
+        raise ValueError(
+            'Expected an attack with attack_pass="shared"; received None.'
+        )
+    if not hasattr(attack, "start") or not hasattr(attack, "ascend"):
+        raise ValueError(
+            'Expected an attack with attack_pass="shared" that has the methods '
+            "start(images, seed) and ascend(points, direction, images, seed) "
+            f'of ca.PGD; received {attack!r}. attack_pass="own" needs neither.'
+        )
+    check_together(
+        'attack_pass="shared"',
+        'attack_pass="own"',
+        (
+            (
+                "microbatches",
+                options.microbatches,
+                1,
+                "the attacked images of a whole global batch would have to be "
+                "kept",
+            ),
+            (
+                "num_steps",
+                getattr(attack, "num_steps", 1),
+                1,
+                "one backward pass gives one direction",
+            ),
+            (
+                "targeted",
+                getattr(attack, "targeted", None),
+                None,
+                "the direction is that of the training loss, which has the "
+                "true label",
+            ),
+        ),
+    )
+    if options.adversarial_weight == 0:
+        raise ValueError(
+            'Expected adversarial_weight > 0 with attack_pass="shared", where '
+            "the direction is a gradient of that part of the loss; received 0."
         )

@@ -1,5 +1,8 @@
 """The update of the weights by one batch, Eq. (4) of the paper."""
 
+from collections.abc import Sequence
+from typing import Optional
+
 import tensorflow as tf
 
 from conadv_tf.steps.batch import Batch
@@ -31,9 +34,19 @@ class Update:
         statistics = self.guarded.begin()
         with tf.GradientTape() as tape:
             outputs = self._loss(batch.parts())
-        optimizer = self._model.optimizer
-        gradients = self.guarded.gradients(optimizer, tape, outputs.loss)
         self.guarded.apply_gradients(
-            optimizer, gradients, statistics, after=outputs.loss
+            self._model.optimizer,
+            self.gradients(tape, outputs.loss),
+            statistics,
+            after=outputs.loss,
         )
         return self._loss.logs(batch, outputs)
+
+    def gradients(
+        self,
+        tape: tf.GradientTape,
+        loss: tf.Tensor,
+        others: Sequence[tf.Tensor] = (),
+    ) -> list[Optional[tf.Tensor]]:
+        """Of a loss by the weights; see `GuardedUpdate.gradients`."""
+        return self.guarded.gradients(self._model.optimizer, tape, loss, others)

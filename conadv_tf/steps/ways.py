@@ -7,6 +7,7 @@ from conadv_tf.steps.concurrent import ConcurrentStep
 from conadv_tf.steps.microbatched import MicroBatchedStep
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.phased import PhasedStep
+from conadv_tf.steps.phased_pairs import PhasedPairsStep
 from conadv_tf.steps.plain import PlainStep
 from conadv_tf.steps.protocol import Step
 from conadv_tf.steps.sequential import SequentialStep
@@ -14,6 +15,7 @@ from conadv_tf.steps.shared_pass import SharedPassStep
 
 # The first that is asked for is taken: the particular before the general.
 WAYS: tuple[type[Step], ...] = (
+    PhasedPairsStep,
     PhasedStep,
     SharedPassStep,
     MicroBatchedStep,

@@ -51,7 +51,8 @@ def phase_function(network, phase, images, labels, attack):
     def training_phase(images, labels):
         statistics = update.begin()
         batch = Batch(images, labels, adversarial=images)
-        gradients = step.part_gradients(batch, phase[len("phased_") :])
+        part = phase[len("phased_") :]
+        gradients = getattr(step, f"{part}_gradients")(batch)
         # The other part's batch norms have gradients from other replicas.
         gradients = [
             tf.zeros_like(weight) if gradient is None else gradient
