@@ -170,16 +170,17 @@ class Config:
                 "Expected method conadv with attack_pass shared, whose "
                 f"direction is one update old; received {self.method}."
             )
-        if self.drift_every and (
-            not self.tau
-            or self.placement != "local"
-            or self.attack_pass != "own"
-        ):
+        if self.drift_every and not self.tau:
             raise ValueError(
-                "Expected method conadv, placement local and attack_pass own "
-                "with drift_every: others keep no stale weights to measure. "
-                f"Received {self.method}, {self.placement} and "
-                f"{self.attack_pass}."
+                "Expected method conadv with drift_every: attacks of others "
+                f"are not of stale weights. Received {self.method}."
+            )
+        keeps_none = self.placement != "local" or self.attack_pass != "own"
+        if self.drift_every and keeps_none and self.steps_per_execution > 1:
+            raise ValueError(
+                "Expected steps_per_execution 1 with drift_every where attacks "
+                "read no copy of the weights (placement phased, attack_pass "
+                f"shared); received {self.steps_per_execution}."
             )
         if self.augmentation in data.MIXING and self.tau is not None:
             raise ValueError(

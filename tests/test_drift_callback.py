@@ -12,10 +12,12 @@ from conadv_tf.batch_norm.routing import batch_norm_branch
 from tests import networks
 
 
-def concurrent(staleness=1, network=None):
+def concurrent(staleness=1, network=None, steps_per_execution=1, **arguments):
     network = network or networks.small()
-    model = ca.ConAdvModel(network, ca.PGD(epsilon=0.1), staleness)
-    model.compile(ca.LARS(0.5), networks.LOSS)
+    model = ca.ConAdvModel(network, ca.PGD(epsilon=0.1), staleness, **arguments)
+    model.compile(
+        ca.LARS(0.5), networks.LOSS, steps_per_execution=steps_per_execution
+    )
     return model
 
 
@@ -37,10 +39,15 @@ class Snapshots(tf.keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "staleness, build", [(1, networks.linear), (3, networks.convolutional)]
+    "staleness, build, attack_pass",
+    [
+        (1, networks.linear, "own"),
+        (3, networks.convolutional, "own"),
+        (1, networks.linear, "shared"),
+    ],
 )
 def test_callback_measures_the_weights_of_tau_steps_ago(
-    staleness, build, tmp_path
+    staleness, build, attack_pass, tmp_path
 ):
     network = build(shape=(6, 6, 1))
     images, labels = networks.batches(1, size=4, seed=9)[0]
@@ -51,7 +58,8 @@ def test_callback_measures_the_weights_of_tau_steps_ago(
         csv_path=tmp_path / "drift.csv",
         log_dir=str(tmp_path / "board"),
     )
-    model, snapshots = concurrent(staleness, network), Snapshots()
+    model = concurrent(staleness, network, attack_pass=attack_pass)
+    snapshots = Snapshots()
     model.fit(
         networks.dataset(networks.batches(5)),
         callbacks=[snapshots, watch],
@@ -187,6 +195,14 @@ def test_models_without_stale_weights_are_refused(arguments):
             callbacks=[analysis.StalenessDrift(images, labels)],
             verbose=0,
         )
+
+
+def test_a_copy_is_made_before_each_step():
+    model = concurrent(attack_pass="shared", steps_per_execution=2)
+    watch = analysis.StalenessDrift(*networks.batches(1)[0])
+    data = networks.dataset(networks.batches(2))
+    with pytest.raises(ValueError, match="steps_per_execution=1.*received 2"):
+        model.fit(data, callbacks=[watch], verbose=0)
 
 
 def test_steps_between_measurements_are_positive():

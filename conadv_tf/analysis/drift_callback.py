@@ -19,16 +19,19 @@ from conadv_tf.attacks import loss as objectives
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.signatures import Logs
 from conadv_tf.signatures import TensorLike
+from conadv_tf.steps import ShadowWeights
 
 
 class StalenessDrift(keras_internals.Callback):
     """Logs the drift of weights and examples, and the paper's constants.
 
-    For a `ConAdvModel` with an attack and staleness >= 1. On one fixed batch,
-    after every `every_steps` steps or each epoch: `measure_drift` between the
-    weights theta_t and those that the attack reads, theta_t-tau, with the
-    model's attack, the same random starts for both, and the compiled loss
-    without label smoothing; and Lemma 1's bound.
+    For a `ConAdvModel` with an attack and staleness >= 1; where its attack
+    reads no copy of the weights (a shared pass, phased placement) this keeps
+    one, from the start of a `fit`. On one fixed batch, after every
+    `every_steps` steps or each epoch: `measure_drift` between the weights
+    theta_t and those that the attack reads, theta_t-tau, with the model's
+    attack, the same random starts for both, and the compiled loss without label
+    smoothing; and Lemma 1's bound.
 
     Both networks run through the auxiliary batch norm in inference mode,
     because the theory needs the loss of one image not to depend on others;
@@ -57,8 +60,9 @@ class StalenessDrift(keras_internals.Callback):
         continues from, in `history` too; otherwise the file is replaced.
 
     Raises:
-      ValueError: if `every_steps` is not positive; in `fit`, if the model has
-        no stale weights.
+      ValueError: if `every_steps` is not positive; in `fit`, if the model's
+        attacks are not of stale weights, or if a copy of them would have to
+        be made within an execution of several steps.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class StalenessDrift(keras_internals.Callback):
         self.every_steps = every_steps
         self.seed = seed
         self.history: list[dict[str, Any]] = []
+        self._copy: Optional[ShadowWeights] = None
         self._csv_path = csv_path
         self._log_dir = log_dir
         self._append = append
@@ -98,12 +103,16 @@ class StalenessDrift(keras_internals.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Checks the model and starts a history."""
-        if getattr(self.model, "stale_network", None) is None:
+        model = self.model
+        if getattr(model, "attack", None) is None or not model.staleness:
             raise ValueError(
                 "Expected a ConAdvModel with an attack and staleness >= 1; "
-                f"received {self.model.name!r}, which has no stale weights. "
+                f"received {model.name!r}, which has no stale weights. "
                 "Leave StalenessDrift out of its callbacks."
             )
+        self._copy = None
+        if model.stale_network is None:
+            self._make_copy()
         self.history = []
         self._epoch = 0
         self._has_begun = False
@@ -113,6 +122,26 @@ class StalenessDrift(keras_internals.Callback):
             if self._log_dir
             else None
         )
+
+    def _make_copy(self) -> None:
+        steps = keras_internals.steps_per_execution(self.model)
+        if steps != 1:
+            raise ValueError(
+                "Expected steps_per_execution=1 for StalenessDrift with a "
+                "model whose attack reads no copy of the weights, so that it "
+                f"can make one before each step; received {steps}."
+            )
+        with self.model.distribute_strategy.scope():
+            copy = ShadowWeights(self.model.network, self.model.staleness)
+        self._copy, self._age = copy, 0
+        self._refresh = tf.function(copy.refresh, autograph=False)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Keeps the weights, where the model keeps none."""
+        if self._copy is not None:
+            age = tf.constant(self._age, tf.int64)
+            self.model.distribute_strategy.run(self._refresh, (age,))
+            self._age += 1
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Closes the files."""
@@ -179,11 +208,14 @@ class StalenessDrift(keras_internals.Callback):
         self, images: tf.Tensor, labels: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         model = self.model
+        stale_network, pairs = model.stale_network, model.stale_weights
+        if self._copy is not None:
+            stale_network, pairs = self._copy.network, self._copy.pairs
         loss = objectives.attack_loss(model.loss)
         with batch_norm_branch("auxiliary"):
             forwards = [
                 forward_function(network)
-                for network in (model.network, model.stale_network)
+                for network in (model.network, stale_network)
             ]
         fresh, outdated = (
             model.attack(forward, images, labels, self.seed, loss)
@@ -191,7 +223,7 @@ class StalenessDrift(keras_internals.Callback):
         )
         current, stale = (
             forward_objective(forward, variables, loss)
-            for forward, variables in zip(forwards, zip(*model.stale_weights))
+            for forward, variables in zip(forwards, zip(*pairs))
         )
         return measure_drift(
             current,

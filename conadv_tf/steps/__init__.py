@@ -15,6 +15,7 @@ from conadv_tf.steps.options import ATTACK_PASSES
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.options import PLACEMENTS
 from conadv_tf.steps.protocol import Step
+from conadv_tf.steps.shadow_weights import ShadowWeights
 from conadv_tf.steps.ways import way_to_step
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PLACEMENTS",
     "Batch",
     "Options",
+    "ShadowWeights",
     "Step",
     "StepMemory",
     "array_batch_size",
