@@ -1,7 +1,9 @@
 """What a run leaves behind besides pictures: its files and closing table."""
 
+import contextlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 
@@ -21,10 +23,42 @@ def versions():
 
 
 def write_json(path, content):
-    """Writes a JSON file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    """Writes a JSON file whole or not at all.
+
+    Args:
+      path: pathlib.Path.
+      content: what JSON has; a number that is not finite becomes null.
+    """
+    with _whole(path) as temporary:
+        text = json.dumps(_finite(content), indent=2, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def save_weights(network, path):
+    """Writes a network's weights whole or not at all; path ends in .h5."""
+    with _whole(path) as temporary:
+        network.save_weights(temporary)
+
+
+@contextlib.contextmanager
+def _whole(path):
+    # Keras knows a format by the end of the name.
+    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _finite(content):
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
 
 
 def print_summary(summary, model_dir):
@@ -35,9 +69,9 @@ def print_summary(summary, model_dir):
         "seed": summary["seed"],
         # Older runs do not say that it was the test set.
         f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}",
-        "final training loss": f"{summary['final_loss']:.4f}",
-        "images/s": f"{summary['images_per_second']:,.0f}",
-        "step time": f"{summary['step_time_ms']:.1f} ms",
+        "final training loss": _number(summary["final_loss"], ".4f"),
+        "images/s": _number(summary["images_per_second"], ",.0f"),
+        "step time": _number(summary["step_time_ms"], ".1f", " ms"),
         "steps": summary["steps"],
         "seconds": f"{summary['seconds']:.0f}",
         "results in": model_dir,
@@ -46,6 +80,12 @@ def print_summary(summary, model_dir):
     print()
     for name, value in rows.items():
         print(f"{name:<{width}}  {value}")
+
+
+def _number(value, form, unit=""):
+    if value is None or not math.isfinite(value):
+        return "not measured"  # Resumed after its last step.
+    return f"{value:{form}}{unit}"
 
 
 def discard_unused(model_dir):

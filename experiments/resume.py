@@ -14,6 +14,7 @@ from conadv_tf import keras_internals
 from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
 from experiments import config_override
+from experiments import lock
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -44,7 +45,9 @@ class Preempted(Exception):
 
 
 class Preemption(keras_internals.Callback):
-    """On SIGTERM saves a checkpoint after the batch, and raises `Preempted`.
+    """On SIGTERM or Ctrl-C saves after the batch, and raises `Preempted`.
+
+    A second Ctrl-C ends at once.
 
     Args:
       checkpoints: a `ca.Checkpoints` of the same `fit`, or None.
@@ -60,12 +63,16 @@ class Preemption(keras_internals.Callback):
         self._received = False
 
     def on_train_begin(self, logs=None):
-        """Waits for the signal."""
-        self._before = signal.signal(signal.SIGTERM, self._note)
+        """Waits for the signals."""
+        self._before = {
+            number: signal.signal(number, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def on_train_end(self, logs=None):
-        """Leaves the signal to whom it was."""
-        signal.signal(signal.SIGTERM, self._before)
+        """Leaves the signals to whom they were."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves where a run can continue; else an epoch's end does it."""
@@ -90,6 +97,24 @@ class Preemption(keras_internals.Callback):
 
     def _note(self, number, frame):
         self._received = True
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
+            print("\nstopping where the run can continue; Ctrl-C ends at once")
+
+
+def alone_in(model_dir):
+    """A context in which no other process trains in a run's folder.
+
+    Raises:
+      ValueError: if one does.
+    """
+    return lock.held(
+        model_dir / "config.json",
+        lambda content: (
+            f"Another process is training in --model_dir={model_dir}. Wait "
+            "for it, or stop it."
+        ),
+    )
 
 
 def check_flags():

@@ -9,6 +9,7 @@ Writes config.json, history.csv, summary.json, curves.png, examples.png and
 network.weights.h5 to --model_dir.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -61,9 +62,14 @@ def main(argv):
                 return
         elif is_chief(strategy):
             model_dir = new_model_dir(FLAGS.model_dir, config)
-        train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
+        with contextlib.ExitStack() as stack:
+            if is_chief(strategy):
+                stack.enter_context(resume.alone_in(model_dir))
+            train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
     except resume.Preempted:
         resume.preempted(model_dir)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
     except (ValueError, FloatingPointError, OSError) as error:
         if model_dir is not None:
             results.discard_unused(model_dir)
@@ -82,10 +88,7 @@ def described_config():
 
 def is_chief(strategy):
     """Whether this process writes the files."""
-    resolver = strategy.cluster_resolver
-    return not (
-        resolver and resolver.task_type == "worker" and resolver.task_id
-    )
+    return ca.distribution.process_of(strategy)[0] == 0
 
 
 def new_model_dir(name, config):
@@ -205,7 +208,7 @@ def train(config, model_dir, strategy):
         "seed": config.seed,
         "versions": results.versions(),
     }
-    network.save_weights(model_dir / "network.weights.h5")
+    results.save_weights(network, model_dir / "network.weights.h5")
     plots.curves(model_dir / "history.csv", model_dir / "curves.png")
     plots.examples(
         network, dataset.test, build.attack(config), model_dir / "examples.png"

@@ -77,6 +77,23 @@ def test_all_damaged(interrupted, tmp_path):
             _ = ca.Checkpoints(tmp_path / "copy", restore=True).position
 
 
+# Killed while it wrote: TensorFlow makes the index last, and empty at first.
+@pytest.mark.parametrize("index", [None, b""])
+def test_the_first_is_unfinished(index, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    (folder / "ckpt-2.data-00000-of-00001").write_bytes(b"half")
+    if index is not None:
+        (folder / "ckpt-2.index").write_bytes(index)
+    with pytest.warns(RuntimeWarning, match="ckpt-2.*begins anew"):
+        checkpoints = ca.Checkpoints(folder, restore=True)
+        assert checkpoints.position == (0, 0)
+    whole = train()
+    with pytest.warns(RuntimeWarning, match="ckpt-2.*begins anew"):
+        resumable.assert_same(whole, train(folder, restore=True))
+    assert not (folder / "ckpt-2.index").exists()
+
+
 def test_wrong_use(interrupted, tmp_path):
     with pytest.raises(ValueError, match="restore=True"):
         ca.Checkpoints(interrupted[0])

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from conadv_tf import csv_file
 from conadv_tf.callbacks import checkpoint_files
+from experiments import results
+from experiments import resume
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = (
@@ -118,6 +121,62 @@ def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
     assert (cut / "summary.json").stat().st_mtime_ns == before
     code, _, errors = finish(start(cut, "--resume", "--seed=4"))
     assert code == 1 and "seed is 0 there, received 4" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_where_a_run_can_continue(number, capsys):
+    checkpoints = mock.Mock(can_save=False)
+    preemption = resume.Preemption(checkpoints)
+    before = signal.getsignal(number)
+    preemption.on_train_begin()
+    preemption.on_train_batch_end(0)
+    os.kill(os.getpid(), number)
+    preemption.on_train_batch_end(1)
+    checkpoints.save.assert_not_called()
+    checkpoints.can_save = True
+    with pytest.raises(resume.Preempted):
+        preemption.on_train_batch_end(2)
+    checkpoints.save.assert_called_once()
+    if number == signal.SIGINT:
+        assert "Ctrl-C ends at once" in capsys.readouterr().out
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    preemption.on_train_end()
+    assert signal.getsignal(number) == before
+
+
+def test_one_process_at_a_time_in_a_folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    for _ in range(2):
+        with resume.alone_in(tmp_path):
+            with pytest.raises(ValueError, match="Another process is training"):
+                with resume.alone_in(tmp_path):
+                    pass
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+# Resumed after its last step, a run has no rate.
+def test_a_summary_is_json_and_whole(tmp_path):
+    path = tmp_path / "summary.json"
+    summary = {"method": "conadv", "batch_size": 1, "seed": 0, "top1": 0.5}
+    summary |= {"final_loss": 1.0, "steps": 2, "seconds": 3.0}
+    summary |= {"images_per_second": np.nan, "step_time_ms": [np.inf, 1.0]}
+    results.write_json(path, summary)
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        **summary,
+        "images_per_second": None,
+        "step_time_ms": [None, 1.0],
+    }
+    with pytest.raises(OSError, match="no space"):
+        network = mock.Mock()
+        network.save_weights.side_effect = _fill_the_disk
+        results.save_weights(network, tmp_path / "network.weights.h5")
+    assert [each.name for each in tmp_path.iterdir()] == ["summary.json"]
+
+
+def _fill_the_disk(path):
+    path.write_bytes(b"half")
+    raise OSError("no space left")
 
 
 @pytest.mark.parametrize("folder", ["file/below", "nothing"])

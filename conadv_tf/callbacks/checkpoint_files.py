@@ -2,6 +2,8 @@
 
 import os
 import re
+from typing import Optional
+import warnings
 
 import tensorflow as tf
 
@@ -26,6 +28,34 @@ def verify(path: str) -> None:
         raise ValueError(
             f"Checkpoint {path!r} is damaged or incomplete ({reason})."
         ) from error
+
+
+def check_none_was_whole(paths: list[list[str]], fault: Optional[str]) -> None:
+    """Raises a ValueError if there were checkpoints, now damaged.
+
+    Those whose writing was cut off, of which TensorFlow makes the index last,
+    do not count: a run that has no others lost nothing that was saved.
+
+    Args:
+      paths: for each step the prefixes of the processes' files.
+      fault: what is wrong with one of them; None where there are none.
+    """
+    if fault is None:
+        return
+    if all(any(map(_is_unfinished, step)) for step in paths):
+        warnings.warn(
+            f"{fault} There was none before: training begins anew.",
+            RuntimeWarning,
+        )
+        return
+    raise ValueError(
+        f"No checkpoint in {os.path.dirname(paths[-1][0])!r} is whole. {fault}"
+    )
+
+
+def _is_unfinished(path: str) -> bool:
+    index = f"{path}.index"
+    return not tf.io.gfile.exists(index) or not tf.io.gfile.stat(index).length
 
 
 def check_writable(directory: str) -> None:

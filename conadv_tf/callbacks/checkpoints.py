@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import distribution
 from conadv_tf import keras_internals
 from conadv_tf.callbacks import checkpoint_files
 from conadv_tf.callbacks import checkpoint_state
@@ -62,7 +63,7 @@ class Checkpoints(keras_internals.Callback):
         self.every_steps = every_steps
         self.keep = keep
         self.restore = restore
-        self._worker = _worker_of(strategy)
+        self._worker = distribution.process_of(strategy)
         checkpoint_files.check_writable(self.directory)
         if not restore and self._steps():
             raise ValueError(
@@ -90,7 +91,7 @@ class Checkpoints(keras_internals.Callback):
 
     def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Restores the last good checkpoint."""
-        worker = _worker_of(self.model.distribute_strategy)
+        worker = distribution.process_of(self.model.distribute_strategy)
         if worker != self._worker:
             raise ValueError(
                 "Expected the strategy of the model, which has "
@@ -279,22 +280,12 @@ class Checkpoints(keras_internals.Callback):
             self._found = step, local.values or {}
             break
         else:
-            if fault is not None:
-                raise ValueError(
-                    f"No checkpoint in {self.directory!r} is whole. {fault}"
-                )
+            checkpoint_files.check_none_was_whole(
+                [
+                    [self._path(step, worker) for worker in range(count)]
+                    for step in self._steps()
+                ],
+                fault,
+            )
         self._searched = True
         return self._found
-
-
-def _worker_of(
-    strategy: Optional[tf.distribute.Strategy],
-) -> tuple[int, int]:
-    """(number of this process, processes) of a strategy."""
-    resolver = None if strategy is None else strategy.cluster_resolver
-    if resolver is None or resolver.task_type != "worker":
-        return 0, 1
-    spec = resolver.cluster_spec()
-    if not spec or "worker" not in spec.jobs:
-        return 0, 1
-    return resolver.task_id, spec.num_tasks("worker")

@@ -12,6 +12,7 @@ from conadv_tf.distribution.local_variables import local_values
 from conadv_tf.distribution.local_variables import local_variable
 from conadv_tf.distribution.strategies import describe
 from conadv_tf.distribution.strategies import NAMES
+from conadv_tf.distribution.strategies import process_of
 from conadv_tf.distribution.strategies import strategy
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "local_values",
     "local_variable",
     "random",
+    "process_of",
     "strategy",
 ]

@@ -233,3 +233,20 @@ def _in_time(
         lines = str(error).strip().splitlines() or [""]
         reason = f"{type(error).__name__}: {lines[0]}"
     raise ValueError(f"{failure} ({reason}). {remedy}") from error
+
+
+def process_of(
+    strategy: Optional[tf.distribute.Strategy],
+) -> tuple[int, int]:
+    """(number of this process, processes) of a strategy.
+
+    Args:
+      strategy: None is one process.
+    """
+    resolver = None if strategy is None else strategy.cluster_resolver
+    if resolver is None or resolver.task_type != "worker":
+        return 0, 1
+    spec = resolver.cluster_spec()
+    if not spec or "worker" not in spec.jobs:
+        return 0, 1
+    return resolver.task_id, spec.num_tasks("worker")

@@ -1,14 +1,13 @@
 """The folder of a sweep: its lock, its finished cells, its table."""
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 
 from conadv_tf import csv_file
 from experiments import config as config_lib
 from experiments import config_override
+from experiments import lock
 from experiments import networks
 from experiments.sweeps import grid
 from experiments.sweeps.table import COLUMNS
@@ -33,22 +32,14 @@ def locked(folder):
       ValueError: if another sweep is running there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "sweep.lock", "a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(0.1)
-                    continue
-                file.seek(0)
-                raise ValueError(
-                    f"Another sweep, process {file.read().strip()}, is "
-                    f"running in --output_dir={folder}. Wait for it, or choose "
-                    "another folder."
-                ) from None
+
+    def refusal(process):
+        return (
+            f"Another sweep, process {process}, is running in --output_dir="
+            f"{folder}. Wait for it, or choose another folder."
+        )
+
+    with lock.held(folder / "sweep.lock", refusal, _PATIENCE_SECONDS) as file:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
