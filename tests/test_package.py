@@ -1,8 +1,12 @@
 """The package as a whole: what an import loads, sizes of files."""
 
+import importlib.metadata
 import pathlib
+import re
 import subprocess
 import sys
+
+import conadv_tf
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = ("conadv_tf", "experiments", "tests", "tools")
@@ -24,6 +28,21 @@ def test_import_loads_nothing_that_is_not_needed_and_says_nothing():
     )
     assert result.stdout == "[]\n"
     assert result.stderr == ""
+
+
+def test_metadata_agree():
+    installed = importlib.metadata.metadata("conadv_tf")
+    version = conadv_tf.__version__
+    assert installed["Version"] == version
+    assert installed["License-Expression"] == "Apache-2.0"
+    license_text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in license_text and "Version 2.0" in license_text
+    for path in ("CITATION.cff", "docs/citing.md"):
+        text = (ROOT / path).read_text()
+        assert re.findall(r"\d+\.\d+\.\d+\b", text.replace("1.2.0", "")) == [
+            version
+        ], path
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_files_are_of_one_idea():
