@@ -37,7 +37,9 @@ def dataset(config, num_replicas):
         image_size=config.image_size,
         views=config.views,
         augment=augment,
+        padding=config.padding,
         validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
         max_bad_records=config.max_bad_records,
         num_replicas=num_replicas,
     )

@@ -110,6 +110,10 @@ class Config:
     image_size: Optional[int] = limited(None, "[1, inf)")
     # Of the only or the second view.
     augmentation: Optional[str] = limited(None, AUGMENTATIONS)
+    # Zeros around a small training image before its crop; None: the usual.
+    padding: Optional[int] = limited(None, "[0, inf)")
+    # As many of each class, chosen by the seed; None: all.
+    train_images: Optional[int] = limited(None, "[1, inf)")
     max_bad_records: int = limited(0, "[0, inf)")
     global_batch_size: int = limited(128, "[1, inf)")
     # Together: this many replicas of this many images are emulated exactly,
@@ -230,6 +234,11 @@ class Config:
         """Updates that the attack's weights are behind; None: no attack."""
         own = methods.TRAINED[self.method].staleness
         return self.staleness if own else own
+
+    @property
+    def dataset_stem(self):
+        """The dataset, as a part of a file's name."""
+        return re.sub(r"[/:]+", "_", self.dataset)
 
     @property
     def split(self):

@@ -35,8 +35,12 @@ _SCOPES = {
         lambda config: config.emulate_replicas is None, "no emulate_replicas"
     ),
     "data_dir": _Scope(
-        lambda config: not config.dataset.startswith("folder:"),
+        lambda config: not config.dataset.startswith(("folder:", "npz:")),
         "a dataset of tensorflow-datasets",
+    ),
+    "padding": _Scope(
+        lambda config: not config.dataset.startswith("folder:"),
+        "images of one size",
     ),
     **{
         f"network.{field}": _Scope(

@@ -1,12 +1,14 @@
 """The methods: one table for flags, presets, sweeps, reports and tools."""
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 from typing import Optional
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One way to train, as the paper's tables have them.
+    """One way to train: the paper's, and those that attack a quarter.
 
     name: in flags, presets and files.
     label: in tables and pictures.
@@ -19,6 +21,7 @@ class Method:
       colour-blind too.
     marker: likewise, Matplotlib's.
     does: what a step does, in a few words.
+    settings: {setting: value} of its own; empty for the paper's.
     """
 
     name: str
@@ -29,8 +32,11 @@ class Method:
     color: str
     marker: str
     does: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+_QUARTER = {"adversarial_fraction": 0.25}
+_SHARED = {**_QUARTER, "attack_pass": "shared"}
 METHODS = {
     method.name: method
     for method in (
@@ -84,11 +90,55 @@ METHODS = {
             "v",
             "conadv with augmented images too",
         ),
+        Method(
+            "conadv_quarter",
+            "ConAdv, a quarter",
+            "conadv",
+            1,
+            False,
+            "#CC79A7",
+            "P",
+            "conadv on a quarter of each batch",
+            _QUARTER,
+        ),
+        Method(
+            "conadv_shared",
+            "ConAdv, one pass",
+            "conadv",
+            1,
+            False,
+            "#56B4E9",
+            "X",
+            "on a quarter, attack and update in one pass",
+            _SHARED,
+        ),
+        Method(
+            "conadv_shared_instead",
+            "ConAdv, one pass, start for clean",
+            "conadv",
+            1,
+            False,
+            "#B8A900",
+            "*",
+            "and start images instead of that quarter's clean ones",
+            {**_SHARED, "start_replaces_clean": True},
+        ),
     )
 }
-# Values of --method: those that are no other one on augmented images.
+# Those of the paper's tables.
+PAPER = {
+    name: method for name, method in METHODS.items() if not method.settings
+}
+# Values of --method: those that are no other one on augmented images or with
+# other settings.
 TRAINED = {
-    name: method for name, method in METHODS.items() if not method.augmented
+    name: method for name, method in PAPER.items() if not method.augmented
+}
+# What tells methods apart besides, and the paper's values.
+SETTINGS = {
+    "adversarial_fraction": 1.0,
+    "attack_pass": "own",
+    "start_replaces_clean": False,
 }
 
 

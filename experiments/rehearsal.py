@@ -1,11 +1,12 @@
 """Shrinks a configuration to minutes on a laptop: `run.py --quick`.
 
 Network, method, attack, augmentation, optimizer and precision stay; images,
-batches and time shrink. Where the data would have to be downloaded, noise of
-the same structure takes their place: JPEG files of several sizes in folders.
+batches and time shrink. Digits and archives of arrays are taken as they are;
+elsewhere noise takes the images' place: JPEG files of several sizes in folders.
 """
 
 import dataclasses
+import math
 import pathlib
 import tempfile
 
@@ -28,8 +29,12 @@ def rehearse(config):
 
 
 def needs_images(config):
-    """Whether a rehearsal takes made images; digits are small as they are."""
-    return config.dataset != "digits"
+    """Whether a rehearsal takes made images."""
+    return config.dataset != "digits" and not _is_archive(config)
+
+
+def _is_archive(config):
+    return config.dataset.startswith("npz:")
 
 
 def shrink(config, folder):
@@ -40,22 +45,35 @@ def shrink(config, folder):
       folder: pathlib.Path for what `write_images` makes.
 
     Returns:
-      A `Config` of one epoch of four batches; for digits, of all digits and,
-      with their own network, a quarter of the width. An attack that sets in
-      late does so after as large a part of the run.
+      A `Config` of one epoch of four batches, of fewer where a fraction of
+      one would be no image; for digits, of all digits and, with their own
+      network, a quarter of the width. An attack that sets in late does so
+      after as large a part of the run.
     """
+    replicas = 2 if config.emulate_replicas else 1
+    # Of each replica one image at least is attacked.
+    batch_size = max(
+        _BATCH_SIZE, replicas * math.ceil(1 / config.adversarial_fraction)
+    )
     config = dataclasses.replace(
         config,
         epochs=1,
         emulate_replicas=config.emulate_replicas and 2,
         per_replica_batch_size=config.per_replica_batch_size
-        and _BATCH_SIZE // 2,
+        and batch_size // 2,
         attack=dataclasses.replace(
             config.attack,
             start_epoch=config.attack.start_epoch / config.epochs,
             warmup_epochs=config.attack.warmup_epochs / config.epochs,
         ),
     )
+    made = _CLASSES * _IMAGES["train"]
+    if _is_archive(config):
+        return dataclasses.replace(
+            config,
+            train_images=min(made, config.train_images or made),
+            global_batch_size=batch_size,
+        )
     if not needs_images(config):
         network = config.network
         if network.name == "resnet_cifar":
@@ -66,7 +84,9 @@ def shrink(config, folder):
         dataset=f"folder:{folder}",
         data_dir=None,
         image_size=_IMAGE_SIZE,
-        global_batch_size=_BATCH_SIZE,
+        padding=None,
+        train_images=None,
+        global_batch_size=batch_size,
     )
 
 

@@ -106,7 +106,7 @@ def new_model_dir(name, config):
     """
     if name is None:
         stem = (
-            f"{config.dataset}_{config.method}_{config.global_batch_size}"
+            f"{config.dataset_stem}_{config.method}_{config.global_batch_size}"
             f"_seed{config.seed}"
         )
         number = 1

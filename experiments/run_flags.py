@@ -23,8 +23,9 @@ flags.DEFINE_string(
     "dataset",
     _DEFAULT.dataset,
     f"What to train on: one of {', '.join(ca.data.NAMES)}, any other image "
-    "classification set of tensorflow-datasets, or folder:PATH with one folder "
-    "of images for each class.",
+    "classification set of tensorflow-datasets, folder:PATH with one folder "
+    "of images for each class, or npz:PATH with arrays x_train, y_train, "
+    "x_test and y_test.",
 )
 flags.DEFINE_enum(
     "augmentation",

@@ -20,6 +20,8 @@ DEFAULT = config_lib.Config()
         ("method=aa", "one of 'baseline', 'disadv', 'conadv'"),
         ("image_size=0", r"\[1, inf\) or None"),
         ("augmentation=autoaugment_digit", "mean 'autoaugment_digits'"),
+        ("padding=-1", r"\[0, inf\) or None"),
+        ("train_images=0", r"\[1, inf\) or None"),
         ("max_bad_records=-1", r"\[0, inf\)"),
         ("global_batch_size=0", r"\[1, inf\)"),
         ("emulate_replicas=0", r"\[1, inf\)"),
@@ -235,6 +237,8 @@ def test_from_dict_reads_what_asdict_writes():
             "no emulate_replicas",
         ),
         (["dataset=folder:/x"], "data_dir", "of tensorflow-datasets"),
+        (["dataset=npz:/x.npz"], "data_dir", "of tensorflow-datasets"),
+        (["dataset=folder:/x"], "padding", "images of one size"),
         (
             ["network.name=resnet", "network.depth=18"],
             "network.width",

@@ -1,14 +1,15 @@
 """Image classification sets, and augmentation of their images.
 
 `load` is what users call, with `auto_augment` or `augmentation`, `starting_at`
-and `distribute`. `FolderSource`, `FaultLog`, `Share` and the modules
-`pipelines` and `views` are what it is made of, for other pipelines; `policies`
-are those of AutoAugment as data.
+and `distribute`. `ArraySource`, `FolderSource`, `FaultLog`, `Share` and the
+modules `pipelines` and `views` are what it is made of, for other pipelines;
+`policies` are those of AutoAugment as data.
 """
 
 from conadv_tf.data import pipelines
 from conadv_tf.data import policies
 from conadv_tf.data import views
+from conadv_tf.data.arrays import ArraySource
 from conadv_tf.data.augmentation import augmentation
 from conadv_tf.data.augmentation import MIXING
 from conadv_tf.data.augmentation import NAMES as AUGMENTATIONS
@@ -26,6 +27,7 @@ __all__ = [
     "AUGMENTATIONS",
     "MIXING",
     "NAMES",
+    "ArraySource",
     "Dataset",
     "FaultLog",
     "FolderSource",

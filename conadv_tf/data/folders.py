@@ -3,8 +3,10 @@
 import hashlib
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
+from conadv_tf.data import subsets
 from conadv_tf.data.sharding import Share
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -33,6 +35,8 @@ class FolderSource:
         path: str,
         holdout: Optional[float] = None,
         validation_fraction: Optional[float] = None,
+        train_images: Optional[int] = None,
+        seed: int = 0,
     ) -> None:
         """Lists the files.
 
@@ -43,6 +47,9 @@ class FolderSource:
           validation_fraction: fraction of the training images of each class,
             in (0, 1), that takes the place of the test set, chosen in the
             same way; or None.
+          train_images: number of training images, see `subsets.balanced`,
+            before any are held out to validate; None is all.
+          seed: chooses them.
 
         Raises:
           ValueError: if there is no such layout, a class has no image, or
@@ -69,6 +76,8 @@ class FolderSource:
                 )
             check_holdout(holdout)
             test_files, train_files = _hold_out(_files_by_class(path), holdout)
+        if train_images is not None:
+            train_files = _chosen(train_files, train_images, seed)
         if validation_fraction is not None:
             check_holdout(validation_fraction, "validation_fraction")
             test_files, train_files = _hold_out(
@@ -158,6 +167,18 @@ def _files_by_class(path: str) -> _Files:
             f"Expected a folder for each class in {path!r}; found none."
         )
     return files
+
+
+def _chosen(files: _Files, size: int, seed: int) -> _Files:
+    """As many files of each class as of any other."""
+    every = [(name, path) for name in sorted(files) for path in files[name]]
+    number = {name: label for label, name in enumerate(sorted(files))}
+    labels = np.array([number[name] for name, _ in every])
+    chosen: _Files = {name: [] for name in files}
+    for position in subsets.balanced(labels, size, len(files), seed):
+        name, path = every[position]
+        chosen[name].append(path)
+    return chosen
 
 
 def _hold_out(files: _Files, fraction: float) -> tuple[_Files, _Files]:

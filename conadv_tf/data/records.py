@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 import math
 from typing import Any
+from typing import Callable
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
+from conadv_tf.data import subsets
 from conadv_tf.data.folders import check_holdout
 from conadv_tf.data.folders import check_no_holdout
 from conadv_tf.data.sharding import Share
@@ -39,6 +42,8 @@ class TfdsSource:
         holdout: Optional[float] = None,
         encoded: bool = False,
         validation_fraction: Optional[float] = None,
+        train_images: Optional[int] = None,
+        seed: int = 0,
     ) -> None:
         """Opens a dataset.
 
@@ -50,6 +55,10 @@ class TfdsSource:
           encoded: whether to read images encoded even if all have one size.
           validation_fraction: fraction of the training split, in (0, 1), its
             last records, that takes the place of the test set; or None.
+          train_images: number of training images, see `subsets.balanced`,
+            before any are held out to validate; None is all. Chosen by their
+            labels, for which the training split is read once.
+          seed: chooses them.
 
         Raises:
           ValueError: as `prepared_builder`; or if there is no image, label,
@@ -57,17 +66,27 @@ class TfdsSource:
         """
         self._builder = prepared_builder(name, data_dir)
         self._keys = image_and_label(self._builder)
+        splits = self._builder.info.splits
         self._splits = _splits(
-            name, self._builder.info.splits, holdout, validation_fraction
+            name,
+            splits,
+            holdout,
+            # Of those that are chosen, if some are.
+            None if train_images is not None else validation_fraction,
         )
         image, label = (self._builder.info.features[k] for k in self._keys)
         static = not encoded and None not in image.shape
         self.image_shape = tuple(image.shape) if static else None
         self.class_names = label.names
         self.num_classes = label.num_classes
-        splits = self._builder.info.splits
+        # {part: names of its records}, where they are not all of a split.
+        self._chosen: dict[str, np.ndarray] = {}
+        if train_images is not None:
+            self._choose(train_images, seed, validation_fraction)
         self.num_examples = {
-            part: splits[split].num_examples
+            part: len(self._chosen[part])
+            if part in self._chosen
+            else splits[split].num_examples
             for part, split in self._splits.items()
         }
         self.shuffle_buffer: Optional[int] = _SHUFFLE_BUFFER
@@ -88,7 +107,8 @@ class TfdsSource:
         Args:
           part: "train" or "test".
           share: the `Share` of this host: a contiguous part of the split, so
-            that no other host reads these bytes.
+            that no other host reads these bytes. Where records were chosen,
+            each host reads all and keeps its own.
           seed: shuffles the files of encoded training records, anew in each
             epoch; they are too many to shuffle in memory.
 
@@ -100,14 +120,61 @@ class TfdsSource:
 
         image, label = self._keys
         encoded = self.image_shape is None
-        split = tfds.even_splits(self._splits[part], share.count)[share.index]
+        split, chosen = self._splits[part], self._chosen.get(part)
+        if chosen is None:
+            split = tfds.even_splits(split, share.count)[share.index]
+        dataset = self._read(
+            split,
+            [image, label],
+            {image: tfds.decode.SkipDecoding()} if encoded else None,
+            shuffle_files=encoded and part == "train",
+            seed=seed,
+        )
+        if chosen is not None:
+            dataset = dataset.filter(
+                _is_one_of(chosen[share.index :: share.count])
+            )
+        return dataset.map(
+            lambda record: (record[image], record[label], record["tfds_id"])
+        )
+
+    def _choose(
+        self,
+        size: int,
+        seed: int,
+        validation_fraction: Optional[float],
+    ) -> None:
+        """Chooses the training records, and those to validate on."""
+        split, label = self._splits["train"], self._keys[1]
+        every = [
+            (record[label], record["tfds_id"])
+            for record in self._read(split, [label]).as_numpy_iterator()
+        ]
+        labels, names = (np.array(column) for column in zip(*every))
+        names = names[subsets.balanced(labels, size, self.num_classes, seed)]
+        if validation_fraction is not None:
+            check_holdout(validation_fraction, "validation_fraction")
+            size = _rest(size, validation_fraction)
+            self._splits["test"], self._chosen["test"] = split, names[size:]
+        self._chosen["train"] = names[:size]
+
+    def _read(
+        self,
+        split: Any,
+        keys: list[str],
+        decoders: Any = None,
+        shuffle_files: bool = False,
+        seed: Optional[int] = None,
+    ) -> tf.data.Dataset:
+        """Records of a split with these features and their names."""
+        import tensorflow_datasets as tfds
+
         with quiet():
-            dataset = self._builder.as_dataset(
+            return self._builder.as_dataset(
                 split=split,
-                shuffle_files=encoded and part == "train",
+                shuffle_files=shuffle_files,
                 decoders=tfds.decode.PartialDecoding(
-                    {image: True, label: True},
-                    {image: tfds.decode.SkipDecoding()} if encoded else None,
+                    dict.fromkeys(keys, True), decoders
                 ),
                 read_config=tfds.ReadConfig(
                     add_tfds_id=True,
@@ -116,9 +183,19 @@ class TfdsSource:
                     try_autocache=False,
                 ),
             )
-        return dataset.map(
-            lambda record: (record[image], record[label], record["tfds_id"])
-        )
+
+
+def _is_one_of(
+    names: np.ndarray,
+) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
+    """Whether a record has one of these names."""
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(names, tf.string), tf.ones(len(names), tf.int64)
+        ),
+        default_value=0,
+    )
+    return lambda record: tf.equal(table.lookup(record["tfds_id"]), 1)
 
 
 def _splits(

@@ -69,8 +69,8 @@ def prepared_builder(
         prepared = builder.is_prepared()
     except ValueError as error:
         raise ValueError(
-            "Expected a dataset that tensorflow-datasets knows, or "
-            f"folder:PATH; received {name!r} "
+            "Expected a dataset that tensorflow-datasets knows, folder:PATH or "
+            f"npz:PATH; received {name!r} "
             f"({str(error).strip().splitlines()[0]})."
         ) from error
     if prepared:

@@ -89,6 +89,29 @@ def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
     return tf.clip_by_value(image, 0.0, 255.0)
 
 
+def resize_whole(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Resizes whole images to squares, whatever their proportions.
+
+    Smaller by averaging areas (halved, the mean of each 2x2 pixels), else by
+    bicubic interpolation.
+
+    Args:
+      image: uint8, or float in [0, 1], [..., height, width, channels], of
+        static height and width; one image or a batch.
+      image_size: new height and width.
+
+    Returns:
+      float32 [..., image_size, image_size, channels] in [0, 1].
+    """
+    if image.dtype != tf.uint8:
+        image = image * 255.0
+    if image_size <= min(image.shape[-3:-1]):
+        image = tf.image.resize(image, [image_size, image_size], "area")
+    else:
+        image = resize(image, image_size)
+    return to_unit(image, tf.float32)
+
+
 def to_unit(image: tf.Tensor, dtype: Union[str, tf.DType]) -> tf.Tensor:
     """Pixels in 0 to 255 of any type, as `dtype` in [0, 1]."""
     return tf.cast(tf.cast(image, tf.float32) / 255.0, dtype)
@@ -171,9 +194,9 @@ def shifted_views(
       augment: as in `random_views`.
 
     Returns:
-      Function of image (uint8 [height, width, channels], static) and key
-      (int64 [2]): a uint8 image of that shape, or a pair of them. None if
-      the only view is the image itself.
+      Function of image (uint8, or float in [0, 1], [height, width, channels],
+      static) and key (int64 [2]): an image like it, or a pair of them; uint8
+      what `augment` returns. None if the only view is the image itself.
     """
     if views == 1 and not (padding or mirror or augment):
         return None
@@ -230,6 +253,9 @@ def _each_view(
 
 
 def _augmented(image: tf.Tensor, key: tf.Tensor, augment: Augment) -> tf.Tensor:
+    """The augmented image, uint8, of one that is so or float in [0, 1]."""
+    if image.dtype != tf.uint8:
+        image = tf.cast(tf.round(image * 255.0), tf.uint8)
     result = augment(image, key + 2)
     if result.dtype != tf.uint8:
         raise ValueError(

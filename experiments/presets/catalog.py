@@ -210,8 +210,11 @@ def _digits_rows():
                     else None,
                     global_batch_size=batch_size,
                     network=_digits_network(batch_size),
+                    **method.settings,
                 ),
-                "digits of unseen writers, after Tables 1 and 3",
+                "digits of unseen writers, after Tables 1 and 3"
+                if name in methods.PAPER
+                else "digits of unseen writers",
             )
 
 

@@ -9,7 +9,6 @@ from experiments import config as config_lib
 from experiments import config_override
 from experiments import lock
 from experiments import networks
-from experiments.sweeps import grid
 from experiments.sweeps.table import COLUMNS
 
 _MEASURED = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
@@ -118,7 +117,7 @@ def _row(cell, results):
         "preset": cell.preset,
         "network": networks.label(config.network),
         "dataset": config.dataset,
-        "method": grid.method_name(config),
+        "method": cell.method,
         "batch_size": config.global_batch_size,
         "epsilon": config.attack.epsilon if attacks else "",
         "staleness": config.tau if attacks else "",

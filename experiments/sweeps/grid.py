@@ -22,6 +22,8 @@ class Cell:
     config: a `Config`.
     preset: name of the preset it comes from, or "".
     published: top-1 in percent that the paper prints for it, or None.
+    method: name of `methods.METHODS` or as `method_name` says; of a variant
+      that of the row that it changes.
     setting: what it has in common with its other seeds and learning rates.
     variant: what was changed about the row, as "key=value,key=value", or "".
     """
@@ -30,6 +32,7 @@ class Cell:
     config: config_lib.Config
     preset: str = ""
     published: Optional[float] = None
+    method: str = ""
     setting: str = ""
     variant: str = ""
 
@@ -47,9 +50,18 @@ def method_name(config):
     augmented = config.augmentation is not None
     if augmented and config.augmentation not in config_lib.AUTO_AUGMENT:
         return f"{config.method}_{config.augmentation}"
-    for method in methods_lib.METHODS.values():
-        if (method.trains, method.augmented) == (config.method, augmented):
-            return method.name
+    settings = {
+        name: config_override.value(config, name)
+        for name in methods_lib.SETTINGS
+    }
+    # Of another fraction it is still the paper's, changed.
+    for values in (settings, methods_lib.SETTINGS):
+        for method in methods_lib.METHODS.values():
+            if (method.trains, method.augmented) == (
+                config.method,
+                augmented,
+            ) and {**methods_lib.SETTINGS, **method.settings} == values:
+                return method.name
     return f"{config.method}_aa"
 
 
@@ -87,7 +99,18 @@ def rows(preset="", methods=(), batch_sizes=(), assignments=()):
                 "this sweep set it otherwise in all of them."
             )
     config_effects.check_given([row.config for row in found], given)
-    return found
+    first = {}
+    for row in found:
+        same = first.setdefault(row.config, row)
+        if same is not row:
+            raise ValueError(
+                f"Expected rows that differ; {same.name} and {row.name} are "
+                "the same training. Leave one out."
+            )
+    return [
+        dataclasses.replace(row, method=method_name(row.config))
+        for row in found
+    ]
 
 
 def parse(assignments):
@@ -168,6 +191,13 @@ def _row(base, given, method, batch_size):
     if method is not None:
         found = methods_lib.METHODS[method]
         values["method"] = found.trains
+        for name, value in found.settings.items():
+            if values.setdefault(name, value) != value:
+                raise ValueError(
+                    f"Expected {name}={value} with method {method}, which sets "
+                    f"it; received {values[name]}. Take method {found.trains} "
+                    "with it."
+                )
         values["augmentation"] = None
         if found.augmented:
             values["augmentation"] = _policy(
@@ -175,7 +205,7 @@ def _row(base, given, method, batch_size):
                 given.get("dataset", base.config.dataset),
             )
     config = _sized(base.config, values, batch_size)
-    name = base.name or config.dataset.replace("/", "_").replace(":", "_")
+    name = base.name or config.dataset_stem
     for part in (batch_size, method):
         name += "" if part is None else f"_{part}"
     same = batch_size is None and method is None

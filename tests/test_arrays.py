@@ -1,0 +1,250 @@
+"""Arrays as a dataset: archives in Keras's form, and `load_data`'s pairs."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import images
+
+
+def arrays(num_train=23, num_test=7, size=(8, 8), channels=None, column=False):
+    """Random uint8 arrays of five classes; image i has label i modulo 5."""
+    shape = size if channels is None else (*size, channels)
+    found = {}
+    for seed, (part, count) in enumerate(
+        {"train": num_train, "test": num_test}.items()
+    ):
+        rng = np.random.default_rng(seed)
+        found[f"x_{part}"] = rng.integers(0, 256, (count, *shape), np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 5
+        found[f"y_{part}"] = labels[:, None] if column else labels
+    return found
+
+
+def saved(tmp_path, found):
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, **found)
+    return f"npz:{path}"
+
+
+def collect(dataset):
+    pairs = [(x.numpy(), y.numpy()) for x, y in dataset]
+    return [np.concatenate(each) for each in zip(*pairs)]
+
+
+# The test part in order, the training part shuffled; grey levels divided.
+@pytest.mark.parametrize(
+    "channels, column, floating",
+    [(None, False, False), (1, True, True), (3, True, False)],
+)
+def test_an_archive(tmp_path, channels, column, floating):
+    found = arrays(channels=channels, column=column)
+    expected = {
+        name: found[name].reshape(-1, 8, 8, channels or 1) / np.float32(255)
+        for name in ("x_train", "x_test")
+    }
+    if floating:
+        for name in expected:
+            found[name] = found[name] / 255.0
+    dataset = ca.data.load(saved(tmp_path, found), 4, padding=0)
+    assert (dataset.num_train, dataset.num_test) == (23, 7)
+    assert dataset.image_shape == (8, 8, channels or 1)
+    assert dataset.class_names == ("0", "1", "2", "3", "4")
+    assert dataset.steps_per_epoch == 5
+    seen, labels = collect(dataset.test)
+    np.testing.assert_allclose(seen, expected["x_test"], atol=1e-7)
+    np.testing.assert_array_equal(labels, np.arange(7) % 5)
+    assert seen.dtype == np.float32
+    seen, labels = collect(dataset.train)
+    flat = expected["x_train"].reshape(23, -1)
+    for image, label in zip(seen.reshape(20, -1), labels):
+        (number,) = np.flatnonzero(np.abs(flat - image).max(-1) < 1e-6)
+        assert number % 5 == label
+
+
+# What `tf.keras.datasets.mnist.load_data()` returns, and the same file.
+def test_pairs_are_as_an_archive(tmp_path):
+    found = arrays()
+    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
+    one, other = (
+        ca.data.load(name, 8, seed=3)
+        for name in (pairs, saved(tmp_path, found))
+    )
+    for part in ("train", "test"):
+        for left, right in zip(
+            collect(getattr(one, part)), collect(getattr(other, part))
+        ):
+            np.testing.assert_array_equal(left, right)
+
+
+# Views are shifted by an eighth of the height, as of any small set, unless
+# padding says otherwise; those that are augmented were grey levels.
+@pytest.mark.parametrize("floating", [False, True])
+def test_views(floating):
+    found = arrays(channels=3)
+    if floating:
+        found = {
+            name: array / 255.0 if name[0] == "x" else array
+            for name, array in found.items()
+        }
+    seen_dtypes = []
+
+    def inverted(image, seed):
+        del seed
+        seen_dtypes.append(image.dtype)
+        return 255 - image
+
+    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
+    options = {"global_batch_size": 23, "views": 2, "augment": inverted}
+    ((clean, augmented), _) = next(
+        iter(ca.data.load(pairs, padding=0, **options).train)
+    )
+    assert set(seen_dtypes) == {tf.uint8}
+    np.testing.assert_allclose(clean, 1 - augmented, atol=1e-6)
+    (shifted, _), _ = next(iter(ca.data.load(pairs, **options).train))
+    # Random pixels are never 0 in a whole row: these come from the padding.
+    rows = (shifted.numpy() == 0).all(axis=(2, 3)).sum(-1)
+    assert rows.max() == 1 and (rows == 0).any()
+    np.testing.assert_array_equal(
+        (clean.numpy() == 0).all(axis=(2, 3)).sum(), 0
+    )
+
+
+# Halved, each pixel is the mean of four; enlarged, images stay in range.
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_whole_images_are_resized(dtype):
+    found = arrays(size=(8, 8))
+    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
+    seen, _ = collect(ca.data.load(pairs, 4, image_size=4, dtype=dtype).test)
+    means = found["x_test"].reshape(-1, 4, 2, 4, 2).mean((2, 4)) / 255
+    tolerance = 1e-6 if dtype == "float32" else 1 / 256
+    np.testing.assert_allclose(
+        seen[..., 0].astype(np.float32), means, atol=tolerance
+    )
+    dataset = ca.data.load(pairs, 4, image_size=12, dtype=dtype)
+    assert dataset.image_shape == (12, 12, 1)
+    for part in (dataset.train, dataset.test):
+        seen, _ = collect(part)
+        assert seen.dtype == dtype and seen.shape[1:] == (12, 12, 1)
+        assert 0 <= seen.min() and seen.max() <= 1
+
+
+# Also where they are too large to wait in memory, and are shuffled before.
+@pytest.mark.parametrize("limit", [2**30, 100])
+def test_epochs_and_hosts_share_images(monkeypatch, limit):
+    monkeypatch.setattr("conadv_tf.data.arrays._IN_MEMORY_BYTES", limit)
+    found = arrays(num_train=20)
+    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
+
+    def epochs(index, count):
+        context = tf.distribute.InputContext(count, index, count)
+        dataset = ca.data.load(pairs, 4, padding=0, input_context=context)
+        return [collect(dataset.train)[0] for _ in range(2)]
+
+    def keys(seen):
+        return [image.tobytes() for image in seen]
+
+    both = [epochs(index, 2) for index in range(2)]
+    assert both[0][0].shape == (10, 8, 8, 1)
+    assert len(set(keys(both[0][0]) + keys(both[1][0]))) == 20
+    assert keys(both[0][0]) != keys(both[0][1])
+    assert set(keys(both[0][0])) == set(keys(both[0][1]))
+    np.testing.assert_array_equal(epochs(0, 2)[1], both[0][1])
+
+
+# Of a set that is sorted by class too, the last of each are held out.
+def test_parts_of_a_sorted_set():
+    found = arrays(num_train=20)
+    order = np.argsort(found["y_train"], kind="stable")
+    found["x_train"] = found["x_train"][order]
+    found["y_train"] = found["y_train"][order]
+    source = ca.data.ArraySource("mine", found, validation_fraction=0.25)
+
+    def numbers(part):
+        records = source.records(part, ca.data.Share(), None)
+        return [name.numpy().decode() for _, _, name in records]
+
+    assert numbers("test") == [f"x_train[{n}]" for n in (3, 7, 11, 15, 19)]
+    assert len(set(numbers("train") + numbers("test"))) == 20
+    del found["x_test"], found["y_test"]
+    source = ca.data.ArraySource("mine", found, 0.2, validation_fraction=0.25)
+    assert source.num_examples == {"train": 12, "test": 4}
+    with pytest.raises(ValueError, match="own test set.*holdout=0.2"):
+        ca.data.ArraySource("mine", arrays(), holdout=0.2)
+
+
+# A label that is no class is a bad record, as elsewhere.
+def test_bad_labels():
+    found = arrays()
+    found["y_train"] = found["y_train"].astype(int)
+    found["y_train"][7] = -1
+    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"x_train\[7\]"):
+        collect(ca.data.load(pairs, 4).train)
+    dataset = ca.data.load(pairs, 4, max_bad_records=1)
+    collect(dataset.train)
+    assert list(dataset.faults.found) == ["x_train[7]"]
+
+
+def _changed(**changes):
+    found = arrays()
+    for name, change in changes.items():
+        array = found.pop(name)
+        if change is not None:
+            found[name] = change(array)
+    return found
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"x_test": None, "y_test": None},
+            r"no x_test and no y_test, only x_train \(uint8 \[23, 8, 8\]\), "
+            r"y_train \(uint8 \[23\]\)",
+        ),
+        ({"x_train": lambda x: x[:, 0]}, r"x_train .*channels last.*\[23, 8\]"),
+        ({"x_train": lambda x: x[..., None, None]}, r"1 or 3.*23, 8, 8, 1, 1"),
+        ({"x_test": lambda x: x[:0]}, "x_test of shape"),
+        ({"x_test": lambda x: x[:, :4]}, r"one shape.*\[8, 8, 1\].*\[4, 8, 1"),
+        ({"x_train": lambda x: x / 1.0}, r"\[0, 1\]; received float64 from 0"),
+        ({"x_train": lambda x: x / 127 - 1}, "float64 from -1.0 to"),
+        ({"x_train": lambda x: x.astype(int)}, "uint8, or .* received int64"),
+        ({"x_test": lambda x: x * np.nan}, "received float64 from nan"),
+        ({"x_train": lambda x: x // 128}, "uint8 from 0 to 1.*Multiply by 255"),
+        ({"y_train": lambda y: y[1:]}, r"each image, of shape \[23\]"),
+        ({"y_train": lambda y: np.eye(5)[y]}, r"23, 5\].*argmax"),
+        ({"y_train": lambda y: y / 1.0}, "of integers.*float64"),
+        ({"y_train": lambda y: y + 1}, r"without gaps.*from 1 to 5.*of \[0\]"),
+    ],
+)
+def test_arrays_that_are_wrong(tmp_path, changes, message):
+    name = saved(tmp_path, _changed(**changes))
+    with pytest.raises(ValueError, match=message):
+        ca.data.load(name, 4)
+
+
+def test_what_is_no_archive(tmp_path):
+    with pytest.raises(ValueError, match="there is no file.*np.savez"):
+        ca.data.load(f"npz:{tmp_path}/none.npz")
+    path = tmp_path / "one.npz"
+    for contents in (
+        b"",
+        b"PK\x03\x04 and no more",
+        images.encode(images.photo(8, 8)),
+    ):
+        path.write_bytes(contents)
+        with pytest.raises(ValueError, match="cannot be read as one"):
+            ca.data.load(f"npz:{path}")
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="cannot be read as one"):
+        ca.data.load(f"npz:{path}")
+    np.savez(path, x_train=np.array([None]))
+    with pytest.raises(ValueError, match="cannot be read as one"):
+        ca.data.load(f"npz:{path}")
+    with pytest.raises(ValueError, match=r"received 'runs'.*npz:"):
+        ca.data.load(f"npz:{path}", data_dir="runs")
+    with pytest.raises(ValueError, match="name of a dataset, or arrays"):
+        ca.data.load((np.zeros(3), np.zeros(3)))
