@@ -139,8 +139,9 @@ class SteppedModel(tf.keras.Model):
         """Trains; see `tf.keras.Model.fit`. Starts with nothing pending.
 
         Raises:
-          ValueError: if images lie outside the attack's `value_range` (seen
-            after the first batch and at the end of each epoch); with
+          ValueError: if images have a NaN or lie outside the attack's
+            `value_range` (seen after the first batch and at the end of each
+            epoch), or use under 1% of it in a whole epoch; with
             `jit_compile=True`, if batches have no static size.
           FloatingPointError: if too many gradients are not finite; see
             `ca.TrainingHealth`.
@@ -164,7 +165,8 @@ class SteppedModel(tf.keras.Model):
         The batch stays pending until the next call, which trains on it.
 
         Raises:
-          ValueError: if images lie outside the attack's `value_range`.
+          ValueError: if images have a NaN or lie outside the attack's
+            `value_range`.
         """
         logs = super().train_on_batch(*args, **kwargs)
         self.check_value_range()
@@ -216,11 +218,17 @@ class SteppedModel(tf.keras.Model):
             with self.distribute_strategy.scope():
                 self.step.reset()
 
-    def check_value_range(self) -> None:
-        """Raises a ValueError if training saw images out of range."""
+    def check_value_range(self, whole_epoch: bool = False) -> None:
+        """Raises a ValueError if training saw NaN or images out of range.
+
+        Args:
+          whole_epoch: whether images that use next to nothing of the range
+            are an error; else they are a warning.
+        """
         if self.step is not None and self.step.attack is not None:
-            with self.distribute_strategy.scope():
-                self.step.attack.check_value_range()
+            strategy = self.distribute_strategy
+            with strategy.scope():
+                self.step.attack.check_value_range(strategy, whole_epoch)
 
     @property
     def skipped_steps(self) -> int:

@@ -7,6 +7,7 @@ from typing import Optional
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import radius
 from conadv_tf.steps import ATTACK_PASSES
 from conadv_tf.steps import PLACEMENTS
 from experiments import config_fields
@@ -46,12 +47,9 @@ class Attack:
     def __post_init__(self):
         """Raises a ValueError for a wrong value."""
         config_fields.check(self, "attack.")
-        if self.norm == "linf" and self.epsilon > 1:
-            raise ValueError(
-                "Expected attack.epsilon in [0, 1], the range of pixels; "
-                f"received {self.epsilon}. {self.epsilon:g} of 255 grey levels "
-                f"are {self.epsilon / 255:.4g}."
-            )
+        radius.check_largest(
+            self.epsilon, self.step_size, self.norm, (0.0, 1.0), "attack."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,12 +3,15 @@
 `PGD`, `FGSM` and `ScheduledAttack` are what users pass to `ca.ConAdvModel`.
 The modules exported beside them are shared with the rest of the package:
 `labels` (what a label is), `loss` (what an attack climbs), `perturbation` (the
-pure pieces of an attack) and `value_range` (valid pixels).
+pure pieces of an attack), `value_range` (valid pixels), `range_faults` (what is
+said about others) and `radius` (lengths in units of pixels).
 """
 
 from conadv_tf.attacks import labels
 from conadv_tf.attacks import loss
 from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import radius
+from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.attacks.fgsm import FGSM
 from conadv_tf.attacks.pgd import PGD
@@ -24,6 +27,8 @@ __all__ = [
     "labels",
     "loss",
     "perturbation",
+    "radius",
+    "range_faults",
     "serialize",
     "value_range",
 ]

@@ -7,13 +7,13 @@ which statistics are used is the affair of the callable it is given (see
 `PGD.__call__`).
 """
 
-import math
 from typing import Optional
 from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import radius
 from conadv_tf.attacks import value_range as value_range_lib
 from conadv_tf.signatures import Config
 from conadv_tf.signatures import Forward
@@ -41,8 +41,9 @@ class PGD:
     Args:
       epsilon: radius of the ball, in pixel units of `value_range` (8/255 on
         [0, 1] images is 8 grey levels; for "l2" the Euclidean distance over
-        all pixels and channels of an image); >= 0. With 0 the images come
-        back unchanged.
+        all pixels and channels of an image); >= 0, for "linf" at most the
+        width of the range. With 0 the images come back unchanged; under a
+        thousandth of the width warns.
       step_size: length of a step in the same units and norm; > 0, or 0 where
         epsilon is 0. None means `epsilon` for one step, and
         2.5 * epsilon / num_steps for several (Madry et al. 2018).
@@ -50,7 +51,7 @@ class PGD:
       random_start: probability for each example to start at a uniform point
         of the ball; True is 1, False is 0. The paper's code uses 0.8.
       value_range: (low, high), the valid pixel values of the network's
-        input. Images must lie inside it.
+        input. Images must lie inside it, but for rounding.
       norm: "linf" or "l2".
       targeted: None ascends on the true label; "random" descends towards a
         uniformly drawn wrong label.
@@ -75,10 +76,9 @@ class PGD:
         norm: str = "linf",
         targeted: Optional[str] = None,
     ) -> None:
-        _check_hyper_parameters(
-            epsilon, step_size, num_steps, random_start, norm, targeted
-        )
         low, high = value_range_lib.checked_range(value_range)
+        _check_hyper_parameters(num_steps, random_start, norm, targeted)
+        radius.check(epsilon, step_size, norm, (low, high))
         if step_size is None:
             step_size = epsilon * (1.0 if num_steps == 1 else 2.5 / num_steps)
         self.epsilon = float(epsilon)
@@ -125,7 +125,8 @@ class PGD:
           `value_range`.
 
         Raises:
-          ValueError: in eager mode, if an image lies outside `value_range`.
+          ValueError: in eager mode, if an image lies outside `value_range`
+            or has a NaN.
         """
         images = tf.convert_to_tensor(images)
         labels = tf.convert_to_tensor(labels)
@@ -256,24 +257,11 @@ def _seed_pair(seed: TensorLike) -> tf.Tensor:
 
 
 def _check_hyper_parameters(
-    epsilon: float,
-    step_size: Optional[float],
     num_steps: int,
     random_start: Union[bool, float],
     norm: str,
     targeted: Optional[str],
 ) -> None:
-    if not 0 <= epsilon < math.inf:
-        raise ValueError(
-            f"Expected epsilon >= 0 in pixel units; received {epsilon!r}."
-        )
-    if step_size is not None and not (
-        0 < step_size < math.inf or (step_size == 0 and epsilon == 0)
-    ):
-        raise ValueError(
-            "Expected step_size > 0 in pixel units, or None for a default; "
-            f"received {step_size!r}."
-        )
     if num_steps != int(num_steps) or num_steps < 1:
         raise ValueError(
             f"Expected num_steps to be an integer >= 1; received {num_steps!r}."

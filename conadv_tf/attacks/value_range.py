@@ -1,14 +1,21 @@
 """The range of valid pixels, and images that are not in it.
 
-An assertion inside a step vanishes under XLA, so the step counts offenders and
-the host raises.
+An assertion inside a step vanishes under XLA, so the step measures pixels and
+the host raises; what it says is in `range_faults`.
 """
 
 from collections.abc import Iterable
+import warnings
 
+import numpy as np
 import tensorflow as tf
 
+from conadv_tf.attacks import range_faults
+from conadv_tf.attacks.range_faults import Pixels
 from conadv_tf.signatures import ValueRange
+
+# Rounding, in units of float32 at the end of the range that is larger.
+_UNITS = 8
 
 
 def checked_range(value_range: Iterable[float]) -> ValueRange:
@@ -31,42 +38,52 @@ def float_images(images: tf.Tensor, value_range: ValueRange) -> tf.Tensor:
         raise ValueError(
             f"Expected float images in {value_range}; received dtype "
             f"{images.dtype.name}. Scale integer pixels first, for example "
-            "tf.cast(images, tf.float32) / 255."
+            + range_faults.scaling("tf.cast(images, tf.float32)", value_range)
         )
     return tf.cast(images, tf.float32)
 
 
 def check(images: tf.Tensor, value_range: ValueRange) -> None:
-    """Raises a ValueError if a pixel of eager `images` is out of range."""
-    low, high = value_range
-    outside = count_outside(images, value_range).numpy()
-    if outside:
-        raise out_of_range_error(
-            int(outside),
-            value_range,
-            f"a batch with pixels from {float(tf.reduce_min(images)):g} to "
-            f"{float(tf.reduce_max(images)):g}",
-        )
+    """Looks at the pixels of eager `images`.
+
+    Raises:
+      ValueError: if one is NaN or out of range.
+    Warns if they use next to nothing of the range.
+    """
+    counts, ends = measure(images, value_range)
+    pixels = Pixels(*counts.numpy().tolist(), *ends.numpy().tolist())
+    if pixels.nan or pixels.outside:
+        raise range_faults.error(pixels, value_range, "a batch")
+    if pixels.use_little_of(value_range):
+        warnings.warn(range_faults.little_used(pixels, value_range))
 
 
-def count_outside(images: tf.Tensor, value_range: ValueRange) -> tf.Tensor:
-    """Counts images with a pixel outside the range or NaN; int32 scalar."""
+def measure(
+    images: tf.Tensor, value_range: ValueRange
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Counts bad images and finds the ends of all pixels.
+
+    What rounding adds to a pixel at an end of the range is not out of range.
+
+    Args:
+      images: float32 [batch, ...].
+      value_range: (low, high).
+
+    Returns:
+      int32 [2], images with a pixel that is NaN or infinite and images with
+      another one outside the range; and float32 [2], the smallest and the
+      largest finite pixel (inf and -inf where there is none).
+    """
     low, high = value_range
-    inside = tf.logical_and(images >= low, images <= high)
+    rounding = _UNITS * np.finfo(np.float32).eps / 2 * max(abs(low), abs(high))
     axes = list(range(1, images.shape.rank))
-    return tf.reduce_sum(
-        tf.cast(tf.logical_not(tf.reduce_all(inside, axis=axes)), tf.int32)
+    finite = tf.math.is_finite(images)
+    smallest = tf.reduce_min(tf.where(finite, images, np.inf), axis=axes)
+    largest = tf.reduce_max(tf.where(finite, images, -np.inf), axis=axes)
+    outside = tf.logical_or(
+        smallest < low - rounding, largest > high + rounding
     )
-
-
-def out_of_range_error(
-    count: int, value_range: ValueRange, received: str
-) -> ValueError:
-    """The ValueError for images outside the attack's value range."""
-    return ValueError(
-        f"{count} image(s) lie outside value_range={tuple(value_range)}; "
-        f"received {received}. The attack clips to that range, so epsilon "
-        "would not mean what you think. Scale the images (divide by 255), "
-        "move normalization into the network, or set the attack's "
-        "value_range."
-    )
+    whole = tf.reduce_all(finite, axis=axes)
+    bad = tf.stack([tf.logical_not(whole), outside])
+    counts = tf.reduce_sum(tf.cast(bad, tf.int32), axis=1)
+    return counts, tf.stack([tf.reduce_min(smallest), tf.reduce_max(largest)])

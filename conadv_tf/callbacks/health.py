@@ -19,7 +19,9 @@ class TrainingHealth(keras_internals.Callback):
 
     `ConAdvModel.fit` adds one by itself; pass your own to change its limits.
 
-    - Images outside the attack's `value_range` raise a ValueError.
+    - Images with a NaN, or outside the attack's `value_range`, raise a
+      ValueError; those that use under 1% of it warn, and raise at the end of
+      an epoch.
     - A step whose gradient is not finite is skipped: it changes no weight, slot
       or moving statistic. More than `max_skipped_steps` of them raise a
       FloatingPointError with the step and the likely cause.
@@ -97,7 +99,7 @@ class TrainingHealth(keras_internals.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Checks the whole epoch."""
-        self._check()
+        self._check(whole_epoch=True)
         logs = logs if logs is not None else {}
         logs["skipped_steps"] = self._skipped()
         optimizer = self.model.optimizer
@@ -118,8 +120,8 @@ class TrainingHealth(keras_internals.Callback):
     def _skipped(self) -> int:
         return self.model.skipped_steps - self._skipped_before
 
-    def _check(self) -> None:
-        self.model.check_value_range()
+    def _check(self, whole_epoch: bool = False) -> None:
+        self.model.check_value_range(whole_epoch)
         skipped = self._skipped()
         if skipped > self.max_skipped_steps:
             raise FloatingPointError(self._explanation(skipped))

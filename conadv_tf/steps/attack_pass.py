@@ -1,12 +1,18 @@
 """A pass that attacks a batch, with what makes it repeatable and safe."""
 
+import math
 from typing import Any
 from typing import Callable
+import warnings
 
+import numpy as np
 import tensorflow as tf
 
+from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.distribution import assign_local
+from conadv_tf.distribution import local_values
 from conadv_tf.distribution import local_variable
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
@@ -31,9 +37,12 @@ class AttackPass:
         self._seed = seed
         # Counts attacks; keys their randomness.
         self._step = local_variable(tf.constant(0, tf.int64), "step")
+        # Images with NaN, images out of range; ends of the pixels.
         self._out_of_range = local_variable(
-            0, "out_of_range", aggregation=tf.VariableAggregation.SUM
+            [0, 0], "out_of_range", aggregation=tf.VariableAggregation.SUM
         )
+        self._pixels = local_variable([math.inf, -math.inf], "pixels")
+        self._warned = False
 
     def __call__(self, network: tf.keras.Model, batch: Batch) -> tf.Tensor:
         """x_hat of the part of a batch that is attacked; see `craft`."""
@@ -121,24 +130,59 @@ class AttackPass:
         return tf.stack([tf.constant(self._seed, tf.int64), step])
 
     def count_out_of_range(self, batch: Batch) -> None:
-        """Counts the images that lie outside the attack's value range."""
+        """Counts images with pixels that are NaN or out of range."""
         for part in batch.parts().values():
-            self._out_of_range.assign_add(
-                value_range.count_outside(part.images, self._attack.value_range)
+            counts, ends = value_range.measure(
+                part.images, self._attack.value_range
+            )
+            self._out_of_range.assign_add(counts)
+            seen = tf.convert_to_tensor(self._pixels)
+            self._pixels.assign(
+                [tf.minimum(seen[0], ends[0]), tf.maximum(seen[1], ends[1])]
             )
 
-    def check_value_range(self) -> None:
-        """Raises a ValueError if images were counted (across replicas)."""
-        count = int(self._out_of_range.read_value().numpy())
-        if count:
-            self._out_of_range.assign(0)
-            raise value_range.out_of_range_error(
-                count, self._attack.value_range, "them in training"
-            )
+    def check_value_range(
+        self, strategy: tf.distribute.Strategy, whole_epoch: bool = False
+    ) -> None:
+        """Looks at what was counted (across replicas).
+
+        Args:
+          strategy: of the model.
+          whole_epoch: whether so much was seen that images which use next to
+            nothing of the range are an error; else they are a warning.
+
+        Raises:
+          ValueError: if images have a NaN or are out of range.
+        """
+        nan, outside = self._out_of_range.read_value().numpy().tolist()
+        # Those of this process; the counts are of all.
+        ends = local_values(strategy, self._pixels)
+        pixels = range_faults.Pixels(
+            nan,
+            outside,
+            min(float(smallest) for smallest, _ in ends),
+            max(float(largest) for _, largest in ends),
+        )
+        valid = self._attack.value_range
+        if pixels.nan or pixels.outside:
+            none = [np.zeros(2, np.int32)] * len(ends)
+            assign_local(strategy, self._out_of_range, none)
+            raise range_faults.error(pixels, valid, "training")
+        if pixels.use_little_of(valid):
+            message = range_faults.little_used(pixels, valid)
+            if whole_epoch:
+                raise ValueError(message)
+            if not self._warned:
+                self._warned = True
+                warnings.warn(message)
 
     def variables(self) -> dict[str, tf.Variable]:
         """The variables this keeps, by name."""
-        return {"step": self._step, "out_of_range": self._out_of_range}
+        return {
+            "step": self._step,
+            "out_of_range": self._out_of_range,
+            "out_of_range/pixels": self._pixels,
+        }
 
     def reset(self, iterations: tf.Tensor) -> None:
         """Goes on counting where the optimizer is (across replicas)."""
