@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf import steps
+from conadv_tf.attacks import float16
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.callbacks import with_health
 from conadv_tf.networks import variables
@@ -90,7 +91,7 @@ class SteppedModel(tf.keras.Model):
         """
         loss_object = loss_lib.single_loss(loss)
         loss_lib.check_output(self.network, loss_object)
-        if variables.computes_in_float16(self.network):
+        if float16.computes_in_float16(self.network):
             optimizer = steps.with_loss_scale(optimizer)
         self.step = None
         super().compile(optimizer, loss, *args, **kwargs)

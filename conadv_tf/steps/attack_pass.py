@@ -5,9 +5,11 @@ from typing import Callable
 
 import tensorflow as tf
 
+from conadv_tf.attacks import float16
 from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import local_variable
+from conadv_tf.networks import variables
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 
@@ -62,8 +64,13 @@ class AttackPass:
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
-        return self._attack(
+        forward = float16.ScaledForward(
             auxiliary_logits,
+            float16.computes_in_float16(network),
+            is_independent=not variables.moving_statistics(network),
+        )
+        return self._attack(
+            forward,
             part.images,
             part.labels,
             seed=seed,

@@ -32,17 +32,21 @@ is skipped and counted anyway, and a NaN must not go on from batch to batch
 through x_hat.
 """
 
+from typing import Any
 from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.attacks import float16
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
+from conadv_tf.steps.batch import size_of
 from conadv_tf.steps.batch import spec_of_first
 from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
+from conadv_tf.steps.parts import Outputs
 from conadv_tf.steps.pending_batch import PendingBatch
 from conadv_tf.steps.pipelined import PipelinedStep
 
@@ -134,15 +138,11 @@ class SharedPassStep(PipelinedStep):
         self.attack.count_out_of_range(batch)
         start = self.attack.start(received, seed)
         statistics = guarded.begin()
-        with tf.GradientTape() as tape:
-            tape.watch(start)
-            outputs = self.loss(
-                self._parts(batch, received.attacked(start), pending)
-            )
-        logits = outputs.logits["start"]
-        *gradients, direction, by_logits = guarded.gradients(
-            optimizer, tape, outputs.loss, [start, logits]
+        outputs, gradients = self._gradients(
+            self._parts(batch, received.attacked(start), pending), start
         )
+        *gradients, direction, by_logits = gradients
+        logits = outputs.logits["start"]
         adversarial = self.attack.ascend(
             start, direction, received, logits, by_logits, seed
         )
@@ -151,6 +151,51 @@ class SharedPassStep(PipelinedStep):
         )
         self.buffers.put(received.attacked(adversarial))
         return self.loss.logs(batch, outputs)
+
+    def _gradients(
+        self, parts: dict[str, Part], start: tf.Tensor
+    ) -> tuple[Outputs, list[Any]]:
+        """The one pass: by the weights, by the start images, by their logits.
+
+        In float16, the surer the examples the more of it would vanish on its
+        way to the images. So the loss is scaled, beside the optimizer's scale,
+        until the gradient by the logits is as large as where nothing is sure.
+        """
+        guarded, optimizer = self.update.guarded, self._model.optimizer
+        in_float16 = float16.computes_in_float16(self._model.network)
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            with tf.GradientTape() as head:
+                outputs = self.loss(parts)
+            loss = outputs.loss
+            if in_float16:
+                with tape.stop_recording():
+                    exponent = self._exponent(outputs, head)
+                loss *= float16.power_of_two(exponent)
+        gradients = guarded.gradients(
+            optimizer, tape, loss, [start, outputs.logits["start"]]
+        )
+        if in_float16:
+            divisor = float16.power_of_two(-exponent)
+            gradients = [
+                None if each is None else tf.convert_to_tensor(each) * divisor
+                for each in gradients
+            ]
+        return outputs, gradients
+
+    def _exponent(self, outputs: Outputs, head: tf.GradientTape) -> tf.Tensor:
+        """Of the power of two to scale the loss by; int32 scalar."""
+        logits = list(outputs.logits.values())
+        largest = [
+            tf.reduce_max(tf.abs(gradient))
+            for gradient in head.gradient(outputs.loss, logits)
+        ]
+        images = sum(size_of(part.images) for part in outputs.parts.values())
+        # Penalties are scaled too, whose gradient is not small.
+        at_most = 20 if self._model.network.losses else 80
+        return float16.exponent_to(
+            1 / tf.cast(images, tf.float32), tf.reduce_max(largest), at_most
+        )
 
     def _parts(
         self, batch: Batch, started: Batch, pending: Batch
