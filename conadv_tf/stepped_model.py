@@ -56,15 +56,23 @@ class SteppedModel(tf.keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on one replica's batch; see `steps.Step`.
 
+        A loop of your own may call it: `strategy.run(model.train_step,
+        (batch,))`, in a `tf.function` or not. `fit` begins with
+        `reset_pending()` and looks at `check_value_range()` after the first
+        batch and each epoch; there it is for you to call them.
+
         Args:
           data: (images, labels) or (images, labels, sample_weight), where
             images are (clean, augmented) with `views=2`.
 
         Returns:
           Dict of metric values.
+
+        Raises:
+          ValueError: in a loop of your own, with micro-batches or in phased
+            placement.
         """
-        step = self._compiled_step()
-        return step(step.receive(data))
+        return self._compiled_step().train_on(data)
 
     def compile(
         self,

@@ -62,7 +62,7 @@ class ScaledForward:
         if not self._is_needed:
             return self._forward(images)
         # What the way back begins with, its end needs.
-        exponents: list[tf.Tensor] = []
+        exponents = list[tf.Tensor]()
 
         @tf.custom_gradient
         def enter(images: tf.Tensor) -> Any:
