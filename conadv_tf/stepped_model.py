@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf import steps
+from conadv_tf.attacks import float16
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.callbacks import with_health
 from conadv_tf.networks import variables
@@ -55,15 +56,23 @@ class SteppedModel(tf.keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on one replica's batch; see `steps.Step`.
 
+        A loop of your own may call it: `strategy.run(model.train_step,
+        (batch,))`, in a `tf.function` or not. `fit` begins with
+        `reset_pending()` and looks at `check_value_range()` after the first
+        batch and each epoch; there it is for you to call them.
+
         Args:
           data: (images, labels) or (images, labels, sample_weight), where
             images are (clean, augmented) with `views=2`.
 
         Returns:
           Dict of metric values.
+
+        Raises:
+          ValueError: in a loop of your own, with micro-batches or in phased
+            placement.
         """
-        step = self._compiled_step()
-        return step(step.receive(data))
+        return self._compiled_step().train_on(data)
 
     def compile(
         self,
@@ -90,7 +99,7 @@ class SteppedModel(tf.keras.Model):
         """
         loss_object = loss_lib.single_loss(loss)
         loss_lib.check_output(self.network, loss_object)
-        if variables.computes_in_float16(self.network):
+        if float16.computes_in_float16(self.network):
             optimizer = steps.with_loss_scale(optimizer)
         self.step = None
         super().compile(optimizer, loss, *args, **kwargs)

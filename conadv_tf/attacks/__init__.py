@@ -2,11 +2,13 @@
 
 `PGD`, `FGSM` and `ScheduledAttack` are what users pass to `ca.ConAdvModel`.
 The modules exported beside them are shared with the rest of the package:
-`labels` (what a label is), `loss` (what an attack climbs), `perturbation` (the
-pure pieces of an attack), `value_range` (valid pixels), `range_faults` (what is
-said about others) and `radius` (lengths in units of pixels).
+`float16` (gradients that do not vanish there), `labels` (what a label is),
+`loss` (what an attack climbs), `perturbation` (the pure pieces of an attack),
+`value_range` (valid pixels), `range_faults` (what is said about others) and
+`radius` (lengths in units of pixels).
 """
 
+from conadv_tf.attacks import float16
 from conadv_tf.attacks import labels
 from conadv_tf.attacks import loss
 from conadv_tf.attacks import perturbation
@@ -24,6 +26,7 @@ __all__ = [
     "PGD",
     "ScheduledAttack",
     "deserialize",
+    "float16",
     "labels",
     "loss",
     "perturbation",

@@ -12,6 +12,7 @@ from typing import Union
 
 import tensorflow as tf
 
+from conadv_tf.attacks import float16
 from conadv_tf.attacks import perturbation
 from conadv_tf.attacks import radius
 from conadv_tf.attacks import value_range as value_range_lib
@@ -106,6 +107,8 @@ class PGD:
         decides: `ConAdvModel` passes one that runs the stale weights through
         the auxiliary batch norm in training mode (batch statistics) without
         updating moving statistics. No variable is written in either case.
+        Where a network computes in float16 its gradient is scaled on the way
+        (see `attacks.float16`).
 
         Args:
           network: Keras model or callable, images to logits [batch, classes].
@@ -135,7 +138,7 @@ class PGD:
             value_range_lib.check(images, self.value_range)
         seed = _seed_pair(seed)
         loss = loss or perturbation.logits_cross_entropy
-        forward = _forward_function(network)
+        forward = float16.scaled_forward(network)
         given = None if targets is None else tf.convert_to_tensor(targets)
 
         def objective(points: tf.Tensor) -> tf.Tensor:
@@ -236,12 +239,6 @@ class PGD:
             f"{key}={value!r}" for key, value in self.get_config().items()
         )
         return f"{type(self).__name__}({arguments})"
-
-
-def _forward_function(network: Forward) -> Forward:
-    if isinstance(network, tf.keras.Model):
-        return lambda images: network(images, training=False)
-    return network
 
 
 def _seed_pair(seed: TensorLike) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The variables of a network by what they are, and what it computes in."""
+"""The variables of a network by what they are."""
 
 import tensorflow as tf
 
@@ -36,11 +36,3 @@ def normalization_and_biases(
         if isinstance(bias, tf.Variable):
             biases.append(bias)
     return normalization, biases
-
-
-def computes_in_float16(network: tf.keras.Model) -> bool:
-    """Whether a layer of the network computes in float16."""
-    return any(
-        layer.compute_dtype == "float16"
-        for layer in keras_internals.flatten_layers(network)
-    )

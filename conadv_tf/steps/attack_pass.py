@@ -8,12 +8,14 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.attacks import float16
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 from conadv_tf.distribution import local_variable
+from conadv_tf.networks import variables
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 
@@ -71,8 +73,13 @@ class AttackPass:
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
-        return self._attack(
+        forward = float16.ScaledForward(
             auxiliary_logits,
+            float16.computes_in_float16(network),
+            is_independent=not variables.moving_statistics(network),
+        )
+        return self._attack(
+            forward,
             part.images,
             part.labels,
             seed=seed,

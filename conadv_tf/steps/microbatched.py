@@ -45,6 +45,7 @@ class MicroBatchedStep(Step):
         # Known on the host: the step is traced once with and once without
         # an update at its end.
         self._is_last = True
+        self._is_counting = False
         self._next = 0
 
     @staticmethod
@@ -60,6 +61,16 @@ class MicroBatchedStep(Step):
                 "Expected steps_per_execution=1 with micro-batches, several "
                 f"of which make one update; received {steps_per_execution}."
             )
+
+    def train_on(self, data: Any) -> dict[str, tf.Tensor]:
+        """See `Step.train_on`."""
+        if not self._is_counting:
+            raise ValueError(
+                "Expected fit or train_on_batch with micro-batches, which "
+                "count them; received a call of train_step. In a loop of your "
+                "own use microbatches=1."
+            )
+        return super().train_on(data)
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """See `Step.__call__`; the update is that of `Update`, summed."""
@@ -132,7 +143,11 @@ class MicroBatchedStep(Step):
 
         def run(iterator: Any) -> Any:
             self._is_last = self._next == self._count - 1
-            result = functions[self._is_last](iterator)
+            self._is_counting = True
+            try:
+                result = functions[self._is_last](iterator)
+            finally:
+                self._is_counting = False
             self._next = (self._next + 1) % self._count
             return result
 

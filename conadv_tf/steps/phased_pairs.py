@@ -45,6 +45,7 @@ import tensorflow as tf
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 from conadv_tf.steps.batch_spec import BatchSpec
+from conadv_tf.steps.one_pass import train_and_ascend
 from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.phased_batches import PhasedBatches
@@ -54,7 +55,6 @@ from conadv_tf.steps.phased_turns import Gradients
 from conadv_tf.steps.phased_turns import PhasedTurns
 from conadv_tf.steps.phased_turns import Turn
 from conadv_tf.steps.shared_pass import check_attack
-from conadv_tf.steps.shared_pass import train_and_ascend
 
 # Of a working batch, which is two shares: the first is attacked.
 _ATTACKED = 0.5
@@ -136,6 +136,7 @@ class PhasedPairsStep(PhasedTurns):
         received = Batch(first.images, first.labels, first.sample_weight)
         start = self.attack.start(received, seed)
         outputs, gradients, adversarial = train_and_ascend(
+            self._model.network,
             self.weighted_loss,
             self.update,
             self.attack,

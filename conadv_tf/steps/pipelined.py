@@ -1,6 +1,7 @@
 """Steps that keep data between them: what one attacks a later one trains on."""
 
 import abc
+from concurrent import futures
 from typing import Any
 from typing import Callable
 from typing import Optional
@@ -28,6 +29,7 @@ class PipelinedStep(Step):
     def __init__(self, model: tf.keras.Model, loss: Any) -> None:
         super().__init__(model, loss)
         self._kept = KeptBatches(model.distribute_strategy, self._new_buffers)
+        self._is_prepared = False
 
     @abc.abstractmethod
     def _new_buffers(self, spec: BatchSpec, static: bool) -> Any:
@@ -44,6 +46,28 @@ class PipelinedStep(Step):
             element_spec, static, self._model.views, self.batch_size_hint
         )
         self._kept.select(spec, static)
+
+    def train_on(self, data: Any) -> dict[str, tf.Tensor]:
+        """See `Step.train_on`; the first data make the buffers."""
+        if not self._is_prepared:
+            data = tf.nest.map_structure(tf.convert_to_tensor, data)
+            self._prepare_for(data)
+        return super().train_on(data)
+
+    def _prepare_for(self, data: Any) -> None:
+        """Makes the buffers in a loop of a user's own, inside its trace."""
+        if self._model.placement != "local":
+            raise ValueError(
+                "Expected fit or train_on_batch in phased placement; received "
+                "a call of train_step. In a loop of your own use "
+                'placement="local".'
+            )
+        static = keras_internals.is_compiled_by_xla()
+        element_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, data)
+        # Where this thread traces, variables would become the trace's own, and
+        # a second kind of data could have none.
+        with futures.ThreadPoolExecutor(1) as thread:
+            thread.submit(self.prepare, element_spec, static).result()
 
     def variables(self) -> dict[str, tf.Variable]:
         """See `Step.variables`; the buffers' are in group "pending"."""
@@ -78,7 +102,11 @@ class PipelinedStep(Step):
         def prepared(iterator: Any) -> Any:
             static = keras_internals.jit_compile(self._model)
             self.prepare(iterator.element_spec, static)
-            return train_function(iterator)
+            self._is_prepared = True
+            try:
+                return train_function(iterator)
+            finally:
+                self._is_prepared = False
 
         return prepared
 

@@ -120,6 +120,20 @@ class Step(abc.ABC):
           The logs of `fit`.
         """
 
+    def train_on(self, data: Any) -> dict[str, tf.Tensor]:
+        """What `train_step` does, in `fit` or in a loop of a user's own.
+
+        Args:
+          data: what Keras hands to `train_step`.
+
+        Returns:
+          The logs of `fit`.
+
+        Raises:
+          ValueError: if such a step is only made by `fit`.
+        """
+        return self(self.receive(data))
+
     def variables(self) -> dict[str, tf.Variable]:
         """All that it keeps, by a name that is the same in every process."""
         found = self.update.guarded.variables()

@@ -32,7 +32,6 @@ is skipped and counted anyway, and a NaN must not go on from batch to batch
 through x_hat.
 """
 
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf
@@ -42,12 +41,11 @@ from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 from conadv_tf.steps.batch import spec_of_first
 from conadv_tf.steps.batch_spec import BatchSpec
+from conadv_tf.steps.one_pass import train_and_ascend
 from conadv_tf.steps.options import check_together
 from conadv_tf.steps.options import Options
-from conadv_tf.steps.parts import Outputs
 from conadv_tf.steps.pending_batch import PendingBatch
 from conadv_tf.steps.pipelined import PipelinedStep
-from conadv_tf.steps.update import Update
 
 
 class SharedPassStep(PipelinedStep):
@@ -101,6 +99,7 @@ class SharedPassStep(PipelinedStep):
         start = self.attack.start(received, seed)
         statistics = guarded.begin()
         outputs, gradients, adversarial = train_and_ascend(
+            self._model.network,
             self.loss,
             self.update,
             self.attack,
@@ -142,43 +141,6 @@ class SharedPassStep(PipelinedStep):
             },
             images.shape[0] if static else None,
         )
-
-
-def train_and_ascend(
-    loss: Callable[[dict[str, Part]], Outputs],
-    update: Update,
-    attack: AttackPass,
-    parts: dict[str, Part],
-    start: tf.Tensor,
-    received: Batch,
-    seed: tf.Tensor,
-) -> tuple[Outputs, list[Optional[tf.Tensor]], tf.Tensor]:
-    """One forward and one backward pass, and the attack that comes of it.
-
-    Args:
-      loss: of the parts.
-      update: for which the gradients are.
-      attack: of one step.
-      parts: what is trained on; "start" among them.
-      start: float32, that part's images, x_0.
-      received: the images that the attack is on, and their labels.
-      seed: int64 [2], as for `AttackPass.start`.
-
-    Returns:
-      (outputs, gradients by the weights, x_hat).
-    """
-    with tf.GradientTape() as tape:
-        tape.watch(start)
-        outputs = loss(parts)
-    logits = outputs.logits["start"]
-    *gradients, direction, by_logits = update.gradients(
-        tape, outputs.loss, [start, logits]
-    )
-    return (
-        outputs,
-        gradients,
-        attack.ascend(start, direction, received, logits, by_logits, seed),
-    )
 
 
 def check_attack(options: Options) -> None:

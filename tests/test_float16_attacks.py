@@ -1,0 +1,166 @@
+"""A network that is sure of its examples is attacked in float16 too.
+
+Where the attack's loss was not scaled, its gradient by the images was zero in
+float16, sign(0) is 0, and no pixel moved.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.attacks import float16
+from conadv_tf.steps.batch import Part
+from tests import networks
+
+POLICIES = ("float32", "mixed_float16")
+# exp(-20) is no number of float16 at all. In large networks, with more to
+# divide a gradient by on its way, 9 was too far.
+DISTANCES = (20.0, 60.0)
+(IMAGES, _), *_ = networks.batches(1)
+IMAGES = 0.2 + 0.6 * IMAGES
+LABELS = np.zeros(8, np.int64)
+
+
+def sure_network(policy, distance, batch_norm=True):
+    """Three classes, of which the first is ahead by about this distance."""
+    tf.keras.mixed_precision.set_global_policy(policy)
+    layers = [
+        tf.keras.Input((6, 6, 1)),
+        tf.keras.layers.Conv2D(4, 3, kernel_initializer="he_normal"),
+        *[tf.keras.layers.BatchNormalization()] * batch_norm,
+        tf.keras.layers.ReLU(),
+        tf.keras.layers.GlobalAveragePooling2D(),
+        tf.keras.layers.Dense(3),
+        tf.keras.layers.Activation("linear", dtype="float32"),
+    ]
+    tf.keras.utils.set_random_seed(1)
+    network = tf.keras.Sequential(layers)
+    network.layers[-2].bias.assign([distance, 0.0, 0.0])
+    tf.keras.mixed_precision.set_global_policy("float32")
+    return network
+
+
+class RawGradient:
+    """An attack of a user's own, for which the gradient's length matters."""
+
+    value_range = (0.0, 1.0)
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, network, images, labels, seed, loss=None, targets=None):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            value = loss(labels, network(images))
+        return images + self.rate * tape.gradient(value, images)
+
+
+def perturbations(network, attack):
+    """As the attack of a training step."""
+    model = ca.ConAdvModel(network, attack)
+    model.compile("sgd", networks.LOSS)
+    images = tf.constant(IMAGES)
+    part = Part(images, tf.constant(LABELS), None)
+    seed = tf.constant([0, 0], tf.int64)
+    adversarial = model.step.attack.craft(model.network, part, seed)
+    return adversarial.numpy() - IMAGES
+
+
+def direct(network, attack):
+    """As users call it."""
+    return attack(network, IMAGES, LABELS, seed=0).numpy() - IMAGES
+
+
+def function(network, attack):
+    """A function, of which nothing is known."""
+    return direct(lambda images: network(images, training=False), attack)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        ca.FGSM(0.1),
+        ca.PGD(0.1, num_steps=2, random_start=False, norm="l2"),
+    ],
+    ids=["fgsm", "pgd-l2"],
+)
+@pytest.mark.parametrize("how", [perturbations, direct, function])
+def test_float16_attacks_as_float32(how, attack, distance):
+    wanted, found = (
+        how(sure_network(policy, distance), attack) for policy in POLICIES
+    )
+    assert np.mean(wanted == 0) < 0.01
+    assert np.mean(found == 0) < 0.01
+    cosine = np.sum(wanted * found) / np.sqrt(
+        np.sum(wanted**2) * np.sum(found**2)
+    )
+    assert cosine > 0.95
+
+
+# The factor is taken off again: what an attack gets is the gradient.
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_an_attack_gets_the_gradient_itself(batch_norm):
+    attack = RawGradient(rate=np.exp(20.0))
+    wanted, found = (
+        perturbations(sure_network(policy, 20.0, batch_norm), attack)
+        for policy in POLICIES
+    )
+    error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
+    assert 0 < error < 0.02
+
+
+# Of a network without batch statistics each image is attacked by itself,
+# however sure the network is of the others.
+def test_sure_and_unsure_examples_in_one_batch():
+    attack = ca.FGSM(0.1)
+
+    def of_both(policy):
+        network = sure_network(policy, 20.0, batch_norm=False)
+        model = ca.ConAdvModel(network, attack)
+        model.compile("sgd", networks.LOSS)
+        # Far from right of the last four.
+        labels = tf.constant([0, 0, 0, 0, 1, 1, 1, 1])
+        part = Part(tf.constant(IMAGES), labels, None)
+        seed = tf.constant([0, 0], tf.int64)
+        return model.step.attack.craft(model.network, part, seed) - IMAGES
+
+    wanted, found = map(of_both, POLICIES)
+    assert np.mean(np.sign(wanted) == np.sign(found)) > 0.95
+
+
+# One pass for the weights and the images: the loss is scaled as a whole, and
+# what is learned stays what it was.
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_shared_pass(distance):
+    found = []
+    for policy in POLICIES:
+        model = ca.ConAdvModel(
+            sure_network(policy, distance),
+            ca.PGD(0.1, random_start=False),
+            attack_pass="shared",
+        )
+        # Steps as if the network were not sure.
+        model.compile(tf.keras.optimizers.SGD(np.exp(distance)), networks.LOSS)
+        before = networks.weights(model.network)
+        model.train_on_batch(IMAGES, LABELS)
+        assert model.skipped_steps == 0
+        pending = model.step.variables()["pending/adversarial"].numpy()
+        change = networks.weights(model.network) - before
+        found.append((np.sign(pending - IMAGES), change))
+    (signs, change), (signs_16, change_16) = found
+    assert np.mean(signs == signs_16) > 0.95
+    error = np.linalg.norm(change_16 - change) / np.linalg.norm(change)
+    assert 0 < error < 0.02
+
+
+def test_powers_of_two_are_exact():
+    exponents = np.arange(-120, 121)
+    np.testing.assert_array_equal(
+        float16.power_of_two(tf.constant(exponents, tf.int32)),
+        np.ldexp(np.float32(1), exponents),
+    )
+    largest = tf.constant([0.0, np.inf, np.nan, 1.0, 3.0, 1e-30, 5000.0])
+    exponents = float16.exponent_to(2.0**10, largest).numpy()
+    assert list(exponents) == [0, 0, 0, 10, 8, 109, 0]
