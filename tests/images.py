@@ -19,14 +19,15 @@ def photo(height, width, seed=0):
     return np.asarray(coarse.resize((width, height), Image.BICUBIC))
 
 
-def encode(image, form="JPEG", mode=None):
+def encode(image, form="JPEG", mode=None, **options):
     """Bytes of a file."""
     picture = Image.fromarray(image)
     if mode is not None:
         picture = picture.convert(mode)
     buffer = io.BytesIO()
     # Full colour resolution: decoders differ in how they enlarge it.
-    options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    if form == "JPEG":
+        options = {"quality": 95, "subsampling": 0, **options}
     picture.save(buffer, form, **options)
     return buffer.getvalue()
 

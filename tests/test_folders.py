@@ -1,9 +1,14 @@
 """A user's own images in folders."""
 
+import os
+import re
+import sys
+
 import numpy as np
 import pytest
 
 import conadv_tf as ca
+from conadv_tf.data import decoding
 from conadv_tf.data.folders import FolderSource
 from conadv_tf.data.sharding import Share
 from tests import images
@@ -53,6 +58,81 @@ def test_hold_out_depends_on_names_alone(tmp_path):
     assert names(again, "test") == test
     # A larger hold-out contains the smaller one.
     assert set(test) < set(names(FolderSource(str(tmp_path), 0.5), "test"))
+
+
+# WebP was left out without a word, and so were images a folder deeper.
+def test_formats_are_read_and_the_rest_is_counted(tmp_path, caplog):
+    pixels = images.photo(40, 40)
+    for part in ("train", "test"):
+        folder = tmp_path / part / "a"
+        folder.mkdir(parents=True)
+        for suffix, form in (
+            ("jfif", "JPEG"),
+            ("JPE", "JPEG"),
+            ("bmp", "BMP"),
+            ("gif", "GIF"),
+            ("webp", "WEBP"),
+            ("tif", "TIFF"),
+        ):
+            path = folder / f"x.{suffix}"
+            path.write_bytes(images.encode(pixels, form))
+    dataset = load(tmp_path, global_batch_size=6)
+    (batch, _), *_ = dataset.test
+    assert len(batch) == 6 and dataset.faults.found == {}
+    expected = np.broadcast_to(batch[0], batch.shape)
+    # Lossy, in few colours: still the same picture.
+    np.testing.assert_allclose(batch, expected, atol=0.2)
+    assert caplog.text == ""
+
+    train = tmp_path / "train"
+    for name in ("x.heic", "y.HEIC", "list.txt", "Makefile", "Thumbs.db", ".x"):
+        (train / "a" / name).write_bytes(b"")
+    (train / "a" / "deep").mkdir()
+    (train / "a" / "empty").mkdir()
+    for name in ("a/deep/1.jpg", "a/deep/2.png", "a/deep/3.txt", "beside.jpg"):
+        (train / name).write_bytes(b"")
+    dataset = load(tmp_path, global_batch_size=6)
+    assert dataset.num_train == 6
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        f"Left out of '{tmp_path}': 4 files by their names (2 .heic, 1 no "
+        "suffix, 1 .txt), 2 images a folder deeper "
+        f"('{train}/a/deep'), 1 images beside the class folders. Images are "
+    )
+
+
+def test_without_pillow_its_formats_are_left_out(tmp_path, monkeypatch, caplog):
+    images.write_class_folders(tmp_path, {"a": 2})
+    contents = images.encode(images.photo(40, 40), "WEBP")
+    (tmp_path / "a" / "x.webp").write_bytes(contents)
+    assert FolderSource(str(tmp_path), 0.5).num_examples["train"] == 1
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    decoding.pillow_formats.cache_clear()
+    try:
+        source = FolderSource(str(tmp_path), 0.5)
+        assert source.num_examples == {"train": 1, "test": 1}
+        assert "1 .webp" in caplog.text
+        assert decoding.diagnose(contents).startswith("damaged or truncated")
+    finally:
+        decoding.pillow_formats.cache_clear()
+
+
+# A bare UnicodeDecodeError.
+@pytest.mark.parametrize(
+    "name", [b"train/a/caf\xe9.jpg", b"train/caf\xe9", b"caf\xe9"]
+)
+def test_names_that_are_not_utf8_are_shown(tmp_path, name):
+    for part in ("train", "test"):
+        images.write_class_folders(tmp_path / part, {"a": 1})
+    path = os.path.join(os.fsencode(tmp_path), name)
+    os.mkdir(path)
+    message = (
+        rf"folder '{re.escape(str((tmp_path / os.fsdecode(name)).parent))}'"
+    )
+    with pytest.raises(ValueError, match=message + r".*b'caf\\xe9"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match=r"path in UTF-8.*caf\\udce9"):
+        load(os.fsdecode(path))
 
 
 # A quarter of what trains, with and without a test set; that stays unread.

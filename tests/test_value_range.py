@@ -102,6 +102,7 @@ def test_scaling_takes_grey_levels_to_the_range(valid):
     expression = str(raised.value).split("for example ")[1]
     expected = range_faults.scaling("tf.cast(images, tf.float32)", valid)
     assert expression == expected
+    assert range_faults.scaling("levels", (0.0, 255.0)) == "levels"
 
 
 # Training went on silently with a perturbation of eight times the range.

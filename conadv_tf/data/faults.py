@@ -1,22 +1,20 @@
 """Bad records: found, named, counted, and skipped only where asked."""
 
+from collections.abc import Sequence
 import logging
 import threading
-from typing import Any
+from typing import Callable
+from typing import NoReturn
 from typing import Optional
 
 import tensorflow as tf
-
-JPEG_START = b"\xff\xd8\xff"
-JPEG_END = b"\xff\xd9"
-PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 class FaultLog:
     """What was wrong with which record of a dataset.
 
-    found: dict from the name of a bad record (a file, or the id that
-      tensorflow-datasets gives a record) to its fault, in words.
+    found: dict from the name of a bad record that was skipped (a file, or the
+      id that tensorflow-datasets gives a record) to its fault, in words.
     max_bad_records: how many of them are skipped before that is an error.
     error: message of the error that stopped the pipeline; None if none did.
     """
@@ -37,86 +35,74 @@ class FaultLog:
         """Whether a label tensor names a class; bool tensor."""
         return tf.logical_and(label >= 0, label < self._num_classes)
 
-    def drop_bad(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """Drops what is not good and reports it.
-
-        The host is asked only about bad records: a good one costs no Python.
+    def report(
+        self,
+        look: Callable[..., Optional[str]],
+        label: tf.Tensor,
+        name: tf.Tensor,
+        *inputs: tf.Tensor,
+    ) -> tf.Tensor:
+        """Says on the host what is wrong with a record that failed.
 
         Args:
-          dataset: elements (good, record, payload): a bool, (contents or b"",
-            label, name) and any structure.
+          look: function of `inputs`, eager, to what is wrong with them, in
+            words, or None. Its errors are not taken for the record's.
+          label: int scalar.
+          name: string scalar.
+          *inputs: tensors.
 
         Returns:
-          Dataset of the payloads of good records. Iterating raises
-          `tf.errors.InvalidArgumentError`, whose message ends with `error`,
-          at the first bad record too many.
+          False. If it is a bad record too many, or `look` fails, a
+          `tf.errors.InvalidArgumentError` when this runs, whose message ends
+          with `error`.
         """
 
-        def keep(
-            good: tf.Tensor, record: tuple[tf.Tensor, ...], payload: Any
-        ) -> tf.Tensor:
-            del payload
-            return tf.cond(
-                good,
-                lambda: True,
-                lambda: tf.ensure_shape(
-                    tf.py_function(self._report, record, tf.bool), ()
-                ),
+        def tell(label: tf.Tensor, name: tf.Tensor, *inputs: tf.Tensor) -> bool:
+            text = name.numpy().decode(errors="backslashreplace")
+            with self._lock:
+                if text not in self.found:  # Each epoch meets it again.
+                    fault = self._fault(look, int(label), text, inputs)
+                    self._count(text, fault)
+            return False
+
+        told = tf.py_function(tell, [label, name, *inputs], tf.bool)
+        return tf.ensure_shape(told, ())
+
+    def _fault(
+        self,
+        look: Callable[..., Optional[str]],
+        label: int,
+        name: str,
+        inputs: Sequence[tf.Tensor],
+    ) -> str:
+        if not 0 <= label < self._num_classes:
+            return f"label {label} outside 0 to {self._num_classes - 1}"
+        try:
+            fault = look(*inputs)
+        except Exception as error:
+            self._stop(
+                f"The image of record {name!r} is fine, but what is made of it "
+                f"fails: {error}"
             )
+        if fault is None and self.error:
+            # A good one, lost with the error before it.
+            self._stop(self.error)
+        return fault or "failed once and not again"
 
-        return dataset.filter(keep).map(lambda good, record, payload: payload)
-
-    def _report(
-        self, contents: tf.Tensor, label: tf.Tensor, name: tf.Tensor
-    ) -> bool:
-        name = name.numpy().decode(errors="replace")
-        with self._lock:
-            if name not in self.found:  # Each epoch meets it again.
-                self.found[name] = diagnose(
-                    contents.numpy(), int(label), self._num_classes
-                )
-                self._count(name)
-        return False
-
-    def _count(self, name: str) -> None:
-        number = len(self.found)
-        fault = f"bad record {name!r}: {self.found[name]}"
-        if number <= self.max_bad_records:
-            logging.getLogger(__name__).warning("Skipped %s", fault)
-            return
-        self.error = (
-            f"{fault}. It is bad record number {number}; expected at most "
-            f"max_bad_records={self.max_bad_records}. Repair or remove it, "
-            "or raise max_bad_records to skip that many."
+    def _count(self, name: str, fault: str) -> None:
+        number = len(self.found) + 1
+        if number > self.max_bad_records:
+            self._stop(
+                f"bad record {name!r}: {fault}. It is bad record number "
+                f"{number}; expected at most "
+                f"max_bad_records={self.max_bad_records}. Repair or remove "
+                "it, or raise max_bad_records to skip that many."
+            )
+        self.found[name] = fault
+        logging.getLogger(__name__).warning(
+            "Skipped bad record %r: %s", name, fault
         )
-        raise ValueError(self.error)
 
-
-def diagnose(contents: bytes, label: int, num_classes: int) -> str:
-    """Says what is wrong with a record.
-
-    Args:
-      contents: bytes of the encoded image; b"" if it was not encoded.
-      label: int.
-      num_classes: labels are 0 to num_classes - 1.
-
-    Returns:
-      A phrase, for example "truncated JPEG".
-    """
-    if not 0 <= label < num_classes:
-        return f"label {label} outside 0 to {num_classes - 1}"
-    if not contents:
-        return "empty file"
-    is_jpeg = contents.startswith(JPEG_START)
-    if not is_jpeg and not contents.startswith(PNG_START):
-        return f"neither JPEG nor PNG, its first bytes are {contents[:8]!r}"
-    kind = "JPEG" if is_jpeg else "PNG"
-    try:
-        if is_jpeg and int(tf.io.extract_jpeg_shape(contents)[2]) == 4:
-            return "CMYK JPEG, whose colours decoders disagree about"
-        tf.io.decode_jpeg(contents, channels=3)  # Reads PNG, too.
-    except tf.errors.InvalidArgumentError as error:
-        if is_jpeg and not contents.rstrip(b"\0").endswith(JPEG_END):
-            return "truncated JPEG: it has no end-of-image marker"
-        return f"damaged or truncated {kind} ({error.message.splitlines()[0]})"
-    return f"{kind} that decodes alone but did not in the pipeline"
+    def _stop(self, error: str) -> NoReturn:
+        self.error = error
+        raise ValueError(error)

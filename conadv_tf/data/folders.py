@@ -6,20 +6,23 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.data import listing
 from conadv_tf.data import subsets
+from conadv_tf.data.decoding import readable_suffixes
 from conadv_tf.data.sharding import Share
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _TEST_NAMES = ("test", "validation", "val")
 _Files = dict[str, list[str]]  # {class name: paths}.
 
 
 class FolderSource:
-    """Files `class_name/*.jpg|jpeg|png` below a path or bucket.
+    """Files `class_name/*.jpg`, and of other formats, below a path or bucket.
 
     Either PATH/train/class/file with PATH/test (or validation, val), or
     PATH/class/file with a hold-out fraction. Classes are numbered in the
-    order of their names; other files are not looked at.
+    order of their names. Formats are told by names: JPEG, PNG, BMP and GIF
+    (its first frame), which TensorFlow decodes, and where Pillow is installed
+    WebP, TIFF, JPEG 2000 and AVIF. What is left out is counted and logged once.
 
     image_shape: None, images have any size.
     num_examples: {"train": ..., "test": ...}.
@@ -52,9 +55,10 @@ class FolderSource:
           seed: chooses them.
 
         Raises:
-          ValueError: if there is no such layout, a class has no image, or
-            `holdout` is missing or superfluous.
+          ValueError: if there is no such layout, a class has no image, a name
+            is not UTF-8, or `holdout` is missing or superfluous.
         """
+        left_out = listing.LeftOut()
         entries = _folders(path)
         if "train" in entries:
             check_no_holdout(path, holdout)
@@ -62,10 +66,10 @@ class FolderSource:
             if test is None:
                 raise ValueError(
                     f"Expected one of the folders {_TEST_NAMES} beside "
-                    f"{_join(path, 'train')!r}; found {entries}."
+                    f"{listing.join(path, 'train')!r}; found {entries}."
                 )
-            train_files = _files_by_class(_join(path, "train"))
-            test_files = _files_by_class(_join(path, test))
+            train_files = _files_by_class(listing.join(path, "train"), left_out)
+            test_files = _files_by_class(listing.join(path, test), left_out)
             _check_same_classes(path, train_files, test_files)
         else:
             if holdout is None:
@@ -75,7 +79,10 @@ class FolderSource:
                     "None."
                 )
             check_holdout(holdout)
-            test_files, train_files = _hold_out(_files_by_class(path), holdout)
+            test_files, train_files = _hold_out(
+                _files_by_class(path, left_out), holdout
+            )
+        left_out.warn(path)
         if train_images is not None:
             train_files = _chosen(train_files, train_images, seed)
         if validation_fraction is not None:
@@ -127,45 +134,40 @@ class FolderSource:
         return [path for path, _ in pairs], [label for _, label in pairs]
 
 
-def _join(path: str, name: str) -> str:
-    # os.path.join would be wrong for buckets on some systems.
-    return f"{path.rstrip('/')}/{name}"
-
-
 def _folders(path: str) -> list[str]:
-    if not tf.io.gfile.isdir(path):
+    if not _is_folder(path):
         raise ValueError(
             f"Expected a folder of images at {path!r}; there is no folder. "
             "Make PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or "
             "PATH/CLASS/*.jpg with a hold-out fraction."
         )
-    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
-    return [
-        name
-        for name in names
-        if not name.startswith(".") and tf.io.gfile.isdir(_join(path, name))
-    ]
+    return listing.folders(path)
 
 
-def _files_by_class(path: str) -> _Files:
+def _is_folder(path: str) -> bool:
+    try:
+        return tf.io.gfile.isdir(path)
+    except UnicodeEncodeError:  # `listing` says so.
+        return True
+
+
+def _files_by_class(path: str, left_out: listing.LeftOut) -> _Files:
     """{class name: sorted paths of its images}."""
     files = {}
     for name in _folders(path):
-        folder = _join(path, name)
-        files[name] = [
-            _join(folder, file)
-            for file in sorted(tf.io.gfile.listdir(folder))
-            if file.lower().endswith(_SUFFIXES)
-        ]
+        folder = listing.join(path, name)
+        files[name] = left_out.images_in(folder)
         if not files[name]:
             raise ValueError(
-                f"Expected images {_SUFFIXES} in the class folder {folder!r}; "
-                "found none. Remove the folder if it is no class."
+                f"Expected images {readable_suffixes()} in the class folder "
+                f"{folder!r}; found none. Remove the folder if it is no class."
+                + (f" Left out so far: {left_out}." if str(left_out) else "")
             )
     if not files:
         raise ValueError(
             f"Expected a folder for each class in {path!r}; found none."
         )
+    left_out.beside(path)
     return files
 
 

@@ -7,9 +7,11 @@ from typing import Union
 
 import tensorflow as tf
 
+from conadv_tf.data import decoding
 from conadv_tf.data.arrays import ArraySource
 from conadv_tf.data.faults import FaultLog
 from conadv_tf.data.folders import FolderSource
+from conadv_tf.data.guarded_map import guarded_map
 from conadv_tf.data.records import TfdsSource
 from conadv_tf.data.sharding import Share
 from conadv_tf.data.views import to_unit
@@ -32,8 +34,8 @@ def training(
       source: a source, as `TfdsSource`.
       share: the `Share` of this host.
       seed: int.
-      view: function of (image, key), see `views`; for encoded images it
-        returns (good, image). None: small images as they are.
+      view: function of (image, key), see `views`. None: small images as they
+        are.
       faults: a `FaultLog`.
 
     Returns:
@@ -59,7 +61,7 @@ def training(
         ).batch(2, drop_remainder=True)
         examples = tf.data.Dataset.zip((examples, keys))
         if source.image_shape is None:
-            examples = _checked(examples, source, view, faults)
+            examples = _decoded(examples, source, view, faults)
         else:
             examples = examples.map(
                 lambda example, key: (view(example[0], key), example[1]),
@@ -74,7 +76,7 @@ def training(
 def evaluation(
     source: Source,
     share: Share,
-    view: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    view: Callable[[tf.Tensor], tf.Tensor],
     faults: FaultLog,
 ) -> tf.data.Dataset:
     """Test examples of one host, in order.
@@ -82,8 +84,7 @@ def evaluation(
     Args:
       source: a source, as `TfdsSource`.
       share: the `Share` of this host.
-      view: function of contents that returns (good, image); not used where
-        images are not encoded.
+      view: function of contents; not used where images are not encoded.
       faults: a `FaultLog`.
 
     Returns:
@@ -92,10 +93,9 @@ def evaluation(
     records = source.records("test", share, seed=None)
     if source.image_shape is not None:
         return _with_good_labels(records, faults)
-    unkeyed = records.map(lambda *record: (record, ()))
-    return _checked(
-        unkeyed, source, lambda contents, key: view(contents), faults
-    )
+    no_key = tf.zeros([2], tf.int64)
+    keyed = records.map(lambda *record: (record, no_key))
+    return _decoded(keyed, source, lambda contents, key: view(contents), faults)
 
 
 def batched(
@@ -149,35 +149,45 @@ def batched(
     return dataset.with_options(options)
 
 
-def _checked(
+def _decoded(
     keyed: tf.data.Dataset, source: Source, view: View, faults: FaultLog
 ) -> tf.data.Dataset:
     """Views of encoded records, without the bad ones."""
 
     def example(
         record: tuple[tf.Tensor, ...], key: tf.Tensor
-    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...], tuple[Any, tf.Tensor]]:
-        image, label, name = record
-        contents = source.read(image)
-        decodes, images = view(contents, key)
-        good = tf.logical_and(decodes, faults.good_label(label))
-        return good, (contents, label, name), (images, label)
+    ) -> tuple[Any, tf.Tensor]:
+        image, label, _ = record
+        tf.debugging.Assert(faults.good_label(label), ["label"])
+        return view(source.read(image), key), label
 
-    return faults.drop_bad(
-        keyed.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    )
+    def look(image: tf.Tensor, key: tf.Tensor) -> Optional[str]:
+        try:
+            contents = source.read(image)
+        except tf.errors.OpError as error:
+            return f"cannot be read ({decoding.reason(error)})"
+        fault = decoding.diagnose(contents.numpy())
+        if fault is None:
+            view(contents, key)  # For its error.
+        return fault
+
+    def report(record: tuple[tf.Tensor, ...], key: tf.Tensor) -> tf.Tensor:
+        image, label, name = record
+        return faults.report(look, label, name, image, key)
+
+    return guarded_map(keyed, example, report)
 
 
 def _with_good_labels(
     records: tf.data.Dataset, faults: FaultLog
 ) -> tf.data.Dataset:
     """(image, label) of images that are not encoded, without bad labels."""
-    return faults.drop_bad(
-        records.map(
-            lambda image, label, name: (
-                faults.good_label(label),
-                ("", label, name),
-                (image, label),
-            )
+
+    def keep(image: tf.Tensor, label: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
+        return tf.cond(
+            faults.good_label(label),
+            lambda: True,
+            lambda: faults.report(lambda: None, label, name),
         )
-    )
+
+    return records.filter(keep).map(lambda image, label, name: (image, label))

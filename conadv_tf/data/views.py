@@ -4,7 +4,6 @@ Everything random is a pure function of a key, so it does not depend on how
 tf.data schedules the work.
 """
 
-from typing import Any
 from typing import Callable
 from typing import Optional
 from typing import Union
@@ -17,8 +16,8 @@ from conadv_tf.data.decoding import EncodedImage
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # The one view of an image, or (clean view, augmented view).
 Images = Union[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]
-# (image, key) to images; of an encoded image to (good, images).
-View = Callable[[tf.Tensor, tf.Tensor], Any]
+# (image, key) to images; the image may be encoded.
+View = Callable[[tf.Tensor, tf.Tensor], Images]
 
 # Inception-style crops, as in the authors' code and most ImageNet training.
 _AREA = (0.08, 1.0)
@@ -119,7 +118,7 @@ def to_unit(image: tf.Tensor, dtype: Union[str, tf.DType]) -> tf.Tensor:
 
 def central_view(
     image_size: int, dtype: Union[str, tf.DType]
-) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Makes the evaluation view of encoded images.
 
     Args:
@@ -127,14 +126,14 @@ def central_view(
       dtype: tf.float32 or tf.bfloat16.
 
     Returns:
-      Function of contents (string scalar): (good, image) with an image
-      [image_size, image_size, 3] in [0, 1]; see `EncodedImage` for `good`.
+      Function of contents (string scalar): image [image_size, image_size, 3]
+      in [0, 1]. It fails as `EncodedImage` does.
     """
 
-    def view(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def view(contents: tf.Tensor) -> tf.Tensor:
         encoded = EncodedImage(contents)
         (crop,) = encoded.crops([central_window(encoded.shape, image_size)])
-        return encoded.good, to_unit(resize(crop, image_size), dtype)
+        return to_unit(resize(crop, image_size), dtype)
 
     return view
 
@@ -159,8 +158,9 @@ def random_views(
       dtype: tf.float32 or tf.bfloat16.
 
     Returns:
-      Function of contents (string scalar) and key (int64 [2]): (good,
-      image or pair of images), each [image_size, image_size, 3] in [0, 1].
+      Function of contents (string scalar) and key (int64 [2]): image or pair
+      of images, each [image_size, image_size, 3] in [0, 1]. It fails as
+      `EncodedImage` does.
     """
 
     def one_view(
@@ -173,11 +173,11 @@ def random_views(
             image = _augmented(tf.cast(tf.round(image), tf.uint8), key, augment)
         return to_unit(image, dtype)
 
-    def make(contents: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Images]:
+    def make(contents: tf.Tensor, key: tf.Tensor) -> Images:
         encoded = EncodedImage(contents)
         keys = _keys(key, views)
         crops = encoded.crops([random_window(encoded.shape, k) for k in keys])
-        return encoded.good, _each_view(one_view, crops, keys, augment)
+        return _each_view(one_view, crops, keys, augment)
 
     return make
 
