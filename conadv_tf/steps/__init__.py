@@ -14,19 +14,25 @@ from conadv_tf.steps.memory import StepMemory
 from conadv_tf.steps.options import ATTACK_PASSES
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.options import PLACEMENTS
+from conadv_tf.steps.part_accuracy import part_accuracy
+from conadv_tf.steps.part_accuracy import PartAccuracy
+from conadv_tf.steps.parts import LOSS_METRIC
 from conadv_tf.steps.protocol import Step
 from conadv_tf.steps.ways import way_to_step
 
 __all__ = [
     "ATTACK_PASSES",
+    "LOSS_METRIC",
     "PLACEMENTS",
     "Batch",
     "Options",
+    "PartAccuracy",
     "Step",
     "StepMemory",
     "array_batch_size",
     "example_labels",
     "lowering",
+    "part_accuracy",
     "step_memory",
     "way_to_step",
     "with_loss_scale",
