@@ -13,6 +13,7 @@ from conadv_tf.attacks import loss
 from conadv_tf.attacks import perturbation
 from conadv_tf.attacks import value_range
 from conadv_tf.attacks.fgsm import FGSM
+from conadv_tf.attacks.pgd import NoGradientError
 from conadv_tf.attacks.pgd import PGD
 from conadv_tf.attacks.schedule import ScheduledAttack
 from conadv_tf.attacks.serialization import deserialize
@@ -21,6 +22,7 @@ from conadv_tf.attacks.serialization import serialize
 __all__ = [
     "FGSM",
     "PGD",
+    "NoGradientError",
     "ScheduledAttack",
     "deserialize",
     "float16",

@@ -12,6 +12,7 @@ from conadv_tf.steps.guarded_update import with_loss_scale
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
 from conadv_tf.steps.options import ATTACK_PASSES
+from conadv_tf.steps.options import NOT_GIVEN
 from conadv_tf.steps.options import Options
 from conadv_tf.steps.options import PLACEMENTS
 from conadv_tf.steps.part_accuracy import part_accuracy
@@ -23,6 +24,7 @@ from conadv_tf.steps.ways import way_to_step
 __all__ = [
     "ATTACK_PASSES",
     "LOSS_METRIC",
+    "NOT_GIVEN",
     "PLACEMENTS",
     "Batch",
     "Options",

@@ -137,8 +137,11 @@ def widened(spec: BatchSpec, input_shape: Sequence[Optional[int]]) -> BatchSpec:
         ]
         return tf.TensorSpec(sizes, images.dtype)
 
-    return spec._replace(
-        images=wide(spec.images), augmented=wide(spec.augmented)
+    return BatchSpec(
+        wide(spec.images),
+        spec.labels,
+        spec.sample_weight,
+        wide(spec.augmented),
     )
 
 

@@ -40,7 +40,7 @@ class MicroBatchedStep(Step):
             variables_lib.moving_statistics(model.network),
             self._count,
         )
-        if model.attack is not None and model.staleness > 0:
+        if model.attack is not None and model.staleness:
             self.shadow = ShadowWeights(model.network, model.staleness)
         # Known on the host: the step is traced once with and once without
         # an update at its end.

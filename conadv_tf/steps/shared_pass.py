@@ -38,7 +38,9 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf.attacks import float16
+from conadv_tf.attacks import NoGradientError
 from conadv_tf.steps.attack_pass import AttackPass
+from conadv_tf.steps.attack_pass import naming_layers
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 from conadv_tf.steps.batch import size_of
@@ -172,9 +174,12 @@ class SharedPassStep(PipelinedStep):
                 with tape.stop_recording():
                     exponent = self._exponent(outputs, head)
                 loss *= float16.power_of_two(exponent)
-        gradients = guarded.gradients(
-            optimizer, tape, loss, [start, outputs.logits["start"]]
-        )
+        with naming_layers(self._model.network):
+            gradients = guarded.gradients(
+                optimizer, tape, loss, [start, outputs.logits["start"]]
+            )
+            if gradients[-2] is None:
+                raise NoGradientError("The loss does not depend on the images.")
         if in_float16:
             divisor = float16.power_of_two(-exponent)
             gradients = [
