@@ -62,10 +62,11 @@ class ConAdvModel(SteppedModel):
         `split_batch_norm(network, branches=1)`. Normalize inside it, so that
         epsilon is in pixels.
       attack: `PGD`, `FGSM` or a callable with the signature of
-        `PGD.__call__` and a `value_range`; None is plain training.
+        `PGD.__call__` and a `value_range`; None, written out, is plain
+        training.
       staleness: tau, how many updates the attack's weights are behind those
         that train on its result. 0 is DisAdv (attack, then update, in
-        sequence), 1 is ConAdv.
+        sequence), 1, the default, is ConAdv. Without an attack there is none.
       seed: int, for the random starts and targets. Draws are keyed by (seed,
         step) and by the position in the global batch; `fit` starts counting
         steps from the optimizer's iterations.
@@ -119,8 +120,8 @@ class ConAdvModel(SteppedModel):
     def __init__(
         self,
         network: tf.keras.Model,
-        attack: Any = None,
-        staleness: int = 1,
+        attack: Any = steps.NOT_GIVEN,
+        staleness: Optional[int] = None,
         seed: int = 0,
         views: int = 1,
         microbatches: int = 1,
@@ -157,8 +158,8 @@ class ConAdvModel(SteppedModel):
         return self.options.attack
 
     @property
-    def staleness(self) -> int:
-        """Tau, how many updates the attack's weights are behind."""
+    def staleness(self) -> Optional[int]:
+        """Tau, how many updates the attack's weights are behind, if any."""
         return self.options.staleness
 
     @property
@@ -218,4 +219,7 @@ class ConAdvModel(SteppedModel):
             config["network"], custom_objects=custom_objects
         )
         attack = attacks.deserialize(config["attack"])
-        return cls(**{**config, "network": network, "attack": attack})
+        config = {**config, "network": network, "attack": attack}
+        if attack is None:  # Older files have one all the same.
+            config["staleness"] = None
+        return cls(**config)

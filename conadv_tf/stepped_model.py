@@ -42,6 +42,9 @@ class SteppedModel(tf.keras.Model):
         # A plain object: Keras must not count its variables as weights.
         self.step: Optional[steps.Step] = None
         self._single_loss: Any = None
+        self.part_accuracy: Optional[steps.PartAccuracy] = None
+        # By these names losses and metrics may be given.
+        self.output_names = network.output_names
         # A symbolic call builds the model and tells Keras what to save.
         self(
             tf.keras.Input(
@@ -118,6 +121,13 @@ class SteppedModel(tf.keras.Model):
             exclude(normalization, kind="normalization")
             exclude(biases, kind="bias")
         self._single_loss = loss_object
+        bound = inspect.signature(super().compile).bind_partial(
+            optimizer, loss, *args, **kwargs
+        )
+        metrics = map(bound.arguments.get, ("metrics", "weighted_metrics"))
+        self.part_accuracy = steps.part_accuracy(
+            self.network, loss_object, list(metrics)
+        )
         with self.distribute_strategy.scope():
             self.step = self._way(self, loss_object)
 
@@ -189,6 +199,17 @@ class SteppedModel(tf.keras.Model):
                 lambda: make(force=True)
             )
         return self.train_function
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what `train_on_batch` returns, once there is a `loss`.
+
+        `test_on_batch` returns the first of them.
+        """
+        names = super().metrics_names
+        # The step's own loss is logged as `loss`, in place of Keras's.
+        names = [name for name in names if name != steps.LOSS_METRIC]
+        return names if "loss" in names else []
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:

@@ -199,7 +199,7 @@ def model(config, dataset, schedule, num_replicas):
     model = ca.ConAdvModel(
         network(config, dataset),
         attack=None if config.tau is None else attack(config, schedule),
-        staleness=config.tau or 0,
+        staleness=config.tau,
         seed=config.seed,
         views=config.views,
         microbatches=microbatches(config, num_replicas),

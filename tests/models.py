@@ -13,7 +13,7 @@ def build(method="conadv", network=None, loss=networks.LOSS, **compile_args):
     model = ca.ConAdvModel(
         network or networks.small(),
         attack=None if method == "plain" else ca.PGD(**ATTACK),
-        staleness=METHODS[method] or 0,
+        staleness=METHODS[method],
     )
     compile_args.setdefault("metrics", ["accuracy"])
     model.compile(

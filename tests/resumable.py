@@ -58,7 +58,7 @@ def train(
     stop_at=None,
     copy_at=None,
     restore=False,
-    staleness=1,
+    staleness=None,
     microbatches=1,
     replicas=1,
     optimizer=None,

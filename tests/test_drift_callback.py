@@ -184,7 +184,7 @@ def test_callback_under_replicas_and_with_an_l2_ball():
 
 @pytest.mark.parametrize("arguments", [{"attack": None}, {"staleness": 0}])
 def test_models_without_stale_weights_are_refused(arguments):
-    settings = {"attack": ca.PGD(epsilon=0.1), "staleness": 1, **arguments}
+    settings = {"attack": ca.PGD(epsilon=0.1), **arguments}
     model = ca.ConAdvModel(networks.small(), **settings)
     model.compile("sgd", networks.LOSS)
     assert model.stale_network is None and model.stale_weights is None

@@ -18,7 +18,7 @@ def chain_of_step(staleness, num_steps=1):
     attack = None
     if staleness is not None:
         attack = ca.PGD(0.1, num_steps=num_steps)
-    model = ca.ConAdvModel(networks.convolutional(), attack, staleness or 0)
+    model = ca.ConAdvModel(networks.convolutional(), attack, staleness)
     model.compile(ca.LARS(0.1), networks.LOSS)
     specs = models.batch_specs(model.network, 8)
     step = lowering.step_function(model, specs)

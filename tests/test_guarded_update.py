@@ -47,7 +47,7 @@ def _strategy(replicas):
 )
 def test_a_bad_batch_changes_nothing(optimizer, attack, replicas):
     with _strategy(replicas).scope():
-        model = ca.ConAdvModel(networks.small(), attack, staleness=0)
+        model = ca.ConAdvModel(networks.small(), attack, staleness=attack and 0)
         model.compile(
             {
                 "lars": ca.LARS(0.5, weight_decay=0.1),

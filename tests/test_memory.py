@@ -14,7 +14,7 @@ IMAGES = BATCH[0].nbytes
 LABELS = BATCH[1].nbytes
 
 
-def _memory(attack=None, staleness=1, compile_step=False, size=4, **kwargs):
+def _memory(attack=None, staleness=None, compile_step=False, size=4, **kwargs):
     network = networks.convolutional()
     model = ca.ConAdvModel(network, attack, staleness, **kwargs)
     model.compile(ca.LARS(0.1), networks.LOSS)

@@ -45,7 +45,7 @@ def _micro(batches, microbatches=4):
         pytest.param(0, _attack(), 4, id="disadv", marks=pytest.mark.slow),
         pytest.param(1, _attack(), 2, id="conadv"),
         pytest.param(3, _attack(), 4, id="staler", marks=pytest.mark.slow),
-        pytest.param(0, None, 2, id="baseline"),
+        pytest.param(None, None, 2, id="baseline"),
     ],
 )
 def test_microbatches_equal_replicas(staleness, attack, count):
@@ -114,7 +114,7 @@ def test_ways_to_execute(arguments):
 # An epoch that ends in the middle of an update: the next epoch completes it,
 # and the next `fit` begins anew.
 def test_updates_over_the_end_of_an_epoch():
-    model = _model(networks.small(), None, 0, microbatches=4)
+    model = _model(networks.small(), None, None, microbatches=4)
     data = networks.dataset(networks.batches(6, size=2))
     model.fit(data, epochs=2, verbose=0)
     assert int(model.optimizer.iterations) == 3
@@ -128,8 +128,8 @@ def test_errors():
     network = networks.small()
     for wrong in (0, 2.0, True):
         with pytest.raises(ValueError, match=f"received {wrong!r}"):
-            ca.ConAdvModel(network, microbatches=wrong)
-    model = ca.ConAdvModel(network, microbatches=2)
+            ca.ConAdvModel(network, _attack(), microbatches=wrong)
+    model = ca.ConAdvModel(network, None, microbatches=2)
     with pytest.raises(ValueError, match="steps_per_execution=1.*received 3"):
         model.compile("sgd", networks.LOSS, steps_per_execution=3)
 

@@ -32,6 +32,9 @@ def two_inputs():
         ({"staleness": True}, "received True"),
         ({"attack": "fgsm"}, "received 'fgsm'"),
         ({"seed": 1.5}, r"received 1\.5"),
+        ({"attack": None, "staleness": 1}, "staleness=None.*received 1"),
+        ({"attack": None, "staleness": 0}, "staleness=None.*received 0"),
+        ({"attack": None, "adversarial_weight": 2}, "=1 without.*received 2"),
         ({"adversarial_weight": -0.5}, r"received -0\.5"),
         ({"adversarial_weight": float("inf")}, "received inf"),
         ({"adversarial_weight": "1"}, "received '1'"),
@@ -45,6 +48,14 @@ def test_constructor(arguments, message):
     }
     with pytest.raises(ValueError, match=message):
         ca.ConAdvModel(**arguments)
+
+
+# It trained plainly, without a word.
+def test_an_attack_must_be_given():
+    with pytest.raises(ValueError, match="attack=None for plain training"):
+        ca.ConAdvModel(networks.small())
+    assert ca.ConAdvModel(networks.small(), None).staleness is None
+    assert ca.ConAdvModel(networks.small(), ca.FGSM(0.1)).staleness == 1
 
 
 def test_three_branches_are_refused():

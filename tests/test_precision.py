@@ -12,7 +12,7 @@ from conadv_tf import model as model_lib
 from conadv_tf.optimizers import trust_ratio as rule
 from tests import networks
 
-METHODS = {"plain": (None, 0), "disadv": ("l2", 0), "conadv": ("l2", 1)}
+METHODS = {"plain": (None, None), "disadv": ("l2", 0), "conadv": ("l2", 1)}
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def test_other_numbers_of_views(views):
 
 def test_two_views_without_an_attack():
     with pytest.raises(ValueError, match="attack=None"):
-        ca.ConAdvModel(networks.small(), views=2)
+        ca.ConAdvModel(networks.small(), None, views=2)
 
 
 def test_data_with_another_number_of_views():

@@ -46,8 +46,8 @@ def accuracy(
       Float from 0 to 1.
 
     Raises:
-      ValueError: if there are no data, or an image lies outside the attack's
-        `value_range`.
+      ValueError: if there are no data, an image lies outside the attack's
+        `value_range`, or rows of labels are not of one class.
 
     Example: pixels above 0.5 are of class 1; one of them is too close to it.
       >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
@@ -148,7 +148,7 @@ def _accuracy(
     for position, (images, labels) in enumerate(batches):
         if attack is not None:
             images = attack(forward, images, labels, [seed, position], loss)
-        correct += float(
-            tf.reduce_sum(classification.correct(labels, forward(images)))
-        )
+        outputs = forward(images)
+        classification.check_single(labels, outputs.shape[-1])
+        correct += float(tf.reduce_sum(classification.correct(labels, outputs)))
     return correct / number_of_examples(batches)

@@ -16,6 +16,7 @@ from conadv_tf.attacks import radius
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.attacks.fgsm import FGSM
+from conadv_tf.attacks.pgd import NoGradientError
 from conadv_tf.attacks.pgd import PGD
 from conadv_tf.attacks.schedule import ScheduledAttack
 from conadv_tf.attacks.serialization import deserialize
@@ -24,6 +25,7 @@ from conadv_tf.attacks.serialization import serialize
 __all__ = [
     "FGSM",
     "PGD",
+    "NoGradientError",
     "ScheduledAttack",
     "deserialize",
     "float16",

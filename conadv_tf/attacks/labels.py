@@ -59,6 +59,26 @@ def like_labels(
     return to_sparse() if is_sparse(labels, num_outputs) else to_one_hot()
 
 
+def check_single(labels: tf.Tensor, num_outputs: int) -> None:
+    """Raises a ValueError for rows that do not say one class of several.
+
+    Args:
+      labels: as in `is_sparse`, eager.
+      num_outputs: width of the logits.
+    """
+    if num_outputs == 1 or is_sparse(labels, num_outputs):
+        return
+    sums = tf.reduce_sum(tf.cast(labels, tf.float32), axis=-1)
+    least, most = float(tf.reduce_min(sums)), float(tf.reduce_max(sums))
+    if not (0.99 < least and most < 1.01):
+        raise ValueError(
+            "Expected class ids, or one-hot rows that add up to 1; received "
+            f"rows with sums from {least:g} to {most:g}. Where labels have any "
+            "number of ones, measure with a metric for them, for example "
+            "tf.keras.metrics.BinaryAccuracy, on the attack's images."
+        )
+
+
 def _is_unknown(labels: tf.Tensor) -> bool:
     """Whether only the run tells the format: Keras's generators say so."""
     return labels.shape.rank == 2 and labels.shape[-1] is None

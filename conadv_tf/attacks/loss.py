@@ -132,6 +132,23 @@ def check_mean(loss: Any) -> None:
         )
 
 
+def is_binary(network: tf.keras.Model, loss: Any) -> bool:
+    """Whether each output of a network tells two classes apart by itself.
+
+    With several outputs labels may then have any number of ones.
+
+    Args:
+      network: functional network.
+      loss: as in `single_loss`.
+    """
+    losses = tf.keras.losses
+    if isinstance(
+        loss, (losses.BinaryCrossentropy, losses.BinaryFocalCrossentropy)
+    ) or loss in (losses.binary_crossentropy, losses.binary_focal_crossentropy):
+        return True
+    return _output_activation(network) == "sigmoid"
+
+
 def decision_boundary(network: tf.keras.Model, loss: Any) -> float:
     """The output of a one-column classifier that parts its two classes.
 

@@ -6,6 +6,7 @@ scale.
 
 from collections.abc import Sequence
 import math
+from typing import Any
 from typing import Union
 
 import tensorflow as tf
@@ -125,12 +126,14 @@ def random_start(
       float32, same shape; not clipped to the value range.
     """
     check_norm(norm)
-    shape = images.shape[1:].as_list()
     # `tf.shape` only where needed: XLA wants what can be static to be so.
-    batch_size = images.shape[0] or tf.shape(images)[0]
+    batch_size, *shape = (
+        tf.shape(images)[axis] if size is None else size
+        for axis, size in enumerate(images.shape)
+    )
     offset = random.global_offset(batch_size)
 
-    def draw(stream: int, shape: Sequence[int]) -> tf.Tensor:
+    def draw(stream: int, shape: Sequence[Any]) -> tf.Tensor:
         return random.uniform(seed, stream, offset, batch_size, shape)
 
     noise = 2.0 * draw(_START, shape) - 1.0
@@ -142,7 +145,10 @@ def random_start(
             tf.clip_by_value((noise + 1.0) / 2.0, 2.0**-24, 1 - 2.0**-24)
         )
         direction = gaussian / tf.maximum(_per_example_norm(gaussian), 1e-12)
-        radius = draw(_START_RADIUS, ones) ** (1.0 / math.prod(shape))
+        dimensions = math.prod(shape)
+        if tf.is_tensor(dimensions):
+            dimensions = tf.cast(dimensions, tf.float32)
+        radius = draw(_START_RADIUS, ones) ** (1.0 / dimensions)
         noise = direction * radius
     if probability < 1.0:
         chosen = draw(_START_CHOICE, ones) < probability

@@ -23,6 +23,10 @@ from conadv_tf.signatures import TensorLike
 from conadv_tf.signatures import ValueRange
 
 
+class NoGradientError(ValueError):
+    """The loss does not depend on the images by what has a gradient."""
+
+
 class PGD:
     """Projected gradient descent, one or more steps, from a random start.
 
@@ -161,7 +165,7 @@ class PGD:
                 value = objective(adversarial)
             gradient = tape.gradient(value, adversarial)
             if gradient is None:
-                raise ValueError(
+                raise NoGradientError(
                     "The attack loss does not depend on the images, so there "
                     "is no direction to attack. Check that the network's "
                     "output is computed from its input by differentiable "

@@ -48,7 +48,7 @@ class TrainingHealth(keras_internals.Callback):
 
     Example:
       >>> layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(3)]
-      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers))
+      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), attack=None)
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
       >>> health = ca.TrainingHealth(max_skipped_steps=0)
       >>> images = np.full([4, 2], np.nan)

@@ -24,7 +24,7 @@ def uniform(
     stream: int,
     offset: tf.Tensor,
     batch_size: Union[int, tf.Tensor],
-    shape: Sequence[int],
+    shape: Sequence[Union[int, tf.Tensor]],
 ) -> tf.Tensor:
     """Draws uniform numbers in [0, 1) for each example of a local batch.
 
@@ -40,16 +40,15 @@ def uniform(
       offset: int64 scalar, position of the first local example in the global
         batch.
       batch_size: int scalar (static or a tensor), number of local examples.
-      shape: Python ints, shape of one example's draw; () for a scalar.
+      shape: ints or int32 scalars, shape of one example's draw; () for a
+        scalar.
 
     Returns:
       float32 [batch_size, *shape], multiples of 2**-24 in [0, 1).
     """
     size = math.prod(shape)
     counters = -(-size // _WORDS_PER_COUNTER)
-    first_counter = tf.cast(offset, tf.uint64) * tf.constant(
-        counters, tf.uint64
-    )
+    first_counter = tf.cast(offset, tf.uint64) * tf.cast(counters, tf.uint64)
     # The key is one uint64: the seed in the high word, the step in the low.
     words = tf.cast(seed, tf.int64)
     key = tf.cast(

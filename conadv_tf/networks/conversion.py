@@ -13,6 +13,7 @@ import tensorflow as tf
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
+from conadv_tf.networks import copies
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.captured_layers import captured_layers
 from conadv_tf.networks.functional import check_functional
@@ -189,10 +190,14 @@ def rebuild(
       A new Keras model.
 
     Raises:
-      ValueError: if the network, or a model inside it, is not functional.
+      ValueError: if the network, or a model inside it, is not functional; if
+        the copy is not a true one (see `copies`).
     """
+    copies.check_calls(network)
     rebuilt = _rebuild(network, layer_function, replacements={})
     _copy_state(network, rebuilt, with_weights)
+    if with_weights:
+        copies.check_copy(network, rebuilt)
     return rebuilt
 
 

@@ -1,5 +1,7 @@
 """A pass that attacks a batch, with what makes it repeatable and safe."""
 
+from collections.abc import Iterator
+import contextlib
 import math
 from typing import Any
 from typing import Callable
@@ -9,15 +11,44 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf.attacks import float16
+from conadv_tf.attacks import NoGradientError
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 from conadv_tf.distribution import local_variable
+from conadv_tf.networks import layers_without_gradient
 from conadv_tf.networks import variables
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
+
+
+@contextlib.contextmanager
+def naming_layers(network: tf.keras.Model) -> Iterator[None]:
+    """Names the layers where there is no gradient by the images.
+
+    Args:
+      network: functional network, whose gradient is taken inside.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      ValueError: in place of what TensorFlow or an attack says of it.
+    """
+    try:
+        yield
+    except (LookupError, NoGradientError) as error:
+        names = layers_without_gradient(network)
+        if not names:
+            raise
+        raise ValueError(
+            "Expected a network with a gradient by its images, which the "
+            f"attack follows; received {', '.join(names)}, without a gradient. "
+            "Move such a layer to the data pipeline, for example with "
+            "dataset.map, or replace it."
+        ) from error
 
 
 class AttackPass:
@@ -78,13 +109,14 @@ class AttackPass:
             float16.computes_in_float16(network),
             is_independent=not variables.moving_statistics(network),
         )
-        return self._attack(
-            forward,
-            part.images,
-            part.labels,
-            seed=seed,
-            loss=self._loss,
-        )
+        with naming_layers(network):
+            return self._attack(
+                forward,
+                part.images,
+                part.labels,
+                seed=seed,
+                loss=self._loss,
+            )
 
     def start(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
         """x_0, where the attack of a batch begins; see `PGD.start`."""

@@ -167,6 +167,11 @@ def received(
             "Expected (images, labels) or (images, labels, sample_weight); "
             "received images without labels."
         )
+    for name, each in (("labels", labels), ("sample weights", weights)):
+        if isinstance(each, (dict, list, tuple)):
+            raise ValueError(
+                f"Expected one tensor of {name}; received the structure {each}."
+            )
     images = list(batch_spec.views_of(images, views))
     if size is not None:
         for tensor in (*images, labels, weights):

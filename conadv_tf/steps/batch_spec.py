@@ -1,5 +1,6 @@
 """Shapes of one replica's batch, known before the step is traced."""
 
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 from typing import Optional
@@ -117,6 +118,31 @@ def _tensor_spec(
             "the number of examples."
         )
     return tf.TensorSpec([size, *tail], first.dtype)
+
+
+def widened(spec: BatchSpec, input_shape: Sequence[Optional[int]]) -> BatchSpec:
+    """The spec of batches of all image sizes that a network takes.
+
+    Args:
+      spec: of some batches.
+      input_shape: of the network, None where a size is open.
+    """
+
+    def wide(images: Optional[tf.TensorSpec]) -> Optional[tf.TensorSpec]:
+        if images is None or images.shape.rank != len(input_shape):
+            return images
+        sizes = [
+            None if open_size is None else size
+            for size, open_size in zip(images.shape, input_shape)
+        ]
+        return tf.TensorSpec(sizes, images.dtype)
+
+    return BatchSpec(
+        wide(spec.images),
+        spec.labels,
+        spec.sample_weight,
+        wide(spec.augmented),
+    )
 
 
 def array_batch_size(

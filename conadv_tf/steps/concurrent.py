@@ -38,7 +38,7 @@ class ConcurrentStep(PipelinedStep):
     @staticmethod
     def is_asked_for(options: Options) -> bool:
         """With an attack and stale weights."""
-        return options.attack is not None and options.staleness > 0
+        return options.attack is not None and bool(options.staleness)
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """See `Step.__call__`."""

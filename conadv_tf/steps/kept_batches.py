@@ -69,11 +69,17 @@ class KeptBatches:
             self._by_spec[spec] = buffers
         before = self.current
         if before is not None and before is not buffers and _holds(before):
+            remedy = (
+                "With jit_compile=True all batches need one size: use "
+                "dataset.batch(n, drop_remainder=True)."
+                if static
+                else "Give all of them images of one shape (of any, where the "
+                "network's input leaves it open), labels of one shape and "
+                "type, and sample weights to all or none."
+            )
             raise ValueError(
-                "The shape of the batches changed between steps to "
-                f"{spec.images.shape} while a batch of another shape was "
-                "pending. With jit_compile=True all batches need one "
-                "size: use dataset.batch(n, drop_remainder=True). To drop "
+                f"The shape of the batches changed between steps to {spec} "
+                f"while a batch of another shape was pending. {remedy} To drop "
                 "the pending batch on purpose call model.reset_pending()."
             )
         self.current = buffers

@@ -40,7 +40,7 @@ class MicroBatchedStep(Step):
             variables_lib.moving_statistics(model.network),
             self._count,
         )
-        if model.attack is not None and model.staleness > 0:
+        if model.attack is not None and model.staleness:
             self.shadow = ShadowWeights(model.network, model.staleness)
         # Known on the host: the step is traced once with and once without
         # an update at its end.
@@ -139,10 +139,15 @@ class MicroBatchedStep(Step):
         self, make: Callable[[], Callable[[Any], Any]]
     ) -> Callable[[Any], Any]:
         """One of two of Keras's: with an update at its end, or without."""
-        functions = {is_last: make() for is_last in (False, True)}
+        model, functions, traced = self._model, {}, {}
+        for is_last in (False, True):
+            functions[is_last] = make()
+            traced[is_last] = model.train_tf_function
 
         def run(iterator: Any) -> Any:
             self._is_last = self._next == self._count - 1
+            # What TensorBoard takes the graph from, after the first batch.
+            model.train_tf_function = traced[self._is_last]
             self._is_counting = True
             try:
                 result = functions[self._is_last](iterator)

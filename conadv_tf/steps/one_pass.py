@@ -6,7 +6,9 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf.attacks import float16
+from conadv_tf.attacks import NoGradientError
 from conadv_tf.steps.attack_pass import AttackPass
+from conadv_tf.steps.attack_pass import naming_layers
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 from conadv_tf.steps.batch import size_of
@@ -42,6 +44,9 @@ def train_and_ascend(
 
     Returns:
       (outputs, gradients by the weights, x_hat).
+
+    Raises:
+      NoGradientError: if there is none by the images.
     """
     in_float16 = float16.computes_in_float16(network)
     with tf.GradientTape() as tape:
@@ -54,7 +59,10 @@ def train_and_ascend(
                 exponent = _exponent(network, outputs, head)
             scaled *= float16.power_of_two(exponent)
     logits = outputs.logits["start"]
-    gradients = update.gradients(tape, scaled, [start, logits])
+    with naming_layers(network):
+        gradients = update.gradients(tape, scaled, [start, logits])
+        if gradients[-2] is None:
+            raise NoGradientError("The loss does not depend on the images.")
     if in_float16:
         divisor = float16.power_of_two(-exponent)
         gradients = [

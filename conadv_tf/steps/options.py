@@ -4,9 +4,12 @@ from collections.abc import Sequence
 import dataclasses
 import math
 from typing import Any
+from typing import Optional
 
 PLACEMENTS = ("local", "phased")
 ATTACK_PASSES = ("own", "shared")
+# An attack that nobody gave: None is for plain training on purpose.
+NOT_GIVEN = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Options:
       ValueError: for a value that makes no sense with any.
     """
 
-    attack: Any = None
-    staleness: int = 1
+    attack: Any
+    staleness: Optional[int] = None
     seed: int = 0
     views: int = 1
     microbatches: int = 1
@@ -31,8 +34,17 @@ class Options:
     start_replaces_clean: bool = False
 
     def __post_init__(self) -> None:
-        """Checks each of them."""
-        if not _is_integer(self.staleness) or self.staleness < 0:
+        """Checks each of them; the staleness of an attack is 1 by default."""
+        if self.attack is NOT_GIVEN:
+            raise ValueError(
+                "Expected an attack, for example ca.ConAdvModel(network, "
+                "attack=ca.PGD(8 / 255)), or attack=None for plain training; "
+                "received none."
+            )
+        if self.staleness is None:
+            tau = None if self.attack is None else 1
+            object.__setattr__(self, "staleness", tau)
+        elif not _is_integer(self.staleness) or self.staleness < 0:
             raise ValueError(
                 "Expected staleness to be an integer >= 0 (0: DisAdv, 1: "
                 f"ConAdv); received {self.staleness!r}."
@@ -101,11 +113,23 @@ class Options:
                 f"batch that is attacked; received {fraction!r}. To train "
                 "without an attack use attack=None."
             )
-        if fraction != 1 and self.attack is None:
-            raise ValueError(
-                "Expected adversarial_fraction=1 without an attack, which it "
-                f"is a part of; received {fraction!r}."
-            )
+        if self.attack is None:
+            self._check_plain()
+
+    def _check_plain(self) -> None:
+        """Raises a ValueError for what would say nothing without an attack."""
+        for name, plain in (
+            ("staleness", None),
+            ("adversarial_fraction", 1),
+            ("adversarial_weight", 1),
+        ):
+            value = getattr(self, name)
+            if value != plain:
+                raise ValueError(
+                    f"Expected {name}={plain!r} without an attack, which it "
+                    f"is about; received {value!r}. Give an attack, or leave "
+                    "it out for plain training."
+                )
 
 
 def check_together(

@@ -9,8 +9,6 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf.attacks import labels as labels_lib
-from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
@@ -23,6 +21,9 @@ BRANCHES = {
     "start": "auxiliary",
     "adversarial": "auxiliary",
 }
+
+# How Keras keeps the loss of a whole batch apart from its own, of one part.
+LOSS_METRIC = "training_loss"
 
 
 def part_shares(
@@ -152,11 +153,8 @@ class PartsLoss(Loss):
         self.shares = part_shares(
             model.views, model.adversarial_weight, auxiliary
         )
-        self._decision_boundary = loss_lib.decision_boundary(
-            model.network, loss
-        )
-        # Another name than that of Keras's loss.
-        self._loss = tf.keras.metrics.Mean(name="training_loss")
+        self._accuracy = model.part_accuracy
+        self._loss = tf.keras.metrics.Mean(name=LOSS_METRIC)
         self._losses = {
             part: tf.keras.metrics.Mean(name=f"{part}_loss")
             for part in self.shares
@@ -197,7 +195,10 @@ class PartsLoss(Loss):
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """Those of the parts."""
-        return [self._loss, *self._losses.values(), self._adversarial_accuracy]
+        means = [self._loss, *self._losses.values()]
+        if self._accuracy is not None:
+            means.append(self._adversarial_accuracy)
+        return means
 
     def record(
         self,
@@ -222,12 +223,9 @@ class PartsLoss(Loss):
         self._loss.update_state(loss, size * self.shares[name])
         size = tf.cast(tf.shape(part.labels)[0], tf.float32)
         self._losses[name].update_state(loss, size)
-        if name == "adversarial":
+        if name == "adversarial" and self._accuracy is not None:
             self._adversarial_accuracy.update_state(
-                labels_lib.correct(
-                    part.labels, logits, self._decision_boundary
-                ),
-                part.sample_weight,
+                self._accuracy(part.labels, logits), part.sample_weight
             )
 
     def with_parts(self, logs: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -238,12 +236,15 @@ class PartsLoss(Loss):
             shares.
         """
         logs.pop("loss")
-        return {
+        results = {
             "loss": self._loss.result(),
             **{mean.name: mean.result() for mean in self._losses.values()},
             **logs,
-            "adversarial_accuracy": self._adversarial_accuracy.result(),
         }
+        if self._accuracy is not None:
+            accuracy = self._adversarial_accuracy
+            results[accuracy.name] = accuracy.result()
+        return results
 
 
 def _sizes(parts: dict[str, Part]) -> Optional[list[Any]]:

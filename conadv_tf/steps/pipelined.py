@@ -45,7 +45,13 @@ class PipelinedStep(Step):
         spec = batch_spec.local_spec(
             element_spec, static, self._model.views, self.batch_size_hint
         )
+        if not static:
+            spec = self._widened(spec)
         self._kept.select(spec, static)
+
+    def _widened(self, spec: BatchSpec) -> BatchSpec:
+        """The spec for images of all sizes that the network takes."""
+        return batch_spec.widened(spec, self._model.network.input_shape)
 
     def train_on(self, data: Any) -> dict[str, tf.Tensor]:
         """See `Step.train_on`; the first data make the buffers."""

@@ -127,6 +127,17 @@ class SharedPassStep(PipelinedStep):
         parts["adversarial"] = pending.parts()["adversarial"]
         return parts
 
+    def _widened(self, spec: BatchSpec) -> BatchSpec:
+        """As it is: batches that follow one another are joined in one."""
+        if not spec.images.shape[1:].is_fully_defined():
+            raise ValueError(
+                'Expected images of one size with attack_pass="shared", which '
+                "joins each batch with the one before it; received batches of "
+                f"shape {spec.images.shape}. Set it in the input pipeline, for "
+                'example with tf.ensure_shape; attack_pass="own" takes any.'
+            )
+        return spec
+
     def _new_buffers(self, spec: BatchSpec, static: bool) -> PendingBatch:
         def first(part: Optional[tf.TensorSpec]) -> Optional[tf.TensorSpec]:
             fraction = self._model.adversarial_fraction

@@ -89,7 +89,7 @@ def of_method(method, network, attack=None, **options):
     arguments = CHEAPER.get(method, {})
     tau = TRAINED["conadv" if arguments else method].staleness
     attack = None if tau is None else attack or paper_attack()
-    model = ca.ConAdvModel(network, attack, tau or 0, **arguments)
+    model = ca.ConAdvModel(network, attack, tau, **arguments)
     return compiled(model, **options)
 
 

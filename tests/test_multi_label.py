@@ -1,0 +1,69 @@
+"""Labels with any number of ones: what accuracies of them mean."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+
+BINARY = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+IMAGES = np.float32([[0.9, 0.9], [0.9, 0.1], [0.1, 0.1], [0.1, 0.9]])
+LABELS = (IMAGES > 0.5).astype(np.float32)
+
+
+def perfect_network():
+    """Each logit is above 0 where its pixel is bright."""
+    images = tf.keras.Input((2,))
+    network = tf.keras.Model(images, tf.keras.layers.Dense(2)(images))
+    network.set_weights([np.diag([10.0, 20.0]), np.array([-5.0, -10.0])])
+    return network
+
+
+def _logs(metrics, epsilon, attack_pass="own"):
+    model = ca.ConAdvModel(
+        perfect_network(), ca.FGSM(epsilon), attack_pass=attack_pass
+    )
+    model.compile(tf.keras.optimizers.SGD(0.0), BINARY, metrics=metrics)
+    model.train_on_batch(IMAGES, LABELS)
+    model.reset_metrics()
+    return model.train_on_batch(IMAGES, LABELS, return_dict=True)
+
+
+# The argmax of labels and of logits differ where two labels are 1.
+@pytest.mark.parametrize(
+    "metric, clean",
+    [
+        (tf.keras.metrics.BinaryAccuracy(threshold=0.0), 1.0),
+        ("binary_accuracy", 1.0),
+        ("accuracy", 0.75),
+        (tf.keras.metrics.CategoricalAccuracy(), 0.75),
+    ],
+    ids=["object", "name", "accuracy", "classes"],
+)
+def test_equals_the_clean_accuracy_without_a_perturbation(metric, clean):
+    logs = _logs([tf.keras.metrics.AUC(multi_label=True), metric], 0.0)
+    assert logs["adversarial_accuracy"] == clean
+    name = next(name for name in logs if name.endswith("accuracy"))
+    assert name != "adversarial_accuracy" and logs[name] == clean
+
+
+@pytest.mark.parametrize("attack_pass", ["own", "shared"])
+def test_falls_under_an_attack(attack_pass):
+    metric = tf.keras.metrics.BinaryAccuracy(threshold=0.0)
+    logs = _logs([metric], 0.5, attack_pass)
+    assert logs["adversarial_accuracy"] == 0.0
+    assert logs["binary_accuracy"] == 1.0
+
+
+def test_is_left_out_where_nothing_says_what_it_is():
+    logs = _logs([tf.keras.metrics.AUC(multi_label=True)], 0.0)
+    assert list(logs)[-1] == "auc"
+
+
+def test_robust_accuracy_refuses_such_labels():
+    data = [(IMAGES, LABELS)]
+    with pytest.raises(ValueError, match="rows that add up to 1.*from 0 to 2"):
+        ca.analysis.accuracy(perfect_network(), data, attack=None)
+    one_hot = [(networks.batch()[0], np.eye(3)[networks.batch()[1]])]
+    ca.analysis.accuracy(networks.linear(), one_hot, attack=None)

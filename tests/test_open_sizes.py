@@ -1,0 +1,98 @@
+"""Networks whose input leaves the size of the images open."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.attacks import perturbation
+from tests import networks
+
+
+def open_network():
+    images = tf.keras.Input((None, None, 1))
+    features = tf.keras.layers.Conv2D(4, 3)(images)
+    features = tf.keras.layers.BatchNormalization()(features)
+    features = tf.keras.layers.GlobalAveragePooling2D()(features)
+    logits = tf.keras.layers.Dense(networks.CLASSES)(features)
+    return tf.keras.Model(images, logits)
+
+
+def _model(**arguments):
+    compile_args = {"jit_compile": arguments.pop("jit_compile", None)}
+    attack = ca.PGD(0.1, norm=arguments.pop("norm", "linf"))
+    model = ca.ConAdvModel(open_network(), attack, **arguments)
+    model.compile("sgd", networks.LOSS, **compile_args)
+    return model
+
+
+def _batch(size):
+    return networks.batches(1, shape=(size, size, 1))[0]
+
+
+# A TypeError about int and NoneType came from the draws of random starts.
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_draws_are_those_of_a_known_size(norm):
+    seed = tf.constant([3, 4], tf.int64)
+
+    def draw(images):
+        return perturbation.random_start(images, 0.1, norm, 0.8, seed)
+
+    images, _ = _batch(5)
+    unknown = tf.TensorSpec([None, None, None, None])
+    np.testing.assert_allclose(
+        tf.function(draw, input_signature=[unknown])(images),
+        draw(tf.constant(images)),
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_batches_of_several_sizes(staleness):
+    model = _model(staleness=staleness)
+    for size in (6, 8, 6):
+        logs = model.train_on_batch(*_batch(size), return_dict=True)
+        assert np.isfinite(logs["loss"])
+    assert model.optimizer.iterations == 3
+
+    def generate():
+        yield from map(_batch, (5, 7, 9))
+
+    signature = (
+        tf.TensorSpec([8, None, None, 1]),
+        tf.TensorSpec([8], tf.int64),
+    )
+    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    for _ in range(2):
+        model.fit(data, verbose=0)
+    assert model.optimizer.iterations == 9
+
+
+# What is joined in one pass has one size.
+def test_a_shared_pass_refuses_several_sizes():
+    model = _model(attack_pass="shared")
+    model.train_on_batch(*_batch(6))
+    with pytest.raises(ValueError, match="images of one shape"):
+        model.train_on_batch(*_batch(8))
+    data = tf.data.Dataset.from_tensors(_batch(6)).map(
+        lambda x, y: (
+            tf.ensure_shape(
+                tf.py_function(lambda x: x, [x], tf.float32), [8, None, None, 1]
+            ),
+            y,
+        )
+    )
+    with pytest.raises(ValueError, match='attack_pass="own" takes any'):
+        model.fit(data, verbose=0)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_xla_is_named_where_it_is_the_reason(jit_compile):
+    model = _model(jit_compile=jit_compile)
+    images, labels = _batch(6)
+    model.train_on_batch(images, labels)
+    weights = None if jit_compile else np.ones(8, np.float32)
+    count = 4 if jit_compile else 8
+    with pytest.raises(ValueError, match="was pending") as error:
+        model.train_on_batch(images[:count], labels[:count], weights)
+    assert ("jit_compile=True" in str(error.value)) == jit_compile
