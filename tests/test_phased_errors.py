@@ -53,7 +53,7 @@ PAIRS = phased_models.PAIRS
     "change, message",
     [
         (
-            {"attack": None, "adversarial_fraction": 1},
+            {"attack": None, "adversarial_fraction": 1, "staleness": None},
             "Expected an attack.*received None",
         ),
         ({"staleness": 1}, "staleness=2.*received 1"),
