@@ -12,6 +12,7 @@ from conadv_tf.data import guarded_map
 def test_a_guarded_map_tells_what_failed(monkeypatch):
     monkeypatch.setattr(guarded_map, "_GROUP", 8)
     failed, told = [0, 1, 6, 7, 8, 15, *range(24, 32), 35], []
+    fatal = []
 
     def make(number, bad):
         with tf.control_dependencies([tf.debugging.Assert(~bad, [number])]):
@@ -20,6 +21,8 @@ def test_a_guarded_map_tells_what_failed(monkeypatch):
     def report(number, bad):
         def tell(number):
             told.append(int(number))
+            if told[-1] in fatal:
+                raise ValueError(f"number {told[-1]} is fatal")
             return False
 
         return tf.py_function(tell, [number], tf.bool)
@@ -42,3 +45,10 @@ def test_a_guarded_map_tells_what_failed(monkeypatch):
     with pytest.raises(tf.errors.InvalidArgumentError, match="by zero"):
         list(guarded_map.guarded_map(late, make, report))
     assert told == []
+    # One that is fatal is the last that is told, as often as one asks.
+    fatal.append(0)
+    iterator = iter(made)
+    for _ in range(2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="number 0 is"):
+            next(iterator)
+    assert set(told) == {0}

@@ -84,9 +84,6 @@ class FaultLog:
                 f"The image of record {name!r} is fine, but what is made of it "
                 f"fails: {error}"
             )
-        if fault is None and self.error:
-            # A good one, lost with the error before it.
-            self._stop(self.error)
         return fault or "failed once and not again"
 
     def _count(self, name: str, fault: str) -> None:

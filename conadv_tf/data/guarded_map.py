@@ -58,7 +58,10 @@ def guarded_map(
 
             def report_failed() -> tf.Tensor:
                 failed = group.skip(expected).take(number - expected)
-                return failed.map(report).reduce(True, tf.logical_or)
+                # One after the other; a map may run ahead of an error.
+                return failed.reduce(
+                    True, lambda told, one: tf.logical_or(told, report(*one))
+                )
 
             told = tf.cond(number == expected, lambda: True, report_failed)
             return number + 1, (tf.logical_and(told, number < end), result)
