@@ -12,6 +12,7 @@ import tensorflow as tf
 from conadv_tf import attacks
 from conadv_tf import steps
 from conadv_tf.networks import conversion
+from conadv_tf.networks import GivenNetwork
 from conadv_tf.networks import with_branches
 from conadv_tf.stepped_model import SteppedModel
 
@@ -48,8 +49,11 @@ class ConAdvModel(SteppedModel):
     augmented images), labels[, sample_weight]): three batch norm branches,
     an equal share of the loss each; the clean view is the one that is attacked.
 
-    The model trains a copy: the network you pass stays as it is, and
-    `export_network()` gives the trained one back with ordinary batch norm.
+    The model trains a copy, `network`: the one you pass stays as it is, and
+    `export_network()` gives the trained one back with ordinary batch norm. What
+    you do later, do to the copy, and compile again: `model.network.trainable =
+    True`, `model.network.get_layer(name).adapt(data)`. A change of flags or of
+    what is adapted in the one you passed is warned of.
 
     `fit` logs `loss`; `clean_loss`, `adversarial_loss` and, with two views,
     `augmented_loss` (its parts, each with the regularization penalties); the
@@ -146,10 +150,11 @@ class ConAdvModel(SteppedModel):
         )
         way = steps.way_to_step(options, network)
         if attack is None:
-            network = conversion.copy_network(network)
+            trained = conversion.copy_network(network)
         else:
-            network = with_branches(network, views + 1)
-        super().__init__(network, way, name or "conadv")
+            trained = with_branches(network, views + 1)
+        given = GivenNetwork(network, trained)
+        super().__init__(trained, way, name or "conadv", given)
         self.options = options
 
     @property
@@ -202,7 +207,7 @@ class ConAdvModel(SteppedModel):
         return conversion.merge_batch_norm(self.network)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; the attack must be a class of this package."""
+        """Constructor arguments; see `attacks.serialize` for which attacks."""
         return {
             "name": self.name,
             "network": tf.keras.layers.serialize(self.network),
@@ -218,7 +223,7 @@ class ConAdvModel(SteppedModel):
         network = tf.keras.layers.deserialize(
             config["network"], custom_objects=custom_objects
         )
-        attack = attacks.deserialize(config["attack"])
+        attack = attacks.deserialize(config["attack"], custom_objects)
         config = {**config, "network": network, "attack": attack}
         if attack is None:  # Older files have one all the same.
             config["staleness"] = None

@@ -15,6 +15,7 @@ from conadv_tf import steps
 from conadv_tf.attacks import float16
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.callbacks import with_health
+from conadv_tf.networks import GivenNetwork
 from conadv_tf.networks import variables
 
 
@@ -29,16 +30,22 @@ class SteppedModel(tf.keras.Model):
       network: functional network, images to logits; trained as it is.
       way: class of the step.
       name: model name.
+      given: what `network` is a copy of, if that may change.
     """
 
     train_function: Any  # Keras's attribute.
 
     def __init__(
-        self, network: tf.keras.Model, way: type[steps.Step], name: str
+        self,
+        network: tf.keras.Model,
+        way: type[steps.Step],
+        name: str,
+        given: Optional[GivenNetwork] = None,
     ) -> None:
         super().__init__(name=name, autocast=False)
         self.network = network
         self._way = way
+        self._given = given
         # A plain object: Keras must not count its variables as weights.
         self.step: Optional[steps.Step] = None
         self._single_loss: Any = None
@@ -105,6 +112,7 @@ class SteppedModel(tf.keras.Model):
         if float16.computes_in_float16(self.network):
             optimizer = steps.with_loss_scale(optimizer)
         self.step = None
+        self._warn_of_changes()
         super().compile(optimizer, loss, *args, **kwargs)
         self._way.check_compiled(
             loss_object, keras_internals.steps_per_execution(self)
@@ -167,6 +175,7 @@ class SteppedModel(tf.keras.Model):
         """
         bound = inspect.signature(super().fit).bind(*args, **kwargs)
         arguments = bound.arguments
+        self._warn_of_changes()
         self.reset_pending()
         if self.step is not None:
             self.step.batch_size_hint = steps.array_batch_size(
@@ -227,6 +236,10 @@ class SteppedModel(tf.keras.Model):
         # Keras asks for the metrics before __init__ has come to the step.
         step = self.__dict__.get("step")
         return [] if step is None else step.metrics()
+
+    def _warn_of_changes(self) -> None:
+        if self._given is not None:
+            self._given.warn_of_changes()
 
     # --- Between steps ------------------------------------------------------
 

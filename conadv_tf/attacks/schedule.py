@@ -1,18 +1,22 @@
 """An attack that grows, or starts late, as training goes on."""
 
 import copy
+from typing import Any
 from typing import Callable
 from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.attacks import serialization
 from conadv_tf.attacks.pgd import PGD
+from conadv_tf.signatures import Config
 from conadv_tf.signatures import Forward
 from conadv_tf.signatures import Loss
 from conadv_tf.signatures import TensorLike
 from conadv_tf.signatures import ValueRange
 
 
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class ScheduledAttack:
     """Another attack, with its radius scaled by a schedule of the step.
 
@@ -24,8 +28,8 @@ class ScheduledAttack:
 
     Where the schedule is 0 images come back as they are, without a random
     start, and the adversarial half trains the auxiliary batch norm on clean
-    images; the attack is computed all the same. A model with such an attack
-    saves its weights and checkpoints, but not itself (`model.save`).
+    images; the attack is computed all the same. `model.save` needs a schedule
+    that can be saved: Keras's are, and registered functions and classes.
 
     Args:
       attack: `PGD` or `FGSM`.
@@ -141,6 +145,37 @@ class ScheduledAttack:
         attack.epsilon *= scale
         attack.step_size *= scale
         return attack
+
+    def get_config(self) -> Config:
+        """The constructor arguments, JSON-serializable.
+
+        Raises:
+          ValueError: if the attack or the schedule cannot be saved.
+        """
+        is_keras = isinstance(
+            self.schedule, tf.keras.optimizers.schedules.LearningRateSchedule
+        )
+        if not is_keras and not serialization.is_registered(self.schedule):
+            raise ValueError(
+                "Expected a schedule of tf.keras.optimizers.schedules, or a "
+                "function or class that is registered with tf.keras.utils."
+                "register_keras_serializable, to save; received "
+                f"{self.schedule!r}. Or save the weights (save_weights) or the "
+                "exported network (export_network().save) instead."
+            )
+        return {
+            "attack": serialization.serialize(self.attack),
+            "schedule": tf.keras.utils.serialize_keras_object(self.schedule),
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "ScheduledAttack":
+        """Rebuilds an attack from `get_config`."""
+        attack: Any = serialization.deserialize(config["attack"])
+        schedule = config["schedule"]
+        if isinstance(schedule, dict):
+            schedule = tf.keras.utils.deserialize_keras_object(schedule)
+        return cls(attack, schedule)
 
     def __repr__(self) -> str:
         return f"ScheduledAttack({self.attack!r}, {self.schedule!r})"

@@ -1,9 +1,9 @@
 """The paper's networks, and the conversion of any other functional one.
 
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
-`conversion` (rebuilding a network layer by layer), `check_functional`,
-`layers_without_gradient`, `with_branches` and `variables` (a network's
-variables by role) serve the rest of the package.
+`conversion` (rebuilding a network layer by layer), `GivenNetwork`,
+`check_functional`, `layers_without_gradient`, `with_branches` and `variables`
+(a network's variables by role) serve the rest of the package.
 """
 
 from conadv_tf.networks import conversion
@@ -18,6 +18,7 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.functional import check_functional
+from conadv_tf.networks.given import GivenNetwork
 from conadv_tf.networks.layer_calls import layers_without_gradient
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
@@ -28,6 +29,7 @@ from conadv_tf.networks.resnet import RESNET_DEPTHS
 __all__ = [
     "BATCH_NORM_MOMENTUM",
     "EFFICIENTNET_VARIANTS",
+    "GivenNetwork",
     "RESNET_DEPTHS",
     "check_functional",
     "conversion",

@@ -145,6 +145,8 @@ class Step(abc.ABC):
 
     def reset(self) -> None:
         """Forgets what lies between two steps (across replicas)."""
+        if self.shadow is not None:
+            self.shadow.finalize()
         if self.attack is not None:
             self.attack.reset(self._model.optimizer.iterations.read_value())
 

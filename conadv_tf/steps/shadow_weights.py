@@ -61,6 +61,11 @@ class ShadowWeights:
             for index, variable in enumerate(variables)
         }
 
+    def finalize(self) -> None:
+        """Takes what layers were adapted to since, between two steps."""
+        for layer in keras_internals.flatten_layers(self.network):
+            layer.finalize_state()
+
     def refresh(self, age: tf.Tensor) -> None:
         """Writes the weights that the attack of this step reads.
 
