@@ -2,8 +2,8 @@
 
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
 `conversion` (rebuilding a network layer by layer), `check_functional`,
-`with_branches` and `variables` (a network's variables by role) serve the rest
-of the package.
+`image_gradient_of`, `with_branches` and `variables` (a network's variables by
+role) serve the rest of the package.
 """
 
 from conadv_tf.networks import conversion
@@ -18,6 +18,7 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.functional import check_functional
+from conadv_tf.networks.image_gradient import image_gradient_of
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
@@ -35,6 +36,7 @@ __all__ = [
     "efficientnet_b1",
     "efficientnet_b2",
     "efficientnet_b3",
+    "image_gradient_of",
     "merge_batch_norm",
     "resnet",
     "resnet50",
