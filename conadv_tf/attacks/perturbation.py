@@ -133,7 +133,9 @@ def random_start(
     def draw(stream: int, shape: Sequence[int]) -> tf.Tensor:
         return random.uniform(seed, stream, offset, batch_size, shape)
 
-    noise = 2.0 * draw(_START, shape) - 1.0
+    # Channel by channel, as a TPU keeps images: it rearranged the others.
+    noise = 2.0 * draw(_START, shape[-1:] + shape[:-1]) - 1.0
+    noise = tf.transpose(noise, [0, *range(2, len(shape) + 1), 1])
     ones = [1] * len(shape)
     if norm == "l2":
         # A normalized Gaussian is a uniform direction; radius**dimensions is
