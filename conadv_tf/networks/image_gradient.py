@@ -17,6 +17,13 @@ from typing import Optional
 
 import tensorflow as tf
 
+# Layers without trained weights, which see one image at a time.
+_EACH_ALONE = (
+    tf.keras.layers.InputLayer,
+    tf.keras.layers.Normalization,
+    tf.keras.layers.Rescaling,
+    tf.keras.layers.ZeroPadding2D,
+)
 _state = threading.local()
 
 
@@ -57,16 +64,16 @@ def wanted(inputs: tf.Tensor) -> Optional[slice]:
 
 
 def reads_images(layer: tf.keras.layers.Layer) -> bool:
-    """Whether nothing that is trained lies between images and a layer.
+    """Whether example i of a layer's inputs is image i and nothing else.
 
-    Then the gradient by its inputs serves the images only.
+    Then the gradient by the layer's inputs serves that image alone: nothing
+    that is trained lies before the layer, and nothing that mixes examples.
 
     Args:
       layer: of a functional network, not of a model nested in it.
     """
     return all(
-        not any(variable.trainable for variable in before.variables)
-        and reads_images(before)
+        type(before) in _EACH_ALONE and reads_images(before)
         for node in layer.inbound_nodes
         for before in tf.nest.flatten(node.inbound_layers)
     )
