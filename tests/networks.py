@@ -23,18 +23,19 @@ def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=CLASSES):
     return tf.keras.Model(inputs, outputs)
 
 
-def small(num_classes=CLASSES, **arguments):
+def small(num_classes=CLASSES, strides=1, **arguments):
     """Convolution, batch norm, ReLU, pool, logits.
 
     The least with a batch norm: a step of it is traced in half the time.
 
     Args:
       num_classes: number of logits.
+      strides: of the convolution.
       **arguments: of the batch norm.
     """
     arguments = {"momentum": 0.9, **arguments}
     inputs = tf.keras.Input((6, 6, 1))
-    x = tf.keras.layers.Conv2D(4, 3, use_bias=False)(inputs)
+    x = tf.keras.layers.Conv2D(4, 3, strides, use_bias=False)(inputs)
     x = tf.keras.layers.BatchNormalization(**arguments)(x)
     x = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.ReLU()(x))
     return tf.keras.Model(inputs, tf.keras.layers.Dense(num_classes)(x))

@@ -5,6 +5,9 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.networks import conversion
+from conadv_tf.networks import image_gradient
+from conadv_tf.networks import image_gradient_of
 from conadv_tf.networks import strided_convolution
 
 
@@ -150,3 +153,72 @@ def test_an_unbuilt_or_unusual_convolution_stays():
 def built(layer, channels=3):
     layer.build([None, 8, 8, channels])
     return layer
+
+
+# --- Of some images only ------------------------------------------------------
+
+
+def _strided(inputs):
+    return tf.keras.layers.Conv2D(4, 3, 2, padding="same")(inputs)
+
+
+def _trained_before(inputs):
+    return _strided(tf.keras.layers.Conv2D(3, 3, padding="same")(inputs))
+
+
+def _nested(inputs):
+    images = tf.keras.Input((8, 8, 3))
+    inner = tf.keras.Model(images, _strided(images))
+    return inner(tf.keras.layers.Conv2D(3, 3, padding="same")(inputs))
+
+
+def _in_another_order(inputs):
+    return _strided(tf.keras.layers.Lambda(lambda x: x[::-1])(inputs))
+
+
+def _scaled(inputs):
+    return _strided(tf.keras.layers.Normalization(mean=0.5, variance=2)(inputs))
+
+
+# Weights before the convolution have their gradient through its inputs: one
+# of some images only would be wrong, and nothing would show it.
+@pytest.mark.parametrize(
+    "layers, size, cut",
+    [
+        (_strided, 6, True),
+        (_scaled, 6, True),
+        (_strided, 5, False),
+        (_trained_before, 6, False),
+        (_nested, 6, False),
+        (_in_another_order, 6, False),
+    ],
+)
+def test_gradient_of_some_images(layers, size, cut):
+    inputs = tf.keras.Input((8, 8, 3))
+    plain = tf.keras.Model(inputs, layers(inputs))
+    network = conversion.for_attacks(plain, branches=2)
+    images = tf.random.stateless_normal([6, 8, 8, 3], [1, 2])
+
+    def gradients(network):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            with image_gradient_of(slice(1, 3), size):
+                value = tf.reduce_sum(tf.tanh(network(images)))
+        return tape.gradient(value, [images, *network.trainable_variables])
+
+    by_images, *others = tf.function(gradients, jit_compile=True)(network)
+    expected, *expected_others = gradients(plain)
+    np.testing.assert_allclose(by_images[1:3], expected[1:3], atol=1e-5)
+    assert np.any(by_images[3:]) != cut
+    assert len(others) == len(expected_others)
+    for value, other in zip(others, expected_others):
+        np.testing.assert_allclose(value, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_choice_ends_with_its_block():
+    inputs = tf.zeros([6, 1])
+    with image_gradient_of(slice(1, 3), 6):
+        with image_gradient_of(None, 6):
+            assert image_gradient.wanted(inputs) is None
+        assert image_gradient.wanted(inputs) == slice(1, 3)
+    assert image_gradient.wanted(inputs) is None

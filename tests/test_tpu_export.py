@@ -12,7 +12,7 @@ from tools.tpu.phases import PHASES
 @pytest.mark.parametrize("method", (*export.METHODS, *PHASES))
 def test_every_step_lowers_with_static_shapes(method):
     function, specs = export.step_function(
-        networks.convolutional(), method, 4, ca.PGD(0.1)
+        networks.convolutional(), method, 8, ca.PGD(0.1)
     )
     # A name scope tells the attack from the update.
     assert (b"attack/" in export.hlo(function, specs)) == (

@@ -3,6 +3,7 @@
 import pytest
 
 from tools.tpu import figure
+from tools.tpu.export import METHODS
 
 
 def row(method, size, milliseconds):
@@ -34,6 +35,11 @@ def test_images_of_all_cores_over_the_time_of_one():
     assert (phased.cores, phased.images) == (1536, 32768)
     assert phased.estimated == pytest.approx(327.68)
     assert panels[2] == [figure.Bar("conadv", 1024, 2048, 512.0, 71.3)]
+
+
+def test_every_step_but_the_attack_alone_has_a_bar():
+    (drawn,) = figure.bars([row(each, 8, 1.0) for each in METHODS]).values()
+    assert {bar.method for bar in drawn} == set(METHODS) - {"attack"}
 
 
 def test_picture(tmp_path):

@@ -13,6 +13,7 @@ from tests.tpu_module import MODULE
 from tools.tpu import compiler
 from tools.tpu import kernels
 from tools.tpu import report
+from tools.tpu import tables
 
 
 @pytest.mark.parametrize("python", [None, "/nowhere/python"])
@@ -55,7 +56,9 @@ def test_environment_without_packages(tmp_path, name, arguments, remedy):
         report.run_script(str(python), name, *given)
 
 
-def options(python, output_dir, placement="local", methods=("conadv",)):
+def options(
+    python, output_dir, placement="local", methods=("conadv",), earlier=()
+):
     """The flags that matter where nothing is lowered or compiled."""
     return types.SimpleNamespace(
         python=python,
@@ -65,6 +68,7 @@ def options(python, output_dir, placement="local", methods=("conadv",)):
         method=["baseline", *methods],
         batch_size=[8],
         placement=placement,
+        earlier=earlier,
         topology="v3:2x2",
         num_dearest=3,
         output_dir=output_dir,
@@ -101,6 +105,21 @@ def test_report_writes_tables(tmp_path, fake_compiler, capsys):
     assert [each["relative"] for each in written["steps"]] == [1.0, 1.0]
     assert (tmp_path / "report.csv").read_text().count("\n") == 3
     assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_of_earlier_reports_join(tmp_path, fake_compiler, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    methods = ["shared", "conadv"]
+    report.report(options(sys.executable, str(first), methods=methods))
+    earlier = first / "report.csv"
+    # As if the compiler had made more of two steps then.
+    earlier.write_text(earlier.read_text().replace("1288", "2576"))
+    report.report(options(sys.executable, str(second), earlier=[str(earlier)]))
+    rows = tables.read(second / "report.csv")
+    assert [row["method"] for row in rows] == ["baseline", "conadv", "shared"]
+    assert [row["cycles"] for row in rows] == [1288, 1288, 2576]
+    assert [row["relative"] for row in rows] == [1.0, 1.0, 2.0]
+    assert rows[0]["gigabytes_accessed"] is None
 
 
 # A step is as long as the longest phase, on three times the replicas.

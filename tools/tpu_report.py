@@ -53,7 +53,15 @@ flags.DEFINE_multi_enum(
     "method",
     list(METHODS),
     list(METHODS),
-    "Steps to compile; repeat the flag for several. attack: only the attack.",
+    "Steps to compile; repeat the flag for several. attack: only the attack. "
+    "quarter and eighth attack that part of a batch; shared and shared_instead "
+    "have one pass for all.",
+)
+flags.DEFINE_multi_string(
+    "earlier",
+    [],
+    "report.csv of an earlier run, whose rows join the table and the picture "
+    "where a step is not compiled anew; repeat the flag for several.",
 )
 flags.DEFINE_multi_integer(
     "batch_size",

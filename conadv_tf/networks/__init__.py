@@ -2,8 +2,9 @@
 
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
 `conversion` (rebuilding a network layer by layer), `GivenNetwork`,
-`check_functional`, `layers_without_gradient`, `with_branches` and `variables`
-(a network's variables by role) serve the rest of the package.
+`check_functional`, `image_gradient_of`, `layers_without_gradient`,
+`with_branches` and `variables` (a network's variables by role) serve the rest
+of the package.
 """
 
 from conadv_tf.networks import conversion
@@ -19,6 +20,7 @@ from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.functional import check_functional
 from conadv_tf.networks.given import GivenNetwork
+from conadv_tf.networks.image_gradient import image_gradient_of
 from conadv_tf.networks.layer_calls import layers_without_gradient
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
@@ -38,6 +40,7 @@ __all__ = [
     "efficientnet_b1",
     "efficientnet_b2",
     "efficientnet_b3",
+    "image_gradient_of",
     "layers_without_gradient",
     "merge_batch_norm",
     "resnet",

@@ -18,6 +18,7 @@ from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.captured_layers import captured_layers
 from conadv_tf.networks.functional import check_functional
 from conadv_tf.networks.functional import graph_layers
+from conadv_tf.networks.image_gradient import reads_images
 from conadv_tf.networks.strided_convolution import StridedConv2D
 
 # From a layer to the one in its place.
@@ -88,7 +89,11 @@ def for_attacks(network: tf.keras.Model, branches: int) -> tf.keras.Model:
             return StridedConv2D.from_config(layer.get_config())
         return copy_layer(layer)
 
-    return _split_batch_norm(network, branches, convert)
+    converted = _split_batch_norm(network, branches, convert)
+    for layer in converted.layers:
+        if isinstance(layer, StridedConv2D):
+            layer.reads_images = reads_images(layer)
+    return converted
 
 
 def _split_batch_norm(

@@ -10,12 +10,15 @@ stay as they are.
 """
 
 import typing
+from typing import Any
 from typing import Callable
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf.networks import image_gradient
 
 _MAX_CHANNELS = 4
 # Blocks are of this many strides: the more, the fuller the hardware, but the
@@ -30,14 +33,24 @@ class StridedConv2D(tf.keras.layers.Conv2D):
     Same config, variables and results; the input gradient is equal to float
     tolerance. `ca.ConAdvModel` puts it in the place of the convolutions that
     gain, and `export_network` puts `Conv2D` back.
+
+    reads_images: whether its input gradient serves the images only, so that
+      `image_gradient_of` holds for it.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reads_images = False
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The convolution of a call, without bias and activation."""
         if not keras_internals.is_compiled_by_xla() or None in inputs.shape[1:]:
             return super().convolution_op(inputs, kernel)
         kernel = tf.cast(kernel, inputs.dtype)  # As an operation would.
-        return _convolve(inputs, kernel, self.strides, self.padding.upper())
+        wanted = image_gradient.wanted(inputs) if self.reads_images else None
+        return _convolve(
+            inputs, kernel, self.strides, self.padding.upper(), wanted
+        )
 
 
 def gains(layer: tf.keras.layers.Layer) -> bool:
@@ -55,7 +68,11 @@ def gains(layer: tf.keras.layers.Layer) -> bool:
 
 
 def _convolve(
-    inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], padding: str
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: tuple[int, int],
+    padding: str,
+    wanted: Optional[slice],
 ) -> tf.Tensor:
     arguments = {"strides": [1, *strides, 1], "padding": padding}
 
@@ -64,10 +81,19 @@ def _convolve(
         inputs: tf.Tensor, kernel: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(output_gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            by_inputs = input_gradient(
+                output_gradient[wanted] if wanted else output_gradient,
+                kernel,
+                inputs.shape,
+                strides,
+                padding,
+            )
+            if wanted:
+                first, end, _ = wanted.indices(inputs.shape[0])
+                others = [first, inputs.shape[0] - end]
+                by_inputs = tf.pad(by_inputs, [others, [0, 0], [0, 0], [0, 0]])
             return (
-                input_gradient(
-                    output_gradient, kernel, inputs.shape, strides, padding
-                ),
+                by_inputs,
                 tf.raw_ops.Conv2DBackpropFilter(
                     input=inputs,
                     filter_sizes=kernel.shape,

@@ -10,6 +10,7 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.networks import image_gradient_of
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
 from conadv_tf.steps.batch import size_of
@@ -170,7 +171,7 @@ class PartsLoss(Loss):
         loss is their share of the whole then.
         """
         sizes = _sizes(parts)
-        with _branches(parts, sizes):
+        with _branches(parts, sizes), _image_gradient(parts):
             joined = self._model.network(
                 tf.concat([part.images for part in parts.values()], axis=0),
                 training=True,
@@ -265,6 +266,20 @@ def _branches(
     if len(branches) == 1:
         return batch_norm_branch(branches.pop())
     return batch_norm_branch("split", sizes=_branch_sizes(parts, sizes))
+
+
+def _image_gradient(
+    parts: dict[str, Part],
+) -> contextlib.AbstractContextManager[None]:
+    """Of the joined images, the start's gradient is wanted and no other's."""
+    first: Any = 0
+    where = None
+    for name, part in parts.items():
+        size = size_of(part.images)
+        if name == "start":
+            where = slice(first, first + size)
+        first += size
+    return image_gradient_of(where, first)
 
 
 def _branch_sizes(

@@ -51,25 +51,41 @@ def compile_hlo(serialized, topology):
       (device, executable) of jax's client.
     """
     import jax
-    from jax._src.interpreters import mlir
-    from jax._src.lib import _jax
-    from jax._src.lib import xla_client
-    from jax._src.lib.mlir import ir
     from jax.experimental import topologies
-    import numpy as np
 
     jax.config.update("jax_platforms", "cpu")
     describe = topologies.get_topology_desc
     device = describe(platform="tpu", topology_name=topology).devices[0]
-    cores = np.array([[device.id]])
+    return device, compile_for(device, serialized, device.client.compile)
+
+
+def compile_for(device, serialized, compile_module):
+    """Compiles a serialized HloModuleProto.
+
+    Args:
+      device: of jax, that it is to run on.
+      serialized: of TensorFlow.
+      compile_module: of jax's client, for later or to run.
+
+    Returns:
+      What `compile_module` does.
+    """
+    from jax._src.interpreters import mlir
+    from jax._src.lib import _jax
+    from jax._src.lib import xla_client
+    from jax._src.lib.mlir import ir
+    import numpy as np
+
     options = xla_client.CompileOptions()
     options.num_replicas = options.num_partitions = 1
-    options.device_assignment = xla_client.DeviceAssignment.create(cores)
+    options.device_assignment = xla_client.DeviceAssignment.create(
+        np.array([[device.id]])
+    )
     with mlir.make_ir_context():
         module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(serialized))
         _remove_copies(module, ir)
         devices = xla_client.DeviceList((device,))
-        return device, device.client.compile(module, devices, options)
+        return compile_module(module, devices, options)
 
 
 def _remove_copies(module, ir):

@@ -16,7 +16,7 @@ from tools.tpu import phases
 
 _plain, *_adversarial = TRAINED
 # What one core may do, in the order of the tables; "attack" is it alone.
-METHODS = (_plain, "attack", *_adversarial)
+METHODS = (_plain, "attack", *_adversarial, *models.CHEAPER)
 
 
 def step_function(network, method, batch_size, attack):
@@ -64,6 +64,14 @@ class _Named:
     def __call__(self, *args, **kwargs):
         with tf.name_scope("attack"):
             return self._attack(*args, **kwargs)
+
+    def start(self, *args):
+        with tf.name_scope("attack"):
+            return self._attack.start(*args)
+
+    def ascend(self, *args):
+        with tf.name_scope("attack"):
+            return self._attack.ascend(*args)
 
 
 def _attack_function(network, attack):

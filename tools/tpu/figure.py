@@ -14,7 +14,11 @@ from experiments.methods import TRAINED
 from tools.tpu.phases import PHASES
 
 _LABELS = {name: method.label for name, method in TRAINED.items()}
-_LABELS["phased"] = f"{_LABELS['conadv']}, phased"
+_LABELS["quarter"] = "ConAdv, 1/4\nattacked"
+_LABELS["eighth"] = "ConAdv, 1/8\nattacked"
+_LABELS["shared"] = "one pass,\n1/4 attacked"
+_LABELS["shared_instead"] = "one pass, 1/4\nnot clean"
+_LABELS["phased"] = "ConAdv,\nphased"
 # Images/ms of ResNet-50 on TPU v3 (Liu et al. 2022, Figure 4 and section 4.2),
 # by images on a core: 32k images on 512 cores, where ConAdv was "about 1.5x"
 # of DisAdv, and 2k on 1024.
@@ -30,7 +34,7 @@ _OTHER_CORES = 512
 class Bar:
     """Throughput of one method on a slice."""
 
-    method: str  # One of `TRAINED`, or "phased".
+    method: str  # One of `TRAINED` or of `models.CHEAPER`, or "phased".
     cores: int  # Of the slice; three times as many in phased placement.
     images: int  # Of a step on all of them.
     estimated: float  # Images per millisecond.
@@ -72,7 +76,8 @@ def _bar(method, size, milliseconds):
 
 def draw(panels, device, path):
     """Draws a PNG file with a panel for each number of images on a core."""
-    figure, (axes,) = figures.panels(1, len(panels), width=5.2, height=3.8)
+    width = max(5.2, 0.9 * max(map(len, panels.values())))
+    figure, (axes,) = figures.panels(1, len(panels), width=width, height=3.8)
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)

@@ -1,5 +1,6 @@
 """Lowers, compiles and tabulates training steps; see tools/tpu_report.py."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -64,24 +65,43 @@ def report(options):
         check_python(kernels_python, flag, kernels.REQUIREMENTS, create)
     output = pathlib.Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    rows, details = [], []
-    for size in options.batch_size:
-        for method in steps(options.method, options.placement):
-            path = output / f"{options.network}_{method}_{size}"
-            export(path, method, size, options)
-            if kernels_python:
-                absent = absent_kernels(kernels_python, path)
-                details.append(tables.kernels(method, size, absent))
-            facts, text = compile_step(options.python, path, options.topology)
-            found = cycles.costs(text)
-            rows.append(tables.summary(method, size, facts, found))
-            count = options.num_dearest
-            details.append(tables.details(method, size, found, count))
-            # A step takes minutes: show what there is.
-            print(details[-1], flush=True)
-    rows = tables.with_relative(rows)
-    table = tables.methods_table(rows) + tables.longest_phases(rows)
+    wanted = [
+        (method, size)
+        for size in options.batch_size
+        for method in steps(options.method, options.placement)
+    ]
+    for method, size in wanted:  # All of them, before one takes minutes.
+        export(step_path(method, size, options), method, size, options)
+    rows = [
+        row
+        for row in itertools.chain(*map(tables.read, options.earlier))
+        if (row["method"], row["batch_size"]) not in wanted
+    ]
+    details = []
+    for method, size in wanted:
+        path = step_path(method, size, options)
+        if kernels_python:
+            absent = absent_kernels(kernels_python, path)
+            details.append(tables.kernels(method, size, absent))
+        facts, text = compile_step(options.python, path, options.topology)
+        found = cycles.costs(text)
+        rows.append(tables.summary(method, size, facts, found))
+        details.append(tables.details(method, size, found, options.num_dearest))
+        print(details[-1], flush=True)
+        # What there is, in case that the next step fails.
+        table = write(rows, details, options)
     print(table)
+
+
+def write(rows, details, options):
+    """Writes the table, the picture and the details; returns the table."""
+    output = pathlib.Path(options.output_dir)
+    order = (*export_lib.METHODS, *PHASES)
+    rows = sorted(
+        tables.with_relative(rows),
+        key=lambda row: (-row["batch_size"], order.index(row["method"])),
+    )
+    table = tables.methods_table(rows) + tables.longest_phases(rows)
     (output / "report.md").write_text("\n".join([table, *details]))
     panels = figure.bars(rows)
     if panels:
@@ -89,6 +109,13 @@ def report(options):
     csv_file.write(output / "report.csv", rows)
     facts = {"options": vars(options), "steps": rows}
     results.write_json(output / "report.json", facts)
+    return table
+
+
+def step_path(method, batch_size, options):
+    """Where a step's files are, without their endings."""
+    name = f"{options.network}_{method}_{batch_size}"
+    return pathlib.Path(options.output_dir) / name
 
 
 def steps(methods, placement):
@@ -99,6 +126,7 @@ def steps(methods, placement):
 
 def export(path, method, batch_size, options):
     """Writes a step's HLO and its operations beside `path`."""
+    tf.keras.backend.clear_session()
     tf.keras.mixed_precision.set_global_policy(options.precision)
     function, specs = export_lib.step_function(
         models.network(options.network, options.image_size),

@@ -1,5 +1,6 @@
 """Tables of what the TPU compiler says of the steps of several methods."""
 
+from conadv_tf import csv_file
 from experiments import markdown_table
 from tools.tpu import cycles as cycles_lib
 from tools.tpu.phases import PHASES
@@ -43,6 +44,23 @@ def summary(method, batch_size, facts, found):
         "peak_megabytes": memory / 1e6,
         "compile_seconds": facts["compile_seconds"],
     }
+
+
+def read(path):
+    """Rows of `summary` from a CSV file of an earlier report."""
+    return [
+        {column: _value(text) for column, text in row.items()}
+        for row in csv_file.read(path)
+    ]
+
+
+def _value(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text or None
 
 
 def with_relative(rows):
