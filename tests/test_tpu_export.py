@@ -6,10 +6,10 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import networks
 from tools.tpu import export
-from tools.tpu.phases import PHASES
+from tools.tpu.phases import KNOWN
 
 
-@pytest.mark.parametrize("method", (*export.METHODS, *PHASES))
+@pytest.mark.parametrize("method", (*export.METHODS, *KNOWN))
 def test_every_step_lowers_with_static_shapes(method):
     function, specs = export.step_function(
         networks.convolutional(), method, 8, ca.PGD(0.1)

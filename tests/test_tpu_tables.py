@@ -122,6 +122,10 @@ def test_longest_phase():
         "\n8 images, longest phase: 12 cycles, 1.20 of the baseline.\n"
     )
     assert tables.longest_phases(rows[:1]) == ""
+    pair = {"method": "paired_auxiliary", "batch_size": 8, "cycles": 13}
+    assert tables.longest_phases([*rows, pair]).endswith(
+        "\n8 images, longest phase in pairs: 13 cycles, 1.30 of the baseline.\n"
+    )
 
 
 # --- Kernels ------------------------------------------------------------------

@@ -73,8 +73,8 @@ flags.DEFINE_enum(
     "placement",
     "local",
     ["local", "phased"],
-    "phased: conadv's three phases, each a step of its own on a working batch "
-    "of --batch_size images.",
+    "phased: conadv's three phases and shared's two, each a step of its own "
+    "on a working batch of --batch_size images.",
 )
 flags.DEFINE_string("precision", "mixed_bfloat16", "Keras precision policy.")
 flags.DEFINE_string(

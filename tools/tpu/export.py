@@ -25,7 +25,7 @@ def step_function(network, method, batch_size, attack):
     Args:
       network: functional network, images to logits.
       method: one of `METHODS`: "attack" on a batch and through the auxiliary
-        batch norm as in a step; or one of `phases.PHASES`, a phase of "conadv"
+        batch norm as in a step; or one of `phases.KNOWN`, a phase of a method
         in phased placement.
       batch_size: images of one step on one core; of a phase, those of the
         working batch.
@@ -37,12 +37,12 @@ def step_function(network, method, batch_size, attack):
     Raises:
       ValueError: if the method is unknown.
     """
-    known = (*METHODS, *phases.PHASES)
+    known = (*METHODS, *phases.KNOWN)
     if method not in known:
         raise ValueError(f"Expected method in {known}; received {method!r}.")
     attack = _Named(attack)
     specs = models.batch_specs(network, batch_size)
-    if method in phases.PHASES:
+    if method in phases.KNOWN:
         return phases.phase_function(network, method, *specs, attack)
     if method == "attack":
         # As in a step, the seed is not a constant: a good part of the random

@@ -1,7 +1,7 @@
-"""The three steps of phased placement, each as the step of one core.
+"""The turns of phased placement, each as the step of one core.
 
-The step of a real replica is a conditional of the three and needs replicas in
-threes, of which the tools have one. So each phase is lowered by itself, with
+The step of a real replica is a conditional of its turns and needs replicas in
+threes or pairs, of which the tools have one. So each is lowered by itself, with
 the whole working batch and the update, and what comes from other replicas is
 an argument. Left out are the all-reduce, as of all methods, and the copying of
 a share of images into the working batch.
@@ -14,6 +14,9 @@ from conadv_tf.steps import Batch
 from tools.step import models
 
 PHASES = ("phased_attack", "phased_adversarial", "phased_clean")
+# With a shared pass; clean images are trained on alike.
+PAIRED = ("paired_auxiliary", "phased_clean")
+KNOWN = tuple(dict.fromkeys((*PHASES, *PAIRED)))
 
 
 def phase_function(network, phase, images, labels, attack):
@@ -21,7 +24,7 @@ def phase_function(network, phase, images, labels, attack):
 
     Args:
       network: functional network, images to logits.
-      phase: one of `PHASES`.
+      phase: one of `KNOWN`.
       images: TensorSpec of the working batch's images.
       labels: likewise.
       attack: `ca.PGD` or the like.
@@ -31,6 +34,8 @@ def phase_function(network, phase, images, labels, attack):
       and labels; for the attack also of its seed and of the gradients that
       the other replicas send.
     """
+    if phase == "paired_auxiliary":
+        return _paired_auxiliary(network, images, labels, attack)
     model = ca.ConAdvModel(network, attack, placement="phased")
     models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
@@ -69,3 +74,48 @@ def phase_function(network, phase, images, labels, attack):
         seed = tf.TensorSpec([2], tf.int64)
         function, specs = attack_step, (images, labels, seed, *gradients)
     return tf.function(function, jit_compile=True), specs
+
+
+def _paired_auxiliary(network, images, labels, attack):
+    model = ca.ConAdvModel(
+        network,
+        attack,
+        staleness=2,
+        placement="phased",
+        attack_pass="shared",
+        adversarial_fraction=0.5,
+    )
+    models.compiled(model, metrics=None)
+    weights = model.network.trainable_variables
+    model.optimizer.build(weights)
+    step = model.step
+    # What a replica receives at a step is half of its working batch.
+    size = images.shape[0] // 2
+    share = [
+        tf.TensorSpec([size, *spec.shape[1:]], spec.dtype)
+        for spec in (images, labels)
+    ]
+    step.prepare(tuple(share), static=True)
+    update = step.update.guarded
+    age = tf.constant(2 * step.first_update, tf.int64)
+
+    def auxiliary(images, labels, seed):
+        statistics = update.begin()
+        auxiliary_turn, _ = step.turns(age, seed)
+        crafted, gradients = auxiliary_turn(
+            Batch(images, labels), step.buffers.crafted()
+        )
+        gradients = [
+            tf.zeros_like(weight) if gradient is None else gradient
+            for gradient, weight in zip(gradients, weights)
+        ]
+        update.apply_gradients(
+            model.optimizer,
+            gradients,
+            statistics,
+            after=crafted["adversarial"],
+        )
+        return crafted["adversarial"], model.get_metrics_result()
+
+    specs = images, labels, tf.TensorSpec([2], tf.int64)
+    return tf.function(auxiliary, jit_compile=True), specs

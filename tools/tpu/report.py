@@ -18,6 +18,8 @@ from tools.tpu import export as export_lib
 from tools.tpu import figure
 from tools.tpu import kernels
 from tools.tpu import tables
+from tools.tpu.phases import KNOWN
+from tools.tpu.phases import PAIRED
 from tools.tpu.phases import PHASES
 
 
@@ -96,7 +98,7 @@ def report(options):
 def write(rows, details, options):
     """Writes the table, the picture and the details; returns the table."""
     output = pathlib.Path(options.output_dir)
-    order = (*export_lib.METHODS, *PHASES)
+    order = (*export_lib.METHODS, *KNOWN)
     rows = sorted(
         tables.with_relative(rows),
         key=lambda row: (-row["batch_size"], order.index(row["method"])),
@@ -119,8 +121,9 @@ def step_path(method, batch_size, options):
 
 
 def steps(methods, placement):
-    """The steps to compile: the methods, or phases in the place of conadv."""
-    phased = {"conadv": PHASES} if placement == "phased" else {}
+    """The steps to compile: the methods, or phases in the place of some."""
+    schedules = {"conadv": PHASES, "shared": PAIRED}
+    phased = schedules if placement == "phased" else {}
     return [step for name in methods for step in phased.get(name, (name,))]
 
 

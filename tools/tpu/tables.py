@@ -3,6 +3,7 @@
 from conadv_tf import csv_file
 from experiments import markdown_table
 from tools.tpu import cycles as cycles_lib
+from tools.tpu.phases import PAIRED
 from tools.tpu.phases import PHASES
 
 # Of one core, from Google's documentation; others are not known.
@@ -103,25 +104,34 @@ def longest_phases(rows):
     """What phased placement comes to, a line for each size of working batch.
 
     All replicas wait for the longest phase. A step trains on a third of the
-    images that all of them work on: with as many images on each as in another
-    method, three times the replicas make a step of the same global batch. ""
-    where there are no phases or no estimates.
+    images that all of them work on (in pairs half): with as many images on
+    each as in another method, three times (twice) the replicas make a step of
+    the same global batch. "" where there are no phases or no estimates.
     """
     by_size = {}
     for row in rows:
         by_size.setdefault(row["batch_size"], {})[row["method"]] = row["cycles"]
+    return "".join(
+        _longest(size, cycles, *schedule)
+        for size, cycles in by_size.items()
+        for schedule in (
+            (PHASES, "longest phase", "three times"),
+            (PAIRED, "longest phase in pairs", "twice"),
+        )
+    )
+
+
+def _longest(size, cycles, names, title, times):
+    phases = [cycles.get(phase) for phase in names]
     text = ""
-    for size, cycles in by_size.items():
-        phases = [cycles.get(phase) for phase in PHASES]
-        if None in phases:
-            continue
+    if None not in phases:
         longest = max(phases)
-        text += f"\n{size} images, longest phase: {longest:,} cycles"
+        text += f"\n{size} images, {title}: {longest:,} cycles"
         if cycles.get("baseline"):
             text += f", {longest / cycles['baseline']:.2f} of the baseline"
         if cycles.get("disadv"):
             text += (
-                "; with three times the replicas and the same global batch "
+                f"; with {times} the replicas and the same global batch "
                 f"{cycles['disadv'] / longest:.2f} times the throughput of "
                 "DisAdv"
             )
