@@ -126,10 +126,14 @@ def _reading(
             return [_described(old) for old, _ in pairs if _is_foreign(old)]
         repeated = _outputs(network, inputs)
         if _are_equal(wanted, repeated) and not _are_equal(wanted, found):
+            try:
+                where = _first_difference(network, copy, inputs)
+            except ValueError:  # Layers that other networks called before.
+                where = "One of its layers"
             raise ValueError(
                 f"Expected a copy of network {network.name!r} with equal "
                 "outputs; received others on a made example. "
-                f"{_first_difference(network, copy, inputs)} is not what its "
+                f"{where} is not what its "
                 "get_config says: it must return every argument of the layer."
             )
         return []
