@@ -8,6 +8,7 @@ makes one pass of what takes several here, is the faster one.
 """
 
 from collections.abc import Sequence
+import itertools
 from typing import Any
 from typing import Optional
 
@@ -126,11 +127,10 @@ def _parts(sizes: Sequence[Any]) -> list[tf.Tensor]:
     To choose by them is elementwise, where to split and to join parts of
     unequal size copies.
     """
-    ends = tf.cumsum(tf.stack(sizes))
+    ends = list(itertools.accumulate(sizes))
     index = tf.range(ends[-1])[:, tf.newaxis]
     return [
-        (index >= end - size) & (index < end)
-        for end, size in zip(tf.unstack(ends), sizes)
+        (index >= end - size) & (index < end) for end, size in zip(ends, sizes)
     ]
 
 
