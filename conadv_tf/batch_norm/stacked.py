@@ -8,6 +8,7 @@ makes one pass of what takes several here, is the faster one.
 """
 
 from collections.abc import Sequence
+import itertools
 from typing import Any
 from typing import Optional
 
@@ -114,7 +115,23 @@ def _means(
     if sizes is None:
         parts = tf.reshape(rows, [branches, -1, rows.shape[-1]])
         return tf.reduce_mean(parts, axis=1)
-    return tf.stack([tf.reduce_mean(part, 0) for part in tf.split(rows, sizes)])
+    parts = _parts(sizes)
+    sums = [tf.reduce_sum(tf.where(part, rows, 0.0), 0) for part in parts]
+    counts = tf.cast(tf.stack(sizes), rows.dtype)
+    return tf.stack(sums) / counts[:, tf.newaxis]
+
+
+def _parts(sizes: Sequence[Any]) -> list[tf.Tensor]:
+    """Which examples are of each part: list of bool [batch, 1].
+
+    To choose by them is elementwise, where to split and to join parts of
+    unequal size copies.
+    """
+    ends = list(itertools.accumulate(sizes))
+    index = tf.range(ends[-1])[:, tf.newaxis]
+    return [
+        (index >= end - size) & (index < end) for end, size in zip(ends, sizes)
+    ]
 
 
 def _of_examples(
@@ -128,13 +145,10 @@ def _of_examples(
             coefficients[:, tf.newaxis], [branches, size // branches, channels]
         )
     else:
-        rows = tf.concat(
-            [
-                tf.broadcast_to(row, tf.stack([count, channels]))
-                for row, count in zip(tf.unstack(coefficients), sizes)
-            ],
-            axis=0,
-        )
+        rows = coefficients[0]
+        others = zip(_parts(sizes)[1:], tf.unstack(coefficients)[1:])
+        for part, row in others:
+            rows = tf.where(part, row, rows)
     ones = [1] * (values.shape.rank - 2)
     return tf.reshape(rows, [size, *ones, channels])
 

@@ -1,9 +1,8 @@
 """Which images' gradient is wanted, for the layer that would compute all.
 
 A step in one pass needs the gradient with respect to the images where an
-attack starts, and joins them with others. The input gradient of the network's
-first convolution for the others is thrown away, which no compiler sees: it
-does not cut a convolution down to what is read of its result.
+attack starts, and joins them with others, whose gradient is thrown away. No
+compiler sees that where the gradient is put together from blocks.
 
 As with the branch of batch norms, the choice is made per thread and read while
 a network is called.

@@ -82,15 +82,15 @@ def _convolve(
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(output_gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             by_inputs = input_gradient(
-                output_gradient[wanted] if wanted else output_gradient,
+                output_gradient,
                 kernel,
                 inputs.shape,
                 strides,
                 padding,
+                wanted or slice(None),
             )
             if wanted:
-                first, end, _ = wanted.indices(inputs.shape[0])
-                others = [first, inputs.shape[0] - end]
+                others = [wanted.start, inputs.shape[0] - wanted.stop]
                 by_inputs = tf.pad(by_inputs, [others, [0, 0], [0, 0], [0, 0]])
             return (
                 by_inputs,
@@ -113,6 +113,7 @@ def input_gradient(
     input_shape: tf.TensorShape,
     strides: tuple[int, int],
     padding: str,
+    wanted: slice = slice(None),
 ) -> tf.Tensor:
     """Gradient of a strided convolution with respect to its input.
 
@@ -132,11 +133,11 @@ def input_gradient(
       input_shape: [batch, height, width, channels]; batch may be None.
       strides: (vertical, horizontal).
       padding: "SAME" or "VALID", as TensorFlow pads.
+      wanted: which images; all of them by default.
 
     Returns:
-      float [batch, height, width, channels].
+      float [wanted, height, width, channels].
     """
-    batch = output_gradient.shape[0] or tf.shape(output_gradient)[0]
     channels, filters = kernel.shape[2:]
     rows, columns = (
         _taps(*sizes, padding)
@@ -159,8 +160,13 @@ def input_gradient(
         _STRIDES_PER_BLOCK,
         [[0, 0], rows.padding, columns.padding, [0, 0]],
     )
+    # All images have blocks, but only the wanted ones are put together: a TPU
+    # that has images side by side convolves them all in the time of a few.
+    pixels = [
+        pixel[wanted] for pixel in tf.split(blocks, height * width, axis=-1)
+    ]
     size = [
-        batch,
+        pixels[0].shape[0] or tf.shape(pixels[0])[0],
         blocks.shape[1] * height,
         blocks.shape[2] * width,
         channels,
@@ -176,9 +182,7 @@ def input_gradient(
                 strides=[1, height, width, 1],
                 dy=pixel,
             )
-            for number, pixel in enumerate(
-                tf.split(blocks, height * width, axis=-1)
-            )
+            for number, pixel in enumerate(pixels)
         ]
     )
     return gradient[:, : input_shape[1], : input_shape[2]]

@@ -1,1 +1,0 @@
-"""Training steps timed on a GPU by JAX alone; see tools/gpu_export.py."""
