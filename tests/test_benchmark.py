@@ -55,7 +55,8 @@ def test_quartiles():
 
 # Of the others the whole benchmark below runs some.
 @pytest.mark.parametrize(
-    "name", ["disadv", "conadv_fit", "conadv_no_refresh", "conadv_sgd"]
+    "name",
+    ["disadv", "conadv_fit", "shared_fit", "conadv_no_refresh", "conadv_sgd"],
 )
 def test_variants_train_the_network(name, monkeypatch):
     made = []

@@ -11,7 +11,8 @@ Variants, all of one network, loss, optimizer and data:
   nsl                        AdversarialRegularization of neural-structured-
                              learning with the same attack; if it is
                              installed, and not with XLA
-  nsl_fit, conadv_fit        the same through `fit`: its call, epoch and logs
+  nsl_fit, conadv_fit, shared_fit
+                             the same through `fit`: its call, epoch and logs
   conadv_no_refresh          ConAdv without writing the shadow copy
   conadv_sgd                 ConAdv with SGD and momentum for LARS
 

@@ -135,6 +135,7 @@ _BUILDERS = {
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),
     "conadv_fit": functools.partial(_conadv, train=_fit),
+    "shared_fit": functools.partial(_method, "shared", train=_fit),
     "conadv_no_refresh": _without_refresh,
     "conadv_sgd": functools.partial(_conadv, optimizer=_sgd),
 }
