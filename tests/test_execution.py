@@ -90,7 +90,7 @@ def test_one_trace_over_two_epochs(method):
     model = Counted(
         networks.small(),
         None if method == "plain" else ca.PGD(**models.ATTACK),
-        models.METHODS[method] or 0,
+        models.METHODS[method],
     )
     model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
     data = networks.dataset(networks.batches(3))

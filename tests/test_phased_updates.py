@@ -149,7 +149,7 @@ def test_xla_compiles_the_step(replicas, arguments):
         model.step.prepare(tuple(specs), jit_compile)
         model.optimizer.build(model.trainable_variables)
         step = tf.function(
-            lambda *batch, model=model: model.train_step(batch),
+            lambda *batch, step=model.step: step(step.receive(batch)),
             jit_compile=jit_compile,
             input_signature=specs,
         )

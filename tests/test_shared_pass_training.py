@@ -176,7 +176,7 @@ class NoPieces:
         ),
         ({"adversarial_weight": 0}, "adversarial_weight > 0"),
         ({"start_replaces_clean": True}, "no clean image"),
-        ({"placement": "phased"}, "attack_pass='own' .* Received 'shared'"),
+        ({"placement": "phased"}, "adversarial_fraction=0.5 .* Received 1"),
         (
             {"attack_pass": "own", "start_replaces_clean": True},
             "received 'own'",

@@ -242,6 +242,10 @@ def process_of(
 
     Args:
       strategy: None is one process.
+
+    Example: only the first of several writes files.
+      >>> ca.distribution.process_of(tf.distribute.get_strategy())
+      (0, 1)
     """
     resolver = None if strategy is None else strategy.cluster_resolver
     if resolver is None or resolver.task_type != "worker":
