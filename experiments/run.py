@@ -62,9 +62,10 @@ def main(argv):
                 return
         elif is_chief(strategy):
             model_dir = new_model_dir(FLAGS.model_dir, config)
-        with contextlib.ExitStack() as stack:
-            if is_chief(strategy):
-                stack.enter_context(resume.alone_in(model_dir))
+        alone = contextlib.nullcontext()
+        if is_chief(strategy):
+            alone = resume.alone_in(model_dir)
+        with alone:
             train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
     except resume.Preempted:
         resume.preempted(model_dir)

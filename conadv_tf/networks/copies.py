@@ -7,7 +7,6 @@ no more; a config that leaves an argument out makes another layer.
 
 from collections.abc import Iterator
 from typing import Any
-from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -57,7 +56,7 @@ def check_calls(network: tf.keras.Model) -> None:
       network: a functional Keras model.
     """
     given_variables = [
-        _described(layer)
+        layer_calls.described(layer)
         for layer in graph_layers(network)
         if any(
             isinstance(value, tf.Variable)
@@ -85,7 +84,9 @@ def _sharing(
     """Layers whose copies hold original variables."""
     originals = _ids(network.variables)
     return [
-        _described(new) for _, new in pairs if originals & _ids(new.variables)
+        layer_calls.described(new)
+        for _, new in pairs
+        if originals & _ids(new.variables)
     ]
 
 
@@ -100,7 +101,7 @@ def _untied(
             continue  # A batch norm that was split, or merged.
         for variable, copy in zip(old.variables, new.variables):
             if counterparts.setdefault(id(variable), id(copy)) != id(copy):
-                found.append(_described(old))
+                found.append(layer_calls.described(old))
                 break
     return found
 
@@ -123,7 +124,11 @@ def _reading(
         with tf.GradientTape() as tape:
             found = _outputs(copy, inputs)
         if _ids(tape.watched_variables()) & _ids(network.variables):
-            return [_described(old) for old, _ in pairs if _is_foreign(old)]
+            return [
+                layer_calls.described(old)
+                for old, _ in pairs
+                if _is_foreign(old)
+            ]
         repeated = _outputs(network, inputs)
         if _are_equal(wanted, repeated) and not _are_equal(wanted, found):
             try:
@@ -157,8 +162,8 @@ def _first_difference(
             outer = tf.keras.Model(network.inputs, layer_calls.inputs_of(old))
             inner = tf.nest.flatten(outer(inputs, training=False))
             return _first_difference(old, new, inner)
-        return f"Layer {_described(old)}"
-    return f"One of {[_described(old) for old, _ in layers]}"
+        return f"Layer {layer_calls.described(old)}"
+    return f"One of {[layer_calls.described(old) for old, _ in layers]}"
 
 
 def _probes(network: tf.keras.Model) -> Iterator[list[Any]]:
@@ -211,8 +216,3 @@ def _ids(variables: Any) -> set[int]:
         for variable in variables
         for part in (variable, *strategy.experimental_local_results(variable))
     }
-
-
-def _described(layer: tf.keras.layers.Layer) -> str:
-    name: Optional[str] = layer.name
-    return f"{name!r} ({type(layer).__name__})"

@@ -10,6 +10,11 @@ from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.networks.functional import graph_layers
 
 
+def described(layer: tf.keras.layers.Layer) -> str:
+    """A layer's name and class, for an error."""
+    return f"{layer.name!r} ({type(layer).__name__})"
+
+
 def inputs_of(layer: tf.keras.layers.Layer) -> list[Any]:
     """The symbolic inputs of a layer's first call; [] of an input layer."""
     nodes = layer.inbound_nodes
@@ -50,7 +55,7 @@ def layers_without_gradient(network: tf.keras.Model) -> list[str]:
       network: a functional Keras model.
     """
     return [
-        f"{layer.name!r} ({type(layer).__name__})"
+        described(layer)
         for layer in graph_layers(network)
         if inputs_of(layer) and not _has_gradient(layer)
     ]

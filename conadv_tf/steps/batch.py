@@ -58,6 +58,11 @@ class Batch:
             return self._clean()
         return self._first(attacked_images(size_of(self.images), self.fraction))
 
+    def only_attacked(self) -> "Batch":
+        """The clean images that are attacked, as a batch of their own."""
+        part = self.to_attack()
+        return Batch(part.images, part.labels, part.sample_weight)
+
     def not_attacked(self) -> Part:
         """The clean images behind those that are attacked."""
         return self._slice(slice(size_of(self.to_attack().images), None))

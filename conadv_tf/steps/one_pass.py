@@ -22,7 +22,6 @@ def train_and_ascend(
     update: Update,
     attack: AttackPass,
     parts: dict[str, Part],
-    start: tf.Tensor,
     received: Batch,
     seed: tf.Tensor,
 ) -> tuple[Outputs, list[Optional[tf.Tensor]], tf.Tensor]:
@@ -37,8 +36,7 @@ def train_and_ascend(
       loss: of the parts.
       update: for which the gradients are.
       attack: of one step.
-      parts: what is trained on; "start" among them.
-      start: float32, that part's images, x_0.
+      parts: what is trained on; "start" among them, whose images are x_0.
       received: the images that the attack is on, and their labels.
       seed: int64 [2], as for `AttackPass.start`.
 
@@ -48,6 +46,7 @@ def train_and_ascend(
     Raises:
       NoGradientError: if there is none by the images.
     """
+    start = parts["start"].images
     in_float16 = float16.computes_in_float16(network)
     with tf.GradientTape() as tape:
         tape.watch(start)

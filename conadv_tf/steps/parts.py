@@ -188,10 +188,7 @@ class PartsLoss(Loss):
 
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Keras's own of the clean part, and those of all parts."""
-        for name, part in outputs.parts.items():
-            self.record(
-                name, part, batch, outputs.logits[name], outputs.losses[name]
-            )
+        self.record(batch, outputs)
         return self.with_parts(self._keras_metrics(outputs))
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -201,32 +198,26 @@ class PartsLoss(Loss):
             means.append(self._adversarial_accuracy)
         return means
 
-    def record(
-        self,
-        name: str,
-        part: Part,
-        batch: Batch,
-        logits: tf.Tensor,
-        loss: tf.Tensor,
-    ) -> None:
-        """Adds one part of a batch to the metrics.
+    def record(self, batch: Batch, outputs: Outputs) -> None:
+        """Adds parts of a batch to the metrics.
 
         Args:
-          name: of the part.
-          part: the `Part`.
-          batch: the `Batch` that it is of.
-          logits: of the part's images.
-          loss: scalar, what `of_part` returned.
+          batch: the `Batch` that they are of.
+          outputs: what the call returned.
         """
         # Keras divides a replica's loss by the number of replicas.
-        loss *= float(self._model.distribute_strategy.num_replicas_in_sync)
-        size = tf.cast(tf.shape(batch.labels)[0], tf.float32)
-        self._loss.update_state(loss, size * self.shares[name])
-        size = tf.cast(tf.shape(part.labels)[0], tf.float32)
-        self._losses[name].update_state(loss, size)
-        if name == "adversarial" and self._accuracy is not None:
+        replicas = float(self._model.distribute_strategy.num_replicas_in_sync)
+        whole = tf.cast(tf.shape(batch.labels)[0], tf.float32)
+        for name, part in outputs.parts.items():
+            loss = outputs.losses[name] * replicas
+            self._loss.update_state(loss, whole * self.shares[name])
+            size = tf.cast(tf.shape(part.labels)[0], tf.float32)
+            self._losses[name].update_state(loss, size)
+        attacked = outputs.parts.get("adversarial")
+        if attacked is not None and self._accuracy is not None:
+            logits = outputs.logits["adversarial"]
             self._adversarial_accuracy.update_state(
-                self._accuracy(part.labels, logits), part.sample_weight
+                self._accuracy(attacked.labels, logits), attacked.sample_weight
             )
 
     def with_parts(self, logs: dict[str, Any]) -> dict[str, tf.Tensor]:

@@ -139,27 +139,12 @@ class PhasedStep(PhasedTurns):
             batch: Batch, crafted: Crafted
         ) -> tuple[Crafted, Gradients]:
             attacked = batch.attacked(crafted["adversarial"])
-            return crafted, self.adversarial_gradients(attacked)
+            return crafted, self.part_gradients(attacked, "adversarial")
 
         def clean(batch: Batch, crafted: Crafted) -> tuple[Crafted, Gradients]:
-            return crafted, self.clean_gradients(batch)
+            return crafted, self.part_gradients(batch, "clean")
 
         return [attack, adversarial, clean]
-
-    def adversarial_gradients(self, batch: Batch) -> Gradients:
-        """A replica's share of an update's gradients, from x_hat.
-
-        Args:
-          batch: `Batch` with adversarial images.
-
-        Returns:
-          See `clean_gradients`.
-        """
-        outputs, gradients = self.train(
-            {"adversarial": batch.parts()["adversarial"]}
-        )
-        self.record(batch, outputs)
-        return gradients
 
     def phased_batches(self, spec: BatchSpec) -> PhasedBatches:
         """All of a working batch is attacked, and trained on next."""

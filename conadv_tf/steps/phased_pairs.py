@@ -125,15 +125,16 @@ class PhasedPairsStep(PhasedTurns):
             return self._auxiliary(batch, crafted, age, seed)
 
         def clean(batch: Batch, crafted: Crafted) -> tuple[Crafted, Gradients]:
-            return crafted, self.clean_gradients(batch)
+            return crafted, self.part_gradients(batch, "clean")
 
         return [auxiliary, clean]
 
     def _auxiliary(
         self, batch: Batch, crafted: Crafted, age: tf.Tensor, seed: tf.Tensor
     ) -> tuple[Crafted, Gradients]:
-        first = dataclasses.replace(batch, fraction=_ATTACKED).to_attack()
-        received = Batch(first.images, first.labels, first.sample_weight)
+        received = dataclasses.replace(
+            batch, fraction=_ATTACKED
+        ).only_attacked()
         start = self.attack.start(received, seed)
         outputs, gradients, adversarial = train_and_ascend(
             self._model.network,
@@ -144,13 +145,12 @@ class PhasedPairsStep(PhasedTurns):
                 "start": received.attacked(start).parts()["adversarial"],
                 "adversarial": self._pending(age, crafted, received),
             },
-            start,
             received,
             seed,
         )
 
         def record() -> bool:
-            self.record(batch, outputs)
+            self.loss.record(batch, outputs)
             return True
 
         # The very first start images are in no update.

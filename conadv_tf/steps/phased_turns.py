@@ -132,28 +132,28 @@ class PhasedTurns(PipelinedStep):
             for gradient, known in zip(gradients, has_gradient)
         ]
 
-    def clean_gradients(self, batch: Batch) -> Gradients:
-        """A replica's share of an update's gradients, from clean images.
+    def part_gradients(self, batch: Batch, name: str) -> Gradients:
+        """A replica's share of the gradients of an update, from one part.
+
+        Args:
+          batch: `Batch` with that part.
+          name: of the part.
 
         Returns:
           List of tensors, None where a weight has no part in it. See
           `weighted_loss` for their sum. Changes moving statistics and metrics.
         """
-        outputs, gradients = self.train({"clean": batch.parts()["clean"]})
-        self.record(batch, outputs)
-        keras_internals.update_compiled_metrics(
-            self._model,
-            batch.labels,
-            outputs.logits["clean"],
-            batch.sample_weight,
-        )
-        return gradients
-
-    def train(self, parts: dict[str, Part]) -> tuple[Outputs, Gradients]:
-        """The forward and backward pass of the parts of a turn."""
         with tf.GradientTape() as tape:
-            outputs = self.weighted_loss(parts)
-        return outputs, self.update.gradients(tape, outputs.loss)
+            outputs = self.weighted_loss({name: batch.parts()[name]})
+        self.loss.record(batch, outputs)
+        if name == "clean":
+            keras_internals.update_compiled_metrics(
+                self._model,
+                batch.labels,
+                outputs.logits[name],
+                batch.sample_weight,
+            )
+        return self.update.gradients(tape, outputs.loss)
 
     def weighted_loss(self, parts: dict[str, Part]) -> Outputs:
         """What `loss` returns of the parts of a turn, with another weight.
@@ -166,13 +166,6 @@ class PhasedTurns(PipelinedStep):
         outputs = self.loss(parts)
         # Keras divided by the number of all replicas; a few have the part.
         return dataclasses.replace(outputs, loss=outputs.loss * self.num_turns)
-
-    def record(self, batch: Batch, outputs: Outputs) -> None:
-        """Adds the parts of a turn to the metrics."""
-        for name, part in outputs.parts.items():
-            self.loss.record(
-                name, part, batch, outputs.logits[name], outputs.losses[name]
-            )
 
     def train_function(
         self, make: Callable[[], Callable[[Any], Any]]

@@ -90,8 +90,7 @@ class SharedPassStep(PipelinedStep):
         """See `Step.__call__`."""
         guarded = self.update.guarded
         age = self.buffers.age_after(batch)
-        first = batch.to_attack()
-        received = Batch(first.images, first.labels, first.sample_weight)
+        received = batch.only_attacked()
         pending = self.buffers.take(age, received)
         with tf.control_dependencies([age]):  # Only if there are data.
             seed = self.attack.next_seed()
@@ -104,7 +103,6 @@ class SharedPassStep(PipelinedStep):
             self.update,
             self.attack,
             self._parts(batch, received.attacked(start), pending),
-            start,
             received,
             seed,
         )

@@ -5,6 +5,7 @@ import re
 import tensorflow as tf
 
 import conadv_tf as ca
+from experiments.methods import METHODS
 from experiments.methods import TRAINED
 
 # What `network` takes, for flags.
@@ -14,14 +15,10 @@ NAMES = (
 )
 # ConAdv at a fraction of its price: arguments of `ca.ConAdvModel`.
 CHEAPER = {
-    "quarter": {"adversarial_fraction": 0.25},
+    "quarter": METHODS["conadv_quarter"].settings,
     "eighth": {"adversarial_fraction": 0.125},
-    "shared": {"adversarial_fraction": 0.25, "attack_pass": "shared"},
-    "shared_instead": {
-        "adversarial_fraction": 0.25,
-        "attack_pass": "shared",
-        "start_replaces_clean": True,
-    },
+    "shared": METHODS["conadv_shared"].settings,
+    "shared_instead": METHODS["conadv_shared_instead"].settings,
 }
 _NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255

@@ -57,12 +57,7 @@ def phase_function(network, phase, images, labels, attack):
         statistics = update.begin()
         batch = Batch(images, labels, adversarial=images)
         part = phase[len("phased_") :]
-        gradients = getattr(step, f"{part}_gradients")(batch)
-        # The other part's batch norms have gradients from other replicas.
-        gradients = [
-            tf.zeros_like(weight) if gradient is None else gradient
-            for gradient, weight in zip(gradients, weights)
-        ]
+        gradients = _of_all(weights, step.part_gradients(batch, part))
         update.apply_gradients(
             model.optimizer, gradients, statistics, after=gradients
         )
@@ -105,10 +100,7 @@ def _paired_auxiliary(network, images, labels, attack):
         crafted, gradients = auxiliary_turn(
             Batch(images, labels), step.buffers.crafted()
         )
-        gradients = [
-            tf.zeros_like(weight) if gradient is None else gradient
-            for gradient, weight in zip(gradients, weights)
-        ]
+        gradients = _of_all(weights, gradients)
         update.apply_gradients(
             model.optimizer,
             gradients,
@@ -119,3 +111,11 @@ def _paired_auxiliary(network, images, labels, attack):
 
     specs = images, labels, tf.TensorSpec([2], tf.int64)
     return tf.function(auxiliary, jit_compile=True), specs
+
+
+def _of_all(weights, gradients):
+    """The other branch's batch norms have gradients from other replicas."""
+    return [
+        tf.zeros_like(weight) if gradient is None else gradient
+        for gradient, weight in zip(gradients, weights)
+    ]
