@@ -146,6 +146,8 @@ class Config:
     data_dir: Optional[str] = None
     # Of the training images; evaluates on them in place of the test set.
     validation_fraction: Optional[float] = limited(None, "(0, 1)")
+    # Epochs from one evaluation to the next; the last one ends with one too.
+    evaluate_every: int = limited(1, "[1, inf)")
     tensorboard: bool = False  # Writes <model_dir>/tensorboard.
     profile_batches: Optional[str] = None  # "first,last" batch to profile.
     # Steps; measures staleness's drift.

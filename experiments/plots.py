@@ -46,7 +46,10 @@ def curves(history_path, path):
     for axis, (title, lines) in zip(axes[0], panels):
         for key, label in lines.items():
             if key in columns:
-                axis.plot(epochs, columns[key], label=label)
+                values = np.asarray(columns[key])
+                # Not each epoch evaluates.
+                known = ~np.isnan(values)
+                axis.plot(epochs[known], values[known], label=label)
         axis.set_title(title)
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)

@@ -190,18 +190,3 @@ def last_row(path):
     """The last epoch's {name: number} in history.csv."""
     row = csv_file.read(path)[-1]
     return {name: float(value) for name, value in row.items() if value}
-
-
-def trim_history(path, epoch):
-    """Drops the rows of epochs that will be trained again.
-
-    Args:
-      path: pathlib.Path of history.csv.
-      epoch: first epoch to come.
-    """
-    if not path.exists():
-        return
-    rows = csv_file.read(path)
-    if rows:
-        kept = [row for row in rows if int(row["epoch"]) < epoch]
-        csv_file.write(path, kept, rows[0])

@@ -161,11 +161,8 @@ def train(config, model_dir, strategy):
     observers = [throughput, ca.TrainingHealth(config.max_skipped_steps)]
     observers.append(callbacks.LearningRateLogger())
     if is_chief(strategy):
-        resume.trim_history(model_dir / "history.csv", epoch)
         observers.append(
-            tf.keras.callbacks.CSVLogger(
-                str(model_dir / "history.csv"), append=epoch > 0
-            )
+            callbacks.HistoryFile(model_dir / "history.csv", epoch)
         )
         observers += callbacks.tensorboard(config, model_dir)
     watch = drift.callback(
@@ -182,6 +179,9 @@ def train(config, model_dir, strategy):
         model.fit(
             build.training_data(config, dataset, schedule, epoch, batch),
             validation_data=build.test_data(dataset),
+            validation_freq=callbacks.evaluated_epochs(
+                schedule.epochs, config.evaluate_every
+            ),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
             verbose="auto" if is_chief(strategy) else 0,
