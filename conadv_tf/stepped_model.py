@@ -204,7 +204,7 @@ class SteppedModel(tf.keras.Model):
         """Keras's training function, as the step wants it to be called."""
         if force or self.train_function is None:
             make = super().make_train_function
-            self.train_function = self._compiled_step().train_function(
+            self.train_function = self._compiled_step().built_train_function(
                 lambda: make(force=True)
             )
         return self.train_function

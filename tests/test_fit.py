@@ -33,6 +33,19 @@ def test_fit_evaluate_predict(method):
     np.testing.assert_allclose(results["accuracy"], accuracy, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", models.METHODS)
+def test_a_step_is_traced_once(method, monkeypatch):
+    model = models.build(method)
+    traces = []
+    train_on = model.step.train_on
+    monkeypatch.setattr(
+        model.step, "train_on", lambda data: traces.append(0) or train_on(data)
+    )
+    data = networks.dataset(networks.batches(3))
+    model.fit(data, validation_data=data, epochs=2, verbose=0)
+    assert len(traces) == 1
+
+
 def test_training_learns():
     images = np.random.default_rng(0).uniform(size=(64, 6, 6, 1))
     labels = (images[:, :3].mean((1, 2, 3)) > images[:, 3:].mean((1, 2, 3))) * 1

@@ -173,6 +173,21 @@ def array_batch_size(
     return batch_size // replicas
 
 
+def labels_spec(element_spec: Any) -> Optional[tf.TensorSpec]:
+    """The spec of an iterator's labels, on one of its replicas.
+
+    Returns:
+      TensorSpec; None if the elements have no labels of known rank.
+    """
+    if not isinstance(element_spec, (tuple, list)) or len(element_spec) < 2:
+        return None
+    labels = element_spec[1]
+    if isinstance(labels, (dict, list, tuple)):
+        return None
+    spec = tf.nest.flatten(labels, expand_composites=True)[0]
+    return spec if spec.shape.rank else None
+
+
 def example_labels(spec: tf.TensorSpec) -> np.ndarray:
     """One made label of the shape and type of a batch's."""
     shape = [size or 0 for size in spec.shape[1:]]

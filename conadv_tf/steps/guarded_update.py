@@ -144,6 +144,10 @@ class GuardedUpdate:
         with tf.control_dependencies([*tf.nest.flatten(after), step]):
             replica_case(outcome, branches, (gradients, statistics))
 
+    def create_slots(self, optimizer: Any) -> None:
+        """Creates the variables of an optimizer, unless it has them."""
+        keras_internals.create_slots(optimizer, self._variables)
+
     def write_statistics(self, values: list[tf.Tensor]) -> None:
         """Sets the moving statistics (in a replica's step)."""
         for variable, value in zip(self._statistics, values):

@@ -146,7 +146,7 @@ class PhasedStep(PhasedTurns):
 
         return [attack, adversarial, clean]
 
-    def phased_batches(self, spec: BatchSpec) -> PhasedBatches:
+    def _new_buffers(self, spec: BatchSpec, static: bool) -> PhasedBatches:
         """All of a working batch is attacked, and trained on next."""
         return PhasedBatches(
             spec, self.num_turns, self.num_turns, keeps_labels=False

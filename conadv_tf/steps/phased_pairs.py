@@ -170,6 +170,6 @@ class PhasedPairsStep(PhasedTurns):
         }
         return dataclasses.replace(batch, **chosen).parts()["adversarial"]
 
-    def phased_batches(self, spec: BatchSpec) -> PhasedBatches:
+    def _new_buffers(self, spec: BatchSpec, static: bool) -> PhasedBatches:
         """One share of two is attacked, and outlives its working batch."""
         return PhasedBatches(spec, self.num_turns, 1, keeps_labels=True)

@@ -14,14 +14,11 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.attacks import loss as loss_lib
-from conadv_tf.steps import batch_spec
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import Part
-from conadv_tf.steps.batch_spec import BatchSpec
 from conadv_tf.steps.parts import Outputs
 from conadv_tf.steps.parts import PartsLoss
-from conadv_tf.steps.phased_batches import PhasedBatches
 from conadv_tf.steps.pipelined import PipelinedStep
 
 Crafted = dict[str, tf.Tensor]
@@ -180,19 +177,6 @@ class PhasedTurns(PipelinedStep):
                 "replicas."
             )
         return super().train_function(make)
-
-    @abc.abstractmethod
-    def phased_batches(self, spec: BatchSpec) -> PhasedBatches:
-        """What a replica holds, by the spec of its share."""
-
-    def _new_buffers(self, spec: BatchSpec, static: bool) -> PhasedBatches:
-        # A conditional of the step cannot create these any more.
-        keras_internals.build_metrics(
-            self._model,
-            tf.constant(batch_spec.example_labels(spec.labels)),
-            tf.zeros([1, *self._model.network.output_shape[1:]]),
-        )
-        return self.phased_batches(spec)
 
 
 def check_statistics_per_replica(network: tf.keras.Model) -> None:

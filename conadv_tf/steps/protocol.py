@@ -13,9 +13,11 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.distribution import assign_local
 from conadv_tf.steps import batch as batch_lib
+from conadv_tf.steps import batch_spec
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.options import Options
@@ -58,6 +60,7 @@ class Step(abc.ABC):
 
     def __init__(self, model: tf.keras.Model, loss: Any) -> None:
         self._model = model
+        self._is_built = False
         self.batch_size_hint: Optional[int] = None
         self.labels: Optional[tf.TensorSpec] = None
         self.shadow: Optional[ShadowWeights] = None
@@ -215,6 +218,35 @@ class Step(abc.ABC):
           make: makes Keras's own, not traced yet, anew at each call.
         """
         return make()
+
+    def built_train_function(
+        self, make: Callable[[], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
+        """`train_function`, after creating the optimizer's slots and metrics.
+
+        Keras leaves that to the first step; but a trace that creates variables
+        is made a second time, without, and a conditional may create none.
+        """
+        train_function = self.train_function(make)
+
+        def built(iterator: Any) -> Any:
+            if not self._is_built:
+                with self._model.distribute_strategy.scope():
+                    self._create_variables(iterator.element_spec)
+                self._is_built = True
+            return train_function(iterator)
+
+        return built
+
+    def _create_variables(self, element_spec: Any) -> None:
+        self.update.create_slots()
+        labels = batch_spec.labels_spec(element_spec)
+        if labels is not None:
+            keras_internals.build_metrics(
+                self._model,
+                tf.constant(batch_spec.example_labels(labels)),
+                tf.zeros([1, *self._model.network.output_shape[1:]]),
+            )
 
     def _local_batch_size(self) -> Optional[int]:
         """Static size of a received batch, where it is known; else None."""
