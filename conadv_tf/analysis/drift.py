@@ -42,7 +42,8 @@ def measure_drift(
         sought in; None leaves `lambda_` NaN.
 
     Returns:
-      Dict of scalar tensors:
+      Dict of these scalar tensors.
+
         weight_drift: |theta_t - theta_t-tau|.
         relative_weight_drift: the same over |theta_t|.
         example_drift: the largest |x_hat(theta_t) - x_hat(theta_t-tau)| of

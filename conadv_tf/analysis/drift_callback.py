@@ -40,7 +40,8 @@ class StalenessDrift(keras_internals.Callback):
     work; the first one's numbers are taken.
 
     `history` has one dict for each measurement: `epoch`, `step` (t), what
-    `measure_drift` returns, and
+    `measure_drift` returns, and these:
+
       lemma_1_bound: L_xtheta / mu |theta_t - theta_t-tau|, to be compared
         with `example_drift`; None unless mu > 0.
       lemma_1_approximate_bound: the same plus 2 sqrt(lambda / mu), since the

@@ -1,0 +1,90 @@
+"""The documentation site: `sphinx-build -W docs site`."""
+
+import re
+
+import conadv_tf
+
+project = "conadv_tf"
+author = "The conadv_tf authors"
+copyright = "the conadv_tf authors"
+version = release = conadv_tf.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "index"
+
+# Pages are the same files that are read on their own.
+myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+
+# Docstrings are the reference: Google's form, types from annotations.
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_default_options = {"show-inheritance": False}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+nb_execution_mode = "off"  # tests/test_notebook.py runs it.
+
+html_theme = "furo"
+html_title = f"conadv_tf {release}"
+
+
+_INCLUDED = {"BUILD": "building", "CHANGELOG": "changelog", "README": "index"}
+# Sections that napoleon reads item by item.
+_ITEMIZED = ("Args:", "Raises:", "Attributes:")
+_ITEM = re.compile(r"(\s*)[\w\"]+(, \w+)*: ")
+
+
+def _as_rst(app, what, name, obj, options, lines):
+    """Docstrings are plain text: `code` in ticks, formulas set off by indent.
+
+    Lists of `name: text` outside of Args, Raises and Attributes get bullets.
+    """
+    found, section, formula, items = [], "", None, None
+    for number, line in enumerate(lines):
+        depth = len(line) - len(line.lstrip())
+        if line and depth == 0:
+            section = line
+        if formula is not None and line and depth <= formula:
+            formula = None
+        if formula is not None or section == "Example:":
+            found.append(line)
+            continue
+        if items is not None and line and depth < items:
+            items = None
+        listed = _ITEM.match(line) and section not in _ITEMIZED
+        line = _escaped(line)
+        before = found[-1] if found else ""
+        if listed and (depth == items or not before or before.endswith(":")):
+            # Its other lines are two deeper, where the text of a bullet is.
+            found += [""] * (items is None)
+            items = depth
+            line = f"{line[:depth]}- {line[depth:]}"
+        elif line.endswith(":") and number + 2 < len(lines):
+            after = lines[number + 2]
+            if not lines[number + 1] and after.startswith(" " * (depth + 1)):
+                formula = depth
+                line += ":"
+        found.append(line)
+    lines[:] = found
+
+
+def _escaped(line):
+    parts = line.split("`")
+    # What stands between two ticks is code; in the rest nothing is markup.
+    parts[::2] = [re.sub(r"([|*]|_\b)", r"\\\1", part) for part in parts[::2]]
+    return "``".join(parts)
+
+
+def _linked(app, name, source):
+    """Links to files beside docs/ lead to the pages that include them."""
+    for file, page in _INCLUDED.items():
+        source[0] = source[0].replace(f"](../{file}.md", f"]({page}.md")
+
+
+def setup(app):
+    """Connects what the pages need."""
+    # Before napoleon, which reads the sections.
+    app.connect("autodoc-process-docstring", _as_rst, priority=400)
+    app.connect("source-read", _linked)
