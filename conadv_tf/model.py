@@ -184,7 +184,7 @@ class ConAdvModel(SteppedModel):
 
     @property
     def placement(self) -> str:
-        """What each replica does at a step: "local" or "phased"."""
+        """How a step is shared out, "local" or "phased"."""
         return self.options.placement
 
     @property

@@ -1,6 +1,9 @@
 """The documentation site: `sphinx-build -W docs site`."""
 
+import inspect
 import re
+
+from sphinx.util.inspect import stringify_signature
 
 import conadv_tf
 
@@ -19,7 +22,7 @@ myst_enable_extensions = ["dollarmath"]
 # Docstrings are the reference: Google's form, types from annotations.
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_default_options = {"show-inheritance": False}
+autodoc_typehints_description_target = "documented_params"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -41,14 +44,21 @@ def _as_rst(app, what, name, obj, options, lines):
 
     Lists of `name: text` outside of Args, Raises and Attributes get bullets.
     """
-    found, section, formula, items = [], "", None, None
+    found, section, formula, items, shown = [], "", None, None, False
     for number, line in enumerate(lines):
         depth = len(line) - len(line.lstrip())
+        if line.startswith("Example: "):  # What it shows stands below.
+            found += ["Example:", f"  {line[9:].capitalize()}"]
+            section = "Example:"
+            continue
         if line and depth == 0:
             section = line
         if formula is not None and line and depth <= formula:
             formula = None
         if formula is not None or section == "Example:":
+            if ">>>" in line and not shown:
+                found.append("")
+                shown = True
             found.append(line)
             continue
         if items is not None and line and depth < items:
@@ -63,7 +73,8 @@ def _as_rst(app, what, name, obj, options, lines):
             line = f"{line[:depth]}- {line[depth:]}"
         elif line.endswith(":") and number + 2 < len(lines):
             after = lines[number + 2]
-            if not lines[number + 1] and after.startswith(" " * (depth + 1)):
+            deeper = after.startswith(" " * (depth + 1))
+            if deeper and not lines[number + 1] and not _ITEM.match(after):
                 formula = depth
                 line += ":"
         found.append(line)
@@ -77,6 +88,22 @@ def _escaped(line):
     return "``".join(parts)
 
 
+def _skipped(app, what, name, obj, skip, options):
+    """What Keras calls, not users."""
+    return skip or name.startswith("on_")
+
+
+def _signature(app, what, name, obj, options, signature, annotation):
+    """Of a class the arguments of __init__: Keras's __new__ takes any."""
+    if what != "class":
+        return None
+    arguments = inspect.signature(obj.__init__)
+    arguments = arguments.replace(
+        parameters=list(arguments.parameters.values())[1:]
+    )
+    return stringify_signature(arguments, show_annotation=False), None
+
+
 def _linked(app, name, source):
     """Links to files beside docs/ lead to the pages that include them."""
     for file, page in _INCLUDED.items():
@@ -87,4 +114,6 @@ def setup(app):
     """Connects what the pages need."""
     # Before napoleon, which reads the sections.
     app.connect("autodoc-process-docstring", _as_rst, priority=400)
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skipped)
     app.connect("source-read", _linked)

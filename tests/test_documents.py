@@ -130,7 +130,8 @@ def run(block):
 
 
 @pytest.mark.parametrize("block", python_blocks())
-def test_examples_run(block):
+def test_examples_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run(block)
 
 
