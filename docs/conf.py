@@ -17,7 +17,6 @@ root_doc = "index"
 
 # Pages are the same files that are read on their own.
 myst_heading_anchors = 3
-myst_enable_extensions = ["dollarmath"]
 
 # Docstrings are the reference: Google's form, types from annotations.
 autodoc_member_order = "bysource"
@@ -27,7 +26,11 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
-nb_execution_mode = "off"  # tests/test_notebook.py runs it.
+# The notebook is committed without outputs; a cell that fails is an error.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_execution_in_temp = True
 
 html_theme = "furo"
 html_title = f"conadv_tf {release}"
