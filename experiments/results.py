@@ -68,7 +68,8 @@ def print_summary(summary, model_dir):
         "global batch size": summary["batch_size"],
         "seed": summary["seed"],
         # Older runs do not say that it was the test set.
-        f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}",
+        f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}"
+        + (", a rehearsal: no result" if summary.get("rehearsal") else ""),
         "final training loss": _number(summary["final_loss"], ".4f"),
         "images/s": _number(summary["images_per_second"], ",.0f"),
         "step time": _number(summary["step_time_ms"], ".1f", " ms"),

@@ -174,7 +174,9 @@ def open_model_dir(name, config):
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = config_override.differing(config_lib.from_dict(before), config)
+    differing = config_override.differences(
+        config_lib.from_dict(before), config
+    )
     if differing:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "

@@ -82,7 +82,11 @@ def described_config():
     config = run_flags.read_config()
     if FLAGS.preset:
         preset = presets.get(FLAGS.preset)
-        print(f"{preset.name}: {preset.describe()}")
+        print(
+            f"a rehearsal of {preset.name}: {preset.source}"
+            if FLAGS.quick
+            else f"{preset.name}: {preset.describe()}"
+        )
         print(json.dumps(dataclasses.asdict(config), indent=2))
     return rehearsal.rehearse(config) if FLAGS.quick else config
 
@@ -197,6 +201,7 @@ def train(config, model_dir, strategy):
         return None
     last = resume.last_row(model_dir / "history.csv")
     summary = {
+        "rehearsal": config.rehearsal,
         "split": config.split,
         "top1": last["val_accuracy"],
         "final_loss": last["loss"],

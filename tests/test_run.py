@@ -62,6 +62,7 @@ def test_files_of_a_run(finished):
             "batch_size",
             "seed",
             "split",
+            "rehearsal",
             "versions",
         }
         assert summary["method"] == method and summary["steps"] == 20

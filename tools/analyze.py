@@ -28,6 +28,7 @@ import numpy as np
 import conadv_tf as ca
 from conadv_tf import analysis
 from conadv_tf import csv_file
+from experiments import rehearsal
 from experiments import results
 from tools.runs import comparison
 from tools.runs import plots
@@ -128,6 +129,7 @@ def analyze(runs, output_dir):
         output_dir / "summary.json",
         {
             "methods": comparison.as_rows(compared),
+            "rehearsal": config.rehearsal,
             "runs": [str(run.folder) for run in runs],
             "settings": {
                 flag.name: flag.value
@@ -136,6 +138,8 @@ def analyze(runs, output_dir):
             "versions": results.versions(),
         },
     )
+    if config.rehearsal:
+        print(f"\n{rehearsal.NOTE}")
     comparison.print_table(compared)
     print(f"\nresults in {output_dir}")
 

@@ -63,7 +63,7 @@ def main(argv):
         found = report.contents(
             sweep, groups, FLAGS.margin, command, output_dir
         )
-        title = f"Sweep {sweep.name}: {', '.join(groups)}"
+        title = report.title(sweep, groups)
         report.write(title, found, output_dir, FLAGS.html)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -64,7 +64,7 @@ def finished(folder, cells):
         path = folder / cell.name
         if (path / "summary.json").exists():
             before = config_lib.from_dict(_read(path / "config.json"))
-            differing = config_override.differing(before, cell.config)
+            differing = config_override.differences(before, cell.config)
             if differing:
                 raise ValueError(
                     f"The run in {path} has another configuration: "
@@ -125,6 +125,7 @@ def _row(cell, results):
         "variant": cell.variant,
         "seed": config.seed,
         "split": config.split,
+        "rehearsal": config.rehearsal,
         "published": "" if cell.published is None else cell.published,
         "model_dir": cell.name,
         **{name: results[name] for name in _MEASURED},

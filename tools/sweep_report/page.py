@@ -25,12 +25,20 @@ class Table:
 
     @classmethod
     def of(cls, title, columns, entries, note="", num_labels=1):
-        """A table with a row for each entry.
+        """A table with a row for each entry, without columns that say nothing.
 
         `columns`: from a heading to a function from an entry to a text.
         """
-        rows = [tuple(text(e) for text in columns.values()) for e in entries]
-        return cls(title, tuple(columns), rows, note, num_labels)
+        entries = list(entries)
+        texts = {
+            heading: [text(entry) for entry in entries]
+            for heading, text in columns.items()
+        }
+        for heading in list(columns)[num_labels:]:
+            if set(texts[heading]) <= {"", "-"}:
+                del texts[heading]
+        rows = list(zip(*texts.values()))
+        return cls(title, tuple(texts), rows, note, num_labels)
 
     def markdown(self):
         """GitHub's Markdown."""

@@ -118,7 +118,11 @@ def _by_batch_size(bars, label):
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, sizes, rotation=45 if len(sizes) > 4 else 0)
     axis.set_xticks([], minor=True)
-    axis.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    # A band for each batch size: all in it are of the same.
+    half = step ** (0.5 * len(methods) + 0.4)
+    for size in sizes:
+        axis.axvspan(size / half, size * half, color="0.93", zorder=0)
+    axis.set_xlim(sizes[0] / half / 1.25, sizes[-1] * half * 1.25)
     axis.set_xlabel("global batch size")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
