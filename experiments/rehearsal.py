@@ -48,7 +48,7 @@ def shrink(config, folder):
 
     Args:
       config: a `Config`.
-      folder: pathlib.Path for what `write_images` makes.
+      folder: path for what `write_images` makes.
 
     Returns:
       A `Config` of one epoch of four batches, of fewer where a fraction of

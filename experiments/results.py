@@ -1,15 +1,14 @@
 """What a run leaves behind besides pictures: its files and closing table."""
 
-import contextlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import paths
 
 
 def versions():
@@ -22,33 +21,27 @@ def versions():
     }
 
 
+def read_json(path):
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path, content):
     """Writes a JSON file whole or not at all.
 
     Args:
-      path: pathlib.Path.
+      path: of the file.
       content: what JSON has; a number that is not finite becomes null.
     """
-    with _whole(path) as temporary:
+    with paths.whole(path) as temporary:
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def save_weights(network, path):
     """Writes a network's weights whole or not at all; path ends in .h5."""
-    with _whole(path) as temporary:
+    with paths.whole(path) as temporary:
         network.save_weights(temporary)
-
-
-@contextlib.contextmanager
-def _whole(path):
-    # Keras knows a format by the end of the name.
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _finite(content):

@@ -28,6 +28,7 @@ import numpy as np
 import conadv_tf as ca
 from conadv_tf import analysis
 from conadv_tf import csv_file
+from conadv_tf import paths
 from experiments import rehearsal
 from experiments import results
 from tools.runs import comparison
@@ -59,11 +60,11 @@ def main(argv):
     # What tensorflow-datasets reads is no news.
     logging.set_verbosity(logging.WARNING)
     try:
-        runs = [trained.TrainedRun(pathlib.Path(name)) for name in argv[1:]]
+        runs = [trained.TrainedRun(paths.of(name)) for name in argv[1:]]
         trained.check_comparable(runs)
         if FLAGS.points % 2 == 0:
             raise ValueError(f"Expected odd --points; received {FLAGS.points}.")
-        analyze(runs, new_output_dir(pathlib.Path(FLAGS.output_dir)))
+        analyze(runs, new_output_dir(paths.of(FLAGS.output_dir)))
     except ValueError as error:
         sys.exit(f"error: {error}")
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
+from conadv_tf import paths
 from tools.sweep_report import groups as groups_lib
 from tools.sweep_report import report
 from tools.sweep_report import runs
@@ -51,8 +52,8 @@ def main(argv):
     """Reads the sweep, writes the report, prints its tables."""
     if len(argv) != 2:
         raise app.UsageError(f"Expected one sweep; received {argv[1:]}.")
-    folder = pathlib.Path(argv[1])
-    output_dir = pathlib.Path(FLAGS.output_dir or folder / "report")
+    folder = paths.of(argv[1])
+    output_dir = paths.of(FLAGS.output_dir or folder / "report")
     command = shlex.join(["python", "tools/report.py", *sys.argv[1:]])
     try:
         if not FLAGS.margin > 0:

@@ -66,4 +66,4 @@ def draw(results_path, path):
     axis.set_ylabel("top-1, %")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    figure.savefig(path)
+    figures.save(figure, path)

@@ -6,6 +6,7 @@ import html
 import pathlib
 import string
 
+from conadv_tf import paths
 from experiments import markdown_table
 from experiments.markdown_table import plain
 
@@ -75,7 +76,7 @@ class Table:
 class Picture:
     """A PNG file in a report."""
 
-    path: pathlib.Path
+    path: paths.Path
     caption: str
     description: str  # For those who do not see it.
 

@@ -24,7 +24,7 @@ def batch_sizes(references, path):
             linewidths=0,
             color=_style(key[0])["color"],
         )
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def gains(gains, path):
@@ -33,7 +33,7 @@ def gains(gains, path):
     label = "gain, points; bars: 95 % interval"
     figure, axis, _, _ = _by_batch_size(bars, label)
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def curves(curves, baselines, label, path):
@@ -79,7 +79,7 @@ def curves(curves, baselines, label, path):
         axis.grid(alpha=0.3)
         _legend(axis, columns=2, height=1.08)
     axes[0].set_ylabel(_TOP1)
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def _figure(columns):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+from conadv_tf import paths
 from tools.sweep_report import page
 from tools.sweep_report import sections
 
@@ -80,7 +81,8 @@ def write(title, contents, output_dir, with_html):
     if with_html:
         pages["report.html"] = page.page(title, contents)
     for name, text in pages.items():
-        (output_dir / name).write_text(text, encoding="utf-8")
+        with paths.whole(output_dir / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     for section in contents:
         for block in section.blocks:
             if isinstance(block, page.Table):

@@ -1,12 +1,12 @@
 """Reads what a sweep left in its folder."""
 
-import csv
 import dataclasses
 import json
 import math
 import re
 from typing import Optional
 
+from conadv_tf import csv_file
 from experiments.methods import METHODS
 from experiments.sweeps.table import COLUMNS
 
@@ -172,20 +172,17 @@ def read_runs(path):
     Raises:
       ValueError: if a column is missing or a value is not what it should be.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        names = reader.fieldnames or ()
-        missing = [
-            name
-            for name in COLUMNS
-            if name not in names and name != "rehearsal"
-        ]
-        if missing:
-            raise ValueError(
-                f"{path} lacks the columns {', '.join(missing)}. Was it "
-                "written by this version of experiments/sweep.py?"
-            )
-        runs = [_run(row, f"{path}, line {reader.line_num}") for row in reader]
+    reader = csv_file.reader(path)
+    names = reader.fieldnames or ()
+    missing = [
+        name for name in COLUMNS if name not in names and name != "rehearsal"
+    ]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(missing)}. Was it written "
+            "by this version of experiments/sweep.py?"
+        )
+    runs = [_run(row, f"{path}, line {reader.line_num}") for row in reader]
     order = {name: place for place, name in enumerate(METHODS)}
     return sorted(runs, key=lambda run: order.get(run.method, len(order)))
 
