@@ -218,14 +218,14 @@ def whole(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
       name: the file.
 
     Yields:
-      pathlib.Path of the file to write; its suffix is the same.
+      pathlib.Path of the file to write; its name ends as that of the file.
 
     Raises:
       OSError: if it could not be written.
     """
     path = of(name)
-    # Keras knows a format by the end of the name.
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
+    # Keras knows a format by the end of the name, ".weights.h5" too.
+    temporary = path.with_name(f".partial.{path.name}")
     if isinstance(temporary, pathlib.Path):
         try:
             yield temporary

@@ -97,6 +97,11 @@ def is_chief(strategy):
     return ca.distribution.process_of(strategy)[0] == 0
 
 
+def progress():
+    """Keras's `verbose`: a bar on a terminal, in a log a line an epoch."""
+    return 1 if sys.stdout.isatty() else 2
+
+
 def new_model_dir(name, config):
     """Creates the folder for a run; never one that holds another run.
 
@@ -189,7 +194,7 @@ def train(config, model_dir, strategy):
             validation_data=build.test_data(dataset),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
-            verbose="auto" if is_chief(strategy) else 0,
+            verbose=progress() if is_chief(strategy) else 0,
             callbacks=observers,
         )
     except tf.errors.InvalidArgumentError as error:

@@ -71,11 +71,11 @@ def test_files_and_folders(folder):
 
 def test_whole_or_not_at_all(folder):
     folder.mkdir()
-    path = folder / "weights.h5"
+    path = folder / "my.weights.h5"
     for content in (b"old", b"new"):
         with paths.whole(path) as temporary:
             assert isinstance(temporary, pathlib.Path)
-            assert temporary.suffix == ".h5"
+            assert temporary.name.endswith("my.weights.h5")
             temporary.write_bytes(content)
             assert not path.exists() or path.read_bytes() == b"old"
         assert path.read_bytes() == content
@@ -83,7 +83,7 @@ def test_whole_or_not_at_all(folder):
         with paths.whole(path) as temporary:
             temporary.write_bytes(b"half")
             raise OSError("no space left")
-    assert names(folder) == ["weights.h5"] and path.read_bytes() == b"new"
+    assert names(folder) == ["my.weights.h5"] and path.read_bytes() == b"new"
     with paths.on_disk(path) as local:
         assert local.read_bytes() == b"new" and local.name == path.name
     paths.copy(path, folder / "copy")
