@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
+import io
 import os
 from typing import Any
 from typing import Optional
 from typing import Union
+
+from conadv_tf import paths
 
 
 def write(
@@ -18,22 +21,26 @@ def write(
     """Writes a table whole or not at all.
 
     Args:
-      path: file to write; replaced if it exists.
+      path: file to write, in a folder or a bucket; replaced if it exists.
       rows: iterable of dicts, {column: value}.
       columns: names in order; by default those of the first row.
     """
     rows = list(rows)
-    temporary = f"{path}.tmp"
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(
-            file, list(columns or rows[0]), lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
+    with paths.whole(path) as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(
+                file, list(columns or rows[0]), lineterminator="\n"
+            )
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def reader(path: Union[str, os.PathLike]) -> "csv.DictReader[str]":
+    """A reader of a table with a header, which knows names and lines."""
+    text = paths.of(path).read_bytes().decode("utf-8")
+    return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def read(path: Union[str, os.PathLike]) -> list[dict[str, str]]:
     """The rows of a table with a header: list of dicts of strings."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return list(reader(path))

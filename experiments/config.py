@@ -152,6 +152,8 @@ class Config:
     profile_batches: Optional[str] = None  # "first,last" batch to profile.
     # Steps; measures staleness's drift.
     drift_every: Optional[int] = limited(None, "[1, inf)")
+    # Whether `rehearsal.shrink` made it: what comes out is no result.
+    rehearsal: bool = False
     attack: Attack = dataclasses.field(default_factory=Attack)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     network: Network = dataclasses.field(default_factory=Network)

@@ -21,7 +21,8 @@ def _annotations():
 
 
 _ANNOTATIONS = _annotations()
-NAMES = tuple(_ANNOTATIONS)
+# Of what users set; --quick sets the other.
+NAMES = tuple(name for name in _ANNOTATIONS if name != "rehearsal")
 
 
 def value(config, name):
@@ -30,6 +31,13 @@ def value(config, name):
 
 
 def differing(before, now):
+    """Names of the fields that differ between two `Config`s."""
+    return [
+        name for name in _ANNOTATIONS if value(before, name) != value(now, name)
+    ]
+
+
+def differences(before, now):
     """What two configurations differ in.
 
     Args:
@@ -39,12 +47,11 @@ def differing(before, now):
     Returns:
       Text for each field that differs, with both values; empty if none does.
     """
-    found = []
-    for name in NAMES:
-        there, received = value(before, name), value(now, name)
-        if there != received:
-            found.append(f"{name} is {there!r} there, received {received!r}")
-    return found
+    return [
+        f"{name} is {value(before, name)!r} there, received "
+        f"{value(now, name)!r}"
+        for name in differing(before, now)
+    ]
 
 
 def replace(config, values):
@@ -94,7 +101,7 @@ def parse(assignments):
                 "Expected key=value, for example optimizer.momentum=0.95; "
                 f"received {assignment!r}."
             )
-        if name not in _ANNOTATIONS:
+        if name not in NAMES:
             raise ValueError(
                 f"Unknown configuration key {name!r}; the keys are "
                 f"{', '.join(NAMES)}."

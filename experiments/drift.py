@@ -17,7 +17,7 @@ def callback(config, dataset, path=None):
       config: a `Config`.
       dataset: a `ca.data.Dataset`. Measured on its first test images, as they
         are the same at every step.
-      path: pathlib.Path of the CSV file, or None. A resumed run continues it.
+      path: of the CSV file, or None. A resumed run continues it.
     """
     if config.drift_every is None:
         return []
@@ -39,7 +39,7 @@ def finish(drift, model_dir):
 
     Args:
       drift: a `StalenessDrift` that has watched a run.
-      model_dir: pathlib.Path of the run.
+      model_dir: path of the run.
     """
     if not drift.history:
         print("\nNo drift was measured: too few steps for drift_every.")
@@ -103,4 +103,4 @@ def draw(rows, path):
             axis.legend(fontsize=7)
     for axis in axes[-1]:
         axis.set_xlabel("step")
-    figure.savefig(path)
+    figures.save(figure, path)

@@ -2,6 +2,8 @@
 
 from matplotlib.figure import Figure
 
+from conadv_tf import paths
+
 
 def panels(rows, columns, width, height, **options):
     """A figure without pyplot: no display, no global state.
@@ -20,3 +22,9 @@ def panels(rows, columns, width, height, **options):
         figsize=(width * columns, height * rows), dpi=110, layout="constrained"
     )
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def save(figure, path):
+    """Writes a figure as a PNG file, whole or not at all."""
+    with paths.whole(path) as temporary:
+        figure.savefig(temporary)

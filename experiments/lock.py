@@ -2,6 +2,10 @@
 
 import contextlib
 import fcntl
+import hashlib
+import os
+import pathlib
+import tempfile
 import time
 
 
@@ -9,10 +13,13 @@ import time
 def held(path, refusal, patience=0.0):
     """Holds the lock of a file; it ends with the process, however that ends.
 
+    A bucket has no locks. Of a file in one the lock is a file of this
+    machine: processes here exclude each other, those of other machines do not.
+
     Args:
-      path: pathlib.Path of the file; is made. What it holds stays.
-      refusal: function of what the file holds: the message if another process
-        has the lock.
+      path: of the file; is made, if on a disk. What it holds stays.
+      refusal: function of what the locked file holds: the message if another
+        process has the lock.
       patience: seconds to wait for it.
 
     Yields:
@@ -21,7 +28,7 @@ def held(path, refusal, patience=0.0):
     Raises:
       ValueError: if another process has it.
     """
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(_locked_file(path), "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -34,3 +41,12 @@ def held(path, refusal, patience=0.0):
                 file.seek(0)
                 raise ValueError(refusal(file.read().strip())) from None
         yield file
+
+
+def _locked_file(path):
+    """The file itself, or one of this machine and user that stands for it."""
+    if isinstance(path, pathlib.Path):
+        return path
+    address = hashlib.sha256(str(path).encode()).hexdigest()[:32]
+    name = f"conadv_tf_{os.getuid()}_{address}.lock"
+    return pathlib.Path(tempfile.gettempdir()) / name

@@ -56,7 +56,7 @@ def curves(history_path, path):
         if len(lines) > 1:
             axis.legend(fontsize=8)
     axes[0][0].set_yscale("log")
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def examples(network, test, attack, path):
@@ -115,4 +115,4 @@ def examples(network, test, attack, path):
         f"{attack.num_steps} step(s)",
         fontsize=10,
     )
-    figure.savefig(path)
+    figures.save(figure, path)

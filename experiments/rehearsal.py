@@ -3,6 +3,8 @@
 Network, method, attack, augmentation, optimizer and precision stay; images,
 batches and time shrink. Digits and archives of arrays are taken as they are;
 elsewhere noise takes the images' place: JPEG files of several sizes in folders.
+What comes out says that it is a rehearsal, and is compared with nothing that
+was published.
 """
 
 import dataclasses
@@ -13,6 +15,10 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+NOTE = (
+    "A rehearsal (--quick): it shows that everything runs. Its accuracies are "
+    "no results, and are compared with nothing that was published."
+)
 _CLASSES = 4
 _IMAGES = {"train": 8, "test": 2}  # Of each class.
 _IMAGE_SIZE = 32
@@ -42,7 +48,7 @@ def shrink(config, folder):
 
     Args:
       config: a `Config`.
-      folder: pathlib.Path for what `write_images` makes.
+      folder: path for what `write_images` makes.
 
     Returns:
       A `Config` of one epoch of four batches, of fewer where a fraction of
@@ -57,6 +63,7 @@ def shrink(config, folder):
     )
     config = dataclasses.replace(
         config,
+        rehearsal=True,
         epochs=1,
         emulate_replicas=config.emulate_replicas and 2,
         per_replica_batch_size=config.per_replica_batch_size

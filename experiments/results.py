@@ -1,15 +1,14 @@
 """What a run leaves behind besides pictures: its files and closing table."""
 
-import contextlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import paths
 
 
 def versions():
@@ -22,33 +21,27 @@ def versions():
     }
 
 
+def read_json(path):
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path, content):
     """Writes a JSON file whole or not at all.
 
     Args:
-      path: pathlib.Path.
+      path: of the file.
       content: what JSON has; a number that is not finite becomes null.
     """
-    with _whole(path) as temporary:
+    with paths.whole(path) as temporary:
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def save_weights(network, path):
     """Writes a network's weights whole or not at all; path ends in .h5."""
-    with _whole(path) as temporary:
+    with paths.whole(path) as temporary:
         network.save_weights(temporary)
-
-
-@contextlib.contextmanager
-def _whole(path):
-    # Keras knows a format by the end of the name.
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _finite(content):
@@ -68,7 +61,8 @@ def print_summary(summary, model_dir):
         "global batch size": summary["batch_size"],
         "seed": summary["seed"],
         # Older runs do not say that it was the test set.
-        f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}",
+        f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}"
+        + (", a rehearsal: no result" if summary.get("rehearsal") else ""),
         "final training loss": _number(summary["final_loss"], ".4f"),
         "images/s": _number(summary["images_per_second"], ",.0f"),
         "step time": _number(summary["step_time_ms"], ".1f", " ms"),

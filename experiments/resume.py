@@ -1,8 +1,5 @@
 """Runs that go on: checkpoints, preemption, what an earlier start left."""
 
-import json
-import os
-import pathlib
 import signal
 import sys
 
@@ -11,10 +8,12 @@ from absl import flags
 import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
+from conadv_tf import paths
 from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
 from experiments import config_override
 from experiments import lock
+from experiments import results
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -144,7 +143,7 @@ def checkpoints(model_dir, strategy):
     if not FLAGS.keep_checkpoints:
         return None
     return ca.Checkpoints(
-        os.path.join(model_dir, "checkpoints"),
+        model_dir / "checkpoints",
         FLAGS.checkpoint_every or None,
         FLAGS.keep_checkpoints,
         restore=FLAGS.resume,
@@ -160,21 +159,23 @@ def open_model_dir(name, config):
       config: the `Config` of the flags.
 
     Returns:
-      (pathlib.Path, summary or None).
+      (its path, summary or None).
 
     Raises:
       ValueError: if there is no run, or one with another configuration.
     """
     if name is None:
         raise ValueError("--resume needs the --model_dir of the run.")
-    path = pathlib.Path(name)
+    path = paths.of(name)
     try:
-        before = json.loads((path / "config.json").read_text())
+        before = results.read_json(path / "config.json")
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = config_override.differing(config_lib.from_dict(before), config)
+    differing = config_override.differences(
+        config_lib.from_dict(before), config
+    )
     if differing:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "
@@ -183,7 +184,7 @@ def open_model_dir(name, config):
         )
     check_writable(path)
     summary = path / "summary.json"
-    return path, json.loads(summary.read_text()) if summary.exists() else None
+    return path, results.read_json(summary) if summary.exists() else None
 
 
 def last_row(path):

@@ -27,6 +27,7 @@ from absl import flags
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import paths
 from experiments import build
 from experiments import callbacks
 from experiments import drift
@@ -66,7 +67,7 @@ def main(argv):
         if is_chief(strategy):
             alone = resume.alone_in(model_dir)
         with alone:
-            train(config, model_dir or pathlib.Path(FLAGS.model_dir), strategy)
+            train(config, model_dir or paths.of(FLAGS.model_dir), strategy)
     except resume.Preempted:
         resume.preempted(model_dir)
     except KeyboardInterrupt:
@@ -82,7 +83,11 @@ def described_config():
     config = run_flags.read_config()
     if FLAGS.preset:
         preset = presets.get(FLAGS.preset)
-        print(f"{preset.name}: {preset.describe()}")
+        print(
+            f"a rehearsal of {preset.name}: {preset.source}"
+            if FLAGS.quick
+            else f"{preset.name}: {preset.describe()}"
+        )
         print(json.dumps(dataclasses.asdict(config), indent=2))
     return rehearsal.rehearse(config) if FLAGS.quick else config
 
@@ -92,15 +97,20 @@ def is_chief(strategy):
     return ca.distribution.process_of(strategy)[0] == 0
 
 
+def progress():
+    """Keras's `verbose`: a bar on a terminal, in a log a line an epoch."""
+    return 1 if sys.stdout.isatty() else 2
+
+
 def new_model_dir(name, config):
     """Creates the folder for a run; never one that holds another run.
 
     Args:
-      name: folder, or None for a new one under runs/.
+      name: folder or address in a bucket, or None for a new one under runs/.
       config: a `Config`, from which a default name is made.
 
     Returns:
-      pathlib.Path of an empty folder.
+      Path of an empty folder.
 
     Raises:
       ValueError: if the folder holds files or cannot be written.
@@ -111,10 +121,10 @@ def new_model_dir(name, config):
             f"_seed{config.seed}"
         )
         number = 1
-        while (path := pathlib.Path("runs") / f"{stem}_{number}").exists():
+        while (path := paths.of("runs") / f"{stem}_{number}").exists():
             number += 1
     else:
-        path = pathlib.Path(name)
+        path = paths.of(name)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ValueError(
                 f"--model_dir={name} already holds something, and a run is "
@@ -135,7 +145,7 @@ def train(config, model_dir, strategy):
 
     Args:
       config: a `Config`.
-      model_dir: pathlib.Path of the folder for the results.
+      model_dir: path of the folder for the results.
       strategy: a `tf.distribute.Strategy`.
 
     Returns:
@@ -184,7 +194,7 @@ def train(config, model_dir, strategy):
             ),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
-            verbose="auto" if is_chief(strategy) else 0,
+            verbose=progress() if is_chief(strategy) else 0,
             callbacks=observers,
         )
     except tf.errors.InvalidArgumentError as error:
@@ -197,6 +207,7 @@ def train(config, model_dir, strategy):
         return None
     last = resume.last_row(model_dir / "history.csv")
     summary = {
+        "rehearsal": config.rehearsal,
         "split": config.split,
         "top1": last["val_accuracy"],
         "final_loss": last["loss"],

@@ -27,6 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app
 from absl import flags
 
+from conadv_tf import paths
 from experiments import config_override
 from experiments import rehearsal
 from experiments import results
@@ -60,7 +61,7 @@ def main(argv):
 def output_folder():
     """--output_dir, or a name that says what is run."""
     name = FLAGS.preset or "sweep"
-    return pathlib.Path(
+    return paths.of(
         FLAGS.output_dir or f"runs/{name}{'_quick' if FLAGS.quick else ''}"
     )
 
@@ -69,7 +70,7 @@ def sweep(output):
     """Tunes if asked to, runs all seeds, and tabulates.
 
     Args:
-      output: pathlib.Path of the folder.
+      output: path of the folder.
 
     Returns:
       A line of text for each cell that failed.
@@ -123,7 +124,7 @@ def tune(workers, settings, tried, folder):
       workers: `cell_runner.Workers`.
       settings: list of `grid.Cell`.
       tried: list of `grid.Cell`, the tuning runs.
-      folder: pathlib.Path for these.
+      folder: path for these.
 
     Returns:
       (the settings with their rates, a line of text for each that has none).
@@ -160,7 +161,7 @@ def run(workers, cells, folder, csv_name, title=""):
     Args:
       workers: `cell_runner.Workers`.
       cells: list of `grid.Cell`.
-      folder: pathlib.Path for the runs.
+      folder: path for the runs.
       csv_name: name of the table in it.
       title: word for the progress.
 

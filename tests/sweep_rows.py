@@ -24,6 +24,7 @@ def row(method, batch_size, seed, top1, **changes):
         "learning_rate": 4.0,
         "seed": seed,
         "split": "test",
+        "rehearsal": False,
         # As Keras writes it.
         "top1": float(np.float32(top1)),
         "images_per_second": 100.0 * (seed + 1),

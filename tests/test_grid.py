@@ -40,7 +40,8 @@ def test_methods_and_batch_sizes_select_rows_of_a_group():
         "efficientnet_b2_16k_aa",
         "efficientnet_b2_16k_conadv_aa",
     ]
-    assert rows[-1].published == 80.4 and rows[-1].preset == rows[-1].name
+    # Of 350 epochs.
+    assert rows[-1].published is None and rows[-1].preset == rows[-1].name
     assert {row.config.epochs for row in rows} == {7}
 
 
@@ -87,6 +88,14 @@ def test_one_preset_is_changed_by_methods_and_batch_sizes():
     assert [grid.method_name(row.config) for row in rows] == ["disadv", "aa"]
     assert {row.config.global_batch_size for row in rows} == {512}
     assert {row.published for row in rows} == {None}
+    for changes, published in (
+        # Where and how it is computed, and a rate that is shown.
+        (["strategy=tpu", "optimizer.learning_rate=3"], 76.2),
+        (["precision=float32"], 76.2),
+        (["label_smoothing=0"], None),
+    ):
+        (row,) = grid.rows("resnet50_96k_conadv_aa", (), (), changes)
+        assert row.published == published, changes
 
 
 def test_without_a_preset():

@@ -100,7 +100,7 @@ def test_numbers_of_the_tables(finished):
         # One pair has no interval.
         "| AutoAugment | 8 | 1 | -81.00 | - | - | - | - |",
         # All differences are 0.
-        "| 8 | 3 | +0.00 | - | - | - | - | - |",
+        "| 8 | 3 | +0.00 |\n",
         "| ConAdv | 32 | 92.00 +- 1.00 (3), paper 77.4 | 93.00 (1), paper",
         "| ConAdv | 32 | 92.00 +- 1.00 (3) | 92.00 +- 1.00 (3) | 92.00 (1) |",
         "| ConAdv | 6 | 0.1 | 1 | 4 (at the edge) | 80.00 (1) | 90.00 (1) |",

@@ -44,8 +44,21 @@ def test_what_is_not_there_is_said(tmp_path):
         "there is no tune/tuning.csv",
         "no sweep.json",
         "Nothing is missing.",
+        "## What there were no runs for",
     ):
         assert expected in text, expected
+    # No section without a table, no column without a number.
+    assert "## ConAdv against DisAdv" not in text
+    assert "| std |" not in text and "| rates tried |" not in text
+
+
+def test_one_seed_has_no_tests(tmp_path):
+    methods = ("baseline", "conadv", "disadv")
+    text = written(tmp_path, [row(method, 8, 0, 0.5) for method in methods])
+    assert "| ConAdv | 8 | 1 | +0.00 |\n" in text
+    assert "| method | batch size | pairs | mean gain |" in text
+    assert text.count("Not tested: that takes two seeds") == 2
+    assert "Holm" not in text
 
 
 def test_groups_are_kept_apart(tmp_path):

@@ -10,15 +10,18 @@ import numpy as np
 from PIL import Image
 import pytest
 
+import conadv_tf as ca
 from conadv_tf import csv_file
 from experiments import methods
+from tools.runs import trained
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ("--epochs=2", "--set=network.depth=8", "--set=network.width=4")
 
 
 def run(script, *arguments, cwd=ROOT):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL")  # It is the command's to set.
     return subprocess.run(
         [sys.executable, str(ROOT / "experiments" / script), *arguments],
         cwd=cwd,
@@ -44,12 +47,12 @@ def finished(tmp_path_factory):
             cwd=folder,
         )
         assert result.returncode == 0, result.stderr
-        results[method] = folder / method, result.stdout
+        results[method] = folder / method, result.stdout, result.stderr
     return results
 
 
 def test_files_of_a_run(finished):
-    for method, (folder, output) in finished.items():
+    for method, (folder, output, errors) in finished.items():
         summary = json.loads((folder / "summary.json").read_text())
         assert set(summary) == {
             "top1",
@@ -62,6 +65,7 @@ def test_files_of_a_run(finished):
             "batch_size",
             "seed",
             "split",
+            "rehearsal",
             "versions",
         }
         assert summary["method"] == method and summary["steps"] == 20
@@ -74,15 +78,29 @@ def test_files_of_a_run(finished):
                 assert (
                     picture.width > 600 and len(picture.getcolors(1 << 24)) > 50
                 )
-        # The progress bar has the rate; the table closes the run.
-        assert "images_per_second" in output
+        # A line each epoch has the rate; the table closes the run.
+        assert output.count("images_per_second") == 2
+        assert "\b" not in output and "\r" not in output and not errors
         assert f"{summary['top1']:.2%}" in output
         assert str(folder) in output
 
 
+# The name of the file told Keras another format than it has inside.
+def test_the_weights_of_a_run_load(finished):
+    dataset = ca.data.load("digits", 8)
+    for folder, *_ in finished.values():
+        network = trained.TrainedRun(folder).network(dataset)
+        right = total = 0
+        for images, labels in dataset.test:
+            right += np.sum(np.argmax(network(images), -1) == labels)
+            total += len(labels)
+        summary = json.loads((folder / "summary.json").read_text())
+        assert right / total == pytest.approx(summary["top1"])
+
+
 def test_methods_differ_only_in_the_method(finished):
     configs = []
-    for folder, _ in finished.values():
+    for folder, *_ in finished.values():
         configs.append(json.loads((folder / "config.json").read_text()))
         configs[-1].pop("method")
         configs[-1].pop("drift_every")
@@ -90,7 +108,7 @@ def test_methods_differ_only_in_the_method(finished):
 
 
 def test_a_finished_run_is_not_overwritten(finished):
-    folder, _ = finished["conadv"]
+    folder, *_ = finished["conadv"]
     before = (folder / "summary.json").read_text()
     result = run("run.py", f"--model_dir={folder}", *QUICK)
     assert result.returncode != 0
@@ -100,7 +118,7 @@ def test_a_finished_run_is_not_overwritten(finished):
 
 
 def test_drift_of_a_run(finished):
-    folder, output = finished["conadv"]
+    folder, output, _ = finished["conadv"]
     rows = csv_file.read(folder / "drift.csv")
     assert [(row["epoch"], row["step"]) for row in rows] == [
         ("0", "7"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -13,6 +14,8 @@ from tests.tool_runs import run_tool
 from tools.step import cost as cost_lib
 from tools.step import hlo_cost
 from tools.step import models
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def compiled(function, *shapes):
@@ -158,3 +161,18 @@ def test_graph_report(tmp_path):
 def test_unknown_networks_are_named():
     with pytest.raises(ValueError, match="received 'resnet50x4'"):
         models.network("resnet50x4", 32)
+
+
+# Nine lines of TensorFlow's before a word of ours.
+def test_commands_are_silent_at_their_start():
+    commands = [
+        path
+        for folder in ("experiments", "tools")
+        for path in (ROOT / folder).glob("*.py")
+        if '__name__ == "__main__"' in path.read_text()
+    ]
+    assert len(commands) > 8
+    for path in commands:
+        before, _, _ = path.read_text().partition("\nfrom ")
+        setting = 'os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")'
+        assert setting in before, path

@@ -28,6 +28,8 @@ import numpy as np
 import conadv_tf as ca
 from conadv_tf import analysis
 from conadv_tf import csv_file
+from conadv_tf import paths
+from experiments import rehearsal
 from experiments import results
 from tools.runs import comparison
 from tools.runs import plots
@@ -58,11 +60,11 @@ def main(argv):
     # What tensorflow-datasets reads is no news.
     logging.set_verbosity(logging.WARNING)
     try:
-        runs = [trained.TrainedRun(pathlib.Path(name)) for name in argv[1:]]
+        runs = [trained.TrainedRun(paths.of(name)) for name in argv[1:]]
         trained.check_comparable(runs)
         if FLAGS.points % 2 == 0:
             raise ValueError(f"Expected odd --points; received {FLAGS.points}.")
-        analyze(runs, new_output_dir(pathlib.Path(FLAGS.output_dir)))
+        analyze(runs, new_output_dir(paths.of(FLAGS.output_dir)))
     except ValueError as error:
         sys.exit(f"error: {error}")
 
@@ -128,6 +130,7 @@ def analyze(runs, output_dir):
         output_dir / "summary.json",
         {
             "methods": comparison.as_rows(compared),
+            "rehearsal": config.rehearsal,
             "runs": [str(run.folder) for run in runs],
             "settings": {
                 flag.name: flag.value
@@ -136,6 +139,8 @@ def analyze(runs, output_dir):
             "versions": results.versions(),
         },
     )
+    if config.rehearsal:
+        print(f"\n{rehearsal.NOTE}")
     comparison.print_table(compared)
     print(f"\nresults in {output_dir}")
 

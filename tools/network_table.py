@@ -9,6 +9,7 @@ converted, trained for two ConAdv steps on two small images and exported.
 
 import contextlib
 import itertools
+import os
 import pathlib
 import sys
 
@@ -17,6 +18,8 @@ from absl import flags
 import numpy as np
 import tensorflow as tf
 
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Runs as a script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 

@@ -8,9 +8,12 @@ here too.
 """
 
 import argparse
+import os
 import pathlib
 import sys
 
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Runs as a script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 

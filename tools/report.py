@@ -11,16 +11,20 @@ is missing, commands and versions. report.html opens without a server or a
 network.
 """
 
+import os
 import pathlib
 import shlex
 import sys
 
+# TensorFlow's start-up messages are noise here; set it yourself to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Runs as a script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app
 from absl import flags
 
+from conadv_tf import paths
 from tools.sweep_report import groups as groups_lib
 from tools.sweep_report import report
 from tools.sweep_report import runs
@@ -51,8 +55,8 @@ def main(argv):
     """Reads the sweep, writes the report, prints its tables."""
     if len(argv) != 2:
         raise app.UsageError(f"Expected one sweep; received {argv[1:]}.")
-    folder = pathlib.Path(argv[1])
-    output_dir = pathlib.Path(FLAGS.output_dir or folder / "report")
+    folder = paths.of(argv[1])
+    output_dir = paths.of(FLAGS.output_dir or folder / "report")
     command = shlex.join(["python", "tools/report.py", *sys.argv[1:]])
     try:
         if not FLAGS.margin > 0:
@@ -63,7 +67,7 @@ def main(argv):
         found = report.contents(
             sweep, groups, FLAGS.margin, command, output_dir
         )
-        title = f"Sweep {sweep.name}: {', '.join(groups)}"
+        title = report.title(sweep, groups)
         report.write(title, found, output_dir, FLAGS.html)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
+from conadv_tf import paths
 from conadv_tf.analysis.drift import measure_drift
 from conadv_tf.analysis.objective import forward_function
 from conadv_tf.analysis.objective import forward_objective
@@ -175,7 +176,7 @@ class StalenessDrift(keras_internals.Callback):
         return int(self.model.optimizer.iterations.numpy())
 
     def _earlier_rows(self) -> list[dict[str, Any]]:
-        if not self._csv_path or not os.path.exists(self._csv_path):
+        if not self._csv_path or not paths.of(self._csv_path).exists():
             return []
         rows = []
         for texts in csv_file.read(self._csv_path):

@@ -25,7 +25,9 @@ class Checkpoints(keras_internals.Callback):
     the end of each epoch, after its validation.
 
     Each of several processes writes its own to `worker_<i>`; all must see the
-    same folder, and continue from the last step that all have.
+    same folder, and continue from the last step that all have. One process
+    that drives other hosts, as on a TPU slice, writes and reads all files on
+    its own host: only there the folder has to be.
 
     A save copies everything of that moment to host memory; files are written
     from the copy while training goes on. `wait` waits for them, as the next
@@ -111,7 +113,7 @@ class Checkpoints(keras_internals.Callback):
             if hasattr(model.optimizer, "build"):
                 model.optimizer.build(model.trainable_variables)
         status = self._manager.checkpoint.restore(
-            self._path(step, self._worker[0])
+            self._path(step, self._worker[0]), self._options()
         )
         status.assert_existing_objects_matched()
         checkpoint_state.write(model, values)
@@ -204,11 +206,16 @@ class Checkpoints(keras_internals.Callback):
     def _start_writing(self, step: int) -> str:
         return self._manager.save(
             checkpoint_number=step,
-            options=tf.train.CheckpointOptions(
+            options=self._options(
                 experimental_enable_async_checkpoint=self._worker[1] == 1,
                 experimental_write_callbacks=[self._note_written],
             ),
         )
+
+    def _options(self, **options: Any) -> tf.train.CheckpointOptions:
+        if self._worker[1] == 1:  # Not each host that a variable lies on.
+            options["experimental_io_device"] = "/job:localhost"
+        return tf.train.CheckpointOptions(**options)
 
     def _note_written(self, path: str) -> None:
         self._written = path
@@ -276,7 +283,7 @@ class Checkpoints(keras_internals.Callback):
                 continue
             local = checkpoint_state.Arrays()
             part = tf.train.Checkpoint(local=local)
-            part.restore(path).expect_partial()
+            part.restore(path, self._options()).expect_partial()
             self._found = step, local.values or {}
             break
         else:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
+from conadv_tf import paths
 from conadv_tf.signatures import Logs
 
 
@@ -227,7 +228,8 @@ class ThroughputLogger(keras_internals.Callback):
             "value": value,
             "metadata": metadata or {},
         }
-        with open(self._mllog_path, "a", encoding="utf-8") as file:
+        path = paths.of(self._mllog_path)
+        with path.open("a", encoding="utf-8") as file:
             file.write(f":::MLLOG {json.dumps(line)}\n")
 
 

@@ -23,6 +23,7 @@ from typing import Optional
 import conadv_tf as ca
 from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
+from experiments import config_override
 from experiments import methods
 from experiments.presets import paper
 
@@ -51,6 +52,26 @@ _RATES = {
     "resnet50": {"baseline": 426, "disadv": 160, "conadv": 240},
     "efficientnet_b2": {"baseline": 43, "disadv": 16, "conadv": 30},
 }
+# Settings that leave a training comparable with what is published of it: where
+# and how it is computed, and the rate, which a table shows.
+_SAME_TRAINING = {
+    "data_dir",
+    "drift_every",
+    "emulate_replicas",
+    "evaluate_every",
+    "jit_compile",
+    "max_bad_records",
+    "max_skipped_steps",
+    "optimizer.learning_rate",
+    "per_replica_batch_size",
+    "precision",
+    "profile_batches",
+    "seed",
+    "steps_per_execution",
+    "strategy",
+    "tensorboard",
+    "tpu",
+}
 _THIRD_BRANCH = 8 / 11  # Of that rate, by arithmetic, where views are two.
 
 
@@ -72,6 +93,11 @@ class Preset:
     published: Optional[float] = None
     cores: Optional[int] = None
     hours: Optional[float] = None
+
+    def published_for(self, config):
+        """What is published of a `Config`: None if it is another training."""
+        changed = set(config_override.differing(self.config, config))
+        return None if changed - _SAME_TRAINING else self.published
 
     def describe(self):
         """One line."""

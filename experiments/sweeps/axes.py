@@ -93,7 +93,6 @@ def with_variants(found, variants):
                         config=config,
                         setting=name,
                         variant=variant,
-                        published=None,
                     )
                 )
         if not changed:

@@ -10,9 +10,11 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Optional
 
+from conadv_tf import paths
 from experiments.sweeps import cell_worker
 
 _SCRIPT = pathlib.Path(__file__).with_name("cell_worker.py")
@@ -25,14 +27,15 @@ class Job:
 
     name: of the cell.
     config: dict, `dataclasses.asdict` of its `Config`.
-    model_dir: pathlib.Path of its folder, not there yet.
-    log: pathlib.Path of the file for what it prints.
+    model_dir: path of its folder, not there yet.
+    log: path of the file for what it prints. In a bucket it appears when the
+      job has ended.
     """
 
     name: str
     config: dict
-    model_dir: pathlib.Path
-    log: pathlib.Path
+    model_dir: paths.Path
+    log: paths.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Workers:
         self._inherited = inherited
         self._idle = []
         self._busy = {}
+        self._scratch = tempfile.TemporaryDirectory()
 
     def __enter__(self):
         return self
@@ -89,6 +93,7 @@ class Workers:
             worker.kill()
         for worker in workers:
             _end(worker)
+        self._scratch.cleanup()
 
     def run(self, jobs, on_tick=lambda running: None):
         """Yields an `Outcome` of each job, as they end.
@@ -115,9 +120,9 @@ class Workers:
         request = {
             "config": job.config,
             "model_dir": str(job.model_dir),
-            "log": str(job.log),
+            "log": str(self._log(job)),
         }
-        with open(job.log, "wb") as log:
+        with open(self._log(job), "wb") as log:
             worker = self._idle.pop() if self._idle else self._new(log)
         self._busy[worker] = job, time.monotonic()
         # If it has died, the end of its standard output says so.
@@ -140,13 +145,21 @@ class Workers:
 
     def _finish(self, worker):
         job, _ = self._busy.pop(worker)
-        if worker.stdout.readline():
+        log = self._log(job)
+        done = worker.stdout.readline()
+        code = None if done else _end(worker)
+        if log != job.log:
+            paths.copy(log, job.log)
+        if done:
             self._idle.append(worker)
             return Outcome(job)
-        code = _end(worker)
-        return Outcome(
-            job, _reason(code, job.log), code == cell_worker.DIVERGED
-        )
+        return Outcome(job, _reason(code, log), code == cell_worker.DIVERGED)
+
+    def _log(self, job):
+        """The log on a disk, for processes to write to."""
+        if isinstance(job.log, pathlib.Path):
+            return job.log
+        return pathlib.Path(self._scratch.name) / job.log.name
 
 
 def _end(worker):

@@ -1,7 +1,6 @@
 """The folder of a sweep: its lock, its finished cells, its table."""
 
 import contextlib
-import json
 import os
 
 from conadv_tf import csv_file
@@ -9,6 +8,7 @@ from experiments import config as config_lib
 from experiments import config_override
 from experiments import lock
 from experiments import networks
+from experiments import results
 from experiments.sweeps.table import COLUMNS
 
 _MEASURED = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
@@ -21,7 +21,7 @@ def locked(folder):
     """Keeps another sweep from this folder.
 
     Args:
-      folder: pathlib.Path; is made.
+      folder: its path; is made.
 
     Yields:
       The file descriptor of the lock. Processes that inherit it hold it too:
@@ -49,7 +49,7 @@ def finished(folder, cells):
     """Summaries of the cells that need not be run.
 
     Args:
-      folder: pathlib.Path of the sweep.
+      folder: path of the sweep.
       cells: list of `grid.Cell`.
 
     Returns:
@@ -63,21 +63,23 @@ def finished(folder, cells):
     for cell in cells:
         path = folder / cell.name
         if (path / "summary.json").exists():
-            before = config_lib.from_dict(_read(path / "config.json"))
-            differing = config_override.differing(before, cell.config)
+            before = config_lib.from_dict(
+                results.read_json(path / "config.json")
+            )
+            differing = config_override.differences(before, cell.config)
             if differing:
                 raise ValueError(
                     f"The run in {path} has another configuration: "
                     f"{'; '.join(differing)}. Give the same flags, choose "
                     "another --output_dir, or remove this run."
                 )
-            summaries[cell.name] = _read(path / "summary.json")
+            summaries[cell.name] = results.read_json(path / "summary.json")
     return summaries
 
 
 def summary(folder, cell):
     """The summary of a cell that has just finished."""
-    return _read(folder / cell.name / "summary.json")
+    return results.read_json(folder / cell.name / "summary.json")
 
 
 def move_aside(path):
@@ -93,7 +95,7 @@ def tabulate(path, cells, summaries):
     """Writes the table of what is finished, whole or not at all.
 
     Args:
-      path: pathlib.Path of the CSV file.
+      path: of the CSV file.
       cells: list of `grid.Cell`, which gives the order.
       summaries: {name: summary}.
 
@@ -109,7 +111,7 @@ def tabulate(path, cells, summaries):
     return rows
 
 
-def _row(cell, results):
+def _row(cell, summary):
     """{column: value}; "" for what does not apply."""
     config = cell.config
     attacks = config.tau is not None
@@ -125,11 +127,8 @@ def _row(cell, results):
         "variant": cell.variant,
         "seed": config.seed,
         "split": config.split,
+        "rehearsal": config.rehearsal,
         "published": "" if cell.published is None else cell.published,
         "model_dir": cell.name,
-        **{name: results[name] for name in _MEASURED},
+        **{name: summary[name] for name in _MEASURED},
     }
-
-
-def _read(path):
-    return json.loads(path.read_text(encoding="utf-8"))

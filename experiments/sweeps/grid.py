@@ -1,7 +1,6 @@
 """The rows of a sweep: which configurations, under which names. Pure."""
 
 import dataclasses
-from typing import Optional
 
 from experiments import config as config_lib
 from experiments import config_effects
@@ -21,7 +20,6 @@ class Cell:
     name: of its folder.
     config: a `Config`.
     preset: name of the preset it comes from, or "".
-    published: top-1 in percent that the paper prints for it, or None.
     method: name of `methods.METHODS` or as `method_name` says; of a variant
       that of the row that it changes.
     setting: what it has in common with its other seeds and learning rates.
@@ -31,10 +29,16 @@ class Cell:
     name: str
     config: config_lib.Config
     preset: str = ""
-    published: Optional[float] = None
     method: str = ""
     setting: str = ""
     variant: str = ""
+
+    @property
+    def published(self):
+        """Top-1 in percent that the paper prints for it, or None."""
+        if not self.preset:
+            return None
+        return presets.get(self.preset).published_for(self.config)
 
 
 def method_name(config):
@@ -131,9 +135,8 @@ def parse(assignments):
 
 def _of_group(group, methods, batch_sizes, given):
     found = [
-        Cell(name, row.config, name, row.published)
+        Cell(name, presets.get(name).config, name)
         for name in presets.GROUPS[group]
-        for row in (presets.get(name),)
     ]
     found = _select(found, "method", method_name, methods)
     found = _select(
@@ -171,7 +174,7 @@ def _made(preset, methods, batch_sizes, given):
             raise ValueError(
                 f"{error} Groups: {', '.join(presets.GROUPS)}."
             ) from None
-        base = Cell(preset, row.config, preset, row.published)
+        base = Cell(preset, row.config, preset)
     else:
         base = Cell("", config_lib.Config())
         methods = methods or tuple(methods_lib.TRAINED)
@@ -208,8 +211,7 @@ def _row(base, given, method, batch_size):
     name = base.name or config.dataset_stem
     for part in (batch_size, method):
         name += "" if part is None else f"_{part}"
-    same = batch_size is None and method is None
-    return Cell(name, config, base.preset, base.published if same else None)
+    return Cell(name, config, base.preset)
 
 
 def _sized(config, values, batch_size):

@@ -20,16 +20,18 @@ def draw(results_path, path):
       results_path: results.csv of a sweep.
       path: PNG file to write.
     """
-    lines = table.lines(csv_file.read(results_path))
+    rows = csv_file.read(results_path)
+    lines = table.lines(rows)
     sizes = sorted({size for by_size in lines.values() for size in by_size})
     figure, axes = figures.panels(1, 1, width=5.5, height=4.0)
     axis = axes[0][0]
     drawn = collections.Counter()
+    step = min(0.12, 0.7 / len(lines))
     for number, (label, by_size) in enumerate(lines.items()):
         values = [by_size[size] for size in sizes if size in by_size]
         spreads = [Spread.of(cell) for cell in values]
         # Side by side, so that bars do not hide one another.
-        shift = 0.12 * (number - len(lines) / 2)
+        shift = step * (number - (len(lines) - 1) / 2)
         where = [sizes.index(size) + shift for size in sizes if size in by_size]
         name = label.split(",")[0]
         # Others than the paper's have Matplotlib's next colour.
@@ -47,15 +49,21 @@ def draw(results_path, path):
         drawn[name] += 1
         for position, cell in zip(where, values):
             axis.scatter(
-                np.full(len(cell), position + 0.04),
+                np.full(len(cell), position + step / 3),
                 cell,
                 s=9,
                 alpha=0.5,
                 color=bars[0].get_color(),
             )
     axis.set_xticks(range(len(sizes)), sizes)
+    # A band for each batch size: all in it are of the same.
+    axis.set_xlim(-0.5, len(sizes) - 0.5)
+    for place in range(0, len(sizes), 2):
+        axis.axvspan(place - 0.5, place + 0.5, color="0.95", zorder=0)
+    if table.is_rehearsal(rows):
+        axis.set_title("a rehearsal: no result")
     axis.set_xlabel("global batch size")
     axis.set_ylabel("top-1, %")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    figure.savefig(path)
+    figures.save(figure, path)

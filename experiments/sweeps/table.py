@@ -3,6 +3,7 @@
 import collections
 
 from experiments import markdown_table
+from experiments import rehearsal
 from experiments.spread import Spread
 
 # Of results.csv and tuning.csv.
@@ -18,6 +19,7 @@ COLUMNS = (
     "variant",
     "seed",
     "split",
+    "rehearsal",
     "top1",
     "final_loss",
     "steps",
@@ -72,15 +74,24 @@ def lines(rows):
     return found
 
 
+def is_rehearsal(rows):
+    """Whether rows, just made or read, are of a rehearsal."""
+    return any(str(row.get("rehearsal")) == "True" for row in rows)
+
+
 def markdown(rows):
-    """Table of top-1 in percent, mean +- standard deviation (n)."""
+    """Table of top-1 in percent, mean +- standard deviation (n).
+
+    Says above it if it is of a rehearsal.
+    """
     sizes = sorted({int(row["batch_size"]) for row in rows})
-    rows = (
+    note = f"{rehearsal.NOTE}\n\n" if is_rehearsal(rows) else ""
+    cells = (
         [label, *(_cell(by_size.get(size, ())) for size in sizes)]
         for label, by_size in lines(rows).items()
     )
     header = ["method", *(f"batch {size}" for size in sizes)]
-    return markdown_table.table(header, rows)
+    return note + markdown_table.table(header, cells)
 
 
 def _cell(values):

@@ -99,4 +99,4 @@ def _save(figure, axes, path):
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
-    figure.savefig(path)
+    figures.save(figure, path)

@@ -4,11 +4,11 @@ Everything is measured in inference mode through the main batch norm, on lists
 of batches of (images, class ids), and comes as rows of a table.
 """
 
-import json
-
 from conadv_tf import analysis
+from conadv_tf import paths
 from experiments import build
 from experiments import config as config_lib
+from experiments import results
 from experiments.sweeps import grid
 
 
@@ -23,8 +23,9 @@ class TrainedRun:
                     f"{folder} has no {name}."
                 )
         self.folder = folder
-        text = (folder / "config.json").read_text("utf-8")
-        self.config = config_lib.from_dict(json.loads(text))
+        self.config = config_lib.from_dict(
+            results.read_json(folder / "config.json")
+        )
 
     @property
     def identity(self):
@@ -39,7 +40,8 @@ class TrainedRun:
     def network(self, dataset):
         """The trained network, as experiments/run.py builds it."""
         network = build.network(self.config, dataset)
-        network.load_weights(self.folder / "network.weights.h5")
+        with paths.on_disk(self.folder / "network.weights.h5") as path:
+            network.load_weights(path)
         return network
 
 
@@ -49,7 +51,7 @@ def check_comparable(runs):
         raise ValueError(
             "Expected folders of runs: python tools/analyze.py RUN [RUN ...]."
         )
-    for name in ("dataset", "image_size", "validation_fraction"):
+    for name in ("dataset", "image_size", "validation_fraction", "rehearsal"):
         values = {str(getattr(run.config, name)) for run in runs}
         if len(values) > 1:
             raise ValueError(

@@ -10,6 +10,10 @@ from tools.sweep_report import tables
 from tools.sweep_report.page import Table
 
 _ALPHA = 0.05
+_UNTESTED = (
+    "Paired by seed. Not tested: that takes two seeds, and differences that "
+    "are not all the same."
+)
 
 
 class _Row(NamedTuple):
@@ -33,7 +37,9 @@ def gains(gains):
         rows,
         "Paired by seed: Student's t on the differences. Holm's correction is "
         f"for the {count} tests of this table; the intervals are not "
-        "corrected.",
+        "corrected."
+        if count
+        else _UNTESTED,
         num_labels=2,
     )
 
@@ -53,7 +59,9 @@ def equality(pairs, margin):
         "Paired by seed. That no difference is seen does not show equality: "
         "two one-sided t tests do, if both reject a difference of "
         f"{margin:g} points or more. Holm's correction is for the tests of a "
-        "difference in one family and for those of equality in another.",
+        "difference in one family and for those of equality in another."
+        if any(pair.p_t is not None for pair in pairs.values())
+        else _UNTESTED,
     )
 
 

@@ -6,6 +6,7 @@ import html
 import pathlib
 import string
 
+from conadv_tf import paths
 from experiments import markdown_table
 from experiments.markdown_table import plain
 
@@ -25,12 +26,20 @@ class Table:
 
     @classmethod
     def of(cls, title, columns, entries, note="", num_labels=1):
-        """A table with a row for each entry.
+        """A table with a row for each entry, without columns that say nothing.
 
         `columns`: from a heading to a function from an entry to a text.
         """
-        rows = [tuple(text(e) for text in columns.values()) for e in entries]
-        return cls(title, tuple(columns), rows, note, num_labels)
+        entries = list(entries)
+        texts = {
+            heading: [text(entry) for entry in entries]
+            for heading, text in columns.items()
+        }
+        for heading in list(columns)[num_labels:]:
+            if set(texts[heading]) <= {"", "-"}:
+                del texts[heading]
+        rows = list(zip(*texts.values()))
+        return cls(title, tuple(texts), rows, note, num_labels)
 
     def markdown(self):
         """GitHub's Markdown."""
@@ -67,7 +76,7 @@ class Table:
 class Picture:
     """A PNG file in a report."""
 
-    path: pathlib.Path
+    path: paths.Path
     caption: str
     description: str  # For those who do not see it.
 

@@ -24,7 +24,7 @@ def batch_sizes(references, path):
             linewidths=0,
             color=_style(key[0])["color"],
         )
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def gains(gains, path):
@@ -33,7 +33,7 @@ def gains(gains, path):
     label = "gain, points; bars: 95 % interval"
     figure, axis, _, _ = _by_batch_size(bars, label)
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def curves(curves, baselines, label, path):
@@ -79,7 +79,7 @@ def curves(curves, baselines, label, path):
         axis.grid(alpha=0.3)
         _legend(axis, columns=2, height=1.08)
     axes[0].set_ylabel(_TOP1)
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def _figure(columns):
@@ -118,7 +118,11 @@ def _by_batch_size(bars, label):
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, sizes, rotation=45 if len(sizes) > 4 else 0)
     axis.set_xticks([], minor=True)
-    axis.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    # A band for each batch size: all in it are of the same.
+    half = step ** (0.5 * len(methods) + 0.4)
+    for size in sizes:
+        axis.axvspan(size / half, size * half, color="0.93", zorder=0)
+    axis.set_xlim(sizes[0] / half / 1.25, sizes[-1] * half * 1.25)
     axis.set_xlabel("global batch size")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)

@@ -1,7 +1,9 @@
 """Puts a report together and writes it."""
 
+import dataclasses
 import functools
 
+from conadv_tf import paths
 from tools.sweep_report import page
 from tools.sweep_report import sections
 
@@ -12,7 +14,7 @@ def contents(sweep, groups, margin, command, output_dir):
     `groups`: what `groups.of_sweep` returned; `margin`: points within which
     ConAdv and DisAdv count as equal; pictures are drawn to `output_dir`.
     """
-    found = [sections.state(sweep, groups)]
+    found, left_out = [], []
     several = len(groups) > 1
     for number, (name, group) in enumerate(groups.items(), start=1):
         suffix = f"_{number}" if several else ""
@@ -31,8 +33,39 @@ def contents(sweep, groups, margin, command, output_dir):
             sections.speed(group),
         ):
             title = f"{name}: {section.title}" if several else section.title
-            found.append(page.Section(title, section.blocks))
-    return [*found, sections.origin(sweep, command)]
+            if all(isinstance(block, str) for block in section.blocks):
+                left_out.append(f"{title}: {' '.join(section.blocks)}")
+            else:
+                found.append(page.Section(title, section.blocks))
+    found.insert(0, sections.state(sweep, groups))
+    if left_out:
+        found.append(page.Section("What there were no runs for", [left_out]))
+    found.append(sections.origin(sweep, command))
+    return [_marked(section) for section in found] if sweep.rehearsal else found
+
+
+def title(sweep, groups):
+    """The report's title: what was trained, and in which folder."""
+    name = sweep.name
+    if not name.lower().startswith("sweep"):
+        name = f"sweep {name}"
+    kind = "Rehearsal of " if sweep.rehearsal else ""
+    return f"{kind}{', '.join(groups)}: {name}"
+
+
+def _marked(section):
+    """A section whose tables and pictures say that they are no results."""
+    return page.Section(section.title, [*map(_mark, section.blocks)])
+
+
+def _mark(block):
+    if isinstance(block, page.Table):
+        title = f"{block.title} (a rehearsal: no result)"
+        return dataclasses.replace(block, title=title)
+    if isinstance(block, page.Picture):
+        caption = f"A rehearsal: no result. {block.caption}"
+        return dataclasses.replace(block, caption=caption)
+    return block
 
 
 def _draw(folder, suffix, stem, caption, description, plot, *what):
@@ -48,7 +81,8 @@ def write(title, contents, output_dir, with_html):
     if with_html:
         pages["report.html"] = page.page(title, contents)
     for name, text in pages.items():
-        (output_dir / name).write_text(text, encoding="utf-8")
+        with paths.whole(output_dir / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     for section in contents:
         for block in section.blocks:
             if isinstance(block, page.Table):

@@ -1,12 +1,12 @@
 """Reads what a sweep left in its folder."""
 
-import csv
 import dataclasses
 import json
 import math
 import re
 from typing import Optional
 
+from conadv_tf import csv_file
 from experiments.methods import METHODS
 from experiments.sweeps.table import COLUMNS
 
@@ -44,6 +44,7 @@ class Run(Setting):
     dataset: str
     seed: int
     split: str
+    rehearsal: bool
     top1: float  # Percent; NaN if the run has none.
     final_loss: float
     images_per_second: float
@@ -76,6 +77,7 @@ class Sweep:
     name: str  # Of the folder.
     runs: list  # Those of one split.
     split: str
+    rehearsal: bool  # Then nothing published is with the runs.
     num_left_out: int  # Rows of the other split.
     tuning: list  # `Run`s on validation data; may be empty.
     settings: dict  # sweep.json; may be empty.
@@ -86,13 +88,17 @@ class Sweep:
 
 _PARSERS = {
     str: str,
+    bool: lambda text: {"True": True, "False": False}[text],
     int: int,
     float: float,
     Optional[int]: lambda text: int(text) if text else None,
     Optional[float]: lambda text: float(text) if text else None,
 }
-# A run that failed has none of these.
-_MEASURED = ("top1", "final_loss", "images_per_second")
+_ABSENT = {
+    # A run that failed has none of these.
+    **dict.fromkeys(("top1", "final_loss", "images_per_second"), "nan"),
+    "rehearsal": "False",
+}
 
 
 def label(method):
@@ -121,6 +127,14 @@ def read_sweep(folder):
         raise ValueError(f"{path} holds no run yet.")
     tuning = folder / "tune" / "tuning.csv"
     settings = folder / "sweep.json"
+    settings = _read_json(settings) if settings.is_file() else {}
+    rehearsal = any(run.rehearsal for run in runs) or any(
+        # Tables once did not say it.
+        str(argument).lstrip("-") in ("quick", "quick=true")
+        for argument in settings.get("command", ())
+    )
+    if rehearsal:
+        runs = [dataclasses.replace(run, published=None) for run in runs]
     split = "test" if any(r.split == "test" for r in runs) else "validation"
     chosen = [run for run in runs if run.split == split]
     summaries = [folder / run.model_dir / "summary.json" for run in chosen]
@@ -133,9 +147,10 @@ def read_sweep(folder):
         folder.resolve().name,
         chosen,
         split,
+        rehearsal,
         len(runs) - len(chosen),
         read_runs(tuning) if tuning.is_file() else [],
-        _read_json(settings) if settings.is_file() else {},
+        settings,
         {name: sorted(values) for name, values in versions.items()},
         len(summaries),
         sorted(
@@ -157,16 +172,17 @@ def read_runs(path):
     Raises:
       ValueError: if a column is missing or a value is not what it should be.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        names = reader.fieldnames or ()
-        missing = [name for name in COLUMNS if name not in names]
-        if missing:
-            raise ValueError(
-                f"{path} lacks the columns {', '.join(missing)}. Was it "
-                "written by this version of experiments/sweep.py?"
-            )
-        runs = [_run(row, f"{path}, line {reader.line_num}") for row in reader]
+    reader = csv_file.reader(path)
+    names = reader.fieldnames or ()
+    missing = [
+        name for name in COLUMNS if name not in names and name != "rehearsal"
+    ]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(missing)}. Was it written "
+            "by this version of experiments/sweep.py?"
+        )
+    runs = [_run(row, f"{path}, line {reader.line_num}") for row in reader]
     order = {name: place for place, name in enumerate(METHODS)}
     return sorted(runs, key=lambda run: order.get(run.method, len(order)))
 
@@ -174,13 +190,13 @@ def read_runs(path):
 def _run(row, where):
     values = {}
     for field in dataclasses.fields(Run):
-        text = row[field.name] or ("nan" if field.name in _MEASURED else "")
+        text = row.get(field.name) or _ABSENT.get(field.name, "")
         try:
             values[field.name] = _PARSERS[field.type](text)
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
+            kind = "True or False" if field.type is bool else "a number"
             raise ValueError(
-                f"{where}: expected a number as {field.name}; received "
-                f"{text!r}."
+                f"{where}: expected {kind} as {field.name}; received {text!r}."
             ) from error
     if values["split"] not in ("test", "validation"):
         raise ValueError(

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import scipy
 
+from experiments import rehearsal
 from tools.sweep_report import cells
 from tools.sweep_report import comparisons
 from tools.sweep_report import plots
@@ -40,10 +41,13 @@ def state(sweep, groups):
     summary = (
         f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
         f"{missing} missing from the full grid of methods, batch sizes and "
-        f"seeds. Accuracies are on {sweep.split} data."
+        "seeds."
+        + ("" if sweep.rehearsal else f" Accuracies are on {sweep.split} data.")
     )
-    notes = notes or "Nothing is missing."
-    return Section("State of the sweep", [summary, notes])
+    blocks = [summary, notes or "Nothing is missing."]
+    if sweep.rehearsal:
+        blocks.insert(0, rehearsal.NOTE)
+    return Section("State of the sweep", blocks)
 
 
 def accuracy(group, draw):

@@ -33,7 +33,8 @@ def settings(cells, references, tuning):
         return f"{cell.spread.mean - cell.published:+.2f}" if known else ""
 
     return Table.of(
-        "Every setting: learning rate, top-1 in %, the paper's number",
+        "Every setting: learning rate, top-1 in %"
+        + (", the paper's number" if paper else ""),
         {
             "method": lambda cell: cell.label,
             "batch size": lambda cell: str(cell.batch_size),
@@ -55,7 +56,7 @@ def settings(cells, references, tuning):
         },
         cells,
         "Rates tried: how many on validation data, where the rate was tuned."
-        + ("" if paper else " The paper prints nothing for these settings."),
+        + ("" if paper else " Nothing was published of these trainings."),
         num_labels=2,
     )
 

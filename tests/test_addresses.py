@@ -1,0 +1,131 @@
+"""Runs, sweeps and reports in folders that are no folders of a disk."""
+
+import io
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from unittest import mock
+
+from absl.testing import flagsaver
+from PIL import Image
+import pytest
+
+from conadv_tf import csv_file
+from conadv_tf import paths
+from experiments import lock
+from experiments import results
+from experiments import run
+from tests.test_run import QUICK
+from tools.runs import trained
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def main(*arguments):
+    with flagsaver.flagsaver():
+        run.FLAGS(["run.py", *QUICK, "--global_batch_size=432", *arguments])
+        run.main(["run.py"])
+
+
+# A disk by its address: TensorFlow takes ram://x/ckpt-3.index for a file in a
+# folder ckpt-3.
+def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
+    folder = paths.of(f"file://{tmp_path}/runs/mine")
+    save = run.ca.Checkpoints.save
+    flags = (f"--model_dir={folder}",)
+
+    def preempt(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return save(self)
+
+    with mock.patch.object(run.ca.Checkpoints, "save", preempt):
+        with pytest.raises(SystemExit) as error:
+            main(*flags)
+    assert error.value.code == 75
+    assert len(csv_file.read(folder / "history.csv")) == 1
+    assert not (folder / "summary.json").exists()
+    main(*flags, "--resume")
+    history = csv_file.read(folder / "history.csv")
+    assert [row["epoch"] for row in history] == ["0", "1"]
+    summary = results.read_json(folder / "summary.json")
+    assert summary["top1"] == float(history[-1]["val_accuracy"])
+    assert f"{folder}" in capsys.readouterr().out
+    for name in ("curves.png", "examples.png"):
+        Image.open(io.BytesIO((folder / name).read_bytes())).verify()
+    assert not any(".partial" in each.name for each in folder.iterdir())
+    network = run.build.network(
+        trained.TrainedRun(folder).config,
+        mock.Mock(num_classes=10, image_shape=(8, 8, 1)),
+    )
+    with paths.on_disk(folder / "network.weights.h5") as path:
+        network.load_weights(path)
+    # Finished: it only prints. Another is refused, and nothing is made.
+    main(*flags, "--resume")
+    with pytest.raises(SystemExit, match="already holds something"):
+        main(*flags)
+    assert not pathlib.Path("file:").exists()
+
+
+@pytest.mark.parametrize("name", ["gs:/bucket/run", "nowhere://bucket/run"])
+def test_an_address_that_leads_nowhere(name):
+    with pytest.raises(SystemExit, match="error: .*(two slashes|nowhere)"):
+        main(f"--model_dir={name}")
+
+
+# On one machine; and the content of a file in a bucket is left alone.
+def test_the_lock_of_an_address():
+    path = paths.of("ram://locks/config.json")
+    path.write_text("{}")
+    for _ in range(2):
+        with lock.held(path, lambda content: "taken"):
+            with pytest.raises(ValueError, match="taken"):
+                with lock.held(path, lambda content: "taken"):
+                    pass
+            with lock.held(path.with_name("other"), lambda content: "taken"):
+                pass
+    assert path.read_text() == "{}"
+
+
+def command(script, *arguments):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+# Processes share no memory, so a disk by its address.
+@pytest.mark.slow
+def test_a_sweep_and_its_report(tmp_path):
+    folder = paths.of(f"file://{tmp_path}/sweep")
+    arguments = (
+        "--quick",
+        "--method=baseline",
+        "--global_batch_size=432",
+        "--seeds=1",
+        "--processes=1",
+        f"--output_dir={folder}",
+    )
+    command("experiments/sweep.py", *arguments)
+    name = "digits_432_baseline_seed0"
+    files = {each.name for each in folder.iterdir()}
+    assert files == {
+        name,
+        f"{name}.log",
+        "results.csv",
+        "results.png",
+        "sweep.json",
+    }
+    assert "baseline on digits" in (folder / f"{name}.log").read_text()
+    # What is finished is not run again.
+    before = (tmp_path / "sweep" / name / "summary.json").stat().st_mtime_ns
+    assert "(n=1)" in command("experiments/sweep.py", *arguments)
+    after = (tmp_path / "sweep" / name / "summary.json").stat().st_mtime_ns
+    assert before == after
+    output = command("tools/report.py", str(folder), "--html")
+    assert f"Wrote report.md and report.html to {folder}/report" in output

@@ -1,0 +1,124 @@
+"""Paths elsewhere do what paths on a disk do."""
+
+import pathlib
+import uuid
+
+import pytest
+
+from conadv_tf import csv_file
+from conadv_tf import paths
+
+
+@pytest.fixture(params=["disk", "ram", "file"])
+def folder(request, tmp_path):
+    """A folder that is not there yet."""
+    name = f"folder_{uuid.uuid4().hex}"
+    return {
+        "disk": tmp_path / name,
+        "ram": paths.of(f"ram://{name}"),
+        "file": paths.of(f"file://{tmp_path}/{name}/"),
+    }[request.param]
+
+
+def names(folder):
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_files_and_folders(folder):
+    assert not folder.exists() and not folder.is_dir()
+    with pytest.raises(FileNotFoundError):
+        names(folder)
+    below = folder / "a" / "b"
+    below.mkdir(parents=True, exist_ok=True)
+    below.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(FileExistsError):
+        below.mkdir(parents=True)
+    assert below.is_dir() and not below.is_file()
+    path = below / "naïve.txt"
+    with pytest.raises(FileNotFoundError):
+        path.read_text(encoding="utf-8")
+    path.write_text("grün\r\n", encoding="utf-8")
+    assert path.read_bytes() == "grün\r\n".encode()
+    with path.open("a", encoding="utf-8") as file:
+        file.write("more")
+    assert path.is_file() and not path.is_dir()
+    assert path.read_text(encoding="utf-8").endswith("\nmore")
+    assert (path.name, path.suffix, path.parent) == (
+        "naïve.txt",
+        ".txt",
+        below,
+    )
+    assert path.with_suffix(".csv") == path.with_name("naïve.csv")
+    assert path.resolve() == path
+    assert list(folder.glob("*/b")) == [below]
+    # A folder with all that is in it.
+    (below / "c").mkdir()
+    (below / "c" / "deep").write_text("1")
+    (folder / "a").rename(folder / "z")
+    assert names(folder) == ["z"]
+    assert names(folder / "z" / "b") == ["c", "naïve.txt"]
+    assert (folder / "z" / "b" / "c" / "deep").read_text() == "1"
+    with pytest.raises(OSError):
+        (folder / "z").rmdir()
+    for _ in range(2):
+        (folder / "z" / "b" / "naïve.txt").unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError):
+        (folder / "z" / "b" / "naïve.txt").unlink()
+    (folder / "z" / "b" / "c" / "deep").unlink()
+    (folder / "z" / "b" / "c").rmdir()
+    assert names(folder / "z" / "b") == []
+
+
+def test_whole_or_not_at_all(folder):
+    folder.mkdir()
+    path = folder / "my.weights.h5"
+    for content in (b"old", b"new"):
+        with paths.whole(path) as temporary:
+            assert isinstance(temporary, pathlib.Path)
+            assert temporary.name.endswith("my.weights.h5")
+            temporary.write_bytes(content)
+            assert not path.exists() or path.read_bytes() == b"old"
+        assert path.read_bytes() == content
+    with pytest.raises(OSError, match="no space"):
+        with paths.whole(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise OSError("no space left")
+    assert names(folder) == ["my.weights.h5"] and path.read_bytes() == b"new"
+    with paths.on_disk(path) as local:
+        assert local.read_bytes() == b"new" and local.name == path.name
+    paths.copy(path, folder / "copy")
+    assert (folder / "copy").read_bytes() == b"new"
+
+
+def test_tables(folder):
+    folder.mkdir()
+    rows = [{"name": "a, b\r\n", "value": "ä"}]
+    csv_file.write(folder / "table.csv", rows)
+    # By name too.
+    assert csv_file.read(str(folder / "table.csv")) == rows
+    assert names(folder) == ["table.csv"]
+
+
+def test_where_nothing_can_be_written():
+    path = paths.of("nowhere://bucket/folder")
+    for action in (path.mkdir, path.exists, lambda: path.write_text("1")):
+        with pytest.raises(OSError, match="nowhere"):
+            action()
+    with pytest.raises(OSError, match="nowhere"):
+        with paths.whole(path) as temporary:
+            temporary.write_text("1")
+
+
+@pytest.mark.parametrize("name", ["gs:/bucket/run", "gs:bucket"])
+def test_half_an_address(name):
+    with pytest.raises(ValueError, match=f"two slashes.*{name}"):
+        paths.of(name)
+
+
+def test_addresses():
+    path = paths.of("gs://bucket/folder//")
+    assert str(path) == "gs://bucket/folder" == f"{path / '.'}"[:-2]
+    assert paths.of(path) == path and {path: 1}[paths.of(str(path))]
+    assert path.parent / "x" == paths.of("gs://bucket/x")
+    assert isinstance(paths.of("C:/folder"), pathlib.Path)
+    assert isinstance(paths.of("a://b".replace("//", "")), pathlib.Path)
