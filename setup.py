@@ -11,4 +11,13 @@ if not (3, 9) <= sys.version_info[:2] < (3, 12):
         "environment with one of them: python3.11 -m venv venv"
     )
 
-setuptools.setup()
+# The scripts go into the package of their commands.
+COMMANDS = "conadv_tf_commands"
+FOLDERS = {COMMANDS: "tools/commands"}
+FOLDERS |= {f"{COMMANDS}.{name}": name for name in ("experiments", "tools")}
+packages = setuptools.find_packages(include=["conadv_tf", "conadv_tf.*"])
+for package, folder in FOLDERS.items():
+    found = setuptools.find_packages(folder, exclude=["commands"])
+    packages += [package, *(f"{package}.{name}" for name in found)]
+
+setuptools.setup(packages=packages, package_dir=FOLDERS)
