@@ -30,7 +30,9 @@ _SCOPES = {
     "start_replaces_clean": _Scope(
         lambda config: config.attack_pass == "shared", "attack_pass=shared"
     ),
-    "staleness": _Scope(lambda config: config.tau, "method conadv"),
+    "staleness": _Scope(
+        lambda config: config.tau, "method conadv (of disadv it is 0)"
+    ),
     "global_batch_size": _Scope(
         lambda config: config.emulate_replicas is None, "no emulate_replicas"
     ),

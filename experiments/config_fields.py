@@ -1,8 +1,9 @@
 """Fields of a configuration that know which values they take."""
 
 import dataclasses
-import difflib
 import typing
+
+from conadv_tf import spelling
 
 
 def limited(default, values, remedy=lambda value: ""):
@@ -77,6 +78,5 @@ def _remedy(field, value):
     said = field.metadata.get("remedy", str)(value)
     values = field.metadata.get("values")
     if not said and isinstance(values, tuple) and isinstance(value, str):
-        for close in difflib.get_close_matches(value, values, n=1):
-            said = f"Did you mean {close!r}?"
+        return spelling.did_you_mean(value, values)
     return f" {said}" if said else ""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+from conadv_tf import spelling
 from experiments import config as config_lib
 from experiments import config_fields
 
@@ -103,7 +104,8 @@ def parse(assignments):
             )
         if name not in NAMES:
             raise ValueError(
-                f"Unknown configuration key {name!r}; the keys are "
+                f"Unknown configuration key {name!r}."
+                f"{spelling.did_you_mean(name, NAMES)} The keys are "
                 f"{', '.join(NAMES)}."
             )
         if name in values:

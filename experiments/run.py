@@ -30,6 +30,7 @@ import conadv_tf as ca
 from conadv_tf import paths
 from experiments import build
 from experiments import callbacks
+from experiments import command_line
 from experiments import drift
 from experiments import plots
 from experiments import presets
@@ -233,4 +234,4 @@ def train(config, model_dir, strategy):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

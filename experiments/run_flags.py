@@ -71,7 +71,7 @@ flags.DEFINE_integer(
     "staleness",
     _DEFAULT.staleness,
     "Updates the attack's weights are behind, for conadv.",
-    lower_bound=1,
+    lower_bound=0,
 )
 flags.DEFINE_enum(
     "strategy", _DEFAULT.strategy, ca.distribution.NAMES, "How to distribute."

@@ -28,6 +28,7 @@ from absl import app
 from absl import flags
 
 from conadv_tf import paths
+from experiments import command_line
 from experiments import config_override
 from experiments import rehearsal
 from experiments import results
@@ -208,4 +209,4 @@ def describe(outcome):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -50,7 +50,7 @@ def test_methods_and_batch_sizes_select_rows_of_a_group():
     [
         (("digits_table1", ["baseline"], [100]), r"1297\]; received \[100\]"),
         (("table3", ["disadv"]), r"received \['disadv'\]"),
-        (("resnet50_table", ()), "close ones.*Groups: digits_table1"),
+        (("resnet50_table", ()), "mean .resnet50_table1.*Groups: digits"),
         (("", (), (), ["method=disadv"]), "received 'method=disadv'"),
         (("", (), (), ["epoch=3"]), "Unknown configuration key 'epoch'"),
         # Once trained without it, and without a word.

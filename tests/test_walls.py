@@ -32,6 +32,7 @@ ROOMS = {
     "keras_internals": set(),
     "paths": set(),
     "signatures": set(),
+    "spelling": set(),
 }
 
 

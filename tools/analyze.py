@@ -20,7 +20,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Runs as a script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app
 from absl import flags
 from absl import logging
 import numpy as np
@@ -29,6 +28,7 @@ import conadv_tf as ca
 from conadv_tf import analysis
 from conadv_tf import csv_file
 from conadv_tf import paths
+from experiments import command_line
 from experiments import rehearsal
 from experiments import results
 from tools.runs import comparison
@@ -158,4 +158,4 @@ def attack_radii(epsilon):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

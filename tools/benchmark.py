@@ -39,6 +39,7 @@ from absl import flags
 import tensorflow as tf
 
 from conadv_tf import csv_file
+from experiments import command_line
 from experiments import results
 from tools.step import benchmark_results
 from tools.step import models
@@ -136,4 +137,4 @@ def _say(line):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -35,6 +35,7 @@ from absl import flags
 import tensorflow as tf
 
 from conadv_tf import csv_file
+from experiments import command_line
 from experiments import results
 from experiments.methods import TRAINED
 from tools.step import cost
@@ -88,4 +89,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -13,17 +13,17 @@ import os
 import pathlib
 import sys
 
-from absl import app
-from absl import flags
-import numpy as np
-import tensorflow as tf
-
 # TensorFlow's start-up messages are noise here; set it yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Runs as a script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from absl import flags
+import numpy as np
+import tensorflow as tf
+
 import conadv_tf as ca
+from experiments import command_line
 from experiments import markdown_table
 from tools.networks import zoo
 
@@ -94,4 +94,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -25,6 +25,7 @@ from absl import app
 from absl import flags
 
 from conadv_tf import paths
+from experiments import command_line
 from tools.sweep_report import groups as groups_lib
 from tools.sweep_report import report
 from tools.sweep_report import runs
@@ -74,4 +75,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

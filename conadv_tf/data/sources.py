@@ -19,12 +19,14 @@ import urllib.request
 import numpy as np
 
 from conadv_tf import keras_internals
+from conadv_tf import spelling
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 _TFDS_NAMES = {"digits": "conadv_digits"}
 _EMBEDDED = ("digits",)
+_USUAL = ("digits", "cifar10", "cifar100", "imagenet2012", "mnist")
 _TIMEOUT_SECONDS = 5
 _MANUAL = {
     "imagenet2012": "imagenet2012 must be downloaded by hand: register at "
@@ -72,6 +74,7 @@ def prepared_builder(
             "Expected a dataset that tensorflow-datasets knows, folder:PATH or "
             f"npz:PATH; received {name!r} "
             f"({str(error).strip().splitlines()[0]})."
+            + spelling.did_you_mean(name, [*_USUAL, *tfds.list_builders()])
         ) from error
     if prepared:
         return builder

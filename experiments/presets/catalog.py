@@ -17,10 +17,10 @@ The authors' code perturbs normalized images, so that its P is about 0.45 P /
 """
 
 import dataclasses
-import difflib
 from typing import Optional
 
 import conadv_tf as ca
+from conadv_tf import spelling
 from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
 from experiments import config_override
@@ -72,6 +72,7 @@ _SAME_TRAINING = {
     "tensorboard",
     "tpu",
 }
+_CLOSE = 6  # As many as a row has methods.
 _THIRD_BRANCH = 8 / 11  # Of that rate, by arithmetic, where views are two.
 
 
@@ -123,10 +124,10 @@ def get(name):
       ValueError: if there is none; the error names the closest ones.
     """
     if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.3)
         raise ValueError(
-            f"Unknown preset {name!r}; close ones are {', '.join(close)}. "
-            "All: --list_presets."
+            f"Unknown preset {name!r}."
+            f"{spelling.did_you_mean(name, PRESETS, _CLOSE)} All: "
+            "--list_presets."
         )
     return PRESETS[name]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from conadv_tf import spelling
 from experiments import config as config_lib
 from experiments import config_effects
 from experiments import config_override
@@ -168,13 +169,14 @@ def _select(found, what, value, wanted):
 def _made(preset, methods, batch_sizes, given):
     """Methods and batch sizes of one preset, or of the default."""
     if preset:
-        try:
-            row = presets.get(preset)
-        except ValueError as error:
+        if preset not in presets.PRESETS:
+            names = [*presets.GROUPS, *presets.PRESETS]
             raise ValueError(
-                f"{error} Groups: {', '.join(presets.GROUPS)}."
-            ) from None
-        base = Cell(preset, row.config, preset)
+                f"Unknown preset or group {preset!r}."
+                f"{spelling.did_you_mean(preset, names)} Groups: "
+                f"{', '.join(presets.GROUPS)}. Presets: run.py --list_presets."
+            )
+        base = Cell(preset, presets.get(preset).config, preset)
     else:
         base = Cell("", config_lib.Config())
         methods = methods or tuple(methods_lib.TRAINED)

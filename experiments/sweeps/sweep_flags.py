@@ -30,7 +30,7 @@ flags.DEFINE_multi_float(
     "epsilon", [], "Radii of the attack to run.", lower_bound=0.0
 )
 flags.DEFINE_multi_integer(
-    "staleness", [], "Values of tau to run.", lower_bound=1
+    "staleness", [], "Values of tau to run.", lower_bound=0
 )
 flags.DEFINE_multi_float(
     "learning_rate", [], "Peak learning rates to run.", lower_bound=0.0

@@ -1,0 +1,85 @@
+"""Unknown names are answered with those that may be meant; help ends well."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import conadv_tf as ca
+from conadv_tf import spelling
+from experiments import config_override
+from experiments import presets
+from experiments.sweeps import grid
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "name, first",
+    [
+        ("optimizer.lr", ["optimizer.learning_rate"]),
+        ("wd", ["optimizer.weight_decay"]),
+        ("batch_size", ["global_batch_size", "per_replica_batch_size"]),
+        ("momentum", ["optimizer.momentum", "network.batch_norm_momentum"]),
+        ("attack.eps", ["attack.epsilon"]),
+        ("optimizer.momentun", ["optimizer.momentum"]),
+        ("Epoch", ["epochs", "attack.start_epoch"]),
+        ("nothing_like_it", []),
+        ("e", ["emulate_replicas", "epochs"]),
+    ],
+)
+def test_close_settings(name, first):
+    found = spelling.close(name, config_override.NAMES)
+    assert found[: len(first)] == first and bool(found) == bool(first)
+    if name != "Epoch":
+        with pytest.raises(ValueError) as error:
+            config_override.parse([f"{name}=1"])
+        for each in first:
+            assert f"'{each}'" in str(error.value)
+
+
+def test_close_presets():
+    with pytest.raises(ValueError) as error:
+        presets.get("resnet50_96k")
+    for method in ("baseline", "aa", "disadv", "conadv", "conadv_aa"):
+        assert f"'resnet50_96k_{method}'" in str(error.value)
+    for name, meant in (
+        ("digits_tabel1", "'digits_table1'"),
+        ("digits_432_conavd", "'digits_432_conadv'"),
+    ):
+        with pytest.raises(ValueError, match=f"Did you mean {meant}"):
+            grid.rows(name)
+
+
+def test_close_datasets():
+    with pytest.raises(ValueError, match="Did you mean 'imagenet2012' or"):
+        ca.data.load("imagenet", 8)
+
+
+def test_staleness_0_is_another_method():
+    with pytest.raises(ValueError, match="Staleness 0 is --method=disadv"):
+        config_override.override(
+            config_override.config_lib.Config(), ["staleness=0"]
+        )
+
+
+@pytest.mark.parametrize(
+    "script, flag, said",
+    [
+        ("experiments/run.py", "--staleness=0", "--method=disadv"),
+        ("experiments/sweep.py", "--help", "--tune_learning_rate"),
+        ("tools/report.py", "-h", "--margin"),
+        ("tools/report.py", "--helpfull", "absl.app"),
+    ],
+)
+def test_commands(script, flag, said, tmp_path):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / script), flag],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert result.returncode == ("help" not in flag and flag != "-h")
+    assert said in result.stdout + result.stderr
