@@ -4,8 +4,8 @@ A value that is given and changes nothing is a mistake: what is trained is not
 what was meant.
 """
 
+from collections.abc import Callable
 import dataclasses
-from typing import Callable
 
 from experiments import networks
 

@@ -1,8 +1,8 @@
 """An attack that grows, or starts late, as training goes on."""
 
+from collections.abc import Callable
 import copy
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

@@ -1,6 +1,6 @@
 """AutoAugment of one image, with randomness that depends on a seed only."""
 
-from typing import Callable
+from collections.abc import Callable
 from typing import Union
 
 import tensorflow as tf
