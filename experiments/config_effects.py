@@ -43,6 +43,15 @@ _SCOPES = {
         "images of one size",
     ),
     **{
+        f"optimizer.{field}": _Scope(
+            lambda config: config.optimizer.name == "lars",
+            "optimizer.name=lars",
+        )
+        for field in (
+            *("momentum", "trust_coefficient", "nesterov", "decay_in_norm"),
+        )
+    },
+    **{
         f"network.{field}": _Scope(
             lambda config, field=field: (
                 field in networks.FAMILIES[config.network.name].fields
