@@ -4,6 +4,10 @@ Liu et al., "Concurrent Adversarial Learning for Large-Batch Training", ICLR
 2022 (arXiv 2106.00221). Start with `ConAdvModel`.
 """
 
+# Before anything reads tf.keras.
+import conadv_tf.keras_choice  # noqa: F401
+
+# isort: split
 from conadv_tf import analysis
 from conadv_tf import data
 from conadv_tf import distribution

@@ -4,9 +4,9 @@ TensorFlow and Keras have no stubs: a type checker takes their names for Any,
 and a reader for what they say.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
-from typing import Callable
 from typing import Optional
 from typing import Protocol
 

@@ -3,9 +3,9 @@
 How a step is made is the affair of the step; see `steps.protocol`.
 """
 
+from collections.abc import Callable
 import inspect
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

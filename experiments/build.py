@@ -8,6 +8,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import networks
+from experiments import optimizers
 
 
 def dataset(config, num_replicas):
@@ -220,15 +221,7 @@ def model(config, dataset, schedule, num_replicas):
         end_learning_rate=config.optimizer.end_learning_rate,
     )
     model.compile(
-        optimizer=ca.LARS(
-            rate,
-            momentum=config.optimizer.momentum,
-            weight_decay=config.optimizer.weight_decay,
-            trust_coefficient=config.optimizer.trust_coefficient,
-            nesterov=config.optimizer.nesterov,
-            decay_in_norm=config.optimizer.decay_in_norm,
-            record_trust_ratios=True,
-        ),
+        optimizer=optimizers.optimizer(config.optimizer, rate),
         loss=tf.keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing
         ),

@@ -11,7 +11,10 @@ class LearningRateLogger(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Reads it from the optimizer."""
         if logs is not None:
-            rate = self.model.optimizer.learning_rate
+            optimizer = self.model.optimizer
+            rate = optimizer.learning_rate
+            if callable(rate):  # tensorflow-addons's keep the schedule here.
+                rate = rate(optimizer.iterations - 1)
             # Of several replicas it is no number by itself.
             logs["learning_rate"] = float(tf.convert_to_tensor(rate))
 

@@ -54,8 +54,10 @@ class Attack:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Arguments of `ca.LARS` and its schedule."""
+    """Arguments of `ca.LARS`, or of LAMB, and their schedule."""
 
+    # LAMB is tensorflow-addons's.
+    name: str = limited("lars", ("lars", "lamb"))
     learning_rate: float = limited(4.0, "(0, inf)")  # Peak.
     warmup_epochs: float = limited(5.0, "[0, inf)")
     # Of the polynomial decay; the authors' code.
@@ -75,6 +77,12 @@ class Optimizer:
                 "Expected optimizer.end_learning_rate <= "
                 f"optimizer.learning_rate; received {self.end_learning_rate} "
                 f"and {self.learning_rate}: the rate would rise to the end."
+            )
+        if self.name == "lamb" and self.learning_rate >= 1:
+            raise ValueError(
+                "Expected optimizer.learning_rate < 1 with optimizer.name="
+                "lamb, which changes each weight by that part of its norm; "
+                f"received {self.learning_rate}. Begin with 0.02."
             )
 
 

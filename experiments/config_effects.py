@@ -4,8 +4,8 @@ A value that is given and changes nothing is a mistake: what is trained is not
 what was meant.
 """
 
+from collections.abc import Callable
 import dataclasses
-from typing import Callable
 
 from experiments import networks
 
@@ -44,6 +44,15 @@ _SCOPES = {
         lambda config: not config.dataset.startswith("folder:"),
         "images of one size",
     ),
+    **{
+        f"optimizer.{field}": _Scope(
+            lambda config: config.optimizer.name == "lars",
+            "optimizer.name=lars",
+        )
+        for field in (
+            *("momentum", "trust_coefficient", "nesterov", "decay_in_norm"),
+        )
+    },
     **{
         f"network.{field}": _Scope(
             lambda config, field=field: (

@@ -1,9 +1,9 @@
 """The families of networks that a configuration can name."""
 
+from collections.abc import Callable
 import dataclasses
 import re
 from typing import Any
-from typing import Callable
 
 import conadv_tf as ca
 

@@ -49,6 +49,7 @@ DEFAULT = config_lib.Config()
         ("attack.targeted=yes", "'random' or None"),
         ("attack.start_epoch=30", "< epochs; received 30 and 30"),
         ("attack.warmup_epochs=-1", r"\[0, inf\)"),
+        ("optimizer.name=adam", "one of 'lars', 'lamb'"),
         ("optimizer.learning_rate=0", r"\(0, inf\)"),
         ("optimizer.warmup_epochs=-1", r"\[0, inf\)"),
         ("optimizer.power=0", r"\(0, inf\)"),
@@ -246,6 +247,11 @@ def test_from_dict_reads_what_asdict_writes():
         ),
         (["network.name=efficientnet"], "network.depth", "cifar or network"),
         ([], "network.variant", "network.name=efficientnet"),
+        (
+            ["optimizer.name=lamb", "optimizer.learning_rate=0.1"],
+            "optimizer.momentum",
+            "optimizer.name=lars",
+        ),
     ],
 )
 def test_settings_without_effect(changes, name, needs):

@@ -47,7 +47,7 @@ def test_every_cell_of_the_paper_has_a_preset():
             preset = presets.get(f"{network}_{size}_{method}_p{p}")
             assert preset.config.attack.epsilon == p / 255
     # Two cells are known to exist, but not what they say.
-    assert len(presets.PRESETS) == 67 + 2 + 144 + 48
+    assert len(presets.PRESETS) == 67 + 2 + 144 + 48 + 2
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,7 @@ def test_every_cell_of_the_paper_has_a_preset():
             "baseline disadv conadv conadv_quarter conadv_shared "
             "conadv_shared_instead",
         ),
+        ("digits_lamb", 2, "baseline conadv"),
         ("resnet50_table1", 28, "baseline aa disadv conadv"),
         ("efficientnet_b2_table2", 24, "baseline aa disadv conadv"),
         ("table3", 39, "baseline aa conadv_aa"),

@@ -29,6 +29,7 @@ BELOW = {
 # And what each of these may.
 ROOMS = {
     "csv_file": {"paths"},
+    "keras_choice": set(),
     "keras_internals": set(),
     "paths": set(),
     "signatures": set(),

@@ -5,8 +5,8 @@ examples lead to flat ones (section 1). Yao et al. 2018 (arXiv 1802.08241)
 measure it like this.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
-from typing import Callable
 from typing import Optional
 
 import numpy as np

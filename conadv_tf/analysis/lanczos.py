@@ -4,7 +4,7 @@ SciPy's Lanczos takes one matrix at a time; the Hessians of a batch of images
 are one product for all of them.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import tensorflow as tf
 

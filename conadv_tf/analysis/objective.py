@@ -1,9 +1,9 @@
 """A loss as a function of weights and images, which is what theory is about."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

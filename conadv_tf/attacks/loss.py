@@ -1,8 +1,8 @@
 """The attack's loss, derived from the loss the model is compiled with."""
 
+from collections.abc import Callable
 import copy
 from typing import Any
-from typing import Callable
 from typing import Optional
 from typing import Union
 

@@ -1,8 +1,8 @@
 """An attack that grows, or starts late, as training goes on."""
 
+from collections.abc import Callable
 import copy
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf
@@ -47,7 +47,7 @@ class ScheduledAttack:
       >>> network = lambda images: images
       >>> for step in (0, 50, 100):
       ...     image = attack(network, [[0.5]], labels=[0], seed=[0, step])
-      ...     print(round(float(image), 3))
+      ...     print(round(float(image[0, 0]), 3))
       0.5
       0.55
       0.6

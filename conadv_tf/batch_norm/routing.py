@@ -71,7 +71,7 @@ def batch_norm_branch(
       >>> with ca.batch_norm_branch("auxiliary"):
       ...     outputs = layer(tf.constant([[4.0], [6.0]]), training=True)
       >>> for branch in layer.branch_layers:
-      ...     print(branch.name, round(float(branch.moving_mean), 3))
+      ...     print(branch.name, round(float(branch.moving_mean[0]), 3))
       main 0.0
       auxiliary 0.5
     """

@@ -3,10 +3,10 @@
 keras-cv is imported when `augmentation` is called.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 from typing import Any
-from typing import Callable
 
 import tensorflow as tf
 

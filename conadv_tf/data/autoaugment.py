@@ -1,6 +1,6 @@
 """AutoAugment of one image, with randomness that depends on a seed only."""
 
-from typing import Callable
+from collections.abc import Callable
 from typing import Union
 
 import tensorflow as tf
@@ -54,7 +54,7 @@ def auto_augment(
       >>> dataset = tf.data.Dataset.zip((images.repeat(8), seeds)).map(
       ...     lambda image, seed: ca.data.auto_augment(image, seed, policy)
       ... )
-      >>> [int(image) for image in dataset]
+      >>> [image.numpy().item() for image in dataset]
       [255, 0, 255, 255, 0, 255, 0, 255]
     """
     policy = _resolve(policy)

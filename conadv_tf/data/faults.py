@@ -1,9 +1,9 @@
 """Bad records: found, named, counted, and skipped only where asked."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import logging
 import threading
-from typing import Callable
 from typing import NoReturn
 from typing import Optional
 

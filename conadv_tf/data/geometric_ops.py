@@ -5,17 +5,14 @@ that come from outside are grey 128, as in the released TPU code, unless `fill`
 says otherwise. They run inside `tf.data` maps.
 
 The pixels are those of PIL.Image.transform(AFFINE, NEAREST), which differs
-from tensorflow-addons in where a pixel is: Pillow samples the centre (x + 1/2,
-y + 1/2) and takes the integer part, in steps of 2**-16; tensorflow-addons
-samples (x, y) and rounds, in float32. `_affine` converts. What remains: for
+from TensorFlow's in where a pixel is: Pillow samples the centre (x + 1/2,
+y + 1/2) and takes the integer part, in steps of 2**-16; TensorFlow samples
+(x, y) and rounds, in float32. `_affine` converts. What remains: for
 coordinates over 256 pixels float32 is coarser than 2**-16, so that in larger
 images a few pixels (below one in a thousand) may be a neighbour of Pillow's.
-
-tensorflow-addons is imported when an operation is first used.
 """
 
 import math
-import warnings
 
 import tensorflow as tf
 
@@ -134,20 +131,32 @@ def _affine(image: tf.Tensor, row_x: _Row, row_y: _Row, fill: int) -> tf.Tensor:
       row_y: the same in y.
       fill: grey level of what comes from outside.
     """
-    with warnings.catch_warnings():
-        # It announces its end, which a user can do nothing about.
-        warnings.simplefilter("ignore")
-        import tensorflow_addons as tfa
-
     coefficients = [*_nearest(row_x), *_nearest(row_y), 0.0, 0.0]
-    transformed = tfa.image.transform(
-        image,
-        tf.stack([tf.cast(c, tf.float32) for c in coefficients]),
-        interpolation="nearest",
-        fill_mode="constant",
-        fill_value=fill,
+    transformed = sampled(
+        image, tf.stack([tf.cast(c, tf.float32) for c in coefficients]), fill
     )
     return tf.ensure_shape(transformed, image.shape)
+
+
+def sampled(image: tf.Tensor, coefficients: tf.Tensor, fill: int) -> tf.Tensor:
+    """The nearest pixels at places that are linear in the output's.
+
+    Args:
+      image: uint8 [height, width, channels].
+      coefficients: float32 [8]: (x, y) is taken from
+        (c0 x + c1 y + c2, c3 x + c4 y + c5) / (c6 x + c7 y + 1).
+      fill: grey level of what comes from outside.
+    """
+    # Its only public name; tensorflow-addons's `transform` calls it too.
+    transformed = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[tf.newaxis],
+        transforms=coefficients[tf.newaxis],
+        output_shape=tf.shape(image)[:2],
+        fill_value=tf.cast(fill, tf.float32),
+        interpolation="NEAREST",
+        fill_mode="CONSTANT",
+    )
+    return transformed[0]
 
 
 def _nearest(row: _Row) -> _Row:

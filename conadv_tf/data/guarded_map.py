@@ -7,8 +7,8 @@ that does not come out is reported, with its record. Errors of what comes before
 comes out costs no Python and is not copied.
 """
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 
 import tensorflow as tf
 

@@ -1,7 +1,7 @@
 """From the records of a source to batches: shuffled, decoded, checked."""
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 from typing import Optional
 from typing import Union
 

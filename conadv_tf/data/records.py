@@ -1,9 +1,9 @@
 """Records of a tensorflow-datasets image set, host by host."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import math
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import numpy as np

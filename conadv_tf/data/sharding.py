@@ -4,8 +4,8 @@ Each input pipeline (one for each host) reads a disjoint share of the records
 before it decodes anything.
 """
 
+from collections.abc import Callable
 import dataclasses
-from typing import Callable
 from typing import Optional
 
 import numpy as np

@@ -4,7 +4,7 @@ Everything random is a pure function of a key, so it does not depend on how
 tf.data schedules the work.
 """
 
-from typing import Callable
+from collections.abc import Callable
 from typing import Optional
 from typing import Union
 

@@ -1,10 +1,10 @@
 """Distribution strategies by name."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import socket
 import threading
 import time
-from typing import Callable
 from typing import Optional
 import urllib.parse
 

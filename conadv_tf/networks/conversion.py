@@ -5,7 +5,7 @@
 `rebuild` does, and carries weights and frozen flags over.
 """
 
-from typing import Callable
+from collections.abc import Callable
 from typing import Optional
 
 import tensorflow as tf

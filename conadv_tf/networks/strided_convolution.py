@@ -9,9 +9,9 @@ convolution into 48 channels. Forward pass and kernel gradient gain nothing and
 stay as they are.
 """
 
+from collections.abc import Callable
 import typing
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import numpy as np

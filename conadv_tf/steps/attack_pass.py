@@ -1,10 +1,10 @@
 """A pass that attacks a batch, with what makes it repeatable and safe."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import math
 from typing import Any
-from typing import Callable
 import warnings
 
 import numpy as np

@@ -5,9 +5,9 @@ is counted, and the optimizer's `iterations` go on, as Keras's
 `LossScaleOptimizer` does it, so that the schedule stays with the data.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

@@ -1,7 +1,7 @@
 """What waits between steps: one set of buffers for each kind of data."""
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 from typing import Optional
 from typing import Protocol
 

@@ -4,8 +4,8 @@ What Keras calls for each batch of an iterator, without the iterator, which XLA
 cannot compile.
 """
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

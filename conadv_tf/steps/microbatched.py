@@ -4,8 +4,8 @@ Each micro-batch stands for the batch of one replica of an emulated machine:
 batch statistics and attacks are its own.
 """
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 
 import numpy as np
 import tensorflow as tf

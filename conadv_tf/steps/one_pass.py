@@ -1,6 +1,6 @@
 """One forward and one backward pass, of which the attack is a by-product."""
 
-from typing import Callable
+from collections.abc import Callable
 from typing import Optional
 
 import tensorflow as tf

@@ -1,7 +1,7 @@
 """What `adversarial_accuracy` counts: the same as the clean accuracy."""
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

@@ -5,9 +5,9 @@ the attack) and `phased_pairs` (two turns, a shared pass).
 """
 
 import abc
+from collections.abc import Callable
 import dataclasses
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import tensorflow as tf

@@ -1,9 +1,9 @@
 """Steps that keep data between them: what one attacks a later one trains on."""
 
 import abc
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import numpy as np

@@ -6,8 +6,8 @@ than this. Adding a way to step is one file with a subclass, and its name in
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 from typing import Optional
 
 import numpy as np

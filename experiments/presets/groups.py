@@ -35,6 +35,8 @@ def _make():
             for name, method in methods_lib.METHODS.items()
             if name in ("baseline", "disadv", "conadv") or method.settings
         ),
+        # The other optimizer of large batches.
+        "digits_lamb": _digits(("baseline_lamb", "conadv_lamb")),
         "resnet50_table1": _rows("resnet50", methods, sizes),
         "efficientnet_b2_table2": _rows("efficientnet_b2", methods, sizes),
         "table3": _rows("resnet50", _TABLE_3, sizes)

@@ -6,9 +6,9 @@ the network. `tests/test_network_battery.py` converts and trains each;
 tools/network_table.py prints them.
 """
 
+from collections.abc import Callable
 import dataclasses
 import pathlib
-from typing import Callable
 
 import tensorflow as tf
 

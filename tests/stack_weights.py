@@ -1,0 +1,47 @@
+"""Small trainings that come out alike in both stacks, to be compared."""
+
+import numpy as np
+import tensorflow as tf
+
+import conadv_tf as ca
+from tests import networks
+
+OPTIMIZERS = {
+    "sgd": lambda: tf.keras.optimizers.SGD(0.1, momentum=0.9),
+    "lars": lambda: ca.LARS(1.0, weight_decay=1e-4, trust_coefficient=0.02),
+    # Gradients that are zero but for rounding shall stay small.
+    "adam": lambda: tf.keras.optimizers.Adam(0.01, epsilon=1e-3),
+}
+# Optimizer and arguments of `ConAdvModel`.
+SETUPS = {
+    "sgd": ("sgd", {}),
+    "lars": ("lars", {}),
+    "adam": ("adam", {}),
+    "tau_0": ("sgd", {"staleness": 0}),
+    "tau_3": ("sgd", {"staleness": 3}),
+    "microbatches": ("lars", {"microbatches": 2}),
+}
+UPDATES = 5
+
+
+def trained(name):
+    """All weights after some updates; float32 vector.
+
+    Data and first weights are of `RandomState`, whose numbers never change.
+    """
+    optimizer, arguments = SETUPS[name]
+    state = np.random.RandomState(0)
+    network = networks.small()
+    for weight in network.trainable_variables:
+        if weight.shape.rank > 1:
+            weight.assign(state.uniform(-0.5, 0.5, weight.shape))
+    attack = ca.PGD(0.1, num_steps=2, step_size=0.07)
+    model = ca.ConAdvModel(
+        network, attack, seed=1, **{"staleness": 1, **arguments}
+    )
+    model.compile(OPTIMIZERS[optimizer](), networks.LOSS)
+    batches = UPDATES * arguments.get("microbatches", 1)
+    images = state.uniform(size=(8 * batches, 6, 6, 1)).astype(np.float32)
+    labels = state.randint(networks.CLASSES, size=8 * batches)
+    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    return networks.weights(model.network)

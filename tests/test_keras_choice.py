@@ -1,0 +1,98 @@
+"""`tf.keras` is Keras 2, or the error says what to do."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from conadv_tf import keras_choice
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = tf.keras.Model.__module__.split(".")[0]
+WITH_KERAS_3 = PACKAGE == "tf_keras"
+
+
+@pytest.mark.parametrize(
+    "tensorflow, tf_keras, variable",
+    [
+        ("2.15.1", None, None),
+        ("2.15.1", None, "0"),
+        ("2.15.1", "2.15.0", "1"),
+        ("2.15.1", "2.21.0", None),
+        ("2.16.1", "2.16.0", "1"),
+        ("2.21.0", "2.21.0", "true"),
+        ("2.22.0-dev20260924", "2.22.0.dev1", "1"),
+    ],
+)
+def test_what_works(tensorflow, tf_keras, variable):
+    assert keras_choice.remedy(tensorflow, tf_keras, variable) is None
+
+
+@pytest.mark.parametrize(
+    "tensorflow, tf_keras, variable, words",
+    [
+        ("2.15.1", None, "1", ["2.15.1", "'1'", "Unset it"]),
+        ("2.15.1", "2.21.0", "1", ["2.21.0", 'install "tf_keras==2.15.*"']),
+        ("2.20.0", None, None, ["2.20.0", 'install "tf_keras==2.20.*"']),
+        ("2.21.0", "2.20.1", "1", ["2.20.1", 'install "tf_keras==2.21.*"']),
+        ("2.21.0", "2.15.0", None, ["2.15.0", 'install "tf_keras==2.21.*"']),
+        ("2.21.0", "2.21.0", "0", ["Keras 3 is not", "'0'", "Unset it"]),
+    ],
+)
+def test_what_does_not_is_told_in_one_line(
+    tensorflow, tf_keras, variable, words
+):
+    message = keras_choice.remedy(tensorflow, tf_keras, variable)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def run(code, **variables):
+    """The last line that a fresh Python prints or fails with."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    if not variables:
+        environment.pop(keras_choice.VARIABLE, None)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return (result.stdout or result.stderr).strip().splitlines()[-1]
+
+
+# TensorFlow looks for these where its import decided.
+def test_imports_of_submodules_find_the_same_keras():
+    code = (
+        "import tensorflow as tf, conadv_tf\n"
+        "from tensorflow.keras import layers\n"
+        "import tensorflow.keras\n"
+        "import keras_cv\n"
+        "print(layers.Dense is tf.keras.layers.Dense, layers.Dense.__module__)"
+    )
+    assert run(code) == f"True {PACKAGE}.src.layers.core.dense"
+
+
+@pytest.mark.skipif(not WITH_KERAS_3, reason="Keras 3 is not there")
+@pytest.mark.parametrize(
+    "code, variables, words",
+    [
+        ("import tensorflow as tf; tf.keras.Model", {}, "conadv_tf first"),
+        ("from tensorflow.keras import layers", {}, "conadv_tf first"),
+        ("", {keras_choice.VARIABLE: "0"}, "received '0'. Unset it"),
+    ],
+)
+def test_too_late(code, variables, words):
+    said = run(f"{code}\nimport conadv_tf", **variables)
+    assert said.startswith("ImportError: Expected ") and words in said
+
+
+@pytest.mark.skipif(WITH_KERAS_3, reason="tf_keras is there")
+def test_the_variable_without_tf_keras():
+    said = run("import conadv_tf", **{keras_choice.VARIABLE: "1"})
+    assert said.startswith("ImportError: Expected ") and "Unset it" in said

@@ -1,0 +1,35 @@
+"""Training is the same in both stacks: TensorFlow 2.15 and 2.21.
+
+On one machine it is so to the bit: where CONADV_TF_STACKS names a folder, as in
+.ci/run, each stack leaves its weights there and compares them with the other's.
+Stored weights are compared with a tolerance, as processors differ in how they
+sum: what TensorFlow computes on one is not to the bit what it does on another.
+Each column of stack_weights.csv is what a folder's file of that name holds.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import stack_weights
+
+STORED = pathlib.Path(__file__).with_name("stack_weights.csv")
+
+
+@pytest.mark.parametrize("name", stack_weights.SETUPS)
+def test_training_is_that_of_the_other_stack(name):
+    weights = stack_weights.trained(name)
+    folder = os.environ.get("CONADV_TF_STACKS")
+    if folder:
+        for other in pathlib.Path(folder).glob(f"*_{name}.txt"):
+            np.testing.assert_array_equal(
+                weights, np.loadtxt(other, np.float32), other.name
+            )
+        # Nine digits tell each float32.
+        path = pathlib.Path(folder, f"{tf.__version__}_{name}.txt")
+        np.savetxt(path, weights, "%.9g")
+    stored = np.genfromtxt(STORED, np.float32, delimiter=",", names=True)[name]
+    np.testing.assert_allclose(weights, stored, rtol=1e-4, atol=1e-5)
