@@ -206,7 +206,7 @@ class Checkpoints(keras_internals.Callback):
     def _start_writing(self, step: int) -> str:
         return self._manager.save(
             checkpoint_number=step,
-            options=self._options(
+            options=self._write_options(
                 experimental_enable_async_checkpoint=self._worker[1] == 1,
                 experimental_write_callbacks=[self._note_written],
             ),
