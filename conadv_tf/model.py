@@ -13,6 +13,7 @@ from conadv_tf import attacks
 from conadv_tf import steps
 from conadv_tf.networks import conversion
 from conadv_tf.networks import GivenNetwork
+from conadv_tf.networks import warn_of_random_layers
 from conadv_tf.networks import with_branches
 from conadv_tf.stepped_model import SteppedModel
 
@@ -152,6 +153,7 @@ class ConAdvModel(SteppedModel):
         if attack is None:
             trained = conversion.copy_network(network)
         else:
+            warn_of_random_layers(network)
             trained = with_branches(network, views + 1)
         given = GivenNetwork(network, trained)
         super().__init__(trained, way, name or "conadv", given)

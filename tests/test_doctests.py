@@ -48,7 +48,7 @@ WITHOUT = (
     *("StalenessDrift", "describe", "measure_drift", "theorem_1_of_run"),
     *("assign_local", "local_values", "local_variable"),
     *("GivenNetwork", "check_functional", "layers_without_gradient"),
-    *("image_gradient_of", "with_branches"),
+    *("image_gradient_of", "warn_of_random_layers", "with_branches"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
 )
 

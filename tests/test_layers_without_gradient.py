@@ -29,6 +29,7 @@ class Rounded(LAYERS.Layer):
 
 # A LookupError about TensorFlow's registry of gradients, or a ValueError that
 # did not say where; in a shared pass a TypeError about None.
+@pytest.mark.filterwarnings("ignore:.*augments images inside:UserWarning")
 @pytest.mark.parametrize("attack_pass", ["own", "shared"])
 @pytest.mark.parametrize(
     "first, name, nested",

@@ -113,7 +113,7 @@ class Checkpoints(keras_internals.Callback):
             if hasattr(model.optimizer, "build"):
                 model.optimizer.build(model.trainable_variables)
         status = self._manager.checkpoint.restore(
-            self._path(step, self._worker[0]), self._write_options()
+            self._path(step, self._worker[0]), self._file_options()
         )
         status.assert_existing_objects_matched()
         checkpoint_state.write(model, values)
@@ -206,13 +206,13 @@ class Checkpoints(keras_internals.Callback):
     def _start_writing(self, step: int) -> str:
         return self._manager.save(
             checkpoint_number=step,
-            options=self._write_options(
+            options=self._file_options(
                 experimental_enable_async_checkpoint=self._worker[1] == 1,
                 experimental_write_callbacks=[self._note_written],
             ),
         )
 
-    def _write_options(self, **options: Any) -> tf.train.CheckpointOptions:
+    def _file_options(self, **options: Any) -> tf.train.CheckpointOptions:
         if self._worker[1] == 1:  # Not each host that a variable lies on.
             options["experimental_io_device"] = "/job:localhost"
         return tf.train.CheckpointOptions(**options)
@@ -283,7 +283,7 @@ class Checkpoints(keras_internals.Callback):
                 continue
             local = checkpoint_state.Arrays()
             part = tf.train.Checkpoint(local=local)
-            part.restore(path, self._write_options()).expect_partial()
+            part.restore(path, self._file_options()).expect_partial()
             self._found = step, local.values or {}
             break
         else:

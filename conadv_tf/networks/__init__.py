@@ -3,8 +3,8 @@
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
 `conversion` (rebuilding a network layer by layer), `GivenNetwork`,
 `check_functional`, `image_gradient_of`, `layers_without_gradient`,
-`with_branches` and `variables` (a network's variables by role) serve the rest
-of the package.
+`warn_of_random_layers`, `with_branches` and `variables` (a network's variables
+by role) serve the rest of the package.
 """
 
 from conadv_tf.networks import conversion
@@ -22,6 +22,7 @@ from conadv_tf.networks.functional import check_functional
 from conadv_tf.networks.given import GivenNetwork
 from conadv_tf.networks.image_gradient import image_gradient_of
 from conadv_tf.networks.layer_calls import layers_without_gradient
+from conadv_tf.networks.random_layers import warn_of_random_layers
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
@@ -48,5 +49,6 @@ __all__ = [
     "resnet_cifar",
     "split_batch_norm",
     "variables",
+    "warn_of_random_layers",
     "with_branches",
 ]
