@@ -17,6 +17,7 @@ from experiments import digits_policy
 from experiments import presets
 from experiments import rehearsal
 from experiments.presets import paper
+from experiments.presets import slices
 from experiments.sweeps import grid
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -199,3 +200,18 @@ def test_an_imagenet_preset_runs_shrunk(network, method, tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 4
     assert np.isfinite(summary["final_loss"])
+
+
+@pytest.mark.parametrize(
+    "cores, expected",
+    [
+        (8, [("v5litepod-8", 1), ("v6e-8", 1), ("v5p-16", 1)]),
+        (1024, [("v5litepod-256", 4), ("v6e-256", 4), ("v5p-2048", 1)]),
+    ],
+)
+def test_newer_slices_have_as_many_devices(cores, expected):
+    assert slices.equivalents(cores) == expected
+    chips = {"v5litepod": 1, "v6e": 1, "v5p": 2}
+    for name, count in expected:
+        family, _, size = name.partition("-")
+        assert int(size) // chips[family] * count == cores

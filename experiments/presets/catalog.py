@@ -26,6 +26,7 @@ from experiments import config as config_lib
 from experiments import config_override
 from experiments import methods
 from experiments.presets import paper
+from experiments.presets import slices
 
 _IMAGENET_IMAGES = 1_281_167
 _EPOCHS = {"resnet50": 90, "efficientnet_b2": 350}
@@ -116,6 +117,7 @@ class Preset:
                 f"TPU v3-{self.cores}, about {time} "
                 f"({self.cores * self.hours:,.0f} core-hours)"
             )
+            parts.append(f"as many devices: {slices.described(self.cores)}")
         return "; ".join(parts)
 
 
