@@ -28,11 +28,13 @@ _TFDS_NAMES = {"digits": "conadv_digits"}
 _EMBEDDED = ("digits",)
 _USUAL = ("digits", "cifar10", "cifar100", "imagenet2012", "mnist")
 _TIMEOUT_SECONDS = 5
+# Of what a person fetches. Otherwise tfds looks below data_dir, be it a bucket.
+_MANUAL_DIR = "~/tensorflow_datasets/downloads/manual"
 _MANUAL = {
     "imagenet2012": "imagenet2012 must be downloaded by hand: register at "
     "https://image-net.org/download-images and put "
     "ILSVRC2012_img_train.tar (138 GiB) and ILSVRC2012_img_val.tar (6.3 GiB), "
-    "not unpacked, into {manual_dir!r}.",
+    f"not unpacked, into a folder on a disk, for example {_MANUAL_DIR!r}.",
 }
 
 
@@ -82,8 +84,8 @@ def prepared_builder(
     if by_hand:
         raise ValueError(
             f"Dataset {name!r} is not prepared in {builder.data_dir!r}. "
-            f"{by_hand} Then run {_command(name, data_dir)}; it takes hours "
-            "for a large set."
+            f"{by_hand} Then run {_command(name, data_dir, by_hand=True)}, "
+            "with that folder as manual_dir; it takes hours for a large set."
         )
     try:
         if name not in _EMBEDDED:
@@ -155,11 +157,17 @@ def image_and_label(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
     return tuple(keys)
 
 
-def _command(name: str, data_dir: Optional[str]) -> str:
+def _command(name: str, data_dir: Optional[str], by_hand: bool = False) -> str:
     where = f", data_dir='{data_dir}'" if data_dir else ""
+    how = ""
+    if by_hand:
+        how = (
+            "download_config=tfds.download.DownloadConfig(manual_dir="
+            f"'{_MANUAL_DIR}')"
+        )
     return (
         '`python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder('{name}'{where}).download_and_prepare()\"`"
+        f"tfds.builder('{name}'{where}).download_and_prepare({how})\"`"
     )
 
 
@@ -167,9 +175,7 @@ def _manual_instructions(name: str, builder: tfds.core.DatasetBuilder) -> str:
     """What a person must fetch; empty if nothing."""
     name = name.split("/")[0]
     if name in _MANUAL:
-        root = builder.data_dir_root
-        manual_dir = os.path.join(root, "downloads", "manual")
-        return _MANUAL[name].format(manual_dir=str(manual_dir))
+        return _MANUAL[name]
     return getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None) or ""
 
 
