@@ -6,6 +6,7 @@ import json
 import pytest
 import tensorflow as tf
 
+from conadv_tf import xla_internals
 from conadv_tf.steps import lowering
 from experiments.methods import TRAINED
 from tests import networks
@@ -17,7 +18,7 @@ from tools.step import models
 
 def compiled(function, *shapes):
     specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return lowering.optimized_module(
+    return xla_internals.optimized_hlo(
         tf.function(function, jit_compile=True), *specs
     )
 

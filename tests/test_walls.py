@@ -26,7 +26,10 @@ BELOW = {
     "stepped_model": {"callbacks", "steps"},
     "steps": {"attacks", "batch_norm", "distribution", "networks"},
 }
-ROOMS = {"csv_file", "keras_choice", "keras_internals", "signatures"}
+ROOMS = {
+    *("csv_file", "keras_choice", "keras_internals", "signatures"),
+    "xla_internals",
+}
 
 
 def module_name(path):
