@@ -1,7 +1,6 @@
 """What a run leaves behind besides pictures: its files and closing table."""
 
 import contextlib
-import importlib.metadata
 import json
 import math
 import os
@@ -10,6 +9,7 @@ import platform
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import keras_choice
 
 
 def versions():
@@ -17,7 +17,7 @@ def versions():
     return {
         "conadv_tf": ca.__version__,
         "tensorflow": tf.__version__,
-        "keras": importlib.metadata.version("keras"),
+        "keras": keras_choice.keras_version(),
         "python": platform.python_version(),
     }
 
