@@ -269,21 +269,6 @@ def function_graph(graph: tf.Graph, name: str) -> tf.Graph:
     return graph._get_function(name).graph
 
 
-def hlo_proto(serialized: bytes) -> Any:
-    """The `HloProto` that XLA serialized: a module and its buffers."""
-    # TensorFlow ships these protocol buffers without a public name.
-    from tensorflow.compiler.xla.service import hlo_pb2
-
-    return hlo_pb2.HloProto.FromString(serialized)
-
-
-def xla_types() -> types.ModuleType:
-    """The element types (F32, TUPLE, ...) that an `HloProto` has numbers of."""
-    from tensorflow.compiler.xla import xla_data_pb2
-
-    return xla_data_pb2
-
-
 # --- Other packages ---------------------------------------------------------
 
 

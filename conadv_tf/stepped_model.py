@@ -160,7 +160,7 @@ class SteppedModel(tf.keras.Model):
         """Compiles a model that is loaded from a file."""
         # Keras leaves this out for a model with a compile of its own.
         self.compile(**tf.keras.utils.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        keras_internals.create_slots(self.optimizer, self.trainable_variables)
 
     def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
         """Trains; see `tf.keras.Model.fit`. Starts with nothing pending.

@@ -82,7 +82,7 @@ class Optimizer:
             raise ValueError(
                 "Expected optimizer.learning_rate < 1 with optimizer.name="
                 "lamb, which changes each weight by that part of its norm; "
-                f"received {self.learning_rate}. Begin with 0.02."
+                f"received {self.learning_rate}. Begin with 0.08."
             )
 
 

@@ -1,6 +1,5 @@
 """What a run leaves behind besides pictures: its files and closing table."""
 
-import importlib.metadata
 import json
 import math
 import platform
@@ -8,6 +7,7 @@ import platform
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import keras_choice
 from conadv_tf import paths
 
 
@@ -16,7 +16,7 @@ def versions():
     return {
         "conadv_tf": ca.__version__,
         "tensorflow": tf.__version__,
-        "keras": importlib.metadata.version("keras"),
+        "keras": keras_choice.keras_version(),
         "python": platform.python_version(),
     }
 

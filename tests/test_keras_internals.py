@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import keras_internals
+from conadv_tf import xla_internals
 from tests import networks
 
 
@@ -250,13 +251,9 @@ def test_the_graph_of_a_branch():
 
 def test_the_module_that_xla_serialized():
     double = tf.function(lambda x: x + x, jit_compile=True)
-    proto = keras_internals.hlo_proto(
-        double.experimental_get_compiler_ir(tf.constant([1.0, 2.0]))(
-            stage="optimized_hlo_proto_serialized"
-        )
-    )
+    proto = xla_internals.optimized_hlo(double, tf.TensorSpec([2]))
     shape = proto.hlo_module.host_program_shape.result
-    assert shape.element_type == keras_internals.xla_types().F32
+    assert shape.element_type == xla_internals.xla_types().F32
     assert list(shape.dimensions) == [2]
     assert proto.buffer_assignment.buffer_allocations
 

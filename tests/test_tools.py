@@ -8,6 +8,7 @@ import re
 import pytest
 import tensorflow as tf
 
+from conadv_tf import xla_internals
 from conadv_tf.steps import lowering
 from experiments.methods import TRAINED
 from tests import networks
@@ -21,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def compiled(function, *shapes):
     specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return lowering.optimized_module(
+    return xla_internals.optimized_hlo(
         tf.function(function, jit_compile=True), *specs
     )
 

@@ -34,6 +34,7 @@ ROOMS = {
     "paths": set(),
     "signatures": set(),
     "spelling": set(),
+    "xla_internals": set(),
 }
 
 

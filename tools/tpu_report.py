@@ -9,8 +9,9 @@ in an environment of its own, which --create_environments makes, or these:
     python3.11 -m venv $HOME/tpu-venv
     $HOME/tpu-venv/bin/pip install jax==0.10.2 libtpu==0.0.52
 
-With --kernels_python, an environment that holds only the wheel
-tensorflow-tpu==2.19.1, it also names operations that TPUs do not have.
+With --kernels_python, an environment that holds only the wheels
+tensorflow-tpu==2.20.0 and libtpu==0.0.21, it also names operations that TPUs do
+not have.
 
 Prints a table of the methods, of what the cycles go into and of the dearest
 instructions; writes all of it, with the modules, to --output_dir. Cycles are
@@ -81,8 +82,8 @@ flags.DEFINE_string("precision", "mixed_bfloat16", "Keras precision policy.")
 flags.DEFINE_string(
     "topology",
     "v3:2x2",
-    "TPU to compile for: v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, ... A step is "
-    "compiled for one core of it.",
+    "TPU to compile for: v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, v5p:2x2x1, "
+    "v6e:2x2. A step is compiled for one core of it.",
 )
 flags.DEFINE_integer("num_dearest", 10, "Instructions printed a step.", 0)
 flags.DEFINE_string("output_dir", "runs/tpu", "Folder for the results.")

@@ -1,4 +1,4 @@
-"""A training step without `fit`: as a function of one batch, as XLA's module.
+"""A training step without `fit`, as a function of one batch; its memory.
 
 What Keras calls for each batch of an iterator, without the iterator, which XLA
 cannot compile.
@@ -39,31 +39,12 @@ def step_function(
         step = model.step
         step.prepare(element_spec, jit_compile)
     # Variables cannot be made in the trace.
-    model.optimizer.build(model.trainable_variables)
+    keras_internals.create_slots(model.optimizer, model.trainable_variables)
     return tf.function(
         lambda *flat: step(
             step.receive(tf.nest.pack_sequence_as(element_spec, flat))
         ),
         jit_compile=jit_compile,
-    )
-
-
-def optimized_module(function: Callable[..., Any], *specs: Any) -> Any:
-    """XLA:CPU's optimized module of a function with its buffers.
-
-    Args:
-      function: `tf.function` with `jit_compile=True`.
-      *specs: TensorSpecs of static shape.
-
-    Returns:
-      XLA's protocol buffer `HloProto`.
-    """
-    lower = function.experimental_get_compiler_ir(*specs)  # type: ignore[attr-defined]
-    return keras_internals.hlo_proto(
-        lower(
-            stage="optimized_hlo_proto_serialized",
-            device_name="/device:CPU:0",
-        )
     )
 
 
@@ -73,7 +54,7 @@ def temporary_bytes(module: Any) -> int:
     Activations, gradients, results that replace no variable, constants.
 
     Args:
-      module: what `optimized_module` returned.
+      module: what `xla_internals.optimized_hlo` returned.
     """
     return sum(
         allocation.size

@@ -7,6 +7,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import xla_internals
 from conadv_tf.steps import batch_spec
 from conadv_tf.steps import lowering
 from conadv_tf.steps.protocol import group_of
@@ -106,7 +107,7 @@ def step_memory(
         sizes[_ROWS.get(group_of(name), "counters")] += _size(variable)
     temporary = None
     if compile_step:
-        module = lowering.optimized_module(
+        module = xla_internals.optimized_hlo(
             lowering.step_function(model, element_spec, step, jit_compile=True),
             *tf.nest.flatten(element_spec),
         )

@@ -1,5 +1,6 @@
 """One row of figures for the training step of a method, and their table."""
 
+from conadv_tf import xla_internals
 from conadv_tf.steps import lowering
 from experiments import markdown_table
 from tools.step import graph_walk
@@ -26,7 +27,7 @@ def of_method(method, network, batch_size):
     specs = models.batch_specs(network, batch_size)
     step = lowering.step_function(models.of_method(method, network), specs)
     graph = step.get_concrete_function(*specs).graph
-    module = lowering.optimized_module(step, *specs)
+    module = xla_internals.optimized_hlo(step, *specs)
     cost = hlo_cost.cost(module)
     argument_bytes = hlo_cost.argument_bytes(module)
     return {

@@ -18,9 +18,9 @@ import re
 
 import numpy as np
 
-from conadv_tf import keras_internals
+from conadv_tf import xla_internals
 
-_TYPES = keras_internals.xla_types()
+_TYPES = xla_internals.xla_types()
 
 # One operation for each element of the result.
 _ELEMENTWISE = frozenset(
@@ -59,7 +59,7 @@ class Cost:
 
 
 def cost(module):
-    """The `Cost` of one run of a `lowering.optimized_module`."""
+    """The `Cost` of one run of an `xla_internals.optimized_hlo`."""
     computations = {each.id: each for each in module.hlo_module.computations}
     entry = module.hlo_module.entry_computation_id
     return _computation_cost(computations, entry, is_fused=False)

@@ -1,6 +1,6 @@
 """Asks TensorFlow's TPU build which operations it has no TPU kernel for.
 
-Runs in an environment of its own with the wheel in REQUIREMENTS alone: a
+Runs in an environment of its own with the wheels in REQUIREMENTS alone: a
 package that pulls in plain TensorFlow (tf_keras does) overwrites the build.
 
     python tools/tpu/kernels.py OPERATIONS.json MISSING.json
@@ -12,7 +12,8 @@ them; the second gets those that no kernel takes. `report.py` does the calling.
 import json
 import sys
 
-REQUIREMENTS = "tensorflow-tpu==2.19.1"
+# Newer libtpus (0.0.41, 0.0.52) lack functions that this TensorFlow loads.
+REQUIREMENTS = "tensorflow-tpu==2.20.0 libtpu==0.0.21"
 _DEVICE = "XLA_TPU_JIT"
 
 
