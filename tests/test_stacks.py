@@ -1,9 +1,10 @@
 """Training is the same in both stacks: TensorFlow 2.15 and 2.21.
 
-On one machine it is so to the bit: where CONADV_TF_STACKS names a folder, as in
-.ci/run, each stack leaves its weights there and compares them with the other's.
-Stored weights are compared with a tolerance, as processors differ in how they
-sum: what TensorFlow computes on one is not to the bit what it does on another.
+On one machine it is so to the bit with TensorFlow's own kernels: where
+CONADV_TF_STACKS names a folder, as in .ci/run with TF_ENABLE_ONEDNN_OPTS=0, a
+stack leaves its weights there and compares them with the other's. oneDNN, which
+TensorFlow uses unless told otherwise, rounds another way in another version and
+on another processor, so that stored weights are compared with a tolerance.
 Each column of stack_weights.csv is what a folder's file of that name holds.
 """
 
