@@ -48,6 +48,8 @@ def draw(results_path, path):
         )
         drawn[name] += 1
         for position, cell in zip(where, values):
+            if len(cell) == 1:
+                continue  # It is the mean.
             axis.scatter(
                 np.full(len(cell), position + step / 3),
                 cell,

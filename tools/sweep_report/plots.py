@@ -16,6 +16,8 @@ def batch_sizes(references, path):
     bars = {key: _bar(cell) for key, cell in references.items()}
     figure, axis, places, step = _by_batch_size(bars, _TOP1)
     for key, cell in references.items():
+        if len(cell.top1) == 1:
+            continue  # It is the mean.
         axis.scatter(
             [places[key] * step**0.4] * len(cell.top1),
             [*cell.top1.values()],
