@@ -11,7 +11,7 @@ import conadv_tf
 ROOT = pathlib.Path(__file__).parents[1]
 # What newer TensorFlows say at every level of logging.
 TENSORFLOW_STARTS = re.compile(
-    r"(WARNING: All log messages before|[IW]0000 .* (port|cuda\w+)\.cc:).*\n"
+    r"(WARNING: All log messages before|[EIW]0000 .*\.cc:).*\n"
 )
 FOLDERS = ("conadv_tf", "experiments", "tests", "tools")
 
