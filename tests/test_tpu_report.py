@@ -145,4 +145,6 @@ def test_command_without_environment_ends_with_the_remedy():
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr.startswith("error: Expected --python")
+    # After what TensorFlow says at its start.
+    assert "\nerror: Expected --python" in "\n" + result.stderr
+    assert "Traceback" not in result.stderr
