@@ -52,6 +52,7 @@ DEFAULT = config_lib.Config()
         ("optimizer.name=adam", "one of 'lars', 'lamb'"),
         ("optimizer.learning_rate=0", r"\(0, inf\)"),
         ("optimizer.warmup_epochs=-1", r"\[0, inf\)"),
+        ("evaluate_every=0", r"\[1, inf\)"),
         ("optimizer.power=0", r"\(0, inf\)"),
         (
             "optimizer.end_learning_rate=5",
