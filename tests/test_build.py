@@ -97,7 +97,11 @@ def test_views(method, name):
     [
         (SMALL, "resnet8_cifar"),
         (config_lib.Network("resnet", depth=18), "resnet18"),
-        (config_lib.Network("efficientnet", variant="b0"), "efficientnet_b0"),
+        pytest.param(
+            config_lib.Network("efficientnet", variant="b0"),
+            "efficientnet_b0",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_networks(network, name):
@@ -114,7 +118,11 @@ def test_networks(network, name):
 # keras-cv's augmentations come after batching, on the last view.
 @pytest.mark.parametrize(
     "method, name",
-    [("conadv", "randaugment"), ("baseline", "augmix"), ("baseline", "mixup")],
+    [
+        ("baseline", "augmix"),
+        pytest.param("conadv", "randaugment", marks=pytest.mark.slow),
+        ("baseline", "mixup"),
+    ],
 )
 def test_views_after_batching(method, name):
     config = rehearsal.rehearse(

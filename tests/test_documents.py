@@ -156,6 +156,13 @@ def test_the_example_of_the_readme():
     assert any((a != b).any() for a, b in zip(before, after))
 
 
+def test_the_page_of_tests_has_all():
+    page = (ROOT / "docs" / "tests.md").read_text()
+    listed = re.findall(r"`(\w+)`", page.partition("|---")[2])
+    names = [path.stem[5:] for path in ROOT.glob("tests/test_*.py")]
+    assert sorted(listed) == sorted(names)
+
+
 def test_public_names_are_documented():
     readme = (ROOT / "README.md").read_text()
     for name in ca.__all__:

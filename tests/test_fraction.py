@@ -18,7 +18,9 @@ from tests.slow_oracle import compare
         (0, 0.5, 1, {}, False),
         (1, 0.25, 1, {"norm": "l2"}, False),
         (3, 0.5, 2, {}, False),
-        (1, 0.5, 2, {"targeted": "random"}, True),
+        pytest.param(
+            *(1, 0.5, 2, {"targeted": "random"}, True), marks=pytest.mark.slow
+        ),
         (0, 0.25, 1, {}, True),
     ],
 )

@@ -36,7 +36,7 @@ def test_oracle_with_other_attacks(arguments):
 # Clean, augmented and adversarial images, each with a batch norm of its own.
 @pytest.mark.parametrize(
     "staleness, jit_compile",
-    [(0, False), (1, False), slow(2, False), (1, True)],
+    [(0, False), (1, False), slow(2, False), slow(1, True)],
 )
 def test_oracle_with_two_views(staleness, jit_compile):
     compare(

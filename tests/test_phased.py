@@ -62,7 +62,7 @@ def check_against_plain(replicas, steps=30, weight=1.0, schedule=Thirds):
     [
         (Thirds, 3, 1.0, 30),
         (Pairs, 2, 1.0, 30),
-        (Pairs, 4, 0.5, 30),
+        pytest.param(Pairs, 4, 0.5, 30, marks=pytest.mark.slow),
         pytest.param(Thirds, 3, 0.5, 12, marks=pytest.mark.slow),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_gradient_that_is_not_finite(schedule, skipped):
     "schedule, stop_at",
     [
         pytest.param(THIRDS, 4, marks=pytest.mark.slow, id="thirds-4"),
-        pytest.param(THIRDS, 9, id="thirds-9"),
+        pytest.param(THIRDS, 9, marks=pytest.mark.slow, id="thirds-9"),
         pytest.param(PAIRS, 9, id="pairs-9"),
     ],
 )

@@ -137,8 +137,13 @@ def test_drift_of_a_run(finished):
 @pytest.mark.parametrize(
     "flag, message",
     [
-        ("--dataset=no_such_set", "'no_such_set'"),
-        ("--set=network.name=resnet50", "resnet with network.depth=50"),
+        pytest.param(
+            *("--dataset=no_such_set", "'no_such_set'"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("--set=network.name=resnet50", "resnet with network.depth=50"),
+            marks=pytest.mark.slow,
+        ),
         ("--global_batch_size=5000", "1297"),
         ("--strategy=tpu", "'local'"),
     ],

@@ -69,8 +69,13 @@ def test_staleness_0_is_another_method():
     [
         ("experiments/run.py", "--staleness=0", "--method=disadv"),
         ("experiments/sweep.py", "--help", "--tune_learning_rate"),
-        ("tools/report.py", "-h", "--margin"),
-        ("tools/report.py", "--helpfull", "absl.app"),
+        pytest.param(
+            *("tools/report.py", "-h", "--margin"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("tools/report.py", "--helpfull", "absl.app"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_commands(script, flag, said, tmp_path):
