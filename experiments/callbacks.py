@@ -26,7 +26,7 @@ class HistoryFile(tf.keras.callbacks.Callback):
     because it did not evaluate, is empty.
 
     Args:
-      path: pathlib.Path of the file.
+      path: of the file.
       epoch: first epoch to come; rows of earlier ones are kept, others are of
         epochs that will be trained again.
     """

@@ -6,6 +6,15 @@ import numpy as np
 
 from experiments.sweeps.table import COLUMNS
 
+# What a finished run leaves of itself.
+SUMMARY = {
+    "top1": 0.5,
+    "final_loss": 1.0,
+    "steps": 3,
+    "images_per_second": 10.0,
+    "step_time_ms": 2.0,
+    "seconds": 4.0,
+}
 EVIL = '<script>alert("x")</script>|a&b'
 
 

@@ -15,20 +15,12 @@ from experiments.sweeps import files
 from experiments.sweeps import grid
 from experiments.sweeps import table
 from tests.sweep_rows import row
+from tests.sweep_rows import SUMMARY
 from tests.sweep_rows import write
 from tools.sweep_report import groups
 from tools.sweep_report import page
 from tools.sweep_report import report
 from tools.sweep_report import runs
-
-SUMMARY = {
-    "top1": 0.5,
-    "final_loss": 1.0,
-    "steps": 3,
-    "images_per_second": 10.0,
-    "step_time_ms": 2.0,
-    "seconds": 4.0,
-}
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "npz:here.npz"])

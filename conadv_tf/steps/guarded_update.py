@@ -145,7 +145,7 @@ class GuardedUpdate:
             replica_case(outcome, branches, (gradients, statistics))
 
     def create_slots(self, optimizer: Any) -> None:
-        """Creates the variables of an optimizer, unless it has them."""
+        """Creates an optimizer's variables (in the cross-replica context)."""
         keras_internals.create_slots(optimizer, self._variables)
 
     def write_statistics(self, values: list[tf.Tensor]) -> None:

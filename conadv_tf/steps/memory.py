@@ -7,6 +7,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
 from conadv_tf import xla_internals
 from conadv_tf.steps import batch_spec
 from conadv_tf.steps import lowering
@@ -101,7 +102,9 @@ def step_memory(
     step = model.new_step()
     received = batch_spec.local_spec(element_spec, True, model.views)
     step.prepare(element_spec, static=True)
-    model.optimizer.build(model.network.trainable_variables)
+    keras_internals.create_slots(
+        model.optimizer, model.network.trainable_variables
+    )
     sizes = dict.fromkeys([*_ROWS.values(), "counters"], 0)
     for name, variable in step.variables().items():
         sizes[_ROWS.get(group_of(name), "counters")] += _size(variable)

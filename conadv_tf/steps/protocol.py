@@ -239,7 +239,7 @@ class Step(abc.ABC):
         return built
 
     def _create_variables(self, element_spec: Any) -> None:
-        self.update.create_slots()
+        self.update.guarded.create_slots(self._model.optimizer)
         labels = batch_spec.labels_spec(element_spec)
         if labels is not None:
             keras_internals.build_metrics(

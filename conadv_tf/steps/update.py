@@ -42,10 +42,6 @@ class Update:
         )
         return self._loss.logs(batch, outputs)
 
-    def create_slots(self) -> None:
-        """Creates the optimizer's variables (in the cross-replica context)."""
-        self.guarded.create_slots(self._model.optimizer)
-
     def gradients(
         self,
         tape: tf.GradientTape,

@@ -10,6 +10,7 @@ a share of images into the working batch.
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import keras_internals
 from conadv_tf.steps import Batch
 from tools.step import models
 
@@ -39,7 +40,7 @@ def phase_function(network, phase, images, labels, attack):
     model = ca.ConAdvModel(network, attack, placement="phased")
     models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
-    model.optimizer.build(weights)
+    keras_internals.create_slots(model.optimizer, weights)
     step = model.step
     step.prepare((images, labels), static=True)
     update = step.update.guarded
@@ -82,7 +83,7 @@ def _paired_auxiliary(network, images, labels, attack):
     )
     models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
-    model.optimizer.build(weights)
+    keras_internals.create_slots(model.optimizer, weights)
     step = model.step
     # What a replica receives at a step is half of its working batch.
     size = images.shape[0] // 2
