@@ -16,7 +16,8 @@ def optimizer(config, rate):
       rate: Keras learning rate schedule.
 
     Raises:
-      ValueError: if it is LAMB and tensorflow-addons is not installed.
+      ImportError: if it is LAMB, without tensorflow-addons (the extra
+        "experiments").
     """
     return {"lars": _lars, "lamb": _lamb}[config.name](config, rate)
 
@@ -40,13 +41,14 @@ def _lamb(config, rate):
             # It announces its end, which a user can do nothing about.
             warnings.simplefilter("ignore")
             import tensorflow_addons as tfa
-    except ImportError:
-        raise ValueError(
+    except ImportError as error:
+        raise ImportError(
             "Expected tensorflow-addons for optimizer.name=lamb; received an "
-            "environment without it. It runs with TensorFlow 2.15 on Python "
-            "3.11: make such an environment, or train with "
-            "optimizer.name=lars."
-        ) from None
+            "environment where it cannot be imported. With TensorFlow 2.15 on "
+            'Python 3.11 `pip install "tensorflow-addons<0.24"` brings it, '
+            "as does this package's extra [experiments]; it runs with no "
+            "other. Or train with optimizer.name=lars."
+        ) from error
     return tfa.optimizers.LAMB(
         rate,
         weight_decay=config.weight_decay,

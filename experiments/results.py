@@ -84,6 +84,12 @@ def _number(value, form, unit=""):
 
 def discard_unused(model_dir):
     """Removes the folder of a run that failed before it trained."""
-    if [path.name for path in model_dir.iterdir()] == ["config.json"]:
-        (model_dir / "config.json").unlink()
+    config, checkpoints = model_dir / "config.json", model_dir / "checkpoints"
+    held = {path.name for path in model_dir.iterdir()}
+    if checkpoints.exists():
+        held |= {path.name for path in checkpoints.iterdir()}
+    if held <= {config.name, checkpoints.name}:
+        if checkpoints.exists():
+            checkpoints.rmdir()
+        config.unlink()
         model_dir.rmdir()

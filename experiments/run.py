@@ -73,7 +73,7 @@ def main(argv):
         resume.preempted(model_dir)
     except KeyboardInterrupt:
         sys.exit("interrupted")
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, ImportError, OSError) as error:
         if model_dir is not None:
             results.discard_unused(model_dir)
         sys.exit(f"error: {error}")

@@ -1,5 +1,7 @@
 """keras-cv's augmentations behind `augmentation`."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn import datasets
@@ -126,6 +128,12 @@ def test_wrong_types_are_refused(images_dtype, labels_dtype):
         augmentation("mixup")(
             images.astype(images_dtype), labels.astype(labels_dtype)
         )
+
+
+def test_without_keras_cv_the_error_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_cv", None)
+    with pytest.raises(ImportError, match=r"pip install.*\[data\]"):
+        augmentation("mixup")
 
 
 # What the docstring says of reproducibility, and the trap in it.

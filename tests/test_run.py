@@ -13,6 +13,7 @@ import pytest
 import conadv_tf as ca
 from conadv_tf import csv_file
 from experiments import methods
+from experiments import results
 from tools.runs import trained
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -153,3 +154,22 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert not (tmp_path / "x").exists()  # Free for the corrected command.
+
+
+@pytest.mark.parametrize(
+    ("files", "remains"),
+    [
+        (["config.json"], False),
+        (["config.json", "history.csv"], True),
+        (["config.json", "checkpoints/at_1"], True),
+    ],
+)
+def test_a_folder_without_work_is_free_again(files, remains, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    for name in files:
+        (tmp_path / "run" / name).touch()
+    results.discard_unused(tmp_path / "run")
+    assert (tmp_path / "run").exists() == remains
+    if remains:
+        found = {path.name for path in (tmp_path / "run").rglob("*")}
+        assert found == {"checkpoints", *(n.split("/")[-1] for n in files)}

@@ -64,6 +64,7 @@ def augmentation(
 
     Raises:
       ValueError: if the name is unknown.
+      ImportError: without keras-cv (the extra "data").
 
     Example: labels become shares of two classes.
       >>> images = tf.data.Dataset.from_tensor_slices(tf.zeros([4, 8, 8, 3]))
@@ -106,8 +107,16 @@ def augmentation(
 
 
 def _layer(name: str, options: dict[str, Any]) -> tf.keras.layers.Layer:
-    from keras_cv import layers
-
+    try:
+        from keras_cv import layers
+    except ImportError as error:
+        raise ImportError(
+            "Expected keras-cv for `augmentation`; received an environment "
+            'where it cannot be imported. `pip install "keras-cv<0.10"` '
+            "brings it, as does this package's extra [data]; or take "
+            "`conadv_tf.data.auto_augment` "
+            "(--set augmentation=autoaugment), which needs nothing."
+        ) from error
     kind, is_ranged = _LAYERS[name]
     with _float32_policy():
         arguments = (_VALUE_RANGE,) if is_ranged else ()
