@@ -10,8 +10,9 @@
 
 The same command goes on where a sweep was killed: a finished cell is not run
 again, one that was cut off is moved aside and run anew. Leaves results.csv (a
-row for each finished run, written after each), results.png, and a folder and a
-log for each run; with tuning, the same of its runs in tune/, as tuning.csv.
+row for each finished run of the folder, written after each), results.png, and a
+folder and a log for each run; with tuning, the same of its runs in tune/, as
+tuning.csv. Another command for the same folder adds its rows.
 """
 
 import dataclasses

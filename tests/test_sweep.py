@@ -93,6 +93,21 @@ def test_the_table(tmp_path):
         assert [rows[index][p] or "-" for p in picked] == expected.split()
 
 
+def test_rows_of_another_command_stay_while_their_runs_are_there(tmp_path):
+    path = tmp_path / "results.csv"
+    names = []
+    for method in ("baseline", "conadv", "disadv", "baseline"):
+        (cell,) = grid.rows("", [method], [64])
+        names.append(cell.name)
+        if method != "conadv":
+            (tmp_path / cell.name).mkdir(exist_ok=True)
+            (tmp_path / cell.name / "summary.json").touch()
+        assert list(files.tabulate(path, [cell], {cell.name: SUMMARY})) == [
+            cell.name
+        ]
+    assert [row["model_dir"] for row in _rows(path)] == [names[2], names[0]]
+
+
 def test_a_finished_run_with_another_configuration(tmp_path):
     (cell,) = grid.rows("", ["conadv"], [64])
     folder = tmp_path / cell.name

@@ -94,20 +94,30 @@ def move_aside(path):
 def tabulate(path, cells, summaries):
     """Writes the table of what is finished, whole or not at all.
 
+    Rows of other commands for this folder stay, above, as long as their runs
+    are there.
+
     Args:
       path: of the CSV file.
       cells: list of `grid.Cell`, which gives the order.
       summaries: {name: summary}.
 
     Returns:
-      {name: row}, a row being {column: value}.
+      {name: row} of the cells, a row being {column: value}.
     """
+    names = {cell.name for cell in cells}
+    others = [
+        {column: row.get(column, "") for column in COLUMNS}
+        for row in (csv_file.read(path) if path.exists() else [])
+        if row["model_dir"] not in names
+        and (path.parent / row["model_dir"] / "summary.json").exists()
+    ]
     rows = {
         cell.name: _row(cell, summaries[cell.name])
         for cell in cells
         if cell.name in summaries
     }
-    csv_file.write(path, rows.values(), COLUMNS)
+    csv_file.write(path, [*others, *rows.values()], COLUMNS)
     return rows
 
 
