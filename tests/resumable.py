@@ -125,9 +125,12 @@ def train(
 
 
 def everything(model):
+    slots = model.optimizer.variables
+    if callable(slots):  # A legacy optimizer's.
+        slots = slots()
     return [
         *model.get_weights(),
-        *(v.numpy() for v in tf.nest.flatten(model.optimizer.variables)),
+        *(v.numpy() for v in tf.nest.flatten(slots)),
         *(v.numpy() for v in model.step.saved_variables().values()),
     ]
 

@@ -11,6 +11,10 @@ def adam():
     return tf.keras.optimizers.Adam(0.01)
 
 
+def legacy():
+    return tf.keras.optimizers.legacy.Adam(0.01)
+
+
 def scaled():
     return tf.keras.mixed_precision.LossScaleOptimizer(
         tf.keras.optimizers.SGD(0.1, momentum=0.9), dynamic_growth_steps=3
@@ -22,6 +26,7 @@ CASES = {
     "tau 3": {"staleness": 3},
     "disadv": {"staleness": 0},
     "plain, Adam": {"attack": None, "optimizer": adam},
+    "legacy": {"optimizer": legacy},
     "loss scale": {"optimizer": scaled},
     "micro-batches": {"microbatches": 2, "staleness": 2},
     "two replicas": {"replicas": 2, "staleness": 2},

@@ -110,8 +110,9 @@ class Checkpoints(keras_internals.Callback):
         step, values = found
         model = self.model
         with model.distribute_strategy.scope():
-            if hasattr(model.optimizer, "build"):
-                model.optimizer.build(model.trainable_variables)
+            keras_internals.create_slots(
+                model.optimizer, model.trainable_variables
+            )
         status = self._manager.checkpoint.restore(
             self._path(step, self._worker[0]), self._file_options()
         )
