@@ -159,11 +159,16 @@ def test_axes_that_are_for_no_row():
         (("conadv", "autoaugment_digits"), "conadv_aa"),
         (("disadv", "autoaugment"), "disadv_aa"),
         (("baseline", "mixup"), "baseline_mixup"),
+        (
+            ("conadv", "autoaugment", 0.25, "shared"),
+            "conadv_shared_aa",
+        ),
+        (("conadv", "autoaugment", 0.5), "conadv_aa"),
     ],
 )
 def test_method_names(changes, name):
-    method, augmentation = changes
-    config = config_lib.Config(method=method, augmentation=augmentation)
+    keys = "method", "augmentation", "adversarial_fraction", "attack_pass"
+    config = config_lib.Config(**dict(zip(keys, changes)))
     assert grid.method_name(config) == name
 
 

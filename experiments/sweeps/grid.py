@@ -49,8 +49,9 @@ def method_name(config):
       config: a `Config`.
 
     Returns:
-      A name of `methods.METHODS`; "disadv_aa" for what the paper has not;
-      "baseline_mixup" and the like where images are augmented otherwise.
+      A name of `methods.METHODS`; for what it has not, the method's without
+      augmentation and "_aa", such as "disadv_aa"; "baseline_mixup" and the
+      like where images are augmented otherwise.
     """
     augmented = config.augmentation is not None
     if augmented and config.augmentation not in config_lib.AUTO_AUGMENT:
@@ -59,15 +60,18 @@ def method_name(config):
         name: config_override.value(config, name)
         for name in methods_lib.SETTINGS
     }
+
+    def names(values):
+        return {
+            method.augmented: method.name
+            for method in methods_lib.METHODS.values()
+            if method.trains == config.method
+            and {**methods_lib.SETTINGS, **method.settings} == values
+        }
+
     # Of another fraction it is still the paper's, changed.
-    for values in (settings, methods_lib.SETTINGS):
-        for method in methods_lib.METHODS.values():
-            if (method.trains, method.augmented) == (
-                config.method,
-                augmented,
-            ) and {**methods_lib.SETTINGS, **method.settings} == values:
-                return method.name
-    return f"{config.method}_aa"
+    found = names(settings) or names(methods_lib.SETTINGS)
+    return found.get(augmented) or f"{found[False]}_aa"
 
 
 def rows(preset="", methods=(), batch_sizes=(), assignments=()):
