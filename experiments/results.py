@@ -63,6 +63,8 @@ def print_summary(summary, model_dir):
         # Older runs do not say that it was the test set.
         f"top-1 ({summary.get('split', 'test')})": f"{summary['top1']:.2%}"
         + (", a rehearsal: no result" if summary.get("rehearsal") else ""),
+        # Neither do they say how well they fitted their own images.
+        "top-1 (training)": _number(summary.get("train_top1"), ".2%"),
         "final training loss": _number(summary["final_loss"], ".4f"),
         "images/s": _number(summary["images_per_second"], ",.0f"),
         "step time": _number(summary["step_time_ms"], ".1f", " ms"),

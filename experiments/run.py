@@ -211,6 +211,8 @@ def train(config, model_dir, strategy):
         "rehearsal": config.rehearsal,
         "split": config.split,
         "top1": last["val_accuracy"],
+        # Of clean images, while the weights still changed.
+        "train_top1": last["accuracy"],
         "final_loss": last["loss"],
         "images_per_second": throughput.images_per_second,
         "step_time_ms": throughput.step_time_ms,

@@ -57,6 +57,7 @@ def test_files_of_a_run(finished):
         summary = json.loads((folder / "summary.json").read_text())
         assert set(summary) == {
             "top1",
+            "train_top1",
             "final_loss",
             "images_per_second",
             "step_time_ms",
@@ -74,6 +75,7 @@ def test_files_of_a_run(finished):
         rows = csv_file.read(folder / "history.csv")
         assert len(rows) == 2
         assert float(rows[-1]["val_accuracy"]) == summary["top1"]
+        assert float(rows[-1]["accuracy"]) == summary["train_top1"]
         for name in ("curves.png", "examples.png"):
             with Image.open(folder / name) as picture:
                 assert (

@@ -140,5 +140,6 @@ def _row(cell, summary):
         "rehearsal": config.rehearsal,
         "published": "" if cell.published is None else cell.published,
         "model_dir": cell.name,
-        **{name: summary[name] for name in _MEASURED},
+        # Older runs lack some.
+        **{name: summary.get(name, "") for name in _MEASURED},
     }

@@ -21,6 +21,7 @@ COLUMNS = (
     "split",
     "rehearsal",
     "top1",
+    "train_top1",
     "final_loss",
     "steps",
     "images_per_second",
