@@ -24,9 +24,9 @@ def test_a_variant_stands_for_no_method(tmp_path):
     assert cells.unchanged([variant], variant) is None
 
 
-def written(folder, rows):
+def written(folder, rows, columns=COLUMNS):
     """The report in Markdown, written in this process."""
-    sweep = runs.read_sweep(write(folder, rows))
+    sweep = runs.read_sweep(write(folder, rows, columns=columns))
     found = groups.of_sweep(sweep, None)
     contents = report.contents(sweep, found, 0.5, "command", folder)
     return page.markdown("title", contents)
@@ -72,6 +72,18 @@ def test_groups_are_kept_apart(tmp_path):
     assert "| baseline | 50.00 (1) | 50.00 (1) |\n| disadv_aa | - |" in text
     assert "## bad on digits\n\nNo run has an accuracy." in text
     assert "(batch_size_1.png)" in text and "(batch_size_2.png)" in text
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_how_well_the_network_fits(older, tmp_path):
+    columns = [c for c in COLUMNS if not older or c != "train_top1"]
+    rows = [
+        row("baseline", 8, seed, 0.5, train_top1=fit)
+        for seed, fit in enumerate((0.25, 0.875))
+    ]
+    text = written(tmp_path, rows, columns)
+    assert ("| training |" in text) != older
+    assert ("| 56.2 |" in text) != older
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ class Cell(Setting):
     name: str
     published: Optional[float]  # Percent.
     top1: dict  # Percent by seed.
+    train_top1: list  # Percent, of the runs that say it.
     images_per_second: list
 
     @property
@@ -63,6 +64,7 @@ def _cell(setting, runs):
         name=runs[0].name,
         published=runs[0].published,
         top1={run.seed: run.top1 for run in runs},
+        train_top1=[r.train_top1 for r in runs if r.train_top1 is not None],
         images_per_second=[run.images_per_second for run in runs],
     )
 

@@ -46,6 +46,7 @@ class Run(Setting):
     split: str
     rehearsal: bool
     top1: float  # Percent; NaN if the run has none.
+    train_top1: Optional[float]  # Percent, of the last epoch.
     final_loss: float
     images_per_second: float
     published: Optional[float]  # Percent.
@@ -94,10 +95,12 @@ _PARSERS = {
     Optional[int]: lambda text: int(text) if text else None,
     Optional[float]: lambda text: float(text) if text else None,
 }
+# Columns that older tables lack.
+_LATER = {"rehearsal": "False", "train_top1": ""}
 _ABSENT = {
     # A run that failed has none of these.
     **dict.fromkeys(("top1", "final_loss", "images_per_second"), "nan"),
-    "rehearsal": "False",
+    **_LATER,
 }
 
 
@@ -175,7 +178,7 @@ def read_runs(path):
     reader = csv_file.reader(path)
     names = reader.fieldnames or ()
     missing = [
-        name for name in COLUMNS if name not in names and name != "rehearsal"
+        name for name in COLUMNS if name not in names and name not in _LATER
     ]
     if missing:
         raise ValueError(
@@ -208,6 +211,8 @@ def _run(row, where):
         raise ValueError(
             f"{where}: expected top1 as a fraction in [0, 1]; received {top1}."
         )
+    train = values["train_top1"]
+    values["train_top1"] = None if train is None else 100 * train
     return Run(**{**values, "top1": 100 * top1})
 
 
