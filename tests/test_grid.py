@@ -159,10 +159,7 @@ def test_axes_that_are_for_no_row():
         (("conadv", "autoaugment_digits"), "conadv_aa"),
         (("disadv", "autoaugment"), "disadv_aa"),
         (("baseline", "mixup"), "baseline_mixup"),
-        (
-            ("conadv", "autoaugment", 0.25, "shared"),
-            "conadv_shared_aa",
-        ),
+        (("conadv", "autoaugment", 0.25, "shared"), "conadv_shared_aa"),
         (("conadv", "autoaugment", 0.5), "conadv_aa"),
     ],
 )

@@ -92,6 +92,7 @@ def cell(method, epsilon, staleness, seeds, top1):
         name="",
         published=None,
         top1=dict.fromkeys(range(seeds), top1),
+        train_top1=[],
         images_per_second=(),
     )
 
