@@ -88,9 +88,9 @@ def discard_unused(model_dir):
     """Removes the folder of a run that failed before it trained."""
     config, checkpoints = model_dir / "config.json", model_dir / "checkpoints"
     held = {path.name for path in model_dir.iterdir()}
-    if checkpoints.exists():
-        held |= {path.name for path in checkpoints.iterdir()}
-    if held <= {config.name, checkpoints.name}:
+    if checkpoints.name in held and not list(checkpoints.iterdir()):
+        held.remove(checkpoints.name)
+    if held == {config.name}:
         if checkpoints.exists():
             checkpoints.rmdir()
         config.unlink()

@@ -187,7 +187,9 @@ def run(workers, cells, folder, csv_name, title=""):
     for job in jobs:
         files.move_aside(job.model_dir)
     says = progress.Progress(len(cells), len(summaries), title)
-    rows = files.tabulate(folder / csv_name, cells, summaries)
+    # Once: in a bucket each run of others is a request.
+    others = files.rows_of_others(folder / csv_name, cells)
+    rows = files.tabulate(folder / csv_name, cells, summaries, others)
     failed = []
     for outcome in workers.run(jobs, says.tick):
         name = outcome.job.name
@@ -197,7 +199,7 @@ def run(workers, cells, folder, csv_name, title=""):
             continue
         summary = files.summary(folder, by_name[name])
         summaries[name] = summary
-        rows = files.tabulate(folder / csv_name, cells, summaries)
+        rows = files.tabulate(folder / csv_name, cells, summaries, others)
         says.ended(
             f"{name}: top-1 {summary['top1']:.2%}, {summary['seconds']:.0f} s"
         )

@@ -102,7 +102,9 @@ def test_rows_of_another_command_stay_while_their_runs_are_there(tmp_path):
         if method != "conadv":
             (tmp_path / cell.name).mkdir(exist_ok=True)
             (tmp_path / cell.name / "summary.json").touch()
-        assert list(files.tabulate(path, [cell], {cell.name: SUMMARY})) == [
+        others = files.rows_of_others(path, [cell])
+        summaries = {cell.name: SUMMARY}
+        assert list(files.tabulate(path, [cell], summaries, others)) == [
             cell.name
         ]
     assert [row["model_dir"] for row in _rows(path)] == [names[2], names[0]]

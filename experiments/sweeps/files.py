@@ -91,27 +91,37 @@ def move_aside(path):
         path.rename(aside)
 
 
-def tabulate(path, cells, summaries):
-    """Writes the table of what is finished, whole or not at all.
-
-    Rows of other commands for this folder stay, above, as long as their runs
-    are there.
+def rows_of_others(path, cells):
+    """Rows of other commands for a folder, as long as their runs are there.
 
     Args:
-      path: of the CSV file.
-      cells: list of `grid.Cell`, which gives the order.
-      summaries: {name: summary}.
+      path: of the CSV file, which may be there.
+      cells: list of `grid.Cell`, this command's.
 
     Returns:
-      {name: row} of the cells, a row being {column: value}.
+      List of {column: value}.
     """
     names = {cell.name for cell in cells}
-    others = [
+    return [
         {column: row.get(column, "") for column in COLUMNS}
         for row in (csv_file.read(path) if path.exists() else [])
         if row["model_dir"] not in names
         and (path.parent / row["model_dir"] / "summary.json").exists()
     ]
+
+
+def tabulate(path, cells, summaries, others=()):
+    """Writes the table of what is finished, whole or not at all.
+
+    Args:
+      path: of the CSV file.
+      cells: list of `grid.Cell`, which gives the order.
+      summaries: {name: summary}.
+      others: what `rows_of_others` returned; these rows come first.
+
+    Returns:
+      {name: row} of the cells, a row being {column: value}.
+    """
     rows = {
         cell.name: _row(cell, summaries[cell.name])
         for cell in cells
