@@ -119,3 +119,20 @@ def test_random_wrong_labels_keep_the_format(labels):
         tf.constant([0, 2, 1]), networks.CLASSES, tf.constant([0, 0])
     )
     np.testing.assert_array_equal(ids.reshape(-1), expected)
+
+
+def test_a_wrong_label_is_none_of_several():
+    rows = np.array(
+        [[1, 0, 1, 0, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]
+        + [[0.5, 0.5, 0, 0, 0]],  # Mixed; the rest has no largest one.
+        "float32",
+    )
+    wrong = perturbation.random_wrong_labels(
+        tf.constant(np.repeat(rows, 3000, axis=0)), 5, tf.constant([0, 0])
+    )
+    counts = wrong.numpy().reshape(5, 3000, 5).sum(axis=1)
+    assert (counts.sum(axis=1) == 3000).all()  # A single one in each row.
+    expected = np.array(
+        [[0, 1, 0, 1, 1], [3, 0, 0, 0, 0], [0.6] * 5, [0] * 5, [0, 0, 1, 1, 1]]
+    )
+    assert np.abs(counts - 1000 * expected)[[0, 1, 2, 4]].max() < 120

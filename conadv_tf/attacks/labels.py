@@ -1,5 +1,7 @@
 """What a label is: class ids from the label formats that Keras accepts."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
@@ -29,34 +31,27 @@ def is_sparse(labels: tf.Tensor, num_outputs: int) -> bool:
     )
 
 
+def by_format(
+    labels: tf.Tensor,
+    num_outputs: int,
+    of_ids: Callable[[], tf.Tensor],
+    of_rows: Callable[[], tf.Tensor],
+) -> tf.Tensor:
+    """What one of two functions returns, by the format of the labels."""
+    # Keras's generators leave the format to the run.
+    if labels.shape.rank == 2 and labels.shape[-1] is None:
+        return tf.cond(tf.shape(labels)[1] == 1, of_ids, of_rows)
+    return of_ids() if is_sparse(labels, num_outputs) else of_rows()
+
+
 def class_ids(labels: tf.Tensor, num_outputs: int) -> tf.Tensor:
     """Converts labels in any accepted format to int64 class ids [batch]."""
-
-    def from_sparse() -> tf.Tensor:
-        return tf.cast(tf.reshape(labels, [-1]), tf.int64)
-
-    def from_one_hot() -> tf.Tensor:
-        return tf.argmax(labels, axis=-1)
-
-    if _is_unknown(labels):
-        return tf.cond(tf.shape(labels)[1] == 1, from_sparse, from_one_hot)
-    return from_sparse() if is_sparse(labels, num_outputs) else from_one_hot()
-
-
-def like_labels(
-    ids: tf.Tensor, labels: tf.Tensor, num_outputs: int
-) -> tf.Tensor:
-    """Writes class ids int64 [batch] in the format and dtype of `labels`."""
-
-    def to_sparse() -> tf.Tensor:
-        return tf.cast(tf.reshape(ids, tf.shape(labels)), labels.dtype)
-
-    def to_one_hot() -> tf.Tensor:
-        return tf.one_hot(ids, num_outputs, dtype=labels.dtype)
-
-    if _is_unknown(labels):
-        return tf.cond(tf.shape(labels)[1] == 1, to_sparse, to_one_hot)
-    return to_sparse() if is_sparse(labels, num_outputs) else to_one_hot()
+    return by_format(
+        labels,
+        num_outputs,
+        lambda: tf.cast(tf.reshape(labels, [-1]), tf.int64),
+        lambda: tf.argmax(labels, axis=-1),
+    )
 
 
 def check_single(labels: tf.Tensor, num_outputs: int) -> None:
@@ -77,11 +72,6 @@ def check_single(labels: tf.Tensor, num_outputs: int) -> None:
             "number of ones, measure with a metric for them, for example "
             "tf.keras.metrics.BinaryAccuracy, on the attack's images."
         )
-
-
-def _is_unknown(labels: tf.Tensor) -> bool:
-    """Whether only the run tells the format: Keras's generators say so."""
-    return labels.shape.rank == 2 and labels.shape[-1] is None
 
 
 def correct(

@@ -162,23 +162,43 @@ def random_wrong_labels(
     """Draws for each example a label other than its own, uniformly.
 
     Args:
-      labels: class ids or one-hot rows (see `conadv_tf.classification`).
+      labels: class ids or rows (see `conadv_tf.attacks.labels`). What is
+        wrong of a row is each class below its largest number, so that a row
+        may have several ones; of a row of zeros each class is.
       num_classes: number of classes, at least 2.
       seed: int [2], (run seed, step).
 
     Returns:
-      labels in the same format and dtype.
+      labels in the same format and dtype, rows with a single one.
     """
-    ids = classification.class_ids(labels, num_classes)
     batch_size = labels.shape[0] or tf.shape(labels)[0]
     offset = random.global_offset(batch_size)
     draws = random.uniform(seed, _TARGET, offset, batch_size, ())
-    shift = 1 + tf.cast(tf.floor(draws * (num_classes - 1)), tf.int64)
-    # Rounding can lift the product to num_classes - 1, a full circle.
-    shift = tf.minimum(shift, num_classes - 1)
-    return classification.like_labels(
-        (ids + shift) % num_classes, labels, num_classes
-    )
+
+    def drawn(count: tf.Tensor) -> tf.Tensor:
+        rank = tf.floor(draws * tf.cast(count, tf.float32))
+        # Rounding can lift the product to the count itself.
+        return tf.minimum(tf.cast(rank, tf.int64), count - 1)
+
+    def wrong_ids() -> tf.Tensor:
+        ids = classification.class_ids(labels, num_classes)
+        count = tf.constant(num_classes - 1, tf.int64)
+        wrong = (ids + 1 + drawn(count)) % num_classes
+        return tf.cast(tf.reshape(wrong, tf.shape(labels)), labels.dtype)
+
+    def wrong_rows() -> tf.Tensor:
+        # From the class behind the row's own, as ids are counted.
+        after = tf.range(1, num_classes + 1, dtype=tf.int64)
+        order = (tf.argmax(labels, -1)[:, tf.newaxis] + after) % num_classes
+        largest = tf.reduce_max(labels, axis=-1, keepdims=True)
+        is_wrong = tf.cast((labels < largest) | (largest <= 0), tf.int64)
+        number = tf.cumsum(tf.gather(is_wrong, order, batch_dims=1), axis=-1)
+        is_reached = number > drawn(number[:, -1])[:, tf.newaxis]
+        first = tf.argmax(tf.cast(is_reached, tf.int32), axis=-1)
+        wrong = tf.gather(order, first, batch_dims=1)
+        return tf.one_hot(wrong, num_classes, dtype=labels.dtype)
+
+    return classification.by_format(labels, num_classes, wrong_ids, wrong_rows)
 
 
 def logits_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -59,7 +59,8 @@ class PGD:
         input. Images must lie inside it, but for rounding.
       norm: "linf" or "l2".
       targeted: None ascends on the true label; "random" descends towards a
-        uniformly drawn wrong label.
+        uniformly drawn wrong label, of a row with several ones towards one
+        that is not among them, alone.
 
     Raises:
       ValueError: if an argument is out of its range.
