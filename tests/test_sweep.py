@@ -108,6 +108,9 @@ def test_rows_of_another_command_stay_while_their_runs_are_there(tmp_path):
             cell.name
         ]
     assert [row["model_dir"] for row in _rows(path)] == [names[2], names[0]]
+    path.write_text("method,top1\nconadv,0.9\n")
+    with pytest.raises(ValueError, match="model_dir; received .*method, top1"):
+        files.rows_of_others(path, [])
 
 
 def test_a_finished_run_with_another_configuration(tmp_path):

@@ -100,11 +100,21 @@ def rows_of_others(path, cells):
 
     Returns:
       List of {column: value}.
+
+    Raises:
+      ValueError: if the file is not the table of a sweep.
     """
     names = {cell.name for cell in cells}
+    rows = csv_file.read(path) if path.exists() else []
+    if rows and "model_dir" not in rows[0]:
+        raise ValueError(
+            f"Expected {path} to be the table of a sweep, with a column "
+            f"model_dir; received columns {', '.join(rows[0])}. Move it, or "
+            "choose another --output_dir."
+        )
     return [
         {column: row.get(column, "") for column in COLUMNS}
-        for row in (csv_file.read(path) if path.exists() else [])
+        for row in rows
         if row["model_dir"] not in names
         and (path.parent / row["model_dir"] / "summary.json").exists()
     ]
