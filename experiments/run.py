@@ -158,6 +158,12 @@ def train(config, model_dir, strategy):
     tf.keras.mixed_precision.set_global_policy(config.precision)
     where = ca.distribution.describe(strategy)
     print(f"{config.method} on {config.dataset}: {where}")
+    if config.optimizer.warmup_epochs >= config.epochs and not config.rehearsal:
+        print(
+            "note: the learning rate warms up for all of the "
+            f"{config.epochs} epochs and never decays; give a shorter "
+            f"--set optimizer.warmup_epochs={config.epochs / 8:g}"
+        )
     replicas = strategy.num_replicas_in_sync
     dataset = build.dataset(config, replicas)
     schedule = build.schedule(config, dataset, replicas)

@@ -20,8 +20,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ("--epochs=2", "--set=network.depth=8", "--set=network.width=4")
 
 
-def run(script, *arguments, cwd=ROOT):
-    environment = {**os.environ}
+def run(script, *arguments, cwd=ROOT, **variables):
+    environment = {**os.environ, **variables}
     environment.pop("TF_CPP_MIN_LOG_LEVEL")  # It is the command's to set.
     return subprocess.run(
         [sys.executable, str(ROOT / "experiments" / script), *arguments],
@@ -46,6 +46,8 @@ def finished(tmp_path_factory):
             *(["--set=drift_every=7"] if method == "conadv" else []),
             *QUICK,
             cwd=folder,
+            # The first one prepares the digits, without a word on stderr.
+            TFDS_DATA_DIR=str(folder / "tfds"),
         )
         assert result.returncode == 0, result.stderr
         results[method] = folder / method, result.stdout, result.stderr
@@ -86,6 +88,7 @@ def test_files_of_a_run(finished):
         assert "\b" not in output and "\r" not in output and not errors
         assert f"{summary['top1']:.2%}" in output
         assert str(folder) in output
+        assert "for all of the 2 epochs" in output  # A warm-up of 5.
 
 
 # The name of the file told Keras another format than it has inside.

@@ -64,13 +64,14 @@ def prepared_builder(
     tfds.disable_progress_bar()
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
 
-    def open_builder() -> tfds.core.DatasetBuilder:
+    def open_builder() -> tuple[tfds.core.DatasetBuilder, bool]:
         with quiet():
-            return tfds.builder(_TFDS_NAMES.get(name, name), data_dir=data_dir)
+            known = _TFDS_NAMES.get(name, name)
+            builder = tfds.builder(known, data_dir=data_dir)
+            return builder, builder.is_prepared()
 
     try:
-        builder = open_builder()
-        prepared = builder.is_prepared()
+        builder, prepared = open_builder()
     except ValueError as error:
         raise ValueError(
             "Expected a dataset that tensorflow-datasets knows, folder:PATH or "
@@ -94,8 +95,8 @@ def prepared_builder(
     except Exception as error:
         # Two processes may prepare it at once: one of them cannot rename what
         # it wrote, because the other has.
-        builder = open_builder()
-        if builder.is_prepared():
+        builder, prepared = open_builder()
+        if prepared:
             return builder
         raise ValueError(
             f"Dataset {name!r} is not prepared in {builder.data_dir!r} and "
