@@ -24,6 +24,16 @@ def test_a_variant_stands_for_no_method(tmp_path):
     assert cells.unchanged([variant], variant) is None
 
 
+def test_combined_methods_have_a_name_to_read():
+    assert [
+        runs.label(name) for name in ("conadv_aa", "disadv_aa", "x_aa")
+    ] == [
+        "ConAdv + AutoAugment",
+        "DisAdv + AutoAugment",
+        "x_aa",
+    ]
+
+
 def written(folder, rows, columns=COLUMNS):
     """The report in Markdown, written in this process."""
     sweep = runs.read_sweep(write(folder, rows, columns=columns))

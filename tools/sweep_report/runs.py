@@ -105,8 +105,11 @@ _ABSENT = {
 
 
 def label(method):
-    """A method's name in a report."""
-    return METHODS[method].label if method in METHODS else method
+    """A method's name in a report, with what it is combined with."""
+    if method in METHODS:
+        return METHODS[method].label
+    stem = method.removesuffix("_aa")
+    return f"{METHODS[stem].label} + AutoAugment" if stem in METHODS else method
 
 
 def read_sweep(folder):
