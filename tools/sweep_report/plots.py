@@ -8,7 +8,7 @@ from tools.sweep_report import runs
 
 _TOP1 = "top-1, %; bars: standard deviation"
 _BASELINE = METHODS["baseline"]
-_OTHERS = "#CC79A7"  # Methods that are not the paper's, told by markers.
+_OTHERS = "#777777"  # Methods that METHODS has not, told by markers.
 
 
 def batch_sizes(references, path):
@@ -128,7 +128,8 @@ def _by_batch_size(bars, label):
     axis.set_xlabel("global batch size")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
-    _legend(axis)
+    longest = max(len(runs.label(method)) for method in methods)
+    _legend(axis, columns=3 if longest < 35 else 2)
     return figure, axis, places, step
 
 
@@ -141,7 +142,7 @@ def _style(method, number=0):
     if method in METHODS:
         known = METHODS[method]
         return {"color": known.color, "marker": known.marker}
-    return {"color": _OTHERS, "marker": "PX*p<>"[number % 6]}
+    return {"color": _OTHERS, "marker": "p<>hd8"[number % 6]}
 
 
 def _errorbar(axis, method, number, where, bars):
