@@ -201,7 +201,10 @@ def test_markdown_takes_nothing_for_a_tag(finished):
     "flags, message",
     [
         ((), "Expected the folder of a sweep"),
-        (("--margin=0",), "Expected --margin > 0; received 0.0"),
+        pytest.param(
+            *(("--margin=0",), "Expected --margin > 0; received 0.0"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_errors_are_messages(tmp_path, flags, message):

@@ -67,7 +67,10 @@ def test_staleness_0_is_another_method():
 @pytest.mark.parametrize(
     "script, flag, said",
     [
-        ("experiments/run.py", "--staleness=0", "--method=disadv"),
+        pytest.param(
+            *("experiments/run.py", "--staleness=0", "--method=disadv"),
+            marks=pytest.mark.slow,
+        ),
         ("experiments/sweep.py", "--help", "--tune_learning_rate"),
         pytest.param(
             *("tools/report.py", "-h", "--margin"), marks=pytest.mark.slow
