@@ -181,7 +181,7 @@ def test_page_is_whole_and_needs_nothing_else(finished):
     assert levels[0] == 1 and levels.count(1) == 1
     assert max(np.diff(levels)) == 1
     assert "prefers-color-scheme: dark" in text and "overflow-x" in text
-    names = ("batch_size", "gain", "epsilon", "tau")
+    names = ("batch_size", "gain", "fit", "epsilon", "tau")
     pictures = [a for tag, a in page.tags if tag == "img"]
     assert len(pictures) == len(names) and all(a["alt"] for a in pictures)
     for name in names:

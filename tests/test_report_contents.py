@@ -87,6 +87,30 @@ def test_how_well_the_network_fits(older, tmp_path):
     assert ("| 56.2 |" in text) != older
 
 
+def test_gains_stand_beside_the_fit_of_a_baseline_changed_alike(tmp_path):
+    rows = [
+        row(
+            method,
+            8,
+            seed,
+            top1 + gain * (seed + 1),
+            train_top1=fits,
+            variant=v,
+        )
+        for v, fits, top1 in (("", 1.0, 0.5), ("epochs=7", 0.875, 0.25))
+        for method, gain in (("baseline", 0.0), ("conadv", 0.125 * fits))
+        for seed in range(2)
+    ]
+    rows += [row("conadv", 8, s, 0.5, variant="weight=2") for s in range(2)]
+    text = written(tmp_path, rows)
+    section = text[text.index("## Gain and fit") :].split("\n## ")[0]
+    assert "| ConAdv | 8 |  | 100.0 | 2 | +18.75 | [" in section
+    assert "| ConAdv | 8 | epochs=7 | 87.5 | 2 | +16.41 | [" in section
+    assert "weight=2" not in section and (tmp_path / "fit.png").is_file()
+    text = written(tmp_path, [{**row, "train_top1": ""} for row in rows])
+    assert "Gain and fit: No baseline that says how well it fits" in text
+
+
 @pytest.mark.parametrize(
     "rows, columns, message",
     [

@@ -106,6 +106,30 @@ def references(cells, epsilon=None):
     return {key: min(found, key=place) for key, found in candidates.items()}
 
 
+def beside_baselines(cells, epsilon=None):
+    """The cells to compare with a baseline that was changed as they were.
+
+    Returns:
+      Dict from (method, batch_size, variant) to (`Cell`, the baseline's),
+      the latter with training accuracies.
+    """
+    found = {}
+    for variant in dict.fromkeys(cell.variant for cell in cells):
+        same = references(
+            [
+                dataclasses.replace(cell, variant="")
+                for cell in cells
+                if cell.variant == variant
+            ],
+            epsilon,
+        )
+        for (method, size), cell in same.items():
+            baseline = same.get(("baseline", size))
+            if method != "baseline" and baseline and baseline.train_top1:
+                found[method, size, variant] = cell, baseline
+    return found
+
+
 def same_epsilon(value, wanted):
     """Whether a radius is the one that was typed, in a few digits."""
     if value is None or wanted is None:

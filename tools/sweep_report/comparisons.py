@@ -44,6 +44,31 @@ def gains(gains):
     )
 
 
+def fit(fits):
+    """Gains by how well the baseline fits: key to (percent, `Comparison`).
+
+    A key is (method, batch_size, variant); the percent are of the training
+    images that the baseline gets right.
+    """
+    tests = _tests("mean gain")
+    return Table.of(
+        "Gain over the baseline of the same batch size and variant, by how "
+        "many training images the baseline gets right",
+        {
+            "method": lambda row: runs.label(row.key[0]),
+            "batch size": lambda row: str(row.key[1]),
+            "variant": lambda row: row.key[2],
+            "baseline, training images in %": lambda row: (
+                f"{fits[row.key][0]:.1f}"
+            ),
+            **{name: tests[name] for name in list(tests)[:3]},
+        },
+        _rows(fits, [pair for _, pair in fits.values()]),
+        "Paired by seed; not tested here.",
+        num_labels=3,
+    )
+
+
 def equality(pairs, margin):
     """ConAdv against DisAdv: batch size to a `Comparison` with a margin."""
     within = f"equal within {margin:g}"

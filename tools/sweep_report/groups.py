@@ -22,6 +22,7 @@ class Group:
         self.cells = cells.cells(finished)
         self.tuning = cells.cells(r for r in tuning if not math.isnan(r.top1))
         self.references = cells.references(self.cells, epsilon)
+        self.beside_baselines = cells.beside_baselines(self.cells, epsilon)
         self.methods = list(dict.fromkeys(run.method for run in runs))
         self.sizes = sorted({run.batch_size for run in runs})
         self.seeds = {run.seed for run in runs}

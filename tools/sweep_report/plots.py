@@ -38,6 +38,29 @@ def gains(gains, path):
     figures.save(figure, path)
 
 
+def fit(fits, path):
+    """Draws gains against how many training images the baseline gets right.
+
+    Args:
+      fits: from (method, batch_size, variant) to (percent, comparison), with
+        intervals.
+      path: file to write.
+    """
+    figure, (axis,) = _figure(1)
+    methods = list(dict.fromkeys(method for method, *_ in fits))
+    for number, method in enumerate(methods):
+        drawn = [value for key, value in fits.items() if key[0] == method]
+        places = [percent - 0.15 * number for percent, _ in drawn]
+        bars = [(g.mean, g.interval[1] - g.mean) for _, g in drawn]
+        _errorbar(axis, method, number, places, bars, ls="")
+    axis.axhline(0, color=_BASELINE.color, lw=0.8)
+    axis.set_xlabel("training images that the baseline gets right, %")
+    axis.set_ylabel("gain, points; bars: 95 % interval")
+    axis.grid(alpha=0.3)
+    _wide_legend(axis, methods)
+    figures.save(figure, path)
+
+
 def curves(curves, baselines, label, path):
     """Draws accuracy along a setting, a panel for each batch size.
 
@@ -128,8 +151,7 @@ def _by_batch_size(bars, label):
     axis.set_xlabel("global batch size")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
-    longest = max(len(runs.label(method)) for method in methods)
-    _legend(axis, columns=3 if longest < 35 else 2)
+    _wide_legend(axis, methods)
     return figure, axis, places, step
 
 
@@ -145,7 +167,7 @@ def _style(method, number=0):
     return {"color": _OTHERS, "marker": "p<>hd8"[number % 6]}
 
 
-def _errorbar(axis, method, number, where, bars):
+def _errorbar(axis, method, number, where, bars, **line):
     axis.errorbar(
         where,
         *zip(*bars),
@@ -154,6 +176,7 @@ def _errorbar(axis, method, number, where, bars):
         capsize=3,
         label=runs.label(method),
         **_style(method, number),
+        **line,
     )
 
 
@@ -163,6 +186,11 @@ def _level(axis, cell):
     color = _BASELINE.color
     axis.axhline(mean, color=color, ls="--", lw=1, label=_BASELINE.label)
     axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
+
+
+def _wide_legend(axis, methods):
+    longest = max(len(runs.label(method)) for method in methods)
+    _legend(axis, columns=3 if longest < 35 else 2)
 
 
 def _legend(axis, columns=3, height=1.0):

@@ -25,6 +25,7 @@ def contents(sweep, groups, margin, command, output_dir):
         for section in (
             sections.accuracy(group, draw),
             sections.gains(group, draw),
+            sections.fit(group, draw),
             sections.equality(group, margin),
             sections.epsilon(group, draw),
             sections.staleness(group, draw),

@@ -105,6 +105,35 @@ def gains(group, draw):
     return Section(title, [comparisons.gains(compared), picture])
 
 
+def fit(group, draw):
+    """Gains against how well the baseline fits its training images."""
+    fits = {
+        key: (
+            float(np.mean(baseline.train_top1)),
+            statistics.compare(cell.top1, baseline.top1),
+        )
+        for key, (cell, baseline) in group.beside_baselines.items()
+    }
+    title = "Gain and fit"
+    drawn = {key: fit for key, fit in fits.items() if fit[1].interval}
+    if not drawn:
+        return Section(
+            title,
+            ["No baseline that says how well it fits has pairs to compare."],
+        )
+    picture = draw(
+        "fit",
+        "Mean gain over the baseline of the same batch size and variant and "
+        "its 95 % interval, by how many training images the baseline gets "
+        "right. Adversarial examples regularize.",
+        "Gain in top-1 against the baseline's training accuracy, a point for "
+        "each method, batch size and variant; the table has its numbers.",
+        plots.fit,
+        drawn,
+    )
+    return Section(title, [comparisons.fit(fits), picture])
+
+
 def equality(group, margin):
     """Whether ConAdv is as good as DisAdv."""
     title = "ConAdv against DisAdv"
