@@ -31,6 +31,7 @@ def main(*arguments):
 
 # A disk by its address: TensorFlow takes ram://x/ckpt-3.index for a file in a
 # folder ckpt-3.
+@pytest.mark.slow
 def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
     folder = paths.of(f"file://{tmp_path}/runs/mine")
     save = run.ca.Checkpoints.save

@@ -119,7 +119,11 @@ def python_blocks():
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
         for number, block in enumerate(blocks):
-            yield pytest.param(block, id=f"{path.name}-{number}")
+            yield pytest.param(
+                block,
+                id=f"{path.name}-{number}",
+                marks=[pytest.mark.slow] if path.name == "transfer.md" else [],
+            )
 
 
 @functools.cache

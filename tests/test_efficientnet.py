@@ -78,9 +78,8 @@ def test_parameters_are_as_many_as_in_keras(
 
 
 # By name: also after another network has taken the plain layer names.
-@pytest.mark.parametrize(
-    "variant", ["b0", pytest.param("b2", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["b0", "b2"])
 def test_weights_of_keras_load_by_name(variant, tmp_path):
     theirs = _keras_network(variant)
     theirs.save_weights(tmp_path / "weights.h5")
