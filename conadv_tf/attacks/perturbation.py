@@ -193,9 +193,9 @@ def random_wrong_labels(
         largest = tf.reduce_max(labels, axis=-1, keepdims=True)
         is_wrong = tf.cast((labels < largest) | (largest <= 0), tf.int64)
         number = tf.cumsum(tf.gather(is_wrong, order, batch_dims=1), axis=-1)
-        is_reached = number > drawn(number[:, -1])[:, tf.newaxis]
-        first = tf.argmax(tf.cast(is_reached, tf.int32), axis=-1)
-        wrong = tf.gather(order, first, batch_dims=1)
+        rank = drawn(number[:, -1])[:, tf.newaxis]
+        before = tf.math.count_nonzero(number <= rank, axis=-1)
+        wrong = tf.gather(order, before, batch_dims=1)
         return tf.one_hot(wrong, num_classes, dtype=labels.dtype)
 
     return classification.by_format(labels, num_classes, wrong_ids, wrong_rows)

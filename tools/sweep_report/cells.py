@@ -69,8 +69,8 @@ def _cell(setting, runs):
     )
 
 
-def references(cells, epsilon=None):
-    """The cell that stands for each method and batch size, no variant.
+def references(cells, epsilon=None, variant=""):
+    """The cell that stands for each method and batch size, of one variant.
 
     Never the best one: choosing by the accuracies that are then compared
     would flatter the methods with many settings. It is the one with the given
@@ -100,7 +100,7 @@ def references(cells, epsilon=None):
 
     candidates = {}
     for cell in cells:
-        if not cell.variant:
+        if cell.variant == variant:
             key = cell.method, cell.batch_size
             candidates.setdefault(key, []).append(cell)
     return {key: min(found, key=place) for key, found in candidates.items()}
@@ -115,14 +115,7 @@ def beside_baselines(cells, epsilon=None):
     """
     found = {}
     for variant in dict.fromkeys(cell.variant for cell in cells):
-        same = references(
-            [
-                dataclasses.replace(cell, variant="")
-                for cell in cells
-                if cell.variant == variant
-            ],
-            epsilon,
-        )
+        same = references(cells, epsilon, variant)
         for (method, size), cell in same.items():
             baseline = same.get(("baseline", size))
             if method != "baseline" and baseline and baseline.train_top1:

@@ -50,7 +50,6 @@ def fit(fits):
     A key is (method, batch_size, variant); the percent are of the training
     images that the baseline gets right.
     """
-    tests = _tests("mean gain")
     return Table.of(
         "Gain over the baseline of the same batch size and variant, by how "
         "many training images the baseline gets right",
@@ -61,9 +60,9 @@ def fit(fits):
             "baseline, training images in %": lambda row: (
                 f"{fits[row.key][0]:.1f}"
             ),
-            **{name: tests[name] for name in list(tests)[:3]},
+            **_differences("mean gain"),
         },
-        _rows(fits, [pair for _, pair in fits.values()]),
+        [_Row(key, pair, None, None) for key, (_, pair) in fits.items()],
         "Paired by seed; not tested here.",
         num_labels=3,
     )
@@ -122,8 +121,8 @@ def _rows(keys, pairs):
     return [_Row(*row) for row in zip(keys, pairs, different, equal)]
 
 
-def _tests(mean, more=()):
-    """The columns of a comparison, `more` before those of Holm's p."""
+def _differences(mean):
+    """The columns of a comparison that is not tested."""
 
     def interval(row):
         known = row.pair.interval
@@ -137,6 +136,13 @@ def _tests(mean, more=()):
         "pairs": lambda row: str(row.pair.n),
         mean: difference,
         "95 % interval": interval,
+    }
+
+
+def _tests(mean, more=()):
+    """The columns of a comparison, `more` before those of Holm's p."""
+    return {
+        **_differences(mean),
         **dict(more),
         "p (t, Holm)": lambda row: p_text(row.p),
         "differs at 5 %": lambda row: _verdict(row.p),

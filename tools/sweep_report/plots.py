@@ -7,6 +7,7 @@ from experiments.methods import METHODS
 from tools.sweep_report import runs
 
 _TOP1 = "top-1, %; bars: standard deviation"
+_GAIN = "gain, points; bars: 95 % interval"
 _BASELINE = METHODS["baseline"]
 _OTHERS = "#777777"  # Methods that METHODS has not, told by markers.
 
@@ -31,9 +32,8 @@ def batch_sizes(references, path):
 
 def gains(gains, path):
     """Draws mean gains over the baseline and their intervals."""
-    bars = {key: (g.mean, g.interval[1] - g.mean) for key, g in gains.items()}
-    label = "gain, points; bars: 95 % interval"
-    figure, axis, _, _ = _by_batch_size(bars, label)
+    bars = {key: _gain_bar(gain) for key, gain in gains.items()}
+    figure, axis, _, _ = _by_batch_size(bars, _GAIN)
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
     figures.save(figure, path)
 
@@ -51,13 +51,13 @@ def fit(fits, path):
     for number, method in enumerate(methods):
         drawn = [value for key, value in fits.items() if key[0] == method]
         places = [percent - 0.15 * number for percent, _ in drawn]
-        bars = [(g.mean, g.interval[1] - g.mean) for _, g in drawn]
+        bars = [_gain_bar(gain) for _, gain in drawn]
         _errorbar(axis, method, number, places, bars, ls="")
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
     axis.set_xlabel("training images that the baseline gets right, %")
-    axis.set_ylabel("gain, points; bars: 95 % interval")
+    axis.set_ylabel(_GAIN)
     axis.grid(alpha=0.3)
-    _wide_legend(axis, methods)
+    _legend(axis)
     figures.save(figure, path)
 
 
@@ -151,12 +151,16 @@ def _by_batch_size(bars, label):
     axis.set_xlabel("global batch size")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
-    _wide_legend(axis, methods)
+    _legend(axis)
     return figure, axis, places, step
 
 
 def _bar(cell):
     return cell.spread.mean, cell.spread.std or 0.0
+
+
+def _gain_bar(gain):
+    return gain.mean, gain.interval[1] - gain.mean
 
 
 def _style(method, number=0):
@@ -188,13 +192,11 @@ def _level(axis, cell):
     axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
 
 
-def _wide_legend(axis, methods):
-    longest = max(len(runs.label(method)) for method in methods)
-    _legend(axis, columns=3 if longest < 35 else 2)
-
-
 def _legend(axis, columns=3, height=1.0):
-    """Above the axis, where it hides nothing."""
+    """Above the axis, where it hides nothing; long names take a column."""
+    _, names = axis.get_legend_handles_labels()
+    if max(map(len, names), default=0) >= 35:
+        columns -= 1
     axis.legend(
         fontsize=8,
         ncols=columns,
