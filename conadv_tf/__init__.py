@@ -5,7 +5,7 @@ Liu et al., "Concurrent Adversarial Learning for Large-Batch Training", ICLR
 """
 
 # Before anything reads tf.keras.
-import conadv_tf.keras_choice  # noqa: F401
+import conadv_tf.keras2  # noqa: F401
 
 # isort: split
 from conadv_tf import analysis
@@ -19,7 +19,7 @@ from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.callbacks import Checkpoints
 from conadv_tf.callbacks import ThroughputLogger
-from conadv_tf.callbacks import TrainingHealth
+from conadv_tf.callbacks import TrainingMonitor
 from conadv_tf.model import ConAdvModel
 from conadv_tf.networks import merge_batch_norm
 from conadv_tf.networks import split_batch_norm
@@ -39,7 +39,7 @@ __all__ = [
     "ScheduledAttack",
     "SplitBatchNormalization",
     "ThroughputLogger",
-    "TrainingHealth",
+    "TrainingMonitor",
     "WarmupPolynomialDecay",
     "analysis",
     "batch_norm_branch",

@@ -26,7 +26,7 @@ def write(
       columns: names in order; by default those of the first row.
     """
     rows = list(rows)
-    with paths.whole(path) as temporary:
+    with paths.atomic_write(path) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(
                 file, list(columns or rows[0]), lineterminator="\n"
@@ -37,7 +37,7 @@ def write(
 
 def reader(path: Union[str, os.PathLike]) -> "csv.DictReader[str]":
     """A reader of a table with a header, which knows names and lines."""
-    text = paths.of(path).read_bytes().decode("utf-8")
+    text = paths.as_path(path).read_bytes().decode("utf-8")
     return csv.DictReader(io.StringIO(text, newline=""))
 
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 from conadv_tf import attacks
 from conadv_tf import steps
 from conadv_tf.networks import conversion
-from conadv_tf.networks import GivenNetwork
+from conadv_tf.networks import SourceNetwork
+from conadv_tf.networks import split_for_training
 from conadv_tf.networks import warn_of_random_layers
-from conadv_tf.networks import with_branches
 from conadv_tf.stepped_model import SteppedModel
 
 
@@ -154,8 +154,8 @@ class ConAdvModel(SteppedModel):
             trained = conversion.copy_network(network)
         else:
             warn_of_random_layers(network)
-            trained = with_branches(network, views + 1)
-        given = GivenNetwork(network, trained)
+            trained = split_for_training(network, views + 1)
+        given = SourceNetwork(network, trained)
         super().__init__(trained, way, name or "conadv", given)
         self.options = options
 

@@ -177,7 +177,7 @@ class RemotePath(os.PathLike):
 Path = Union[pathlib.Path, RemotePath]
 
 
-def of(name: Union[str, os.PathLike]) -> Path:
+def as_path(name: Union[str, os.PathLike]) -> Path:
     """The path of a name.
 
     Args:
@@ -188,9 +188,9 @@ def of(name: Union[str, os.PathLike]) -> Path:
 
     Example:
       >>> from conadv_tf import paths
-      >>> str(paths.of("gs://bucket/runs/") / "mine")
+      >>> str(paths.as_path("gs://bucket/runs/") / "mine")
       'gs://bucket/runs/mine'
-      >>> str(paths.of("runs/") / "mine")
+      >>> str(paths.as_path("runs/") / "mine")
       'runs/mine'
     """
     text = os.fspath(name)
@@ -205,7 +205,7 @@ def of(name: Union[str, os.PathLike]) -> Path:
 
 
 @contextlib.contextmanager
-def whole(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
+def atomic_write(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
     """Lets a file be written whole or not at all.
 
     What is inside writes a file beside it, which takes its place at the end.
@@ -223,7 +223,7 @@ def whole(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
     Raises:
       OSError: if it could not be written.
     """
-    path = of(name)
+    path = as_path(name)
     # Keras knows a format by the end of the name, ".weights.h5" too.
     temporary = path.with_name(f".partial.{path.name}")
     if isinstance(temporary, pathlib.Path):
@@ -246,7 +246,7 @@ def whole(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def on_disk(path: Path) -> Iterator[pathlib.Path]:
+def local_copy(path: Path) -> Iterator[pathlib.Path]:
     """A file for libraries that read from disks only.
 
     Args:

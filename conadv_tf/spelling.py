@@ -7,7 +7,7 @@ import re
 _CUTOFF = 0.7
 
 
-def close(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Names that are close to one, the likeliest first.
 
     Those that begin so, and then those of which it is a part or has the first
@@ -21,7 +21,8 @@ def close(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
     Example:
       >>> from conadv_tf import spelling
-      >>> spelling.close("optimizer.lr", ["lars", "optimizer.learning_rate"])
+      >>> names = ["lars", "optimizer.learning_rate"]
+      >>> spelling.close_matches("optimizer.lr", names)
       ['optimizer.learning_rate']
     """
     names = list(dict.fromkeys(names))
@@ -34,7 +35,7 @@ def close(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 def did_you_mean(name: str, names: Iterable[str], count: int = 3) -> str:
     """A sentence with the close names and a space before it; or ""."""
-    found = [repr(each) for each in close(name, names, count)]
+    found = [repr(each) for each in close_matches(name, names, count)]
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 

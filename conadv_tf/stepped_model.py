@@ -1,7 +1,4 @@
-"""A Keras model that holds a step: `compile` and `fit` as it wants them.
-
-How a step is made is the affair of the step; see `steps.protocol`.
-"""
+"""A Keras model that holds a step: `compile` and `fit` as it wants them."""
 
 from collections.abc import Callable
 import inspect
@@ -12,10 +9,10 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf import steps
-from conadv_tf.attacks import float16
+from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import loss as loss_lib
-from conadv_tf.callbacks import with_health
-from conadv_tf.networks import GivenNetwork
+from conadv_tf.callbacks import with_training_monitor
+from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import variables
 
 
@@ -40,7 +37,7 @@ class SteppedModel(tf.keras.Model):
         network: tf.keras.Model,
         way: type[steps.Step],
         name: str,
-        given: Optional[GivenNetwork] = None,
+        given: Optional[SourceNetwork] = None,
     ) -> None:
         super().__init__(name=name, autocast=False)
         self.network = network
@@ -109,7 +106,7 @@ class SteppedModel(tf.keras.Model):
         """
         loss_object = loss_lib.single_loss(loss)
         loss_lib.check_output(self.network, loss_object)
-        if float16.computes_in_float16(self.network):
+        if attack_loss_scaling.computes_in_float16(self.network):
             optimizer = steps.with_loss_scale(optimizer)
         self.step = None
         self._warn_of_changes()
@@ -171,7 +168,7 @@ class SteppedModel(tf.keras.Model):
             epoch), or use under 1% of it in a whole epoch; with
             `jit_compile=True`, if batches have no static size.
           FloatingPointError: if too many gradients are not finite; see
-            `ca.TrainingHealth`.
+            `ca.TrainingMonitor`.
         """
         bound = inspect.signature(super().fit).bind(*args, **kwargs)
         arguments = bound.arguments
@@ -184,7 +181,8 @@ class SteppedModel(tf.keras.Model):
                 arguments.get("validation_split", 0.0),
                 self.distribute_strategy.num_replicas_in_sync,
             )
-        arguments["callbacks"] = with_health(arguments.get("callbacks"), self)
+        callbacks = arguments.get("callbacks")
+        arguments["callbacks"] = with_training_monitor(callbacks, self)
         return super().fit(**arguments)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:

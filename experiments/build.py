@@ -143,7 +143,7 @@ def training_data(config, dataset, schedule, epoch=0, batch=0):
     passes, batch = divmod(
         epoch * schedule.batches_per_epoch + batch, dataset.steps_per_epoch
     )
-    return ca.data.starting_at(
+    return ca.data.resume_at(
         data, passes, batch, dataset.steps_per_epoch
     ).prefetch(2)
 

@@ -6,14 +6,14 @@ from typing import Optional
 
 from conadv_tf import data
 from conadv_tf import distribution
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import radius
 from conadv_tf.steps import ATTACK_PASSES
 from conadv_tf.steps import PLACEMENTS
 from experiments import config_fields
 from experiments import methods
 from experiments import networks
-from experiments.config_fields import limited
+from experiments.config_fields import bounded
 from experiments.digits_policy import DIGITS
 
 # Of one image before batching, and of keras-cv after it.
@@ -30,19 +30,19 @@ class Attack:
     """Arguments of `ca.PGD`, images in [0, 1], and when it sets in."""
 
     # Radius in pixel units: 25 of 255 grey levels.
-    epsilon: float = limited(0.1, "[0, inf)")
-    num_steps: int = limited(1, "[1, inf)")
+    epsilon: float = bounded(0.1, "[0, inf)")
+    num_steps: int = bounded(1, "[1, inf)")
     # None: epsilon for one step.
-    step_size: Optional[float] = limited(None, "(0, inf)")
+    step_size: Optional[float] = bounded(None, "(0, inf)")
     # Probability; the authors' code.
-    random_start: float = limited(0.8, "[0, 1]")
-    norm: str = limited("linf", perturbation.NORMS)
+    random_start: float = bounded(0.8, "[0, 1]")
+    norm: str = bounded("linf", attack_ops.NORMS)
     # "random": the authors' code.
-    targeted: Optional[str] = limited(None, ("random",))
+    targeted: Optional[str] = bounded(None, ("random",))
     # Before it, images are not perturbed.
-    start_epoch: float = limited(0.0, "[0, inf)")
+    start_epoch: float = bounded(0.0, "[0, inf)")
     # From there on, until epsilon is full.
-    warmup_epochs: float = limited(0.0, "[0, inf)")
+    warmup_epochs: float = bounded(0.0, "[0, inf)")
 
     def __post_init__(self):
         """Raises a ValueError for a wrong value."""
@@ -57,15 +57,15 @@ class Optimizer:
     """Arguments of `ca.LARS`, or of LAMB, and their schedule."""
 
     # LAMB is tensorflow-addons's.
-    name: str = limited("lars", ("lars", "lamb"))
-    learning_rate: float = limited(4.0, "(0, inf)")  # Peak.
-    warmup_epochs: float = limited(5.0, "[0, inf)")
+    name: str = bounded("lars", ("lars", "lamb"))
+    learning_rate: float = bounded(4.0, "(0, inf)")  # Peak.
+    warmup_epochs: float = bounded(5.0, "[0, inf)")
     # Of the polynomial decay; the authors' code.
-    power: float = limited(1.6, "(0, inf)")
-    end_learning_rate: float = limited(1e-4, "[0, inf)")
-    momentum: float = limited(0.9, "[0, 1)")
-    weight_decay: float = limited(1e-4, "[0, inf)")
-    trust_coefficient: float = limited(0.001, "(0, inf)")
+    power: float = bounded(1.6, "(0, inf)")
+    end_learning_rate: float = bounded(1e-4, "[0, inf)")
+    momentum: float = bounded(0.9, "[0, 1)")
+    weight_decay: float = bounded(1e-4, "[0, inf)")
+    trust_coefficient: float = bounded(0.001, "(0, inf)")
     nesterov: bool = False
     decay_in_norm: bool = False
 
@@ -90,15 +90,15 @@ class Optimizer:
 class Network:
     """What is trained; `networks.FAMILIES` says who has which field."""
 
-    name: str = limited("resnet_cifar", networks.NAMES, networks.spelled)
+    name: str = bounded("resnet_cifar", networks.NAMES, networks.spelled)
     # Of ResNets: 6n + 2 for small ones, else 18 to 152.
-    depth: int = limited(20, "[1, inf)")
+    depth: int = bounded(20, "[1, inf)")
     # Channels of the first stage of a small ResNet.
-    width: int = limited(16, "[1, inf)")
+    width: int = bounded(16, "[1, inf)")
     # Of EfficientNet.
-    variant: str = limited("b2", networks.VARIANTS)
+    variant: str = bounded("b2", networks.VARIANTS)
     # Of moving statistics, per update; None: the network's own.
-    batch_norm_momentum: Optional[float] = limited(None, "[0, 1)")
+    batch_norm_momentum: Optional[float] = bounded(None, "[0, 1)")
 
     def __post_init__(self):
         """Raises a ValueError for a wrong value."""
@@ -110,57 +110,57 @@ class Network:
 class Config:
     """Everything that defines a run."""
 
-    method: str = limited("conadv", tuple(methods.TRAINED))
+    method: str = bounded("conadv", tuple(methods.TRAINED))
     dataset: str = "digits"
     # None: the images' own, or 224.
-    image_size: Optional[int] = limited(None, "[1, inf)")
+    image_size: Optional[int] = bounded(None, "[1, inf)")
     # Of the only or the second view.
-    augmentation: Optional[str] = limited(None, AUGMENTATIONS)
+    augmentation: Optional[str] = bounded(None, AUGMENTATIONS)
     # Zeros around a small training image before its crop; None: the usual.
-    padding: Optional[int] = limited(None, "[0, inf)")
+    padding: Optional[int] = bounded(None, "[0, inf)")
     # As many of each class, chosen by the seed; None: all.
-    train_images: Optional[int] = limited(None, "[1, inf)")
-    max_bad_records: int = limited(0, "[0, inf)")
-    global_batch_size: int = limited(128, "[1, inf)")
+    train_images: Optional[int] = bounded(None, "[1, inf)")
+    max_bad_records: int = bounded(0, "[0, inf)")
+    global_batch_size: int = bounded(128, "[1, inf)")
     # Together: this many replicas of this many images are emulated exactly,
     # and global_batch_size is their product.
-    emulate_replicas: Optional[int] = limited(None, "[1, inf)")
-    per_replica_batch_size: Optional[int] = limited(None, "[1, inf)")
-    epochs: int = limited(30, "[1, inf)")
+    emulate_replicas: Optional[int] = bounded(None, "[1, inf)")
+    per_replica_batch_size: Optional[int] = bounded(None, "[1, inf)")
+    epochs: int = bounded(30, "[1, inf)")
     # tau of methods with stale weights; see the property.
-    staleness: int = limited(1, "[0, inf)")
+    staleness: int = bounded(1, "[0, inf)")
     # Of methods with stale weights; "phased" has replicas in threes.
-    placement: str = limited("local", PLACEMENTS)
-    label_smoothing: float = limited(0.1, "[0, 1)")
+    placement: str = bounded("local", PLACEMENTS)
+    label_smoothing: float = bounded(0.1, "[0, 1)")
     # Of the adversarial loss; others' is 1.
-    adversarial_weight: float = limited(1.0, "[0, inf)")
+    adversarial_weight: float = bounded(1.0, "[0, inf)")
     # Of each local batch: the part that is attacked.
-    adversarial_fraction: float = limited(1.0, "(0, 1]")
+    adversarial_fraction: float = bounded(1.0, "(0, 1]")
     # Of conadv: "shared" has one forward and one backward pass in all.
-    attack_pass: str = limited("own", ATTACK_PASSES)
+    attack_pass: str = bounded("own", ATTACK_PASSES)
     # Of a shared pass: start images instead of clean ones.
     start_replaces_clean: bool = False
-    seed: int = limited(0, "[0, 4294967296)")  # As NumPy has it.
-    strategy: str = limited("auto", distribution.NAMES)
+    seed: int = bounded(0, "[0, 4294967296)")  # As NumPy has it.
+    strategy: str = bounded("auto", distribution.NAMES)
     tpu: Optional[str] = None
-    precision: str = limited(
+    precision: str = bounded(
         "float32", ("float32", "mixed_bfloat16", "mixed_float16")
     )
     jit_compile: bool = False
-    steps_per_execution: int = limited(1, "[1, inf)")
+    steps_per_execution: int = bounded(1, "[1, inf)")
     drop_remainder: bool = True
     # With a gradient that is not finite.
-    max_skipped_steps: int = limited(10, "[0, inf)")
+    max_skipped_steps: int = bounded(10, "[0, inf)")
     data_dir: Optional[str] = None
     # Of the training images; evaluates on them in place of the test set.
-    validation_fraction: Optional[float] = limited(None, "(0, 1)")
+    validation_fraction: Optional[float] = bounded(None, "(0, 1)")
     # Epochs from one evaluation to the next; the last one ends with one too.
-    evaluate_every: int = limited(1, "[1, inf)")
+    evaluate_every: int = bounded(1, "[1, inf)")
     tensorboard: bool = False  # Writes <model_dir>/tensorboard.
     profile_batches: Optional[str] = None  # "first,last" batch to profile.
     # Steps; measures staleness's drift.
-    drift_every: Optional[int] = limited(None, "[1, inf)")
-    # Whether `rehearsal.shrink` made it: what comes out is no result.
+    drift_every: Optional[int] = bounded(None, "[1, inf)")
+    # Whether `smoke_test.shrink` made it: what comes out is no result.
     rehearsal: bool = False
     attack: Attack = dataclasses.field(default_factory=Attack)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)

@@ -6,7 +6,7 @@ import typing
 from conadv_tf import spelling
 
 
-def limited(default, values, remedy=lambda value: ""):
+def bounded(default, values, remedy=lambda value: ""):
     """A field of a dataclass that takes certain values only.
 
     Args:

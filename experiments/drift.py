@@ -69,7 +69,7 @@ def draw(rows, path):
       path: PNG file to write.
     """
     steps = [row["step"] for row in rows]
-    figure, axes = figures.panels(2, 3, width=4.0, height=3.0, sharex=True)
+    figure, axes = figures.subplots(2, 3, width=4.0, height=3.0, sharex=True)
     for axis, (title, lines) in zip(
         itertools.chain(*axes),
         {

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from conadv_tf import paths
 
 
-def panels(rows, columns, width, height, **options):
+def subplots(rows, columns, width, height, **options):
     """A figure without pyplot: no display, no global state.
 
     Args:
@@ -26,5 +26,5 @@ def panels(rows, columns, width, height, **options):
 
 def save(figure, path):
     """Writes a figure as a PNG file, whole or not at all."""
-    with paths.whole(path) as temporary:
+    with paths.atomic_write(path) as temporary:
         figure.savefig(temporary)

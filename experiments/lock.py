@@ -10,7 +10,7 @@ import time
 
 
 @contextlib.contextmanager
-def held(path, refusal, patience=0.0):
+def exclusive(path, refusal, patience=0.0):
     """Holds the lock of a file; it ends with the process, however that ends.
 
     A bucket has no locks. Of a file in one the lock is a file of this

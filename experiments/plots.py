@@ -42,7 +42,7 @@ def curves(history_path, path):
     )
     # Plain training has one loss, the clean one.
     columns.setdefault("clean_loss", columns["loss"])
-    figure, axes = figures.panels(1, len(panels), width=4.0, height=3.4)
+    figure, axes = figures.subplots(1, len(panels), width=4.0, height=3.4)
     for axis, (title, lines) in zip(axes[0], panels):
         for key, label in lines.items():
             if key in columns:
@@ -82,15 +82,15 @@ def examples(network, test, attack, path):
     scale = (high - low) / (2 * max(np.abs(perturbation).max(), 1e-12))
     shown = (
         ("clean", images),
-        ("perturbation", perturbation * scale + (low + high) / 2),
+        ("attack_ops", perturbation * scale + (low + high) / 2),
         ("adversarial", adversarial),
     )
-    figure, axes = figures.panels(
+    figure, axes = figures.subplots(
         len(shown), len(images), width=1.2, height=1.45
     )
     for row, (title, pixels) in zip(axes, shown):
         predicted = None
-        if title != "perturbation":
+        if title != "attack_ops":
             predicted = network(pixels, training=False).numpy().argmax(axis=1)
         for index, axis in enumerate(row):
             axis.imshow(

@@ -7,7 +7,7 @@ import platform
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import keras_choice
+from conadv_tf import keras2
 from conadv_tf import paths
 
 
@@ -16,7 +16,7 @@ def versions():
     return {
         "conadv_tf": ca.__version__,
         "tensorflow": tf.__version__,
-        "keras": keras_choice.keras_version(),
+        "keras": keras2.keras_version(),
         "python": platform.python_version(),
     }
 
@@ -33,14 +33,14 @@ def write_json(path, content):
       path: of the file.
       content: what JSON has; a number that is not finite becomes null.
     """
-    with paths.whole(path) as temporary:
+    with paths.atomic_write(path) as temporary:
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def save_weights(network, path):
     """Writes a network's weights whole or not at all; path ends in .h5."""
-    with paths.whole(path) as temporary:
+    with paths.atomic_write(path) as temporary:
         network.save_weights(temporary)
 
 

@@ -43,7 +43,7 @@ class Preempted(Exception):
     """The machine is about to go away."""
 
 
-class Preemption(keras_internals.Callback):
+class SavesOnSignal(keras_internals.Callback):
     """On SIGTERM or Ctrl-C saves after the batch, and raises `Preempted`.
 
     A second Ctrl-C ends at once.
@@ -101,13 +101,13 @@ class Preemption(keras_internals.Callback):
             print("\nstopping where the run can continue; Ctrl-C ends at once")
 
 
-def alone_in(model_dir):
+def exclusive_run(model_dir):
     """A context in which no other process trains in a run's folder.
 
     Raises:
       ValueError: if one does.
     """
-    return lock.held(
+    return lock.exclusive(
         model_dir / "config.json",
         lambda content: (
             f"Another process is training in --model_dir={model_dir}. Wait "
@@ -166,7 +166,7 @@ def open_model_dir(name, config):
     """
     if name is None:
         raise ValueError("--resume needs the --model_dir of the run.")
-    path = paths.of(name)
+    path = paths.as_path(name)
     try:
         before = results.read_json(path / "config.json")
     except (OSError, ValueError) as error:

@@ -34,10 +34,10 @@ from experiments import command_line
 from experiments import drift
 from experiments import plots
 from experiments import presets
-from experiments import rehearsal
 from experiments import results
 from experiments import resume
 from experiments import run_flags
+from experiments import smoke_test
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(run_flags)
@@ -66,9 +66,9 @@ def main(argv):
             model_dir = new_model_dir(FLAGS.model_dir, config)
         alone = contextlib.nullcontext()
         if is_chief(strategy):
-            alone = resume.alone_in(model_dir)
+            alone = resume.exclusive_run(model_dir)
         with alone:
-            train(config, model_dir or paths.of(FLAGS.model_dir), strategy)
+            train(config, model_dir or paths.as_path(FLAGS.model_dir), strategy)
     except resume.Preempted:
         resume.preempted(model_dir)
     except KeyboardInterrupt:
@@ -90,12 +90,12 @@ def described_config():
             else f"{preset.name}: {preset.describe()}"
         )
         print(json.dumps(dataclasses.asdict(config), indent=2))
-    return rehearsal.rehearse(config) if FLAGS.quick else config
+    return smoke_test.smoke_test(config) if FLAGS.quick else config
 
 
 def is_chief(strategy):
     """Whether this process writes the files."""
-    return ca.distribution.process_of(strategy)[0] == 0
+    return ca.distribution.worker_index_and_count(strategy)[0] == 0
 
 
 def progress():
@@ -122,10 +122,10 @@ def new_model_dir(name, config):
             f"_seed{config.seed}"
         )
         number = 1
-        while (path := paths.of("runs") / f"{stem}_{number}").exists():
+        while (path := paths.as_path("runs") / f"{stem}_{number}").exists():
             number += 1
     else:
-        path = paths.of(name)
+        path = paths.as_path(name)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ValueError(
                 f"--model_dir={name} already holds something, and a run is "
@@ -175,7 +175,7 @@ def train(config, model_dir, strategy):
     )
     checkpoints = resume.checkpoints(model_dir, strategy)
     epoch, batch = checkpoints.position if checkpoints else (0, 0)
-    observers = [throughput, ca.TrainingHealth(config.max_skipped_steps)]
+    observers = [throughput, ca.TrainingMonitor(config.max_skipped_steps)]
     observers.append(callbacks.LearningRateLogger())
     if is_chief(strategy):
         observers.append(
@@ -190,7 +190,7 @@ def train(config, model_dir, strategy):
     observers += watch
     observers += [checkpoints] if checkpoints else []
     observers.append(
-        resume.Preemption(checkpoints, config.strategy != "multi_worker")
+        resume.SavesOnSignal(checkpoints, config.strategy != "multi_worker")
     )
     try:
         model.fit(

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from experiments import config as config_lib
-from experiments import config_effects
 from experiments import config_override
 from experiments import methods
 from experiments import presets
+from experiments import unused_settings
 
 _DEFAULT = config_lib.Config()
 FLAGS = flags.FLAGS
@@ -156,7 +156,7 @@ def read_config():
         )
     given.update(by_name)
     config = config_override.replace(config, given)
-    config_effects.check_given([config], given)
+    unused_settings.check_given([config], given)
     return config
 
 

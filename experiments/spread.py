@@ -6,7 +6,7 @@ from typing import Optional
 
 
 @dataclasses.dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """Mean and sample standard deviation; None for a single value."""
 
     mean: float

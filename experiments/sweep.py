@@ -31,8 +31,8 @@ from absl import flags
 from conadv_tf import paths
 from experiments import command_line
 from experiments import config_override
-from experiments import rehearsal
 from experiments import results
+from experiments import smoke_test
 from experiments.sweeps import axes
 from experiments.sweeps import cell_runner
 from experiments.sweeps import files
@@ -63,7 +63,7 @@ def main(argv):
 def output_folder():
     """--output_dir, or a name that says what is run."""
     name = FLAGS.preset or "sweep"
-    return paths.of(
+    return paths.as_path(
         FLAGS.output_dir or f"runs/{name}{'_quick' if FLAGS.quick else ''}"
     )
 
@@ -80,7 +80,7 @@ def sweep(output):
     settings = sweep_flags.read_settings()
     images = (output / "images").resolve()
     made = FLAGS.quick and any(
-        rehearsal.needs_images(setting.config) for setting in settings
+        smoke_test.needs_images(setting.config) for setting in settings
     )
     if FLAGS.quick:
         settings = rehearsed(settings, images)
@@ -95,7 +95,7 @@ def sweep(output):
             },
         )
         if made:
-            rehearsal.write_images(images)
+            smoke_test.write_images(images)
         with cell_runner.Workers(FLAGS.processes, [lock]) as workers:
             failures = []
             if tried:
@@ -114,7 +114,7 @@ def sweep(output):
 def rehearsed(cells, folder):
     """The cells, shrunk; those that need images have them in the folder."""
     return [
-        dataclasses.replace(cell, config=rehearsal.shrink(cell.config, folder))
+        dataclasses.replace(cell, config=smoke_test.shrink(cell.config, folder))
         for cell in cells
     ]
 

@@ -147,7 +147,7 @@ def _read_run(run, positional):
     run.resume.check_flags()
     config = run.run_flags.read_config()
     if run.FLAGS.quick:
-        run.rehearsal.shrink(config, pathlib.Path("made"))
+        run.smoke_test.shrink(config, pathlib.Path("made"))
 
 
 def _read_sweep(sweep, positional):

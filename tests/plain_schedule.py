@@ -110,7 +110,7 @@ class Thirds(PlainSchedule):
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(x, training=True)
 
-        with random.positions_from(tf.constant(first, tf.int64)):
+        with random.global_position_scope(tf.constant(first, tf.int64)):
             return self.attack(logits, *batch, seed=[self.seed, age]).numpy()
 
 
@@ -129,7 +129,7 @@ class Pairs(PlainSchedule):
         images, labels = (each[: self.share] for each in batch)
         seed = tf.constant([self.seed, age], tf.int64)
         first = tf.constant(replica * self.share, tf.int64)
-        with random.positions_from(first):
+        with random.global_position_scope(first):
             start = self.attack.start(tf.constant(images), seed)
         parts = {
             "start": (start, labels),

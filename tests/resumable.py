@@ -50,7 +50,7 @@ def data(checkpoints=None):
     dataset = dataset.shuffle(len(images), seed=1)
     dataset = dataset.batch(8, drop_remainder=True)
     epoch, step = (0, 0) if checkpoints is None else checkpoints.position
-    return ca.data.starting_at(dataset, epoch, step, STEPS)
+    return ca.data.resume_at(dataset, epoch, step, STEPS)
 
 
 def train(

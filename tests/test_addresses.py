@@ -33,7 +33,7 @@ def main(*arguments):
 # folder ckpt-3.
 @pytest.mark.slow
 def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
-    folder = paths.of(f"file://{tmp_path}/runs/mine")
+    folder = paths.as_path(f"file://{tmp_path}/runs/mine")
     save = run.ca.Checkpoints.save
     flags = (f"--model_dir={folder}",)
 
@@ -60,7 +60,7 @@ def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
         trained.TrainedRun(folder).config,
         mock.Mock(num_classes=10, image_shape=(8, 8, 1)),
     )
-    with paths.on_disk(folder / "network.weights.h5") as path:
+    with paths.local_copy(folder / "network.weights.h5") as path:
         network.load_weights(path)
     # Finished: it only prints. Another is refused, and nothing is made.
     main(*flags, "--resume")
@@ -77,14 +77,16 @@ def test_an_address_that_leads_nowhere(name):
 
 # On one machine; and the content of a file in a bucket is left alone.
 def test_the_lock_of_an_address():
-    path = paths.of("ram://locks/config.json")
+    path = paths.as_path("ram://locks/config.json")
     path.write_text("{}")
     for _ in range(2):
-        with lock.held(path, lambda content: "taken"):
+        with lock.exclusive(path, lambda content: "taken"):
             with pytest.raises(ValueError, match="taken"):
-                with lock.held(path, lambda content: "taken"):
+                with lock.exclusive(path, lambda content: "taken"):
                     pass
-            with lock.held(path.with_name("other"), lambda content: "taken"):
+            with lock.exclusive(
+                path.with_name("other"), lambda content: "taken"
+            ):
                 pass
     assert path.read_text() == "{}"
 
@@ -103,7 +105,7 @@ def command(script, *arguments):
 # Processes share no memory, so a disk by its address.
 @pytest.mark.slow
 def test_a_sweep_and_its_report(tmp_path):
-    folder = paths.of(f"file://{tmp_path}/sweep")
+    folder = paths.as_path(f"file://{tmp_path}/sweep")
     arguments = (
         "--quick",
         "--method=baseline",

@@ -13,7 +13,7 @@ import pytest
 
 import conadv_tf as ca
 from experiments import config as config_lib
-from experiments.spread import Spread
+from experiments.spread import MeanStd
 from tools.runs import comparison
 from tools.runs import trained
 
@@ -147,8 +147,8 @@ def test_comparison_by_method(capsys):
     compared = comparison.compare(tables, 0.1)
     (count, one), (number, two) = compared["x", 8], compared["y", 8]
     assert (count, number) == (1, 2)
-    assert one["clean"] == Spread(1.0, None)
-    assert two["clean"] == Spread(3.0, pytest.approx(2**0.5))
+    assert one["clean"] == MeanStd(1.0, None)
+    assert two["clean"] == MeanStd(3.0, pytest.approx(2**0.5))
     assert two["fgsm@0.1"].mean == -3.0
     assert two["lambda_1"].mean == 30.0
     assert two["filter-normalized lambda_1"].mean == 60.0

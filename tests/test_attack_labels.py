@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import loss as objectives
-from conadv_tf.attacks import perturbation
 from tests import networks
 
 
@@ -62,7 +62,7 @@ def test_targeted_random_approaches_the_drawn_labels():
     network = networks.linear()
     images, labels = networks.batch()
     seed = tf.constant([5, 7], tf.int64)
-    drawn = perturbation.random_wrong_labels(
+    drawn = attack_ops.random_wrong_labels(
         tf.constant(labels), networks.CLASSES, seed
     )
     np.testing.assert_array_equal(
@@ -86,7 +86,7 @@ def test_targeted_random_with_one_logit_approaches_the_other_class():
 def test_random_wrong_labels_are_uniform_over_the_wrong_classes(num_classes):
     count = 4000
     labels = np.arange(count * num_classes) % num_classes
-    wrong = perturbation.random_wrong_labels(
+    wrong = attack_ops.random_wrong_labels(
         tf.constant(labels), num_classes, tf.constant([0, 0])
     )
     table = np.zeros([num_classes, num_classes])
@@ -108,14 +108,14 @@ def test_random_wrong_labels_are_uniform_over_the_wrong_classes(num_classes):
     ids=["ids", "column", "one-hot"],
 )
 def test_random_wrong_labels_keep_the_format(labels):
-    wrong = perturbation.random_wrong_labels(
+    wrong = attack_ops.random_wrong_labels(
         tf.constant(labels), networks.CLASSES, tf.constant([0, 0])
     )
     assert wrong.shape == labels.shape
     assert wrong.dtype == labels.dtype
     ids = wrong.numpy()
     ids = ids.argmax(axis=1) if ids.shape[-1] == 3 and ids.ndim == 2 else ids
-    expected = perturbation.random_wrong_labels(
+    expected = attack_ops.random_wrong_labels(
         tf.constant([0, 2, 1]), networks.CLASSES, tf.constant([0, 0])
     )
     np.testing.assert_array_equal(ids.reshape(-1), expected)
@@ -127,7 +127,7 @@ def test_a_wrong_label_is_none_of_several():
         + [[0.5, 0.5, 0, 0, 0]],  # Mixed; the rest has no largest one.
         "float32",
     )
-    wrong = perturbation.random_wrong_labels(
+    wrong = attack_ops.random_wrong_labels(
         tf.constant(np.repeat(rows, 3000, axis=0)), 5, tf.constant([0, 0])
     )
     counts = wrong.numpy().reshape(5, 3000, 5).sum(axis=1)

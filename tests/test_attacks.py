@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_ops
 from tests import distances
 from tests import networks
 
@@ -130,7 +130,7 @@ def test_result_stays_in_the_ball_and_the_range(
 )
 def test_vanishing_gradients_stay_finite(norm, scale, moves):
     gradient = tf.constant([[3.0, -4.0]]) * scale
-    moved = perturbation.ascent_step(
+    moved = attack_ops.ascent_step(
         tf.zeros([1, 2]), gradient, step_size=1.0, norm=norm
     )
     direction = [[1.0, -1.0]] if norm == "linf" else [[0.6, -0.8]]

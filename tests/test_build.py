@@ -11,7 +11,7 @@ import conadv_tf as ca
 from conadv_tf.data import digits
 from experiments import build
 from experiments import config as config_lib
-from experiments import rehearsal
+from experiments import smoke_test
 
 SMALL = config_lib.Network(depth=8, width=4)
 
@@ -125,7 +125,7 @@ def test_networks(network, name):
     ],
 )
 def test_views_after_batching(method, name):
-    config = rehearsal.rehearse(
+    config = smoke_test.smoke_test(
         _config(method=method, augmentation=name, dataset="imagenet2012")
     )
     dataset = build.dataset(config, 1)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_ops
 
 IMAGES = tf.fill([2, 4, 4, 1], 0.5)
 
@@ -13,9 +13,9 @@ IMAGES = tf.fill([2, 4, 4, 1], 0.5)
 @pytest.mark.parametrize(
     "function, arguments",
     [
-        (perturbation.project, (IMAGES, IMAGES, 0.1, "l1", (0.0, 1.0))),
-        (perturbation.ascent_step, (IMAGES, IMAGES, 0.1, "Linf")),
-        (perturbation.random_start, (IMAGES, 0.1, "inf", 1.0, [0, 0])),
+        (attack_ops.project, (IMAGES, IMAGES, 0.1, "l1", (0.0, 1.0))),
+        (attack_ops.ascent_step, (IMAGES, IMAGES, 0.1, "Linf")),
+        (attack_ops.random_start, (IMAGES, 0.1, "inf", 1.0, [0, 0])),
     ],
 )
 def test_norms(function, arguments):

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from experiments import config as config_lib
-from experiments import config_effects
 from experiments import config_override
 from experiments import networks
+from experiments import unused_settings
 
 override = config_override.override
 DEFAULT = config_lib.Config()
@@ -257,12 +257,12 @@ def test_from_dict_reads_what_asdict_writes():
 )
 def test_settings_without_effect(changes, name, needs):
     config = override(DEFAULT, changes)
-    assert not config_effects.has_effect(config, name)
+    assert not unused_settings.has_effect(config, name)
     with pytest.raises(ValueError, match=f"^{name}=7 was given.*{needs}"):
-        config_effects.check_given([config], {"seed": 1, name: 7})
+        unused_settings.check_given([config], {"seed": 1, name: 7})
     # One run that depends on it is enough.
     other = override(
         DEFAULT,
         ["network.name=efficientnet"] if name == "network.variant" else [],
     )
-    config_effects.check_given([config, other], {name: 7})
+    unused_settings.check_given([config, other], {name: 7})

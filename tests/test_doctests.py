@@ -44,11 +44,11 @@ def test_examples(module):
 
 # In the example of another, in need of files or of minutes, or not for users.
 WITHOUT = (
-    *("Checkpoints", "Dataset", "FaultLog", "FolderSource", "Objective"),
+    *("Checkpoints", "Dataset", "BadRecords", "FolderSource", "Objective"),
     *("StalenessDrift", "describe", "measure_drift", "theorem_1_of_run"),
     *("assign_local", "local_values", "local_variable"),
-    *("GivenNetwork", "check_functional", "layers_without_gradient"),
-    *("image_gradient_of", "warn_of_random_layers", "with_branches"),
+    *("SourceNetwork", "check_functional", "layers_without_gradient"),
+    *("image_gradient_of", "warn_of_random_layers", "split_for_training"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
 )
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.data import bad_records
 from conadv_tf.data import decoding
-from conadv_tf.data import faults
 from conadv_tf.data import views
 from conadv_tf.data.decoding import EncodedImage
 from tests import images
@@ -264,7 +264,7 @@ def test_labels_outside_the_classes(tmp_path, image_size):
 
 
 def test_labels_are_class_numbers():
-    log = faults.FaultLog(num_classes=5)
+    log = bad_records.BadRecords(num_classes=5)
     good = [bool(log.good_label(tf.constant(n))) for n in (-1, 0, 4, 5)]
     assert good == [False, True, True, False]
     assert decoding.diagnose(JPEG) is None

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import float16
+from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.steps.batch import Part
 from tests import networks
 
@@ -158,9 +158,9 @@ def test_shared_pass(distance):
 def test_powers_of_two_are_exact():
     exponents = np.arange(-120, 121)
     np.testing.assert_array_equal(
-        float16.power_of_two(tf.constant(exponents, tf.int32)),
+        attack_loss_scaling.power_of_two(tf.constant(exponents, tf.int32)),
         np.ldexp(np.float32(1), exponents),
     )
     largest = tf.constant([0.0, np.inf, np.nan, 1.0, 3.0, 1e-30, 5000.0])
-    exponents = float16.exponent_to(2.0**10, largest).numpy()
+    exponents = attack_loss_scaling.exponent_to(2.0**10, largest).numpy()
     assert list(exponents) == [0, 0, 0, 10, 8, 109, 0]

@@ -65,7 +65,7 @@ def _check_split(converted, network):
     count = 0
     for new, old in zip(_graph_layers(converted), _graph_layers(network)):
         if not _is_batch_norm(old):
-            gains = strided_convolution.gains(old)
+            gains = strided_convolution.is_faster_when_strided(old)
             assert type(new) is (StridedConv2D if gains else type(old))
             continue
         count += 1

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_ops
 from tests import networks
 
 
@@ -36,7 +36,7 @@ def test_draws_are_those_of_a_known_size(norm):
     seed = tf.constant([3, 4], tf.int64)
 
     def draw(images):
-        return perturbation.random_start(images, 0.1, norm, 0.8, seed)
+        return attack_ops.random_start(images, 0.1, norm, 0.8, seed)
 
     images, _ = _batch(5)
     unknown = tf.TensorSpec([None, None, None, None])

@@ -15,8 +15,8 @@ def folder(request, tmp_path):
     name = f"folder_{uuid.uuid4().hex}"
     return {
         "disk": tmp_path / name,
-        "ram": paths.of(f"ram://{name}"),
-        "file": paths.of(f"file://{tmp_path}/{name}/"),
+        "ram": paths.as_path(f"ram://{name}"),
+        "file": paths.as_path(f"file://{tmp_path}/{name}/"),
     }[request.param]
 
 
@@ -73,18 +73,18 @@ def test_whole_or_not_at_all(folder):
     folder.mkdir()
     path = folder / "my.weights.h5"
     for content in (b"old", b"new"):
-        with paths.whole(path) as temporary:
+        with paths.atomic_write(path) as temporary:
             assert isinstance(temporary, pathlib.Path)
             assert temporary.name.endswith("my.weights.h5")
             temporary.write_bytes(content)
             assert not path.exists() or path.read_bytes() == b"old"
         assert path.read_bytes() == content
     with pytest.raises(OSError, match="no space"):
-        with paths.whole(path) as temporary:
+        with paths.atomic_write(path) as temporary:
             temporary.write_bytes(b"half")
             raise OSError("no space left")
     assert names(folder) == ["my.weights.h5"] and path.read_bytes() == b"new"
-    with paths.on_disk(path) as local:
+    with paths.local_copy(path) as local:
         assert local.read_bytes() == b"new" and local.name == path.name
     paths.copy(path, folder / "copy")
     assert (folder / "copy").read_bytes() == b"new"
@@ -100,25 +100,25 @@ def test_tables(folder):
 
 
 def test_where_nothing_can_be_written():
-    path = paths.of("nowhere://bucket/folder")
+    path = paths.as_path("nowhere://bucket/folder")
     for action in (path.mkdir, path.exists, lambda: path.write_text("1")):
         with pytest.raises(OSError, match="nowhere"):
             action()
     with pytest.raises(OSError, match="nowhere"):
-        with paths.whole(path) as temporary:
+        with paths.atomic_write(path) as temporary:
             temporary.write_text("1")
 
 
 @pytest.mark.parametrize("name", ["gs:/bucket/run", "gs:bucket"])
 def test_half_an_address(name):
     with pytest.raises(ValueError, match=f"two slashes.*{name}"):
-        paths.of(name)
+        paths.as_path(name)
 
 
 def test_addresses():
-    path = paths.of("gs://bucket/folder//")
+    path = paths.as_path("gs://bucket/folder//")
     assert str(path) == "gs://bucket/folder" == f"{path / '.'}"[:-2]
-    assert paths.of(path) == path and {path: 1}[paths.of(str(path))]
-    assert path.parent / "x" == paths.of("gs://bucket/x")
-    assert isinstance(paths.of("C:/folder"), pathlib.Path)
-    assert isinstance(paths.of("a://b".replace("//", "")), pathlib.Path)
+    assert paths.as_path(path) == path and {path: 1}[paths.as_path(str(path))]
+    assert path.parent / "x" == paths.as_path("gs://bucket/x")
+    assert isinstance(paths.as_path("C:/folder"), pathlib.Path)
+    assert isinstance(paths.as_path("a://b".replace("//", "")), pathlib.Path)

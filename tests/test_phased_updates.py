@@ -96,7 +96,7 @@ def test_continued_equals_uninterrupted(schedule, stop_at, tmp_path):
 
     def train(first, *callbacks):
         model = phased_models.build(replicas, network, **arguments)
-        data = ca.data.starting_at(networks.dataset(batches), 0, first, 13)
+        data = ca.data.resume_at(networks.dataset(batches), 0, first, 13)
         model.fit(data, steps_per_epoch=13, callbacks=callbacks, verbose=0)
         return model
 

@@ -15,7 +15,7 @@ import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import digits_policy
 from experiments import presets
-from experiments import rehearsal
+from experiments import smoke_test
 from experiments.presets import paper
 from experiments.presets import slices
 from experiments.sweeps import grid
@@ -131,7 +131,7 @@ def test_an_unknown_preset_names_close_ones():
 
 def test_rehearsal_keeps_what_defines_a_run():
     config = presets.get("efficientnet_b2_16k_conadv_aa").config
-    small = rehearsal.rehearse(config)
+    small = smoke_test.smoke_test(config)
     for name in ("method", "network", "attack", "optimizer", "precision"):
         assert getattr(small, name) == getattr(config, name)
     data = ca.data.load(

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_ops
 from conadv_tf.distribution import random
 
 SHAPES = [(), (3,), (4,), (2, 3, 1), (5, 5), (8, 2, 3)]
@@ -136,14 +136,16 @@ def _on_each_replica(strategy, function, *arguments):
 
 
 def test_global_offset_is_0_on_one_device():
-    assert random.global_offset(8).numpy() == 0
-    assert random.global_offset(tf.constant(8)).numpy() == 0
-    assert random.global_offset(8).dtype == tf.int64
+    assert random.first_global_position(8).numpy() == 0
+    assert random.first_global_position(tf.constant(8)).numpy() == 0
+    assert random.first_global_position(8).dtype == tf.int64
 
 
 def test_global_offset_of_static_batches():
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
-    offsets = _on_each_replica(strategy, lambda: random.global_offset(3))
+    offsets = _on_each_replica(
+        strategy, lambda: random.first_global_position(3)
+    )
     assert offsets == [0, 3]
 
 
@@ -153,7 +155,9 @@ def test_global_offset_of_unequal_dynamic_batches(sizes):
     distributed = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(sizes[context.replica_id_in_sync_group])
     )
-    offsets = _on_each_replica(strategy, random.global_offset, distributed)
+    offsets = _on_each_replica(
+        strategy, random.first_global_position, distributed
+    )
     assert offsets == [0, sizes[0]]
 
 
@@ -167,7 +171,7 @@ def test_two_replicas_start_where_one_does(norm, size):
     seed = tf.constant([1, 2], tf.int64)
 
     def start(images):
-        return perturbation.random_start(images, 0.1, norm, 0.8, seed)
+        return attack_ops.random_start(images, 0.1, norm, 0.8, seed)
 
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     data = tf.data.Dataset.from_tensor_slices(images).batch(size)

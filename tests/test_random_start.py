@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_ops
 from tests import distances
 from tests import networks
 
@@ -27,7 +27,7 @@ def test_random_start_moves_that_share_of_the_examples(probability, norm):
 
 
 def test_linf_start_is_uniform_in_the_cube():
-    starts = perturbation.random_start(
+    starts = attack_ops.random_start(
         tf.zeros([3000, 3, 3]), 0.5, "linf", 1.0, tf.constant([0, 0])
     )
     unit = starts.numpy().ravel() / 0.5
@@ -40,7 +40,7 @@ def test_linf_start_is_uniform_in_the_cube():
 
 def test_l2_start_is_uniform_in_the_ball():
     dimensions, count = 9, 4000
-    starts = perturbation.random_start(
+    starts = attack_ops.random_start(
         tf.zeros([count, 3, 3]), 0.5, "l2", 1.0, tf.constant([0, 0])
     )
     flat = starts.numpy().reshape(count, dimensions) / 0.5
@@ -64,7 +64,7 @@ def test_l2_start_is_uniform_in_the_ball():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_choice_radius_and_direction_are_independent(norm):
     count = 4000
-    starts = perturbation.random_start(
+    starts = attack_ops.random_start(
         tf.zeros([count, 4]), 1.0, norm, 0.5, tf.constant([0, 0])
     ).numpy()
     moved = starts[starts.any(axis=1)]
@@ -80,10 +80,10 @@ def test_choice_radius_and_direction_are_independent(norm):
 def test_targets_are_independent_of_the_start():
     count = 4000
     seed = tf.constant([0, 0])
-    starts = perturbation.random_start(
+    starts = attack_ops.random_start(
         tf.zeros([count, 4]), 1.0, "linf", 1.0, seed
     )
-    wrong = perturbation.random_wrong_labels(
+    wrong = attack_ops.random_wrong_labels(
         tf.zeros(count), networks.CLASSES, seed
     )
     for coordinate in starts.numpy().T:
@@ -109,7 +109,7 @@ def test_same_seed_repeats_and_other_seeds_or_steps_do_not():
 
 # The start of an example does not say in which direction the next one starts.
 def test_examples_start_at_different_points():
-    starts = perturbation.random_start(
+    starts = attack_ops.random_start(
         tf.zeros([50, 5]), 1.0, "linf", 1.0, tf.constant([0, 0])
     )
     assert len(np.unique(starts.numpy())) == 250

@@ -126,7 +126,7 @@ def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_where_a_run_can_continue(number, capsys):
     checkpoints = mock.Mock(can_save=False)
-    preemption = resume.Preemption(checkpoints)
+    preemption = resume.SavesOnSignal(checkpoints)
     if signal.getsignal(number) == signal.SIG_IGN:
         # So it is where a script runs the tests in the background.
         signal.signal(number, signal.default_int_handler)
@@ -151,9 +151,9 @@ def test_a_signal_saves_where_a_run_can_continue(number, capsys):
 def test_one_process_at_a_time_in_a_folder(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     for _ in range(2):
-        with resume.alone_in(tmp_path):
+        with resume.exclusive_run(tmp_path):
             with pytest.raises(ValueError, match="Another process is training"):
-                with resume.alone_in(tmp_path):
+                with resume.exclusive_run(tmp_path):
                     pass
     assert (tmp_path / "config.json").read_text() == "{}"
 

@@ -30,7 +30,7 @@ ROOT = pathlib.Path(__file__).parents[1]
     ],
 )
 def test_close_settings(name, first):
-    found = spelling.close(name, config_override.NAMES)
+    found = spelling.close_matches(name, config_override.NAMES)
     assert found[: len(first)] == first and bool(found) == bool(first)
     if name != "Epoch":
         with pytest.raises(ValueError) as error:

@@ -146,8 +146,10 @@ def test_an_unbuilt_or_unusual_convolution_stays():
         built(tf.keras.layers.Conv2D(4, 3, 2, groups=2), channels=2),
         built(tf.keras.layers.DepthwiseConv2D(3, 2)),
     ):
-        assert not strided_convolution.gains(layer)
-    assert strided_convolution.gains(built(tf.keras.layers.Conv2D(4, 3, 2)))
+        assert not strided_convolution.is_faster_when_strided(layer)
+    assert strided_convolution.is_faster_when_strided(
+        built(tf.keras.layers.Conv2D(4, 3, 2))
+    )
 
 
 def built(layer, channels=3):
@@ -196,7 +198,7 @@ def _scaled(inputs):
 def test_gradient_of_some_images(layers, size, cut):
     inputs = tf.keras.Input((8, 8, 3))
     plain = tf.keras.Model(inputs, layers(inputs))
-    network = conversion.for_attacks(plain, branches=2)
+    network = conversion.split_with_fast_stem(plain, branches=2)
     images = tf.random.stateless_normal([6, 8, 8, 3], [1, 2])
 
     def gradients(network):

@@ -10,7 +10,7 @@ from conadv_tf.data import folders
 from conadv_tf.data import records
 from conadv_tf.data import subsets
 from conadv_tf.data.sharding import Share
-from experiments import rehearsal
+from experiments import smoke_test
 from experiments.config import Config
 from tests import images
 
@@ -21,31 +21,33 @@ def test_balanced(seed):
     labels[labels == 4] = -1  # No class.
     before = set()
     for size in (1, 3, 4, 10, 11, 48):
-        chosen = subsets.balanced(labels, size, 4, seed)
+        chosen = subsets.stratified_subset(labels, size, 4, seed)
         assert len(chosen) == size and (np.diff(chosen) > 0).all()
         counts = np.bincount(labels[chosen], minlength=4)
         assert len(counts) == 4 and np.ptp(counts) <= 1
         assert before <= set(chosen)  # Grows.
         np.testing.assert_array_equal(
-            chosen, subsets.balanced(labels, size, 4, seed)
+            chosen, subsets.stratified_subset(labels, size, 4, seed)
         )
         before = set(chosen)
     # The seed chooses the images, and the classes that have one more.
-    other = subsets.balanced(labels, 12, 4, seed + 1)
-    assert set(other) != set(subsets.balanced(labels, 12, 4, seed))
-    ones = [subsets.balanced(labels, 1, 4, seed + i)[0] for i in range(9)]
+    other = subsets.stratified_subset(labels, 12, 4, seed + 1)
+    assert set(other) != set(subsets.stratified_subset(labels, 12, 4, seed))
+    ones = [
+        subsets.stratified_subset(labels, 1, 4, seed + i)[0] for i in range(9)
+    ]
     assert len(set(labels[ones])) > 1
 
 
 def test_classes_that_are_too_small():
     labels = np.array([0] * 9 + [1] * 3)
-    assert len(subsets.balanced(labels, 6, 2, 0)) == 6
+    assert len(subsets.stratified_subset(labels, 6, 2, 0)) == 6
     with pytest.raises(
         ValueError, match="train_images=8.*class 1 has 3.*is 4. Take 6 at most"
     ):
-        subsets.balanced(labels, 8, 2, 0)
+        subsets.stratified_subset(labels, 8, 2, 0)
     with pytest.raises(ValueError, match="train_images >= 1; received 0"):
-        subsets.balanced(labels, 0, 2, 0)
+        subsets.stratified_subset(labels, 0, 2, 0)
 
 
 _ALL = Share()
@@ -132,10 +134,10 @@ def test_rehearsals():
         train_images=6000,
         adversarial_fraction=0.1,
     )
-    small = rehearsal.rehearse(config)
+    small = smoke_test.smoke_test(config)
     assert (small.dataset, small.padding) == ("npz:mine.npz", 0)
     assert (small.train_images, small.global_batch_size) == (32, 10)
     config = dataclasses.replace(config, dataset="cifar10")
-    made = rehearsal.shrink(config, "made")
+    made = smoke_test.shrink(config, "made")
     assert (made.dataset, made.padding) == ("folder:made", None)
     assert made.train_images is None and made.global_batch_size == 10

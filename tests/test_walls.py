@@ -29,11 +29,11 @@ BELOW = {
 # And what each of these may.
 ROOMS = {
     "csv_file": {"paths"},
-    "keras_choice": set(),
+    "keras2": set(),
     "keras_internals": set(),
     "paths": set(),
-    "signatures": set(),
     "spelling": set(),
+    "types": set(),
     "xla_internals": set(),
 }
 

@@ -29,8 +29,8 @@ from conadv_tf import analysis
 from conadv_tf import csv_file
 from conadv_tf import paths
 from experiments import command_line
-from experiments import rehearsal
 from experiments import results
+from experiments import smoke_test
 from tools.runs import comparison
 from tools.runs import plots
 from tools.runs import trained
@@ -60,11 +60,11 @@ def main(argv):
     # What tensorflow-datasets reads is no news.
     logging.set_verbosity(logging.WARNING)
     try:
-        runs = [trained.TrainedRun(paths.of(name)) for name in argv[1:]]
+        runs = [trained.TrainedRun(paths.as_path(name)) for name in argv[1:]]
         trained.check_comparable(runs)
         if FLAGS.points % 2 == 0:
             raise ValueError(f"Expected odd --points; received {FLAGS.points}.")
-        analyze(runs, new_output_dir(paths.of(FLAGS.output_dir)))
+        analyze(runs, new_output_dir(paths.as_path(FLAGS.output_dir)))
     except ValueError as error:
         sys.exit(f"error: {error}")
 
@@ -140,7 +140,7 @@ def analyze(runs, output_dir):
         },
     )
     if config.rehearsal:
-        print(f"\n{rehearsal.NOTE}")
+        print(f"\n{smoke_test.NOTE}")
     comparison.print_table(compared)
     print(f"\nresults in {output_dir}")
 

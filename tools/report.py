@@ -56,8 +56,8 @@ def main(argv):
     """Reads the sweep, writes the report, prints its tables."""
     if len(argv) != 2:
         raise app.UsageError(f"Expected one sweep; received {argv[1:]}.")
-    folder = paths.of(argv[1])
-    output_dir = paths.of(FLAGS.output_dir or folder / "report")
+    folder = paths.as_path(argv[1])
+    output_dir = paths.as_path(FLAGS.output_dir or folder / "report")
     command = shlex.join(["python", "tools/report.py", *sys.argv[1:]])
     try:
         if not FLAGS.margin > 0:

@@ -17,8 +17,8 @@ from conadv_tf.analysis.objective import listed_batches
 from conadv_tf.analysis.objective import network_objective
 from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.analysis.objective import Objective
-from conadv_tf.signatures import Batches
-from conadv_tf.signatures import Loss
+from conadv_tf.types import Batches
+from conadv_tf.types import Loss
 
 
 def top_eigenvalues(

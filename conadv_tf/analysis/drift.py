@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conadv_tf.analysis.lanczos import extreme_eigenvalues
 from conadv_tf.analysis.objective import Objective
-from conadv_tf.signatures import TensorLike
+from conadv_tf.types import TensorLike
 
 _LANCZOS_STEPS = 20
 

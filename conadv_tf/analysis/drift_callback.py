@@ -18,9 +18,9 @@ from conadv_tf.analysis.theory import lemma_1_bound
 from conadv_tf.analysis.theory import theorem_1_of_run
 from conadv_tf.attacks import loss as objectives
 from conadv_tf.batch_norm import batch_norm_branch
-from conadv_tf.signatures import Logs
-from conadv_tf.signatures import TensorLike
 from conadv_tf.steps import ShadowWeights
+from conadv_tf.types import Logs
+from conadv_tf.types import TensorLike
 
 
 class StalenessDrift(keras_internals.Callback):
@@ -176,7 +176,7 @@ class StalenessDrift(keras_internals.Callback):
         return int(self.model.optimizer.iterations.numpy())
 
     def _earlier_rows(self) -> list[dict[str, Any]]:
-        if not self._csv_path or not paths.of(self._csv_path).exists():
+        if not self._csv_path or not paths.as_path(self._csv_path).exists():
             return []
         rows = []
         for texts in csv_file.read(self._csv_path):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from conadv_tf.signatures import TensorLike
+from conadv_tf.types import TensorLike
 
 
 def extreme_eigenvalues(

@@ -10,8 +10,8 @@ import tensorflow as tf
 from conadv_tf.analysis.objective import listed_batches
 from conadv_tf.analysis.objective import network_objective
 from conadv_tf.analysis.objective import number_of_examples
-from conadv_tf.signatures import Batches
-from conadv_tf.signatures import Loss
+from conadv_tf.types import Batches
+from conadv_tf.types import Loss
 
 
 def loss_surface(

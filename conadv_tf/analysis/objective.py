@@ -9,10 +9,10 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf import batch_norm
-from conadv_tf.attacks import perturbation
-from conadv_tf.signatures import Batches
-from conadv_tf.signatures import Forward
-from conadv_tf.signatures import Loss
+from conadv_tf.attacks import attack_ops
+from conadv_tf.types import Batches
+from conadv_tf.types import Forward
+from conadv_tf.types import Loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def forward_objective(
     Returns:
       An `Objective`.
     """
-    loss = loss or perturbation.logits_cross_entropy
+    loss = loss or attack_ops.logits_cross_entropy
     return Objective(
         lambda images, labels: loss(labels, forward(images)), list(variables)
     )

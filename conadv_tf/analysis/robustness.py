@@ -12,11 +12,11 @@ from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import labels as classification
 from conadv_tf.attacks import PGD
-from conadv_tf.signatures import Attack
-from conadv_tf.signatures import Batches
-from conadv_tf.signatures import Forward
-from conadv_tf.signatures import Loss
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import Attack
+from conadv_tf.types import Batches
+from conadv_tf.types import Forward
+from conadv_tf.types import Loss
+from conadv_tf.types import ValueRange
 
 
 def accuracy(

@@ -2,16 +2,16 @@
 
 `PGD`, `FGSM` and `ScheduledAttack` are what users pass to `ca.ConAdvModel`.
 The modules exported beside them are shared with the rest of the package:
-`float16` (gradients that do not vanish there), `labels` (what a label is),
-`loss` (what an attack climbs), `perturbation` (the pure pieces of an attack),
-`value_range` (valid pixels), `range_faults` (what is said about others) and
-`radius` (lengths in units of pixels).
+`attack_loss_scaling` (gradients that do not vanish in float16), `labels` (what
+a label is), `loss` (what an attack climbs), `attack_ops` (the pure pieces of
+an attack), `value_range` (valid pixels), `range_faults` (what is said about
+others) and `radius` (lengths in units of pixels).
 """
 
-from conadv_tf.attacks import float16
+from conadv_tf.attacks import attack_loss_scaling
+from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import labels
 from conadv_tf.attacks import loss
-from conadv_tf.attacks import perturbation
 from conadv_tf.attacks import radius
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
@@ -28,10 +28,10 @@ __all__ = [
     "NoGradientError",
     "ScheduledAttack",
     "deserialize",
-    "float16",
+    "attack_loss_scaling",
     "labels",
     "loss",
-    "perturbation",
+    "attack_ops",
     "radius",
     "range_faults",
     "serialize",

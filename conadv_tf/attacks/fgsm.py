@@ -4,8 +4,8 @@ from typing import Optional
 from typing import Union
 
 from conadv_tf.attacks.pgd import PGD
-from conadv_tf.signatures import Config
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import Config
+from conadv_tf.types import ValueRange
 
 
 class FGSM(PGD):

@@ -8,8 +8,8 @@ from typing import Union
 
 import tensorflow as tf
 
-from conadv_tf.signatures import Config
-from conadv_tf.signatures import Loss
+from conadv_tf.types import Config
+from conadv_tf.types import Loss
 
 _CROSS_ENTROPY_NAMES = (
     "sparse_categorical_crossentropy",

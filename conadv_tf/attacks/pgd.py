@@ -1,7 +1,7 @@
 """PGD: adversarial examples inside an L-infinity or L2 ball.
 
 `PGD` binds hyper-parameters and loops over the pure functions of
-`perturbation`. An attack computes in float32 whatever the network computes in,
+`attack_ops`. An attack computes in float32 whatever the network computes in,
 writes no variable, and decides nothing about batch norm: which branch and
 which statistics are used is the affair of the callable it is given (see
 `PGD.__call__`).
@@ -12,15 +12,15 @@ from typing import Union
 
 import tensorflow as tf
 
-from conadv_tf.attacks import float16
-from conadv_tf.attacks import perturbation
+from conadv_tf.attacks import attack_loss_scaling
+from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import radius
 from conadv_tf.attacks import value_range as value_range_lib
-from conadv_tf.signatures import Config
-from conadv_tf.signatures import Forward
-from conadv_tf.signatures import Loss
-from conadv_tf.signatures import TensorLike
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import Config
+from conadv_tf.types import Forward
+from conadv_tf.types import Loss
+from conadv_tf.types import TensorLike
+from conadv_tf.types import ValueRange
 
 
 class NoGradientError(ValueError):
@@ -113,7 +113,7 @@ class PGD:
         the auxiliary batch norm in training mode (batch statistics) without
         updating moving statistics. No variable is written in either case.
         Where a network computes in float16 its gradient is scaled on the way
-        (see `attacks.float16`).
+        (see `attacks.attack_loss_scaling`).
 
         Args:
           network: Keras model or callable, images to logits [batch, classes].
@@ -142,8 +142,8 @@ class PGD:
         if tf.executing_eagerly():
             value_range_lib.check(images, self.value_range)
         seed = _seed_pair(seed)
-        loss = loss or perturbation.logits_cross_entropy
-        forward = float16.scaled_forward(network)
+        loss = loss or attack_ops.logits_cross_entropy
+        forward = attack_loss_scaling.scaled_forward(network)
         given = None if targets is None else tf.convert_to_tensor(targets)
 
         def objective(points: tf.Tensor) -> tf.Tensor:
@@ -152,7 +152,7 @@ class PGD:
                 return -loss(given, logits)
             if self.targeted == "random":
                 # One logit tells two classes apart.
-                wrong = perturbation.random_wrong_labels(
+                wrong = attack_ops.random_wrong_labels(
                     labels, max(logits.shape[-1], 2), seed
                 )
                 return -loss(wrong, logits)
@@ -187,7 +187,7 @@ class PGD:
         """
         if self.random_start == 0.0:
             return images
-        moved = perturbation.random_start(
+        moved = attack_ops.random_start(
             images, self.epsilon, self.norm, self.random_start, seed
         )
         return self._project(moved, images)
@@ -211,14 +211,14 @@ class PGD:
           float32, same shape: inside the ball and `value_range`.
         """
         return self._project(
-            perturbation.ascent_step(
+            attack_ops.ascent_step(
                 points, direction, self.step_size, self.norm
             ),
             images,
         )
 
     def _project(self, adversarial: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-        return perturbation.project(
+        return attack_ops.project(
             adversarial, images, self.epsilon, self.norm, self.value_range
         )
 
@@ -274,7 +274,7 @@ def _check_hyper_parameters(
             "Expected random_start to be True, False or a probability in "
             f"[0, 1]; received {random_start!r}."
         )
-    perturbation.check_norm(norm)
+    attack_ops.check_norm(norm)
     if targeted not in (None, "random"):
         raise ValueError(
             "Expected targeted to be None (ascend on the true label) or "

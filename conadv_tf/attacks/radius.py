@@ -4,7 +4,7 @@ import math
 from typing import Optional
 import warnings
 
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import ValueRange
 
 # A smaller part of the range hardly moves a pixel.
 _SMALL = 1e-3

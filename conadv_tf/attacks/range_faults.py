@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import ValueRange
 
 # The smallest part of a range that images in earnest use.
 _LITTLE = 0.01

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from conadv_tf.attacks import serialization
 from conadv_tf.attacks.pgd import PGD
-from conadv_tf.signatures import Config
-from conadv_tf.signatures import Forward
-from conadv_tf.signatures import Loss
-from conadv_tf.signatures import TensorLike
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import Config
+from conadv_tf.types import Forward
+from conadv_tf.types import Loss
+from conadv_tf.types import TensorLike
+from conadv_tf.types import ValueRange
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")

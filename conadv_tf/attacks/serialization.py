@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from conadv_tf.attacks.fgsm import FGSM
 from conadv_tf.attacks.pgd import PGD
-from conadv_tf.signatures import Attack
-from conadv_tf.signatures import Config
+from conadv_tf.types import Attack
+from conadv_tf.types import Config
 
 # By their bare names, which files have that are older than the registration
 # of others. These need no `custom_objects` and no import in another process.

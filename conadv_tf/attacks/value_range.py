@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks.range_faults import Pixels
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import ValueRange
 
 # Rounding, in units of float32 at the end of the range that is larger.
 _UNITS = 8

@@ -12,9 +12,9 @@ from typing import Union
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf.batch_norm import fused as stacked_normalization
 from conadv_tf.batch_norm import routing
-from conadv_tf.batch_norm import stacked as stacked_normalization
-from conadv_tf.signatures import Config
+from conadv_tf.types import Config
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")

@@ -1,18 +1,18 @@
 """Keras callbacks: throughput, health of a training, checkpoints.
 
-`check_writable` and `with_health` serve the rest of the package.
+`check_writable` and `with_training_monitor` serve the rest of the package.
 """
 
 from conadv_tf.callbacks.checkpoint_files import check_writable
 from conadv_tf.callbacks.checkpoints import Checkpoints
-from conadv_tf.callbacks.health import TrainingHealth
-from conadv_tf.callbacks.health import with_health
 from conadv_tf.callbacks.throughput import ThroughputLogger
+from conadv_tf.callbacks.training_monitor import TrainingMonitor
+from conadv_tf.callbacks.training_monitor import with_training_monitor
 
 __all__ = [
     "Checkpoints",
     "ThroughputLogger",
-    "TrainingHealth",
+    "TrainingMonitor",
     "check_writable",
-    "with_health",
+    "with_training_monitor",
 ]

@@ -21,7 +21,7 @@ class Checkpoints(keras_internals.Callback):
     A checkpoint has the weights, the optimizer, counters, stale weights, the
     pending batch of every replica, the metrics of the epoch so far and the
     position: everything but the dataset, which must begin at `position`; see
-    `data.starting_at`. One is written after every `every_steps` batches and at
+    `data.resume_at`. One is written after every `every_steps` batches and at
     the end of each epoch, after its validation.
 
     Each of several processes writes its own to `worker_<i>`; all must see the
@@ -65,7 +65,7 @@ class Checkpoints(keras_internals.Callback):
         self.every_steps = every_steps
         self.keep = keep
         self.restore = restore
-        self._worker = distribution.process_of(strategy)
+        self._worker = distribution.worker_index_and_count(strategy)
         checkpoint_files.check_writable(self.directory)
         if not restore and self._steps():
             raise ValueError(
@@ -93,7 +93,8 @@ class Checkpoints(keras_internals.Callback):
 
     def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Restores the last good checkpoint."""
-        worker = distribution.process_of(self.model.distribute_strategy)
+        strategy = self.model.distribute_strategy
+        worker = distribution.worker_index_and_count(strategy)
         if worker != self._worker:
             raise ValueError(
                 "Expected the strategy of the model, which has "

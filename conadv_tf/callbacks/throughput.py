@@ -14,7 +14,7 @@ import tensorflow as tf
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
 from conadv_tf import paths
-from conadv_tf.signatures import Logs
+from conadv_tf.types import Logs
 
 
 class ThroughputLogger(keras_internals.Callback):
@@ -228,7 +228,7 @@ class ThroughputLogger(keras_internals.Callback):
             "value": value,
             "metadata": metadata or {},
         }
-        path = paths.of(self._mllog_path)
+        path = paths.as_path(self._mllog_path)
         with path.open("a", encoding="utf-8") as file:
             file.write(f":::MLLOG {json.dumps(line)}\n")
 

@@ -1,7 +1,7 @@
 """Image classification sets, and augmentation of their images.
 
-`load` is what users call, with `auto_augment` or `augmentation`, `starting_at`
-and `distribute`. `ArraySource`, `FolderSource`, `FaultLog`, `Share` and the
+`load` is what users call, with `auto_augment` or `augmentation`, `resume_at`
+and `distribute`. `ArraySource`, `FolderSource`, `BadRecords`, `Share` and the
 modules `pipelines` and `views` are what it is made of, for other pipelines;
 `policies` are those of AutoAugment as data.
 """
@@ -14,12 +14,12 @@ from conadv_tf.data.augmentation import augmentation
 from conadv_tf.data.augmentation import MIXING
 from conadv_tf.data.augmentation import NAMES as AUGMENTATIONS
 from conadv_tf.data.autoaugment import auto_augment
+from conadv_tf.data.bad_records import BadRecords
 from conadv_tf.data.datasets import Dataset
 from conadv_tf.data.datasets import load
 from conadv_tf.data.datasets import NAMES
-from conadv_tf.data.faults import FaultLog
 from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.position import starting_at
+from conadv_tf.data.position import resume_at
 from conadv_tf.data.sharding import distribute
 from conadv_tf.data.sharding import Share
 
@@ -29,7 +29,7 @@ __all__ = [
     "NAMES",
     "ArraySource",
     "Dataset",
-    "FaultLog",
+    "BadRecords",
     "FolderSource",
     "Share",
     "augmentation",
@@ -38,6 +38,6 @@ __all__ = [
     "load",
     "pipelines",
     "policies",
-    "starting_at",
+    "resume_at",
     "views",
 ]

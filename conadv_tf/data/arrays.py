@@ -60,7 +60,7 @@ class ArraySource:
             `resize_whole` does; None leaves them as they are.
           validation_fraction: fraction of the training images, in (0, 1),
             that takes the place of the test set: the last of each class.
-          train_images: number of training images, see `subsets.balanced`,
+          train_images: number of training images (a `stratified_subset`)
             before any are held out to validate; None is all.
           seed: chooses them.
 
@@ -121,7 +121,7 @@ class ArraySource:
             test = "train", held_out
         if train_images is not None:
             train = train[
-                subsets.balanced(
+                subsets.stratified_subset(
                     labels[train], train_images, self.num_classes, seed
                 )
             ]

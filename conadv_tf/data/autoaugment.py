@@ -11,7 +11,7 @@ from conadv_tf.data.geometric_ops import OPERATIONS as GEOMETRIC_OPERATIONS
 from conadv_tf.data.policies import Operation
 from conadv_tf.data.policies import POLICIES
 from conadv_tf.data.policies import Policy
-from conadv_tf.signatures import TensorLike
+from conadv_tf.types import TensorLike
 
 _POSITIONS = 2  # Operations of a sub-policy.
 _DRAWS_PER_OPERATION = 4

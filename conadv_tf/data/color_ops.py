@@ -9,7 +9,7 @@ the released TPU code differs the docstring says so.
 
 import tensorflow as tf
 
-from conadv_tf.signatures import TensorLike
+from conadv_tf.types import TensorLike
 
 
 def invert(image: tf.Tensor) -> tf.Tensor:

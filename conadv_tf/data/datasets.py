@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from conadv_tf.data import archives
 from conadv_tf.data.arrays import ArraySource
-from conadv_tf.data.faults import FaultLog
+from conadv_tf.data.bad_records import BadRecords
 from conadv_tf.data.folders import FolderSource
 from conadv_tf.data.pipelines import batched
 from conadv_tf.data.pipelines import evaluation
@@ -51,7 +51,7 @@ class Dataset:
     num_train, num_test: examples on all hosts together.
     steps_per_epoch: training batches of each host.
     class_names: str, by class number.
-    faults: `FaultLog` of what was wrong with which record so far.
+    faults: `BadRecords` of what was wrong with which record so far.
     """
 
     train: Any
@@ -62,7 +62,7 @@ class Dataset:
     num_test: int
     steps_per_epoch: int
     class_names: tuple[str, ...]
-    faults: FaultLog
+    faults: BadRecords
 
 
 def load(
@@ -182,7 +182,7 @@ def load(
     if input_context is not None:
         num_replicas = input_context.num_replicas_in_sync
     batch_size = host_batch_size(global_batch_size, num_replicas, share.count)
-    faults = FaultLog(source.num_classes, max_bad_records)
+    faults = BadRecords(source.num_classes, max_bad_records)
     image_size = image_size or _IMAGE_SIZE
     view: Optional[View]
     if source.image_shape is None:

@@ -50,7 +50,7 @@ class FolderSource:
           validation_fraction: fraction of the training images of each class,
             in (0, 1), that takes the place of the test set, chosen in the
             same way; or None.
-          train_images: number of training images, see `subsets.balanced`,
+          train_images: number of training images (a `stratified_subset`)
             before any are held out to validate; None is all.
           seed: chooses them.
 
@@ -58,7 +58,7 @@ class FolderSource:
           ValueError: if there is no such layout, a class has no image, a name
             is not UTF-8, or `holdout` is missing or superfluous.
         """
-        left_out = listing.LeftOut()
+        left_out = listing.SkippedFiles()
         entries = _folders(path)
         if "train" in entries:
             check_no_holdout(path, holdout)
@@ -151,7 +151,7 @@ def _is_folder(path: str) -> bool:
         return True
 
 
-def _files_by_class(path: str, left_out: listing.LeftOut) -> _Files:
+def _files_by_class(path: str, left_out: listing.SkippedFiles) -> _Files:
     """{class name: sorted paths of its images}."""
     files = {}
     for name in _folders(path):
@@ -177,7 +177,7 @@ def _chosen(files: _Files, size: int, seed: int) -> _Files:
     number = {name: label for label, name in enumerate(sorted(files))}
     labels = np.array([number[name] for name, _ in every])
     chosen: _Files = {name: [] for name in files}
-    for position in subsets.balanced(labels, size, len(files), seed):
+    for position in subsets.stratified_subset(labels, size, len(files), seed):
         name, path = every[position]
         chosen[name].append(path)
     return chosen

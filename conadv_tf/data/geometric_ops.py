@@ -16,7 +16,7 @@ import math
 
 import tensorflow as tf
 
-from conadv_tf.signatures import TensorLike
+from conadv_tf.types import TensorLike
 
 FILL = 128
 _STEPS_PER_PIXEL = 2.0**16

@@ -45,7 +45,7 @@ def folders(path: str) -> list[str]:
     return [name for name in names(path) if tf.io.gfile.isdir(join(path, name))]
 
 
-class LeftOut:
+class SkippedFiles:
     """Counts what a listing leaves out, to say it once."""
 
     def __init__(self) -> None:

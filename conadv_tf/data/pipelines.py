@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from conadv_tf.data import decoding
 from conadv_tf.data.arrays import ArraySource
-from conadv_tf.data.faults import FaultLog
+from conadv_tf.data.bad_records import BadRecords
 from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.guarded_map import guarded_map
+from conadv_tf.data.map_skipping_errors import map_skipping_errors
 from conadv_tf.data.records import TfdsSource
 from conadv_tf.data.sharding import Share
 from conadv_tf.data.views import to_unit
@@ -26,7 +26,7 @@ def training(
     share: Share,
     seed: int,
     view: Optional[View],
-    faults: FaultLog,
+    faults: BadRecords,
 ) -> tf.data.Dataset:
     """Examples of one epoch of one host, shuffled anew in each.
 
@@ -36,7 +36,7 @@ def training(
       seed: int.
       view: function of (image, key), see `views`. None: small images as they
         are.
-      faults: a `FaultLog`.
+      faults: a `BadRecords`.
 
     Returns:
       Dataset of (image or pair of images, label).
@@ -77,7 +77,7 @@ def evaluation(
     source: Source,
     share: Share,
     view: Callable[[tf.Tensor], tf.Tensor],
-    faults: FaultLog,
+    faults: BadRecords,
 ) -> tf.data.Dataset:
     """Test examples of one host, in order.
 
@@ -85,7 +85,7 @@ def evaluation(
       source: a source, as `TfdsSource`.
       share: the `Share` of this host.
       view: function of contents; not used where images are not encoded.
-      faults: a `FaultLog`.
+      faults: a `BadRecords`.
 
     Returns:
       Dataset of (image, label).
@@ -150,7 +150,7 @@ def batched(
 
 
 def _decoded(
-    keyed: tf.data.Dataset, source: Source, view: View, faults: FaultLog
+    keyed: tf.data.Dataset, source: Source, view: View, faults: BadRecords
 ) -> tf.data.Dataset:
     """Views of encoded records, without the bad ones."""
 
@@ -175,11 +175,11 @@ def _decoded(
         image, label, name = record
         return faults.report(look, label, name, image, key)
 
-    return guarded_map(keyed, example, report)
+    return map_skipping_errors(keyed, example, report)
 
 
 def _with_good_labels(
-    records: tf.data.Dataset, faults: FaultLog
+    records: tf.data.Dataset, faults: BadRecords
 ) -> tf.data.Dataset:
     """(image, label) of images that are not encoded, without bad labels."""
 

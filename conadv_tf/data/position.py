@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def starting_at(
+def resume_at(
     dataset: tf.data.Dataset, epoch: int, step: int, steps_per_epoch: int
 ) -> tf.data.Dataset:
     """Endless training data, from one batch of one epoch on.
@@ -25,7 +25,7 @@ def starting_at(
       dataset all batches before are made and left out.
 
     Example:
-      >>> rest = ca.data.starting_at(
+      >>> rest = ca.data.resume_at(
       ...     tf.data.Dataset.range(3), epoch=1, step=2, steps_per_epoch=3
       ... )
       >>> [int(number) for number in rest.take(4)]

@@ -55,7 +55,7 @@ class TfdsSource:
           encoded: whether to read images encoded even if all have one size.
           validation_fraction: fraction of the training split, in (0, 1), its
             last records, that takes the place of the test set; or None.
-          train_images: number of training images, see `subsets.balanced`,
+          train_images: number of training images (a `stratified_subset`)
             before any are held out to validate; None is all. Chosen by their
             labels, for which the training split is read once.
           seed: chooses them.
@@ -151,7 +151,9 @@ class TfdsSource:
             for record in self._read(split, [label]).as_numpy_iterator()
         ]
         labels, names = (np.array(column) for column in zip(*every))
-        names = names[subsets.balanced(labels, size, self.num_classes, seed)]
+        names = names[
+            subsets.stratified_subset(labels, size, self.num_classes, seed)
+        ]
         if validation_fraction is not None:
             check_holdout(validation_fraction, "validation_fraction")
             size = _rest(size, validation_fraction)

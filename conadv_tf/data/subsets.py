@@ -5,7 +5,7 @@ import numpy as np
 _SEEDS = 2**32
 
 
-def balanced(
+def stratified_subset(
     labels: np.ndarray, size: int, num_classes: int, seed: int
 ) -> np.ndarray:
     """Chooses as many images of each class as of any other.
@@ -28,8 +28,8 @@ def balanced(
 
     Example:
       >>> labels = np.array([0, 0, 0, 1, 1, 1, 1])
-      >>> [int((balanced(labels, 4, 2, seed) > 2).sum()) for seed in (0, 1)]
-      [2, 2]
+      >>> int((stratified_subset(labels, 4, num_classes=2, seed=0) > 2).sum())
+      2
     """
     if size < 1:
         raise ValueError(f"Expected train_images >= 1; received {size}.")

@@ -12,8 +12,8 @@ from conadv_tf.distribution.local_variables import local_values
 from conadv_tf.distribution.local_variables import local_variable
 from conadv_tf.distribution.strategies import describe
 from conadv_tf.distribution.strategies import NAMES
-from conadv_tf.distribution.strategies import process_of
 from conadv_tf.distribution.strategies import strategy
+from conadv_tf.distribution.strategies import worker_index_and_count
 
 __all__ = [
     "LOCAL",
@@ -23,6 +23,6 @@ __all__ = [
     "local_values",
     "local_variable",
     "random",
-    "process_of",
+    "worker_index_and_count",
     "strategy",
 ]

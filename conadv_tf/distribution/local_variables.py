@@ -10,7 +10,7 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.signatures import TensorLike
+from conadv_tf.types import TensorLike
 
 # Arguments of tf.Variable.
 LOCAL = {

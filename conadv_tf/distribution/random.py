@@ -81,7 +81,7 @@ _state = threading.local()
 
 
 @contextlib.contextmanager
-def positions_from(first: tf.Tensor) -> Iterator[None]:
+def global_position_scope(first: tf.Tensor) -> Iterator[None]:
     """Says where in the global batch the examples inside begin.
 
     Args:
@@ -98,11 +98,11 @@ def positions_from(first: tf.Tensor) -> Iterator[None]:
         del _state.first
 
 
-def global_offset(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
+def first_global_position(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
     """Position of this replica's first example in the global batch.
 
     Replicas hold consecutive slices of the global batch, or of the
-    micro-batch that begins where `positions_from` says. Where the local
+    micro-batch that begins where `global_position_scope` says. Where the local
     batch size is static every replica holds the same number of examples;
     otherwise (a last smaller batch) the replicas tell each other their sizes.
 

@@ -135,11 +135,11 @@ def _multi_worker(
             task_id=index,
             rpc_layer="grpc",
         )
-    _meet(workers, index)
+    _wait_for_workers(workers, index)
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 
 
-def _meet(workers: Sequence[str], index: int) -> None:
+def _wait_for_workers(workers: Sequence[str], index: int) -> None:
     """Waits until all workers answer; TensorFlow would wait without end.
 
     It also holds Python's lock meanwhile, so that no thread can watch it. Here
@@ -235,7 +235,7 @@ def _in_time(
     raise ValueError(f"{failure} ({reason}). {remedy}") from error
 
 
-def process_of(
+def worker_index_and_count(
     strategy: Optional[tf.distribute.Strategy],
 ) -> tuple[int, int]:
     """(number of this process, processes) of a strategy.
@@ -244,7 +244,7 @@ def process_of(
       strategy: None is one process.
 
     Example: only the first of several writes files.
-      >>> ca.distribution.process_of(tf.distribute.get_strategy())
+      >>> ca.distribution.worker_index_and_count(tf.distribute.get_strategy())
       (0, 1)
     """
     resolver = None if strategy is None else strategy.cluster_resolver

@@ -1,15 +1,15 @@
 """The paper's networks, and the conversion of any other functional one.
 
 The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
-`conversion` (rebuilding a network layer by layer), `GivenNetwork`,
+`conversion` (rebuilding a network layer by layer), `SourceNetwork`,
 `check_functional`, `image_gradient_of`, `layers_without_gradient`,
-`warn_of_random_layers`, `with_branches` and `variables` (a network's variables
-by role) serve the rest of the package.
+`warn_of_random_layers`, `split_for_training` and `variables` (a network's
+variables by role) serve the rest of the package.
 """
 
 from conadv_tf.networks import conversion
 from conadv_tf.networks import variables
-from conadv_tf.networks.branches import with_branches
+from conadv_tf.networks.branches import split_for_training
 from conadv_tf.networks.conversion import merge_batch_norm
 from conadv_tf.networks.conversion import split_batch_norm
 from conadv_tf.networks.efficientnet import efficientnet
@@ -19,7 +19,6 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.functional import check_functional
-from conadv_tf.networks.given import GivenNetwork
 from conadv_tf.networks.image_gradient import image_gradient_of
 from conadv_tf.networks.layer_calls import layers_without_gradient
 from conadv_tf.networks.random_layers import warn_of_random_layers
@@ -28,11 +27,12 @@ from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
 from conadv_tf.networks.resnet import resnet_cifar
 from conadv_tf.networks.resnet import RESNET_DEPTHS
+from conadv_tf.networks.source_network import SourceNetwork
 
 __all__ = [
     "BATCH_NORM_MOMENTUM",
     "EFFICIENTNET_VARIANTS",
-    "GivenNetwork",
+    "SourceNetwork",
     "RESNET_DEPTHS",
     "check_functional",
     "conversion",
@@ -50,5 +50,5 @@ __all__ = [
     "split_batch_norm",
     "variables",
     "warn_of_random_layers",
-    "with_branches",
+    "split_for_training",
 ]

@@ -6,7 +6,7 @@ from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.networks import conversion
 
 
-def with_branches(network: tf.keras.Model, wanted: int) -> tf.keras.Model:
+def split_for_training(network: tf.keras.Model, wanted: int) -> tf.keras.Model:
     """Splits batch norms; a network converted before keeps its branches.
 
     Args:
@@ -27,4 +27,4 @@ def with_branches(network: tf.keras.Model, wanted: int) -> tf.keras.Model:
             f"1 that all parts of a batch share; the network's have "
             f"{branches}. Merge them: merge_batch_norm(network)."
         )
-    return conversion.for_attacks(network, branches or wanted)
+    return conversion.split_with_fast_stem(network, branches or wanted)

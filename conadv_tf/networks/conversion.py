@@ -15,7 +15,7 @@ from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.networks import copies
 from conadv_tf.networks import strided_convolution
-from conadv_tf.networks.captured_layers import captured_layers
+from conadv_tf.networks.closure_layers import closure_layers
 from conadv_tf.networks.functional import check_functional
 from conadv_tf.networks.functional import graph_layers
 from conadv_tf.networks.image_gradient import reads_images
@@ -70,22 +70,21 @@ def split_batch_norm(
     return _split_batch_norm(network, branches, copy_layer)
 
 
-def for_attacks(network: tf.keras.Model, branches: int) -> tf.keras.Model:
+def split_with_fast_stem(
+    network: tf.keras.Model, branches: int
+) -> tf.keras.Model:
     """`split_batch_norm`, with convolutions whose input gradient is fast.
 
     Args:
-      network: see `split_batch_norm`.
-      branches: likewise.
+      network: functional Keras model.
+      branches: 1, 2 or 3.
 
     Returns:
       A new Keras model, where some `Conv2D` are `StridedConv2D`.
-
-    Raises:
-      ValueError: see `split_batch_norm`.
     """
 
     def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if strided_convolution.gains(layer):
+        if strided_convolution.is_faster_when_strided(layer):
             return StridedConv2D.from_config(layer.get_config())
         return copy_layer(layer)
 
@@ -286,7 +285,7 @@ def _hidden_batch_norms(network: tf.keras.Model) -> list[str]:
             continue
         inside = list(keras_internals.flatten_layers(layer))
         if isinstance(layer, tf.keras.layers.Lambda):
-            inside += captured_layers([layer.function, layer.arguments])
+            inside += closure_layers([layer.function, layer.arguments])
         branches = {
             id(branch)
             for split in inside

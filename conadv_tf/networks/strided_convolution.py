@@ -53,7 +53,7 @@ class StridedConv2D(tf.keras.layers.Conv2D):
         )
 
 
-def gains(layer: tf.keras.layers.Layer) -> bool:
+def is_faster_when_strided(layer: tf.keras.layers.Layer) -> bool:
     """Whether a layer is a convolution that `StridedConv2D` would speed up."""
     return (
         type(layer) is tf.keras.layers.Conv2D

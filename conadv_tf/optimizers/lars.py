@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.optimizers.trust_ratio import lars_update
-from conadv_tf.signatures import Config
+from conadv_tf.types import Config
 
 KINDS = ("normalization", "bias")
 # Last part of a Keras variable name, for variables of which nobody has said
@@ -63,7 +63,7 @@ class LARS(keras_internals.Optimizer):
         `ConAdvModel` does, and else by Keras's own names (gamma, beta, bias).
       decay_in_norm: see above.
       record_trust_ratios: whether to keep the last trust ratio of each
-        weight, for `trust_ratios` and the logs of `ca.TrainingHealth`.
+        weight, for `trust_ratios` and the logs of `ca.TrainingMonitor`.
       name: optimizer name.
       **kwargs: arguments of `tf.keras.optimizers.Optimizer`: clipnorm,
         global_clipnorm, use_ema, ema_momentum, jit_compile, ...

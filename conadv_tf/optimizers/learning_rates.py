@@ -5,7 +5,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf.signatures import Config
+from conadv_tf.types import Config
 
 
 def duration_in_steps(

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.attacks import float16
+from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import NoGradientError
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
@@ -104,9 +104,9 @@ class AttackPass:
             with batch_norm_branch("auxiliary", update_statistics=False):
                 return network(images, training=True)
 
-        forward = float16.ScaledForward(
+        forward = attack_loss_scaling.LossScaledForward(
             auxiliary_logits,
-            float16.computes_in_float16(network),
+            attack_loss_scaling.computes_in_float16(network),
             is_independent=not variables.moving_statistics(network),
         )
         with naming_layers(network):

@@ -98,7 +98,7 @@ class MicroBatchedStep(Step):
     def _attacked(self, attack: AttackPass, batch: Batch) -> Batch:
         part = batch.to_attack()
         size = tf.shape(part.images)[0]
-        with random.positions_from(self._sums.first_position(size)):
+        with random.global_position_scope(self._sums.first_position(size)):
             seed = attack.next_seed(self._is_last)
             attack.count_out_of_range(batch)
             if self.shadow is None:

@@ -5,7 +5,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf.attacks import float16
+from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import NoGradientError
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.attack_pass import naming_layers
@@ -47,7 +47,7 @@ def train_and_ascend(
       NoGradientError: if there is none by the images.
     """
     start = parts["start"].images
-    in_float16 = float16.computes_in_float16(network)
+    in_float16 = attack_loss_scaling.computes_in_float16(network)
     with tf.GradientTape() as tape:
         tape.watch(start)
         with tf.GradientTape() as head:
@@ -56,14 +56,14 @@ def train_and_ascend(
         if in_float16:
             with tape.stop_recording():
                 exponent = _exponent(network, outputs, head)
-            scaled *= float16.power_of_two(exponent)
+            scaled *= attack_loss_scaling.power_of_two(exponent)
     logits = outputs.logits["start"]
     with naming_layers(network):
         gradients = update.gradients(tape, scaled, [start, logits])
         if gradients[-2] is None:
             raise NoGradientError("The loss does not depend on the images.")
     if in_float16:
-        divisor = float16.power_of_two(-exponent)
+        divisor = attack_loss_scaling.power_of_two(-exponent)
         gradients = [
             None if each is None else tf.convert_to_tensor(each) * divisor
             for each in gradients
@@ -88,6 +88,6 @@ def _exponent(
     images = sum(size_of(part.images) for part in outputs.parts.values())
     # Penalties are scaled too, whose gradient is not small.
     at_most = 20 if network.losses else 80
-    return float16.exponent_to(
+    return attack_loss_scaling.exponent_to(
         1 / tf.cast(images, tf.float32), tf.reduce_max(largest), at_most
     )

@@ -5,8 +5,8 @@ import dataclasses
 import itertools
 import re
 
-from experiments import config_effects
 from experiments import config_override
+from experiments import unused_settings
 from experiments.sweeps import grid
 
 
@@ -37,7 +37,7 @@ def with_axes(found, epsilons=(), staleness=(), learning_rates=()):
         for short, name, values in axes
         if values
     ]
-    config_effects.check_given(
+    unused_settings.check_given(
         [row.config for row in found],
         {name: values for _, name, values in axes},
     )
@@ -46,7 +46,7 @@ def with_axes(found, epsilons=(), staleness=(), learning_rates=()):
         own = [
             [(short, name, value) for value in values]
             for short, name, values in axes
-            if config_effects.has_effect(row.config, name)
+            if unused_settings.has_effect(row.config, name)
         ]
         for chosen in itertools.product(*own):
             config = config_override.replace(
@@ -83,7 +83,7 @@ def with_variants(found, variants):
         for row in found:
             config = config_override.replace(row.config, given)
             if config != row.config and any(
-                config_effects.has_effect(config, name) for name in given
+                unused_settings.has_effect(config, name) for name in given
             ):
                 name = f"{row.name}_{re.sub(r'[^0-9A-Za-z.+]+', '-', variant)}"
                 changed.append(

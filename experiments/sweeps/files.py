@@ -38,7 +38,9 @@ def locked(folder):
             f"{folder}. Wait for it, or choose another folder."
         )
 
-    with lock.held(folder / "sweep.lock", refusal, _PATIENCE_SECONDS) as file:
+    with lock.exclusive(
+        folder / "sweep.lock", refusal, _PATIENCE_SECONDS
+    ) as file:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -4,10 +4,10 @@ import dataclasses
 
 from conadv_tf import spelling
 from experiments import config as config_lib
-from experiments import config_effects
 from experiments import config_override
 from experiments import methods as methods_lib
 from experiments import presets
+from experiments import unused_settings
 
 # What a sweep with neither preset nor batch sizes compares.
 _BATCH_SIZES = (128, 432)
@@ -107,7 +107,7 @@ def rows(preset="", methods=(), batch_sizes=(), assignments=()):
                 f"Expected {name}={value} to be of some run; the methods of "
                 "this sweep set it otherwise in all of them."
             )
-    config_effects.check_given([row.config for row in found], given)
+    unused_settings.check_given([row.config for row in found], given)
     first = {}
     for row in found:
         same = first.setdefault(row.config, row)

@@ -7,7 +7,7 @@ import numpy as np
 from conadv_tf import csv_file
 from experiments import figures
 from experiments import methods
-from experiments.spread import Spread
+from experiments.spread import MeanStd
 from experiments.sweeps import table
 
 _STYLES = ("-", "--", ":", "-.")  # Of several lines of one method.
@@ -23,13 +23,13 @@ def draw(results_path, path):
     rows = csv_file.read(results_path)
     lines = table.lines(rows)
     sizes = sorted({size for by_size in lines.values() for size in by_size})
-    figure, axes = figures.panels(1, 1, width=5.5, height=4.0)
+    figure, axes = figures.subplots(1, 1, width=5.5, height=4.0)
     axis = axes[0][0]
     drawn = collections.Counter()
     step = min(0.12, 0.7 / len(lines))
     for number, (label, by_size) in enumerate(lines.items()):
         values = [by_size[size] for size in sizes if size in by_size]
-        spreads = [Spread.of(cell) for cell in values]
+        spreads = [MeanStd.of(cell) for cell in values]
         # Side by side, so that bars do not hide one another.
         shift = step * (number - (len(lines) - 1) / 2)
         where = [sizes.index(size) + shift for size in sizes if size in by_size]

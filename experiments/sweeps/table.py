@@ -3,8 +3,8 @@
 import collections
 
 from experiments import markdown_table
-from experiments import rehearsal
-from experiments.spread import Spread
+from experiments import smoke_test
+from experiments.spread import MeanStd
 
 # Of results.csv and tuning.csv.
 COLUMNS = (
@@ -86,7 +86,7 @@ def markdown(rows):
     Says above it if it is of a rehearsal.
     """
     sizes = sorted({int(row["batch_size"]) for row in rows})
-    note = f"{rehearsal.NOTE}\n\n" if is_rehearsal(rows) else ""
+    note = f"{smoke_test.NOTE}\n\n" if is_rehearsal(rows) else ""
     cells = (
         [label, *(_cell(by_size.get(size, ())) for size in sizes)]
         for label, by_size in lines(rows).items()
@@ -96,4 +96,4 @@ def markdown(rows):
 
 
 def _cell(values):
-    return f"{Spread.of(values).text()} (n={len(values)})" if values else ""
+    return f"{MeanStd.of(values).text()} (n={len(values)})" if values else ""

@@ -90,7 +90,7 @@ def _resident_mib():
 
 def draw(rates, memory, path):
     """Draws the rates as bars and the memory as a line."""
-    figure, ((left, right),) = figures.panels(1, 2, width=5.5, height=3.6)
+    figure, ((left, right),) = figures.subplots(1, 2, width=5.5, height=3.6)
     names = [row["variant"].split(": ")[1] for row in rates]
     left.barh(names, [row["images_per_second"] for row in rates])
     left.invert_yaxis()

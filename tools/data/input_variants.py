@@ -7,7 +7,7 @@ from PIL import Image
 import tensorflow as tf
 
 from conadv_tf.data import auto_augment
-from conadv_tf.data import FaultLog
+from conadv_tf.data import BadRecords
 from conadv_tf.data import FolderSource
 from conadv_tf.data import pipelines
 from conadv_tf.data import Share
@@ -49,7 +49,7 @@ def make_variants(folder, flags):
       flags: those of benchmark_input.py.
     """
     source, size = FolderSource(folder), flags.image_size
-    faults = FaultLog(source.num_classes)
+    faults = BadRecords(source.num_classes)
 
     def train(number, augment=None):
         view = views.random_views(size, number, True, augment, tf.float32)

@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments.spread import Spread
+from experiments.spread import MeanStd
 
 
 def compare(tables, epsilon):
@@ -10,7 +10,7 @@ def compare(tables, epsilon):
 
     Returns:
       Dict from (method, batch_size) to (number of runs, dict from each
-      quantity to its `Spread`).
+      quantity to its `MeanStd`).
     """
     runs, methods = {}, {}
     for row in tables["robustness"]:
@@ -35,7 +35,7 @@ def compare(tables, epsilon):
         key: (
             len(members),
             {
-                name: Spread.of(values[name] for values in members.values())
+                name: MeanStd.of(values[name] for values in members.values())
                 for name in next(iter(members.values()))
             },
         )

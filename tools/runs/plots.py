@@ -78,7 +78,7 @@ def robustness(csv_path, path):
 
 
 def _panels(count):
-    figure, (axes,) = figures.panels(1, count, width=4.4, height=3.6)
+    figure, (axes,) = figures.subplots(1, count, width=4.4, height=3.6)
     return figure, axes
 
 

@@ -40,7 +40,7 @@ class TrainedRun:
     def network(self, dataset):
         """The trained network, as experiments/run.py builds it."""
         network = build.network(self.config, dataset)
-        with paths.on_disk(self.folder / "network.weights.h5") as path:
+        with paths.local_copy(self.folder / "network.weights.h5") as path:
             network.load_weights(path)
         return network
 

@@ -134,7 +134,7 @@ def plot(settings, path):
     """Draws each repeat and the median of each variant, a panel per setting."""
     columns = min(3, len(settings))
     lines = -(-len(settings) // columns)
-    figure, panels = figures.panels(lines, columns, width=4.6, height=3.2)
+    figure, panels = figures.subplots(lines, columns, width=4.6, height=3.2)
     panels = panels.ravel()
     for axis, (setting, times) in zip(panels, settings.items()):
         for place, values in enumerate(times.values()):

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Optional
 
-from experiments.spread import Spread
+from experiments.spread import MeanStd
 from tools.sweep_report.runs import Setting
 
 
@@ -21,7 +21,7 @@ class Cell(Setting):
     @property
     def spread(self):
         """Mean and standard deviation over the seeds, percent."""
-        return Spread.of(self.top1.values())
+        return MeanStd.of(self.top1.values())
 
 
 def cells(runs):

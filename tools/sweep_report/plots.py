@@ -109,7 +109,7 @@ def curves(curves, baselines, label, path):
 
 def _figure(columns):
     width = 6.4 if columns == 1 else 4.2
-    figure, (axes,) = figures.panels(1, columns, width, 4.2, sharey=True)
+    figure, (axes,) = figures.subplots(1, columns, width, 4.2, sharey=True)
     return figure, axes
 
 

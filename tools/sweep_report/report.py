@@ -82,7 +82,7 @@ def write(title, contents, output_dir, with_html):
     if with_html:
         pages["report.html"] = page.page(title, contents)
     for name, text in pages.items():
-        with paths.whole(output_dir / name) as temporary:
+        with paths.atomic_write(output_dir / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     for section in contents:
         for block in section.blocks:

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import scipy
 
-from experiments import rehearsal
+from experiments import smoke_test
 from tools.sweep_report import cells
 from tools.sweep_report import comparisons
 from tools.sweep_report import plots
@@ -46,7 +46,7 @@ def state(sweep, groups):
     )
     blocks = [summary, notes or "Nothing is missing."]
     if sweep.rehearsal:
-        blocks.insert(0, rehearsal.NOTE)
+        blocks.insert(0, smoke_test.NOTE)
     return Section("State of the sweep", blocks)
 
 

@@ -77,7 +77,7 @@ def _bar(method, size, milliseconds):
 def draw(panels, device, path):
     """Draws a PNG file with a panel for each number of images on a core."""
     width = max(5.2, 0.9 * max(map(len, panels.values())))
-    figure, (axes,) = figures.panels(1, len(panels), width=width, height=3.8)
+    figure, (axes,) = figures.subplots(1, len(panels), width=width, height=3.8)
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)

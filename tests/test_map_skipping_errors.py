@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conadv_tf.data import guarded_map
+from conadv_tf.data import map_skipping_errors
 
 
 # What failed is told in order, whatever runs at the same time; what was called
 # off is no fault.
 def test_a_guarded_map_tells_what_failed(monkeypatch):
-    monkeypatch.setattr(guarded_map, "_GROUP", 8)
+    monkeypatch.setattr(map_skipping_errors, "_GROUP", 8)
     failed, told = [0, 1, 6, 7, 8, 15, *range(24, 32), 35], []
     fatal = []
 
@@ -29,7 +29,7 @@ def test_a_guarded_map_tells_what_failed(monkeypatch):
 
     bad = np.isin(np.arange(36), failed)
     records = tf.data.Dataset.from_tensor_slices((np.arange(36), bad))
-    made = guarded_map.guarded_map(records, make, report)
+    made = map_skipping_errors.map_skipping_errors(records, make, report)
     for _ in range(2):
         found = [int(number) for number in made]
         assert found == [10 * n for n in range(36) if n not in failed]
@@ -43,7 +43,7 @@ def test_a_guarded_map_tells_what_failed(monkeypatch):
     # What comes before and behind fails as it did.
     late = records.map(lambda n, bad: (n // (n - 3), bad))
     with pytest.raises(tf.errors.InvalidArgumentError, match="by zero"):
-        list(guarded_map.guarded_map(late, make, report))
+        list(map_skipping_errors.map_skipping_errors(late, make, report))
     assert told == []
     # One that is fatal is the last that is told, as often as one asks.
     fatal.append(0)

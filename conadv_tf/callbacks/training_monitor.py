@@ -11,10 +11,10 @@ import warnings
 import tensorflow as tf
 
 from conadv_tf import keras_internals
-from conadv_tf.signatures import Logs
+from conadv_tf.types import Logs
 
 
-class TrainingHealth(keras_internals.Callback):
+class TrainingMonitor(keras_internals.Callback):
     """Stops or warns when data or gradients of a `ConAdvModel` go wrong.
 
     `ConAdvModel.fit` adds one by itself; pass your own to change its limits.
@@ -50,7 +50,7 @@ class TrainingHealth(keras_internals.Callback):
       >>> layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(3)]
       >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), attack=None)
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
-      >>> health = ca.TrainingHealth(max_skipped_steps=0)
+      >>> health = ca.TrainingMonitor(max_skipped_steps=0)
       >>> images = np.full([4, 2], np.nan)
       >>> model.fit(images, np.ones([4, 3]), verbose=0, callbacks=[health])
       Traceback (most recent call last):
@@ -172,15 +172,15 @@ class TrainingHealth(keras_internals.Callback):
         )
 
 
-def with_health(
+def with_training_monitor(
     callbacks: Any, model: tf.keras.Model
 ) -> Union[
     tf.keras.callbacks.CallbackList, Sequence[tf.keras.callbacks.Callback]
 ]:
-    """The callbacks, as `fit` takes them, with a `TrainingHealth`."""
+    """The callbacks, as `fit` takes them, with a `TrainingMonitor`."""
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
         if not _any_health(callbacks.callbacks):
-            health = TrainingHealth()
+            health = TrainingMonitor()
             health.set_model(model)  # A CallbackList leaves this to us.
             callbacks.append(health)
         return callbacks
@@ -189,8 +189,8 @@ def with_health(
         callbacks = [callbacks]
     if _any_health(callbacks):
         return callbacks
-    return [TrainingHealth(), *callbacks]
+    return [TrainingMonitor(), *callbacks]
 
 
 def _any_health(callbacks: Sequence[tf.keras.callbacks.Callback]) -> bool:
-    return any(isinstance(each, TrainingHealth) for each in callbacks)
+    return any(isinstance(each, TrainingMonitor) for each in callbacks)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from conadv_tf.networks.functional import graph_layers
 
 
-class GivenNetwork:
+class SourceNetwork:
     """A network that users keep, and of which a copy is trained.
 
     It is not kept alive.

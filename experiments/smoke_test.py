@@ -25,7 +25,7 @@ _IMAGE_SIZE = 32
 _BATCH_SIZE = 8
 
 
-def rehearse(config):
+def smoke_test(config):
     """A `Config` that rehearses another, with images in a temporary folder."""
     if not needs_images(config):
         return shrink(config, None)

@@ -10,7 +10,7 @@ from typing import Optional
 import tensorflow as tf
 
 
-class FaultLog:
+class BadRecords:
     """What was wrong with which record of a dataset.
 
     found: dict from the name of a bad record that was skipped (a file, or the

@@ -18,7 +18,7 @@ from conadv_tf import keras_internals
 _LIBRARIES = ("keras", "numpy", "tensorflow", "tf_keras")
 
 
-def captured_layers(function: Any) -> list[tf.keras.layers.Layer]:
+def closure_layers(function: Any) -> list[tf.keras.layers.Layer]:
     """Finds the Keras layers that a function may call.
 
     Looked at are closures, default arguments, bound objects,

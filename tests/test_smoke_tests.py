@@ -8,8 +8,8 @@ import pytest
 from experiments import config as config_lib
 from experiments import config_override
 from experiments import presets
-from experiments import rehearsal
 from experiments import results
+from experiments import smoke_test
 from experiments.sweeps import axes
 from experiments.sweeps import files
 from experiments.sweeps import grid
@@ -26,7 +26,7 @@ from tools.sweep_report import runs
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "npz:here.npz"])
 def test_a_shrunk_configuration_says_so(dataset):
     config = config_lib.Config(dataset=dataset)
-    small = rehearsal.shrink(config, "made")
+    small = smoke_test.shrink(config, "made")
     assert small.rehearsal and not config.rehearsal
     differing = config_override.differences(config, small)
     assert "rehearsal is False there, received True" in differing
@@ -47,7 +47,7 @@ def test_the_closing_table(capsys):
 def test_the_table_of_a_sweep(tmp_path):
     rows = grid.rows("resnet50_table1", ["conadv"], [98304])
     small = [
-        dataclasses.replace(row, config=rehearsal.shrink(row.config, "made"))
+        dataclasses.replace(row, config=smoke_test.shrink(row.config, "made"))
         for row in rows
     ]
     for found, kind, published in (
@@ -61,7 +61,7 @@ def test_the_table_of_a_sweep(tmp_path):
         for read in table_of(tmp_path):
             assert (read["rehearsal"], read["published"]) == (kind, published)
         text = table.markdown([*made.values()])
-        assert (rehearsal.NOTE in text) == (kind == "True")
+        assert (smoke_test.NOTE in text) == (kind == "True")
 
 
 def table_of(folder):
@@ -100,7 +100,7 @@ def test_a_report(tmp_path):
         text = written(folder, found)
         assert text.startswith("# Rehearsal of resnet_cifar on digits: sweep")
         assert "sweep sweep" not in text
-        assert page.plain(rehearsal.NOTE) in text
+        assert page.plain(smoke_test.NOTE) in text
         assert "77.4" not in text and "on test data" not in text
         assert "| ours - paper |" not in text
         lines = text.splitlines()

@@ -13,7 +13,7 @@ from typing import Union
 import tensorflow as tf
 
 from conadv_tf import keras_internals
-from conadv_tf.signatures import Forward
+from conadv_tf.types import Forward
 
 # The largest entry of the scaled gradient by the logits. In trained and
 # untrained networks with float16 layers, from three convolutions to ResNet-18,
@@ -31,7 +31,7 @@ def computes_in_float16(network: tf.keras.Model) -> bool:
     )
 
 
-class ScaledForward:
+class LossScaledForward:
     """A function of images whose gradient by them does not vanish in float16.
 
     On the way back the gradient by the logits is multiplied by a power of two
@@ -83,22 +83,22 @@ class ScaledForward:
         return leave(logits)
 
 
-def scaled_forward(network: Forward) -> ScaledForward:
+def scaled_forward(network: Forward) -> LossScaledForward:
     """What an attack runs: a Keras model in inference mode, or a function.
 
     Args:
-      network: Keras model; a `ScaledForward`, which comes back as it is; or
+      network: Keras model; a `LossScaledForward`, which comes back as it is; or
         another function, whose precision is not known.
     """
-    if isinstance(network, ScaledForward):
+    if isinstance(network, LossScaledForward):
         return network
     if isinstance(network, tf.keras.Model):
-        return ScaledForward(
+        return LossScaledForward(
             lambda images: network(images, training=False),
             computes_in_float16(network),
             is_independent=True,
         )
-    return ScaledForward(network, is_needed=True, is_independent=False)
+    return LossScaledForward(network, is_needed=True, is_independent=False)
 
 
 def exponent_to(

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import batch_norms
-from tests import stacked
+from tests import fused
 
 # Rank 4 is Keras's fused kernel (unbiased moving variance), others are not.
 CASES = [
@@ -25,14 +25,14 @@ CASES = [
 
 @pytest.mark.parametrize("shape, branches, arguments", CASES, ids=str)
 def test_equals_a_batch_norm_per_branch(shape, branches, arguments):
-    inputs = stacked.inputs(shape)
+    inputs = fused.inputs(shape)
     ours, theirs = (
-        stacked.train(
+        fused.train(
             batch_norms.layer(shape, branches, **arguments), inputs, compiled
         )
         for compiled in (True, False)
     )
-    stacked.assert_close(ours, theirs, 1e-5)
+    fused.assert_close(ours, theirs, 1e-5)
 
 
 # The tolerances are a few units in the last place of the type of the inputs.
@@ -48,24 +48,24 @@ def test_equals_a_batch_norm_per_branch(shape, branches, arguments):
 def test_equals_in_other_precisions(dtype, tolerance, shape):
     policy = tf.keras.mixed_precision.Policy(dtype)
     is_double = dtype == "float64"
-    inputs = stacked.inputs(shape, np.float64 if is_double else np.float32)
+    inputs = fused.inputs(shape, np.float64 if is_double else np.float32)
     ours, theirs = (
-        stacked.train(batch_norms.layer(shape, dtype=policy), inputs, compiled)
+        fused.train(batch_norms.layer(shape, dtype=policy), inputs, compiled)
         for compiled in (True, False)
     )
     assert ours[0].dtype == theirs[0].dtype == policy.compute_dtype
-    stacked.assert_close(ours, theirs, tolerance)
+    fused.assert_close(ours, theirs, tolerance)
 
 
 @pytest.mark.parametrize("shape", [(12, 5, 4, 3), (12, 3)], ids=str)
 def test_equals_under_xla(shape):
-    inputs = stacked.inputs(shape)
-    ours = stacked.train(
+    inputs = fused.inputs(shape)
+    ours = fused.train(
         batch_norms.layer(shape), inputs, compiled=True, jit_compile=True
     )
-    stacked.assert_close(
+    fused.assert_close(
         ours,
-        stacked.train(batch_norms.layer(shape), inputs, compiled=False),
+        fused.train(batch_norms.layer(shape), inputs, compiled=False),
         1e-5,
     )
 
@@ -91,11 +91,11 @@ def _oracle(inputs, cotangents, gamma, beta, mean, variance):
 
 def test_equals_the_formulas():
     shape = (8, 3, 5, 4)
-    inputs = stacked.inputs(shape)
+    inputs = fused.inputs(shape)
     cotangents = np.random.default_rng(2).normal(size=shape)
     layer = batch_norms.layer(shape)
     weights = [branch.get_weights() for branch in layer.branch_layers]
-    outputs, gradients, _ = stacked.train(layer, inputs, compiled=True)
+    outputs, gradients, _ = fused.train(layer, inputs, compiled=True)
     for index, branch in enumerate(layer.branch_layers):
         part = slice(4 * index, 4 * index + 4)
         wanted = _oracle(inputs[part], cotangents[part], *weights[index])
@@ -105,15 +105,15 @@ def test_equals_the_formulas():
             *gradients[1 + 2 * index : 3 + 2 * index],
             *branch.get_weights()[2:],
         )
-        stacked.assert_close(found, wanted, 1e-5)
+        fused.assert_close(found, wanted, 1e-5)
 
 
 # A sum of ones in bfloat16 stops at 256.
 def test_sums_of_bfloat16_are_float32():
     layer = batch_norms.layer((4, 32, 32, 1), dtype="mixed_bfloat16")
-    inputs = tf.cast(stacked.inputs((4, 32, 32, 1)), tf.bfloat16)
+    inputs = tf.cast(fused.inputs((4, 32, 32, 1)), tf.bfloat16)
     with tf.GradientTape() as tape:
-        with stacked.routed(True):
+        with fused.routed(True):
             outputs = layer(inputs, training=True)
         loss = tf.reduce_sum(tf.cast(outputs, tf.float32))
     betas = [branch.beta for branch in layer.branch_layers]
@@ -123,9 +123,9 @@ def test_sums_of_bfloat16_are_float32():
 
 def test_one_part_with_nan_leaves_the_others():
     layer = batch_norms.layer((4, 3))
-    inputs = stacked.inputs((4, 3))
+    inputs = fused.inputs((4, 3))
     inputs[3] = np.nan
-    outputs, (gradient, *_), _ = stacked.train(layer, inputs, compiled=True)
+    outputs, (gradient, *_), _ = fused.train(layer, inputs, compiled=True)
     for values in (outputs, gradient, layer.branch_layers[0].moving_mean):
         assert np.isfinite(values[:2]).all()
     assert np.isnan(outputs[2:]).all()
@@ -137,34 +137,34 @@ def test_open_shapes_and_empty_batches():
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3])])
     def forward(inputs):
-        with stacked.routed(True):
+        with fused.routed(True):
             return layer(inputs, training=True)
 
     assert forward(tf.zeros([0, 2, 2, 3])).shape == (0, 2, 2, 3)
-    stacked.assert_close(layer.get_weights(), before, 0.0)
-    inputs = stacked.inputs((4, 2, 2, 3))
-    expected = stacked.train(
+    fused.assert_close(layer.get_weights(), before, 0.0)
+    inputs = fused.inputs((4, 2, 2, 3))
+    expected = fused.train(
         batch_norms.layer((4, 2, 2, 3)), inputs, compiled=False
     )
-    stacked.assert_close(forward(inputs), expected[0], 1e-5)
-    stacked.assert_close(layer.get_weights(), expected[2], 1e-5)
+    fused.assert_close(forward(inputs), expected[0], 1e-5)
+    fused.assert_close(layer.get_weights(), expected[2], 1e-5)
 
 
 def test_without_update_the_statistics_stay():
-    layer, inputs = batch_norms.layer((4, 3)), stacked.inputs((4, 3))
+    layer, inputs = batch_norms.layer((4, 3)), fused.inputs((4, 3))
     before = layer.get_weights()
-    with stacked.routed(True, update_statistics=False):
+    with fused.routed(True, update_statistics=False):
         outputs = layer(inputs, training=True)
-    stacked.assert_close(layer.get_weights(), before, 0.0)
-    stacked.assert_close(
-        outputs, stacked.train(layer, inputs, compiled=False)[0], 1e-5
+    fused.assert_close(layer.get_weights(), before, 0.0)
+    fused.assert_close(
+        outputs, fused.train(layer, inputs, compiled=False)[0], 1e-5
     )
 
 
 @pytest.mark.parametrize("shape", [(8, 3), (8, 4, 4, 3)], ids=str)
 def test_synchronized_over_two_replicas(shape):
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
-    inputs = tf.split(stacked.inputs(shape), 2)
+    inputs = tf.split(fused.inputs(shape), 2)
 
     def results(compiled):
         with strategy.scope():
@@ -177,9 +177,9 @@ def test_synchronized_over_two_replicas(shape):
             with ca.batch_norm_branch("split"):
                 return layer(part, training=True)
 
-        with stacked.routed(compiled):  # Once for the threads of all replicas.
+        with fused.routed(compiled):  # Once for the threads of all replicas.
             outputs = tf.function(lambda: strategy.run(forward))()
         outputs = strategy.experimental_local_results(outputs)
         return outputs, [np.array(w) for w in layer.get_weights()]
 
-    stacked.assert_close(results(True), results(False), 1e-5)
+    fused.assert_close(results(True), results(False), 1e-5)

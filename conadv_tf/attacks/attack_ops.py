@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conadv_tf.attacks import labels as classification
 from conadv_tf.distribution import random
-from conadv_tf.signatures import ValueRange
+from conadv_tf.types import ValueRange
 
 NORMS = ("linf", "l2")
 # Philox streams: every kind of draw of one step has its own.
@@ -131,7 +131,7 @@ def random_start(
         tf.shape(images)[axis] if size is None else size
         for axis, size in enumerate(images.shape)
     )
-    offset = random.global_offset(batch_size)
+    offset = random.first_global_position(batch_size)
 
     def draw(stream: int, shape: Sequence[Any]) -> tf.Tensor:
         return random.uniform(seed, stream, offset, batch_size, shape)
@@ -172,7 +172,7 @@ def random_wrong_labels(
       labels in the same format and dtype, rows with a single one.
     """
     batch_size = labels.shape[0] or tf.shape(labels)[0]
-    offset = random.global_offset(batch_size)
+    offset = random.first_global_position(batch_size)
     draws = random.uniform(seed, _TARGET, offset, batch_size, ())
 
     def drawn(count: tf.Tensor) -> tf.Tensor:

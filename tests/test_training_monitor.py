@@ -20,7 +20,7 @@ def _fit(rate=0.1, weights=None, batches=6, network=None, **kwargs):
 
 
 def test_nan_from_the_first_step_on():
-    health = ca.TrainingHealth(max_skipped_steps=3, check_every=1)
+    health = ca.TrainingMonitor(max_skipped_steps=3, check_every=1)
     with pytest.raises(
         FloatingPointError,
         match="4 steps.*first at step 0.*max_skipped_steps=3.*NaN in labels",
@@ -33,7 +33,7 @@ def test_a_rate_that_is_too_high():
     inputs = tf.keras.Input((6, 6, 1))
     x = tf.keras.layers.Dense(3)(tf.keras.layers.Flatten()(inputs))
     network = tf.keras.Model(inputs, x * tf.exp(tf.abs(x)))
-    health = ca.TrainingHealth(max_skipped_steps=0, check_every=1)
+    health = ca.TrainingMonitor(max_skipped_steps=0, check_every=1)
     with pytest.raises(
         FloatingPointError, match=r"rate is too high.*now 1e\+04; largest wei"
     ):
@@ -49,7 +49,7 @@ def test_fit_adds_the_callback_once():
 def test_a_rising_loss_warns():
     model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(tf.keras.optimizers.SGD(0.01), networks.LOSS)
-    health = ca.TrainingHealth(divergence_factor=3.0)
+    health = ca.TrainingMonitor(divergence_factor=3.0)
     health.set_model(model)
     health.on_train_begin()
     health.on_epoch_end(0, {"loss": 2.0})
@@ -93,4 +93,4 @@ def test_recorded_trust_ratio():
 def test_arguments(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(ValueError, match=f"{name} >= .; received {value}"):
-        ca.TrainingHealth(**arguments)
+        ca.TrainingMonitor(**arguments)

@@ -17,7 +17,7 @@ import tensorflow as tf
 _GROUP = 1024
 
 
-def guarded_map(
+def map_skipping_errors(
     records: tf.data.Dataset,
     make: Callable[..., Any],
     report: Callable[..., tf.Tensor],

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.batch_norm import stacked as stacked_normalization
+from conadv_tf.batch_norm import fused as stacked_normalization
 from tests import batch_norms
+from tests import fused
 from tests import networks
-from tests import stacked
 
 
 @pytest.fixture
@@ -43,20 +43,20 @@ def test_what_it_does_not_support(stacked_calls, shape, arguments, frozen):
         if frozen is not None:
             layer.branch_layers[frozen].trainable = False
     ours, theirs = (
-        stacked.train(layer, stacked.inputs(shape), compiled)
+        fused.train(layer, fused.inputs(shape), compiled)
         for layer, compiled in zip(layers, (True, False))
     )
     assert not stacked_calls
-    stacked.assert_close(ours, theirs, 0.0)
+    fused.assert_close(ours, theirs, 0.0)
 
 
 @pytest.mark.parametrize("training", [None, False, 0])
 def test_inference_uses_moving_statistics(stacked_calls, training):
-    layer, inputs = batch_norms.layer((4, 3)), stacked.inputs((4, 3))
-    with stacked.routed(True):
+    layer, inputs = batch_norms.layer((4, 3)), fused.inputs((4, 3))
+    with fused.routed(True):
         outputs = layer(inputs, training=training)
     with ca.batch_norm_branch("split"):
-        stacked.assert_close(outputs, layer(inputs, training=training), 0.0)
+        fused.assert_close(outputs, layer(inputs, training=training), 0.0)
     assert not stacked_calls
 
 
@@ -82,7 +82,7 @@ def test_the_batch_is_in_one_piece(compiled):
     def step(inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            with stacked.routed(compiled):
+            with fused.routed(compiled):
                 outputs = layer(inputs, training=True)
             loss = tf.reduce_sum(outputs**3)
         return tape.gradient(loss, [inputs, *layer.trainable_weights])

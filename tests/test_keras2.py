@@ -8,7 +8,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from conadv_tf import keras_choice
+from conadv_tf import keras2
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
@@ -28,7 +28,7 @@ WITH_KERAS_3 = PACKAGE == "tf_keras"
     ],
 )
 def test_what_works(tensorflow, tf_keras, variable):
-    assert keras_choice.remedy(tensorflow, tf_keras, variable) is None
+    assert keras2.remedy(tensorflow, tf_keras, variable) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_works(tensorflow, tf_keras, variable):
 def test_what_does_not_is_told_in_one_line(
     tensorflow, tf_keras, variable, words
 ):
-    message = keras_choice.remedy(tensorflow, tf_keras, variable)
+    message = keras2.remedy(tensorflow, tf_keras, variable)
     assert "\n" not in message
     for word in words:
         assert word in message
@@ -55,7 +55,7 @@ def run(code, **variables):
     """The last line that a fresh Python prints or fails with."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     if not variables:
-        environment.pop(keras_choice.VARIABLE, None)
+        environment.pop(keras2.VARIABLE, None)
     result = subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
@@ -84,7 +84,7 @@ def test_imports_of_submodules_find_the_same_keras():
     [
         ("import tensorflow as tf; tf.keras.Model", {}, "conadv_tf first"),
         ("from tensorflow.keras import layers", {}, "conadv_tf first"),
-        ("", {keras_choice.VARIABLE: "0"}, "received '0'. Unset it"),
+        ("", {keras2.VARIABLE: "0"}, "received '0'. Unset it"),
     ],
 )
 def test_too_late(code, variables, words):
@@ -94,5 +94,5 @@ def test_too_late(code, variables, words):
 
 @pytest.mark.skipif(WITH_KERAS_3, reason="tf_keras is there")
 def test_the_variable_without_tf_keras():
-    said = run("import conadv_tf", **{keras_choice.VARIABLE: "1"})
+    said = run("import conadv_tf", **{keras2.VARIABLE: "1"})
     assert said.startswith("ImportError: Expected ") and "Unset it" in said
