@@ -130,7 +130,7 @@ class Pairs(PlainSchedule):
         seed = tf.constant([self.seed, age], tf.int64)
         first = tf.constant(replica * self.share, tf.int64)
         with random.global_position_scope(first):
-            start = self.attack.start(tf.constant(images), seed)
+            start = self.attack.initial_points(tf.constant(images), seed)
         parts = {
             "start": (start, labels),
             "adversarial": self.crafted.get(replica, (images, labels)),
@@ -139,7 +139,7 @@ class Pairs(PlainSchedule):
         *by_weights, direction = self.gradient(network, parts, [start])
         gradients["auxiliary"].append(by_weights)
         self.crafted[replica] = (
-            self.attack.ascend(start, direction, images, seed).numpy(),
+            self.attack.apply_gradient(start, direction, images, seed).numpy(),
             labels,
         )
         if age < self.first_update:

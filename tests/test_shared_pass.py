@@ -52,7 +52,7 @@ class SlowOracle:
         if self.pending is None:
             self.pending = first, its_labels
         seed = tf.constant([SEED, self.steps], tf.int64)
-        start = self.attack.start(first, seed)
+        start = self.attack.initial_points(first, seed)
         rest = count if self.replaces else 0
         parts = {"clean": (images[rest:], labels[rest:])}
         if self.views == 2:
@@ -82,7 +82,7 @@ class SlowOracle:
         self.turned += (agreement < 0).sum()
         direction *= np.where(agreement < 0, -1, 1).reshape(-1, 1, 1, 1)
         self.pending = (
-            self.attack.ascend(
+            self.attack.apply_gradient(
                 start, tf.constant(direction, tf.float32), first, seed
             ),
             its_labels,

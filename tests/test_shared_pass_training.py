@@ -165,7 +165,10 @@ class NoPieces:
     "arguments, message",
     [
         ({"attack": None}, "Expected an attack"),
-        ({"attack": NoPieces()}, r"start\(images, seed\) and ascend"),
+        (
+            {"attack": NoPieces()},
+            r"initial_points\(images, seed\) and apply_gradient",
+        ),
         ({"staleness": 0}, "staleness=1 .* Received 0"),
         ({"staleness": 2}, "staleness=1 .* Received 2"),
         ({"microbatches": 2}, "microbatches=1 .* Received 2"),

@@ -158,7 +158,7 @@ class PGD:
                 return -loss(wrong, logits)
             return loss(labels, logits)
 
-        adversarial = self.start(images, seed)
+        adversarial = self.initial_points(images, seed)
         # Unrolled: a handful of steps, and each is free to be fused.
         for _ in range(self.num_steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -172,11 +172,13 @@ class PGD:
                     "output is computed from its input by differentiable "
                     "operations."
                 )
-            adversarial = self.ascend(adversarial, gradient, images, seed)
+            adversarial = self.apply_gradient(
+                adversarial, gradient, images, seed
+            )
         return tf.stop_gradient(adversarial)
 
-    def start(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """x_0, where the attack begins: images moved by the random start.
+    def initial_points(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Computes x_0: the images, moved by the random start.
 
         Args:
           images: float32 [batch, ...] inside `value_range`.
@@ -192,28 +194,26 @@ class PGD:
         )
         return self._project(moved, images)
 
-    def ascend(
+    def apply_gradient(
         self,
         points: tf.Tensor,
-        direction: tf.Tensor,
+        gradient: tf.Tensor,
         images: tf.Tensor,
         seed: tf.Tensor,
     ) -> tf.Tensor:
-        """One step of the attack: x_k+1 from x_k and a direction of ascent.
+        """Computes x_k+1 from x_k: one step of ascent along a gradient.
 
         Args:
           points: float32 [batch, ...], x_k.
-          direction: float32, same shape; a gradient, of any length.
+          gradient: float32, same shape; only its direction counts.
           images: float32, same shape, the centres of the balls.
-          seed: as in `start`.
+          seed: int tensor [2] of (run seed, step); not used by PGD.
 
         Returns:
           float32, same shape: inside the ball and `value_range`.
         """
         return self._project(
-            attack_ops.ascent_step(
-                points, direction, self.step_size, self.norm
-            ),
+            attack_ops.ascent_step(points, gradient, self.step_size, self.norm),
             images,
         )
 

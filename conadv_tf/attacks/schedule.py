@@ -121,19 +121,19 @@ class ScheduledAttack:
         seed = tf.convert_to_tensor(seed)
         return self._at(seed)(network, images, labels, seed, loss, targets)
 
-    def start(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """x_0 as of a step; see `PGD.start`."""
-        return self._at(seed).start(images, seed)
+    def initial_points(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Calls `PGD.initial_points` with the radius of the seed's step."""
+        return self._at(seed).initial_points(images, seed)
 
-    def ascend(
+    def apply_gradient(
         self,
         points: tf.Tensor,
-        direction: tf.Tensor,
+        gradient: tf.Tensor,
         images: tf.Tensor,
         seed: tf.Tensor,
     ) -> tf.Tensor:
-        """One step of the attack as of a training step; see `PGD.ascend`."""
-        return self._at(seed).ascend(points, direction, images, seed)
+        """Calls `PGD.apply_gradient` with the radius of the seed's step."""
+        return self._at(seed).apply_gradient(points, gradient, images, seed)
 
     def _at(self, seed: tf.Tensor) -> PGD:
         """The attack with the radius of a seed's step, if it has one."""

@@ -119,8 +119,8 @@ class AttackPass:
             )
 
     def start(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
-        """x_0, where the attack of a batch begins; see `PGD.start`."""
-        return self._attack.start(batch.images, seed)
+        """x_0, where the attack of a batch begins; see `PGD.initial_points`."""
+        return self._attack.initial_points(batch.images, seed)
 
     def ascend(
         self,
@@ -156,7 +156,7 @@ class AttackPass:
         direction = tf.where(turned, -direction, direction)
         direction = tf.where(tf.math.is_finite(direction), direction, 0.0)
         return tf.stop_gradient(
-            self._attack.ascend(start, direction, batch.images, seed)
+            self._attack.apply_gradient(start, direction, batch.images, seed)
         )
 
     def next_seed(self, advance: bool = True) -> tf.Tensor:

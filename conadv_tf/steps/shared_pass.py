@@ -163,11 +163,14 @@ def check_attack(options: Options) -> None:
         raise ValueError(
             'Expected an attack with attack_pass="shared"; received None.'
         )
-    if not hasattr(attack, "start") or not hasattr(attack, "ascend"):
+    if not hasattr(attack, "initial_points") or not hasattr(
+        attack, "apply_gradient"
+    ):
         raise ValueError(
             'Expected an attack with attack_pass="shared" that has the methods '
-            "start(images, seed) and ascend(points, direction, images, seed) "
-            f'of ca.PGD; received {attack!r}. attack_pass="own" needs neither.'
+            "initial_points(images, seed) and apply_gradient(points, gradient, "
+            f'images, seed) of ca.PGD; received {attack!r}. attack_pass="own" '
+            "needs neither."
         )
     check_together(
         'attack_pass="shared"',

@@ -65,13 +65,13 @@ class _Named:
         with tf.name_scope("attack"):
             return self._attack(*args, **kwargs)
 
-    def start(self, *args):
+    def initial_points(self, *args):
         with tf.name_scope("attack"):
-            return self._attack.start(*args)
+            return self._attack.initial_points(*args)
 
-    def ascend(self, *args):
+    def apply_gradient(self, *args):
         with tf.name_scope("attack"):
-            return self._attack.ascend(*args)
+            return self._attack.apply_gradient(*args)
 
 
 def _attack_function(network, attack):
