@@ -27,6 +27,7 @@ from conadv_tf.optimizers import LARS
 from conadv_tf.optimizers import scaling_rule
 from conadv_tf.optimizers import WarmupPolynomialDecay
 from conadv_tf.steps import step_memory
+from conadv_tf.types import Attack
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "FGSM",
     "LARS",
     "PGD",
+    "Attack",
     "Checkpoints",
     "ConAdvModel",
     "ScheduledAttack",

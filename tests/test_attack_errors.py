@@ -1,5 +1,6 @@
 """Wrong use of attacks is refused; their configuration round-trips."""
 
+import functools
 import json
 
 import numpy as np
@@ -97,3 +98,77 @@ def test_serialize_none_and_refuse_other_attacks():
     assert attacks.deserialize(attacks.serialize(None)) is None
     with pytest.raises(ValueError, match=r"received Mine\(epsilon=0\.1"):
         attacks.serialize(Mine(0.1))
+
+
+class Shift:
+    """A custom attack; `shift` is a function with the same arguments."""
+
+    value_range = (0.0, 1.0)
+
+    def __call__(self, network, images, labels, seed, loss=None):
+        return images + 0.1
+
+
+def shift(network, images, labels, seed, loss=None):
+    return images + 0.1
+
+
+def with_range(function, value_range=(0.0, 1.0)):
+    function.value_range = value_range
+    return function
+
+
+class WithoutSignature(Shift):
+    __signature__ = "no signature"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        ca.PGD(0.1),
+        ca.ScheduledAttack(ca.FGSM(0.1), lambda step: 1.0),
+        Shift(),
+        with_range(functools.partial(shift)),
+        with_range(functools.partial(shift, loss=None), [-1, 1]),
+        with_range(tf.function(shift)),
+        with_range(lambda network, x, y, **others: x),
+        with_range(lambda *args, **kwargs: args[1]),
+        with_range(lambda network, x, y, *, seed, loss: x),
+        WithoutSignature(),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_custom_attacks_are_accepted(attack):
+    attacks.check_attack(attack)
+
+
+@pytest.mark.parametrize(
+    "attack, message",
+    [
+        (None, "received None, which cannot be called. Pass"),
+        (ca.PGD, r"received the class PGD. Pass an instance of it: PGD\("),
+        (shift, "received value_range=None of <function shift"),
+        (with_range(functools.partial(shift), 1.0), "value_range=1.0 of"),
+        (with_range(functools.partial(shift), (1, 0)), r"=\(1, 0\) of .* Set"),
+        (
+            with_range(lambda network, x, y, rng, loss=None: x),
+            r"\(network, x, y, rng, loss=None\): .*'(rng|seed)'.* Write it",
+        ),
+        (
+            with_range(lambda network, x, y, seed: x),
+            r"\(network, x, y, seed\): .*'loss'.* Write it as __call__",
+        ),
+        (
+            with_range(lambda x, y, seed, loss=None: x),
+            r"\(x, y, seed, loss=None\): multiple values .*'seed'",
+        ),
+        (
+            with_range(functools.partial(shift, None)),
+            "multiple values .*'seed'",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_custom_attacks_are_refused(attack, message):
+    with pytest.raises(ValueError, match=message):
+        attacks.check_attack(attack)

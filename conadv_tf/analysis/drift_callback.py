@@ -220,7 +220,7 @@ class StalenessDrift(keras_internals.Callback):
                 for network in (model.network, stale_network)
             ]
         fresh, outdated = (
-            model.attack(forward, images, labels, self.seed, loss)
+            model.attack(forward, images, labels, seed=self.seed, loss=loss)
             for forward in forwards
         )
         current, stale = (

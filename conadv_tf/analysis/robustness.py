@@ -147,7 +147,9 @@ def _accuracy(
     correct = 0.0
     for position, (images, labels) in enumerate(batches):
         if attack is not None:
-            images = attack(forward, images, labels, [seed, position], loss)
+            images = attack(
+                forward, images, labels, seed=[seed, position], loss=loss
+            )
         outputs = forward(images)
         classification.check_single(labels, outputs.shape[-1])
         correct += float(tf.reduce_sum(classification.correct(labels, outputs)))

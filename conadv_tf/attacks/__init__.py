@@ -15,6 +15,7 @@ from conadv_tf.attacks import loss
 from conadv_tf.attacks import radius
 from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
+from conadv_tf.attacks.custom_attacks import check_attack
 from conadv_tf.attacks.fgsm import FGSM
 from conadv_tf.attacks.pgd import NoGradientError
 from conadv_tf.attacks.pgd import PGD
@@ -27,6 +28,7 @@ __all__ = [
     "PGD",
     "NoGradientError",
     "ScheduledAttack",
+    "check_attack",
     "deserialize",
     "attack_loss_scaling",
     "labels",
