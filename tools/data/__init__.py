@@ -1,1 +1,0 @@
-"""Training data looked at and timed; see tools/benchmark_input.py."""
