@@ -10,8 +10,9 @@ from tests import batch_norms
 
 @pytest.mark.parametrize("shape", batch_norms.SHAPES, ids=str)
 @pytest.mark.parametrize("update_statistics", [False, True])
+@pytest.mark.parametrize("is_masked", [False, True])
 def test_synchronized_on_two_replicas_equals_the_whole_batch(
-    shape, update_statistics
+    shape, update_statistics, is_masked
 ):
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
@@ -22,6 +23,10 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
     whole.set_weights(layer.branch_layers[1].get_weights())
     inputs = batch_norms.inputs(shape)
     halves = tf.split(inputs, 2)
+    mask, masks = None, [None, None]
+    if is_masked:
+        mask = batch_norms.inputs(shape[:-1], seed=1) > 0.0
+        masks = tf.split(mask, 2)
 
     @tf.function
     def step():
@@ -30,14 +35,17 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
     def forward():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         part = tf.where(replica == 0, halves[0], halves[1])
+        its_mask = tf.where(replica == 0, *masks) if is_masked else None
         with ca.batch_norm_branch("auxiliary", update_statistics):
-            return layer(part, training=True)
+            return layer(part, training=True, mask=its_mask)
 
     before = layer.branch_layers[1].get_weights()
     outputs = strategy.experimental_local_results(step())
     # Mean of squares minus square of the mean: inputs are about 1 +- 2.
     np.testing.assert_allclose(
-        tf.concat(outputs, 0), whole(inputs, training=True), atol=1e-5
+        tf.concat(outputs, 0),
+        whole(inputs, training=True, mask=mask),
+        atol=1e-5,
     )
     expected = whole.get_weights() if update_statistics else before
     for ours, wanted in zip(layer.branch_layers[1].get_weights(), expected):

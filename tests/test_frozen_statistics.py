@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.batch_norm.split import normalize_with_batch_statistics
+from conadv_tf.batch_norm import batch_statistics
 from tests import batch_norms
 
 
@@ -109,5 +109,5 @@ def test_write_free_path_of_a_plain_keras_layer():
     inputs = batch_norms.inputs((8, 3))
     expected = layer(inputs, training=True)
     np.testing.assert_allclose(
-        normalize_with_batch_statistics(layer, inputs), expected, atol=1e-5
+        batch_statistics.normalize(layer, inputs), expected, atol=1e-5
     )

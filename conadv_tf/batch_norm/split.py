@@ -4,7 +4,6 @@ Adversarial images have other statistics than clean ones; with one batch norm
 for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
 """
 
-from collections.abc import Sequence
 from typing import Any
 from typing import Optional
 from typing import Union
@@ -12,6 +11,7 @@ from typing import Union
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf.batch_norm import batch_statistics
 from conadv_tf.batch_norm import fused as stacked_normalization
 from conadv_tf.batch_norm import routing
 from conadv_tf.types import Config
@@ -50,6 +50,10 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
       training: True normalizes with the statistics of the batch (of each
         branch's part) and updates the branch's moving statistics, unless the
         route says `update_statistics=False`; False uses the moving ones.
+      mask: None, or bool tensor of the shape of inputs without the last axis
+        (or one that broadcasts to it). As in Keras's layer, only positions
+        where it is True count in the statistics of the batch; a fused batch
+        norm ignores it and warns.
 
     Raises:
       ValueError: if `branches` is not 1, 2 or 3, or if a call is routed to a
@@ -107,6 +111,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         self,
         inputs: tf.Tensor,
         training: Optional[Union[bool, int, tf.Tensor]] = None,
+        mask: Optional[tf.Tensor] = None,
     ) -> tf.Tensor:
         """Normalizes inputs through the branch or branches in force."""
         if training is None:
@@ -114,14 +119,15 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         route = routing.current_route()
         if route.branch != routing.SPLIT:
             layer = self.branch_layers[self._index(route.branch)]
-            return self._normalize(layer, inputs, training, route)
+            return self._normalize(layer, inputs, mask, training, route)
         if self.branches == 1:
             return self._normalize(
-                self.branch_layers[0], inputs, training, route
+                self.branch_layers[0], inputs, mask, training, route
             )
         sizes = self._part_sizes(inputs, route)
         if (
-            keras_internals.is_compiled_by_xla()
+            mask is None
+            and keras_internals.is_compiled_by_xla()
             and _is_true(training)
             and stacked_normalization.supports(self.branch_layers, inputs)
         ):
@@ -129,10 +135,13 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
                 self.branch_layers, inputs, route.update_statistics, sizes
             )
         parts = tf.split(inputs, sizes or self.branches, axis=0)
+        masks = [mask] * self.branches
+        if mask is not None and _has_batch_axis(mask, inputs):
+            masks = tf.split(mask, sizes or self.branches, axis=0)
         return tf.concat(
             [
-                self._normalize(layer, part, training, route)
-                for layer, part in zip(self.branch_layers, parts)
+                self._normalize(*each, training, route)
+                for each in zip(self.branch_layers, parts, masks)
             ],
             axis=0,
         )
@@ -141,14 +150,15 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         self,
         layer: tf.keras.layers.Layer,
         inputs: tf.Tensor,
+        mask: Optional[tf.Tensor],
         training: Any,
         route: routing.Route,
     ) -> tf.Tensor:
         if route.update_statistics or training is False or training == 0:
-            return layer(inputs, training=training)
+            return layer(inputs, training=training, mask=mask)
         if not layer.trainable:  # Frozen, with the whole layer or by itself.
-            return layer(inputs, training=False)
-        return normalize_with_batch_statistics(layer, inputs)
+            return layer(inputs, training=False, mask=mask)
+        return batch_statistics.normalize(layer, inputs, mask)
 
     def _part_sizes(
         self, inputs: tf.Tensor, route: routing.Route
@@ -205,88 +215,12 @@ def batch_norm_config(layer: tf.keras.layers.Layer) -> Config:
     return config
 
 
-def normalize_with_batch_statistics(
-    layer: tf.keras.layers.Layer, inputs: tf.Tensor
-) -> tf.Tensor:
-    """Training-mode batch norm that writes nothing.
-
-    Equal to `layer(inputs, training=True)` except that the moving statistics
-    stay as they are and are not read either, so that in a graph nothing
-    orders this computation against an update of them.
-
-    Args:
-      layer: a built Keras `BatchNormalization`.
-      inputs: float tensor; bfloat16 and float16 are normalized with float32
-        statistics, float64 with float64 ones.
-
-    Returns:
-      Tensor of the shape and dtype of inputs.
-    """
-    inputs = tf.cast(inputs, layer.compute_dtype)
-    axes = _as_list(layer.axis)
-    synchronized = bool(getattr(layer, "synchronized", False))
-    rank = inputs.shape.rank
-    channels = inputs.shape[axes[0]]
-    if layer.fused and rank == 4 and axes == [3]:
-        ones, zeros = tf.ones([channels]), tf.zeros([channels])
-        return keras_internals.fused_batch_norm(
-            inputs,
-            ones if layer.gamma is None else tf.cast(layer.gamma, tf.float32),
-            zeros if layer.beta is None else tf.cast(layer.beta, tf.float32),
-            epsilon=layer.epsilon,
-        )
-    reduced = [axis for axis in range(rank) if axis not in axes]
-    is_double = inputs.dtype == tf.float64
-    values = tf.cast(inputs, tf.float64 if is_double else tf.float32)
-    mean, variance = (
-        _global_moments(values, reduced)
-        if synchronized
-        else tf.nn.moments(values, reduced, keepdims=True)
-    )
-
-    def shaped(parameter: Optional[tf.Variable]) -> Optional[tf.Tensor]:
-        if parameter is None:
-            return None
-        shape = [
-            dimension if axis in axes else 1
-            for axis, dimension in enumerate(inputs.shape)
-        ]
-        return tf.reshape(tf.cast(parameter, values.dtype), shape)
-
-    outputs = tf.nn.batch_normalization(
-        values,
-        mean,
-        variance,
-        shaped(layer.beta),
-        shaped(layer.gamma),
-        layer.epsilon,
-    )
-    return tf.cast(outputs, inputs.dtype)
+def _has_batch_axis(mask: tf.Tensor, inputs: tf.Tensor) -> bool:
+    """Whether a mask has one entry per example rather than one for all."""
+    shape = tf.convert_to_tensor(mask).shape
+    return shape.rank == inputs.shape.rank - 1 and shape[0] != 1
 
 
 def _is_true(training: Any) -> bool:
     """Whether it is known, and known to be true (Keras also passes 0 or 1)."""
     return isinstance(training, (bool, int)) and bool(training)
-
-
-def _as_list(axis: Union[int, Sequence[int]]) -> list[int]:
-    return [axis] if isinstance(axis, int) else list(axis)
-
-
-def _global_moments(
-    values: tf.Tensor, axes: list[int]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance over `axes` and all replicas, keepdims."""
-    shape = tf.shape(values)
-    count = tf.reduce_prod(
-        tf.cast(tf.gather(shape, axes), values.dtype), keepdims=True
-    )
-    total = tf.reduce_sum(values, axes, keepdims=True)
-    squares = tf.reduce_sum(tf.square(values), axes, keepdims=True)
-    context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        total, squares, count = context.all_reduce(
-            tf.distribute.ReduceOp.SUM, [total, squares, count]
-        )
-    mean = total / count
-    return mean, tf.maximum(squares / count - tf.square(mean), 0.0)
