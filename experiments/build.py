@@ -15,7 +15,7 @@ def dataset(config, num_replicas):
     """The dataset of a configuration.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       num_replicas: replicas that share a batch.
 
     Returns:
@@ -77,7 +77,7 @@ def schedule(config, dataset, num_replicas):
     """The `Schedule` of a configuration.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       dataset: its `ca.data.Dataset`.
       num_replicas: replicas that share a batch.
 
@@ -119,7 +119,7 @@ def training_data(config, dataset, schedule, epoch=0, batch=0):
     """Endless batches with one-hot labels.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       dataset: its `ca.data.Dataset`, not iterated yet.
       schedule: its `Schedule`.
       epoch: Keras's epoch to begin with.
@@ -148,24 +148,11 @@ def training_data(config, dataset, schedule, epoch=0, batch=0):
     ).prefetch(2)
 
 
-def network(config, dataset):
-    """The network of a configuration."""
-    family = networks.FAMILIES[config.network.name]
-    built = family.build(
-        config.network, dataset.num_classes, dataset.image_shape
-    )
-    if config.network.batch_norm_momentum is not None:
-        for layer in built.layers:
-            if isinstance(layer, tf.keras.layers.BatchNormalization):
-                layer.momentum = config.network.batch_norm_momentum
-    return built
-
-
 def attack(config, schedule=None):
     """The attack of a configuration; the baseline's is only for the plot.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       schedule: its `Schedule`, for training; None is the attack at full
         strength.
     """
@@ -189,7 +176,7 @@ def model(config, dataset, schedule, num_replicas):
     """The compiled `ConAdvModel` of a configuration.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       dataset: a `ca.data.Dataset`.
       schedule: its `Schedule`.
       num_replicas: replicas that share a batch.
@@ -198,7 +185,9 @@ def model(config, dataset, schedule, num_replicas):
       A compiled model; call this under the strategy scope.
     """
     model = ca.ConAdvModel(
-        network(config, dataset),
+        networks.build(
+            config.network, dataset.num_classes, dataset.image_shape
+        ),
         attack=None if config.tau is None else attack(config, schedule),
         staleness=config.tau,
         seed=config.seed,
@@ -221,7 +210,7 @@ def model(config, dataset, schedule, num_replicas):
         end_learning_rate=config.optimizer.end_learning_rate,
     )
     model.compile(
-        optimizer=optimizers.optimizer(config.optimizer, rate),
+        optimizer=optimizers.build(config.optimizer, rate),
         loss=tf.keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing
         ),

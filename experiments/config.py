@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen dataclasses that check themselves."""
+"""The configuration of a run."""
 
 import dataclasses
 import re
@@ -12,11 +12,12 @@ from conadv_tf.steps import ATTACK_PASSES
 from conadv_tf.steps import PLACEMENTS
 from experiments import config_fields
 from experiments import methods
-from experiments import networks
 from experiments.config_fields import bounded
 from experiments.digits_policy import DIGITS
+from experiments.networks import NetworkConfig
+from experiments.optimizers import OptimizerConfig
 
-# Of one image before batching, and of keras-cv after it.
+# Policies that augment single images; the others, of keras-cv, augment batches.
 AUTO_AUGMENT = {
     "autoaugment": "imagenet",
     "autoaugment_cifar": "cifar",
@@ -26,26 +27,36 @@ AUGMENTATIONS = (*AUTO_AUGMENT, *data.AUGMENTATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Attack:
-    """Arguments of `ca.PGD`, images in [0, 1], and when it sets in."""
+class AttackConfig:
+    """Arguments of `ca.PGD` for pixels in [0, 1], and when the attack starts.
 
-    # Radius in pixel units: 25 of 255 grey levels.
+    Attributes:
+      epsilon: radius in pixel units; 0.1 is 25 of 255 grey levels.
+      num_steps: number of gradient steps.
+      step_size: length of a step in pixel units; None is the default of
+        `ca.PGD`, which is `epsilon` for one step.
+      random_start: probability of a random start; 0.8 is that of the authors'
+        code.
+      norm: "linf" or "l2".
+      targeted: None ascends on the true label; "random", as in the authors'
+        code, descends towards a random wrong label.
+      start_epoch: epochs before the attack starts. Until then images are not
+        perturbed.
+      warmup_epochs: epochs after `start_epoch` in which the radius grows to
+        epsilon.
+    """
+
     epsilon: float = bounded(0.1, "[0, inf)")
     num_steps: int = bounded(1, "[1, inf)")
-    # None: epsilon for one step.
     step_size: Optional[float] = bounded(None, "(0, inf)")
-    # Probability; the authors' code.
     random_start: float = bounded(0.8, "[0, 1]")
     norm: str = bounded("linf", attack_ops.NORMS)
-    # "random": the authors' code.
     targeted: Optional[str] = bounded(None, ("random",))
-    # Before it, images are not perturbed.
     start_epoch: float = bounded(0.0, "[0, inf)")
-    # From there on, until epsilon is full.
     warmup_epochs: float = bounded(0.0, "[0, inf)")
 
     def __post_init__(self):
-        """Raises a ValueError for a wrong value."""
+        """Raises a ValueError for wrong values."""
         config_fields.check(self, "attack.")
         radius.check_largest(
             self.epsilon, self.step_size, self.norm, (0.0, 1.0), "attack."
@@ -53,94 +64,83 @@ class Attack:
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
-    """Arguments of `ca.LARS`, or of LAMB, and their schedule."""
+class RunConfig:
+    """All settings of a run.
 
-    # LAMB is tensorflow-addons's.
-    name: str = bounded("lars", ("lars", "lamb"))
-    learning_rate: float = bounded(4.0, "(0, inf)")  # Peak.
-    warmup_epochs: float = bounded(5.0, "[0, inf)")
-    # Of the polynomial decay; the authors' code.
-    power: float = bounded(1.6, "(0, inf)")
-    end_learning_rate: float = bounded(1e-4, "[0, inf)")
-    momentum: float = bounded(0.9, "[0, 1)")
-    weight_decay: float = bounded(1e-4, "[0, inf)")
-    trust_coefficient: float = bounded(0.001, "(0, inf)")
-    nesterov: bool = False
-    decay_in_norm: bool = False
+    Attributes:
+      method: "baseline", "disadv" or "conadv".
+      dataset: name of a dataset, "folder:PATH" or "npz:PATH".
+      image_size: height and width of the images; None keeps the size of the
+        dataset, or 224 if its images differ in size.
+      augmentation: augmentation of the training images, for adversarial
+        methods of a second view of each; None is no augmentation.
+      padding: width of the zeros around a small training image before its
+        random crop; None is the default of the dataset.
+      train_images: size of a class-balanced subset of the training images,
+        which the seed selects; None takes all.
+      max_bad_records: images that may be skipped because they cannot be
+        decoded or have no valid label.
+      global_batch_size: images per update over all replicas. With
+        `emulate_replicas` it is computed.
+      emulate_replicas: number of replicas to emulate exactly, each with
+        `per_replica_batch_size` images. Set both or neither.
+      per_replica_batch_size: images of an emulated replica.
+      epochs: passes over the training images.
+      staleness: updates between the weights of the attack and the weights
+        trained on its result, for conadv; `tau` is the value for all methods.
+      placement: "local", or "phased" for attacks on replicas of their own, for
+        conadv.
+      label_smoothing: label smoothing of the loss.
+      adversarial_weight: weight of the adversarial loss relative to each other
+        loss.
+      adversarial_fraction: fraction of each local batch that is attacked.
+      attack_pass: "own", or "shared" for a single forward and backward pass
+        per step, for conadv.
+      start_replaces_clean: whether a shared pass trains on the start images
+        instead of their clean images.
+      seed: seed of all random numbers, in the range of NumPy's seeds.
+      strategy: distribution strategy.
+      tpu: name or address of a TPU.
+      precision: Keras mixed-precision policy.
+      jit_compile: whether to compile with XLA.
+      steps_per_execution: batches per call of the training function.
+      drop_remainder: whether to drop the last incomplete batch of an epoch.
+      max_skipped_steps: steps that may be skipped because their gradient is
+        not finite.
+      data_dir: folder or bucket of prepared tensorflow-datasets.
+      validation_fraction: fraction of the training images to evaluate on
+        instead of the test set; None evaluates on the test set.
+      evaluate_every: epochs between evaluations. The last epoch always has one.
+      tensorboard: whether to write <model_dir>/tensorboard.
+      profile_batches: "first,last" batch to profile, or None.
+      drift_every: steps between measurements of the drift due to staleness;
+        None measures none.
+      smoke_test: whether `smoke_test.scale_down` made the configuration, whose
+        accuracy is not a result then.
+      attack: the attack.
+      optimizer: the optimizer and learning rate schedule.
+      network: the network.
+    """
 
-    def __post_init__(self):
-        """Raises a ValueError for a wrong value."""
-        config_fields.check(self, "optimizer.")
-        if self.end_learning_rate > self.learning_rate:
-            raise ValueError(
-                "Expected optimizer.end_learning_rate <= "
-                f"optimizer.learning_rate; received {self.end_learning_rate} "
-                f"and {self.learning_rate}: the rate would rise to the end."
-            )
-        if self.name == "lamb" and self.learning_rate >= 1:
-            raise ValueError(
-                "Expected optimizer.learning_rate < 1 with optimizer.name="
-                "lamb, which changes each weight by that part of its norm; "
-                f"received {self.learning_rate}. Begin with 0.08."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """What is trained; `networks.FAMILIES` says who has which field."""
-
-    name: str = bounded("resnet_cifar", networks.NAMES, networks.spelled)
-    # Of ResNets: 6n + 2 for small ones, else 18 to 152.
-    depth: int = bounded(20, "[1, inf)")
-    # Channels of the first stage of a small ResNet.
-    width: int = bounded(16, "[1, inf)")
-    # Of EfficientNet.
-    variant: str = bounded("b2", networks.VARIANTS)
-    # Of moving statistics, per update; None: the network's own.
-    batch_norm_momentum: Optional[float] = bounded(None, "[0, 1)")
-
-    def __post_init__(self):
-        """Raises a ValueError for a wrong value."""
-        config_fields.check(self, "network.")
-        networks.check_member(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Everything that defines a run."""
-
-    method: str = bounded("conadv", tuple(methods.TRAINED))
+    method: str = bounded("conadv", tuple(methods.BASE_METHODS))
     dataset: str = "digits"
-    # None: the images' own, or 224.
     image_size: Optional[int] = bounded(None, "[1, inf)")
-    # Of the only or the second view.
     augmentation: Optional[str] = bounded(None, AUGMENTATIONS)
-    # Zeros around a small training image before its crop; None: the usual.
     padding: Optional[int] = bounded(None, "[0, inf)")
-    # As many of each class, chosen by the seed; None: all.
     train_images: Optional[int] = bounded(None, "[1, inf)")
     max_bad_records: int = bounded(0, "[0, inf)")
     global_batch_size: int = bounded(128, "[1, inf)")
-    # Together: this many replicas of this many images are emulated exactly,
-    # and global_batch_size is their product.
     emulate_replicas: Optional[int] = bounded(None, "[1, inf)")
     per_replica_batch_size: Optional[int] = bounded(None, "[1, inf)")
     epochs: int = bounded(30, "[1, inf)")
-    # tau of methods with stale weights; see the property.
     staleness: int = bounded(1, "[0, inf)")
-    # Of methods with stale weights; "phased" has replicas in threes.
     placement: str = bounded("local", PLACEMENTS)
     label_smoothing: float = bounded(0.1, "[0, 1)")
-    # Of the adversarial loss; others' is 1.
     adversarial_weight: float = bounded(1.0, "[0, inf)")
-    # Of each local batch: the part that is attacked.
     adversarial_fraction: float = bounded(1.0, "(0, 1]")
-    # Of conadv: "shared" has one forward and one backward pass in all.
     attack_pass: str = bounded("own", ATTACK_PASSES)
-    # Of a shared pass: start images instead of clean ones.
     start_replaces_clean: bool = False
-    seed: int = bounded(0, "[0, 4294967296)")  # As NumPy has it.
+    seed: int = bounded(0, "[0, 4294967296)")
     strategy: str = bounded("auto", distribution.NAMES)
     tpu: Optional[str] = None
     precision: str = bounded(
@@ -149,48 +149,40 @@ class Config:
     jit_compile: bool = False
     steps_per_execution: int = bounded(1, "[1, inf)")
     drop_remainder: bool = True
-    # With a gradient that is not finite.
     max_skipped_steps: int = bounded(10, "[0, inf)")
     data_dir: Optional[str] = None
-    # Of the training images; evaluates on them in place of the test set.
     validation_fraction: Optional[float] = bounded(None, "(0, 1)")
-    # Epochs from one evaluation to the next; the last one ends with one too.
     evaluate_every: int = bounded(1, "[1, inf)")
-    tensorboard: bool = False  # Writes <model_dir>/tensorboard.
-    profile_batches: Optional[str] = None  # "first,last" batch to profile.
-    # Steps; measures staleness's drift.
+    tensorboard: bool = False
+    profile_batches: Optional[str] = None
     drift_every: Optional[int] = bounded(None, "[1, inf)")
-    # Whether `smoke_test.shrink` made it: what comes out is no result.
-    rehearsal: bool = False
-    attack: Attack = dataclasses.field(default_factory=Attack)
-    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    network: Network = dataclasses.field(default_factory=Network)
+    smoke_test: bool = config_fields.internal(False)
+    attack: AttackConfig = dataclasses.field(default_factory=AttackConfig)
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=OptimizerConfig
+    )
+    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
 
     def __post_init__(self):
-        """Raises a ValueError for wrong values, and such as exclude others."""
+        """Raises a ValueError for wrong values and wrong combinations."""
         config_fields.check(self)
-        if methods.TRAINED[self.method].staleness and not self.staleness:
+        if methods.BASE_METHODS[self.method].staleness and not self.staleness:
             raise ValueError(
-                f"Expected staleness >= 1 for method {self.method}; received "
+                f"Expected staleness >= 1 with method {self.method}; received "
                 "0. Staleness 0 is --method=disadv."
             )
-        if self.placement == "phased" and not self.tau:
-            raise ValueError(
-                "Expected method conadv with placement phased; received "
-                f"{self.method}, whose replicas all do the same."
-            )
-        if self.attack_pass == "shared" and not self.tau:
-            raise ValueError(
-                "Expected method conadv with attack_pass shared, whose "
-                f"direction is one update old; received {self.method}."
-            )
-        if self.drift_every and not self.tau:
-            raise ValueError(
-                "Expected method conadv with drift_every: attacks of others "
-                f"are not of stale weights. Received {self.method}."
-            )
-        keeps_none = self.placement != "local" or self.attack_pass != "own"
-        if self.drift_every and keeps_none and self.steps_per_execution > 1:
+        for setting, is_given in {
+            "placement phased": self.placement == "phased",
+            "attack_pass shared": self.attack_pass == "shared",
+            "drift_every": self.drift_every is not None,
+        }.items():
+            if is_given and not self.tau:
+                raise ValueError(
+                    f"Expected method conadv with {setting}, which requires "
+                    f"an attack with stale weights; received {self.method}."
+                )
+        reads_copy = self.placement == "local" and self.attack_pass == "own"
+        if self.drift_every and self.steps_per_execution > 1 and not reads_copy:
             raise ValueError(
                 "Expected steps_per_execution 1 with drift_every where attacks "
                 "read no copy of the weights (placement phased, attack_pass "
@@ -199,8 +191,8 @@ class Config:
         if self.augmentation in data.MIXING and self.tau is not None:
             raise ValueError(
                 f"Expected method baseline with augmentation "
-                f"{self.augmentation}, which mixes labels: the views of an "
-                f"image share theirs. Received {self.method}."
+                f"{self.augmentation}, which mixes labels, because the views "
+                f"of an image share its label. Received {self.method}."
             )
         if self.profile_batches is not None and not re.fullmatch(
             r"\d+,\d+", self.profile_batches
@@ -211,9 +203,9 @@ class Config:
             )
         if self.attack.start_epoch >= self.epochs:
             raise ValueError(
-                f"Expected attack.start_epoch < epochs; received "
-                f"{self.attack.start_epoch:g} and {self.epochs}: there would "
-                "be no attack."
+                "Expected attack.start_epoch < epochs; received "
+                f"{self.attack.start_epoch:g} and {self.epochs}, with which "
+                "the attack would never start."
             )
         self._check_emulation()
 
@@ -223,65 +215,55 @@ class Config:
             return
         if None in pair:
             raise ValueError(
-                "Expected emulate_replicas and per_replica_batch_size, both "
-                f"of them; received {pair[0]} and {pair[1]}."
+                "Expected both emulate_replicas and per_replica_batch_size; "
+                f"received {pair[0]} and {pair[1]}."
             )
         if not self.drop_remainder:
             raise ValueError(
-                "Expected drop_remainder with emulate_replicas: replicas would "
-                "share the images of a last smaller batch. Received False."
+                "Expected drop_remainder=True with emulate_replicas, because "
+                "a smaller last batch would be divided among the replicas. "
+                "Received False."
             )
         if self.placement != "local":
             raise ValueError(
-                "Expected placement local with emulate_replicas: elsewhere a "
-                "replica normalizes more than its share. Received "
-                f"{self.placement}."
+                "Expected placement local with emulate_replicas, because in "
+                "other placements a replica normalizes more images than its "
+                f"own. Received {self.placement}."
             )
         object.__setattr__(self, "global_batch_size", pair[0] * pair[1])
 
     @property
     def tau(self):
-        """Updates that the attack's weights are behind; None: no attack."""
-        own = methods.TRAINED[self.method].staleness
-        return self.staleness if own else own
+        """Staleness of the attack's weights in updates; None without attack."""
+        default = methods.BASE_METHODS[self.method].staleness
+        return self.staleness if default else default
 
     @property
     def dataset_stem(self):
-        """The dataset, as a part of a file's name."""
+        """The name of the dataset in a form for file names."""
         return re.sub(r"[/:]+", "_", self.dataset)
 
     @property
     def split(self):
-        """What is evaluated on: "test" or "validation"."""
+        """The split that is evaluated: "test" or "validation"."""
         return "test" if self.validation_fraction is None else "validation"
 
     @property
     def views(self):
-        """Training views of an image; adversarial methods keep a clean one."""
+        """Number of views of a training image.
+
+        Adversarial methods keep the clean view beside an augmented one.
+        """
         return 2 if self.augmentation and self.tau is not None else 1
 
 
-GROUPS = {"attack": Attack, "optimizer": Optimizer, "network": Network}
-
-
 def from_dict(values):
-    """The `Config` whose `dataclasses.asdict` these values are.
+    """Returns the `RunConfig` of the content of a config.json.
 
     Args:
-      values: dict, as in the config.json of a run; fields that it lacks have
-        their defaults.
+      values: dict from `dataclasses.asdict`. Missing fields get their defaults.
 
     Raises:
-      ValueError: if a field does not exist, or has a wrong value.
+      ValueError: if a field does not exist or has a wrong value.
     """
-    try:
-        return Config(
-            **{
-                name: GROUPS[name](**value) if name in GROUPS else value
-                for name, value in values.items()
-            }
-        )
-    except TypeError as error:
-        raise ValueError(
-            f"Expected the configuration of a run; received {values} ({error})."
-        ) from None
+    return config_fields.from_dict(RunConfig, values)

@@ -1,19 +1,24 @@
-"""Fields of a configuration that know which values they take."""
+"""Checks the fields of configurations and sets them by name or from text.
+
+A configuration is a frozen dataclass. A field that is a dataclass itself is a
+group, and its settings are named with dots, as "optimizer.momentum".
+"""
 
 import dataclasses
+import functools
 import typing
 
 from conadv_tf import spelling
 
 
 def bounded(default, values, remedy=lambda value: ""):
-    """A field of a dataclass that takes certain values only.
+    """Declares a dataclass field that accepts certain values only.
 
     Args:
-      default: its default.
-      values: tuple of all of them; or an interval of numbers, as "[0, 1)".
-      remedy: function of a value that is none of them, which returns a
-        sentence that says what to write instead, or "".
+      default: default value.
+      values: tuple of all accepted values, or an interval such as "[0, 1)".
+      remedy: function that maps a refused value to a sentence that says what
+        to write instead, or to "".
 
     Returns:
       A `dataclasses.Field`, for `check`.
@@ -23,22 +28,27 @@ def bounded(default, values, remedy=lambda value: ""):
     )
 
 
+def internal(default):
+    """Declares a dataclass field that users cannot set by name."""
+    return dataclasses.field(default=default, metadata={"internal": True})
+
+
 def check(group, prefix=""):
     """Raises a ValueError that names the first field with a wrong value.
 
     Args:
-      group: dataclass. Fields annotated with Optional take None as well.
-      prefix: before the names of its fields, as "attack.".
+      group: dataclass instance. Fields annotated with Optional accept None.
+      prefix: text before the names of the fields, such as "attack.".
     """
     for field in dataclasses.fields(group):
         value = getattr(group, field.name)
-        kind, optional = kind_of(field.type)
+        kind, optional = kind_of(field)
+        values = field.metadata.get("values")
         if value is None and optional:
             continue
-        values = field.metadata.get("values")
         if not _is_a(value, kind):
             expected = f"to be of type {kind.__name__}"
-        elif values is None or _takes(values, value):
+        elif values is None or _accepts(values, value):
             continue
         elif isinstance(values, str):
             expected = f"in {values}"
@@ -51,22 +61,28 @@ def check(group, prefix=""):
         )
 
 
-def kind_of(annotation):
-    """(type, whether None is taken) of an annotation."""
-    options = typing.get_args(annotation) or (annotation,)
+def kind_of(field):
+    """Returns (type, whether None is accepted) of a dataclass field."""
+    options = typing.get_args(field.type) or (field.type,)
     return options[0], type(None) in options
 
 
+def bounds(interval):
+    """Returns the two ends of an interval such as "[0, inf)" as floats."""
+    low, high = interval[1:-1].split(",")
+    return float(low), float(high)
+
+
 def _is_a(value, kind):
-    if isinstance(value, bool):  # Python counts it as a number.
+    if isinstance(value, bool):  # Python counts bool as an integer.
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def _takes(values, value):
+def _accepts(values, value):
     if not isinstance(values, str):
         return value in values
-    low, high = (float(end) for end in values[1:-1].split(","))
+    low, high = bounds(values)
     # NaN is in no interval.
     return (low < value if values[0] == "(" else low <= value) and (
         value < high if values[-1] == ")" else value <= high
@@ -74,9 +90,163 @@ def _takes(values, value):
 
 
 def _remedy(field, value):
-    """What to do about a value, with a space before it; or ""."""
-    said = field.metadata.get("remedy", str)(value)
+    """Returns what to do about a value, preceded by a space, or ""."""
+    sentence = field.metadata.get("remedy", str)(value)
     values = field.metadata.get("values")
-    if not said and isinstance(values, tuple) and isinstance(value, str):
+    if not sentence and isinstance(values, tuple) and isinstance(value, str):
         return spelling.did_you_mean(value, values)
-    return f" {said}" if said else ""
+    return f" {sentence}" if sentence else ""
+
+
+@functools.cache
+def settings(config_class):
+    """Returns {name with dots: field} of all settings of a configuration."""
+    found = {}
+    for field in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(field.type):
+            for name, inner in settings(field.type).items():
+                found[f"{field.name}.{name}"] = inner
+        else:
+            found[field.name] = field
+    return found
+
+
+@functools.cache
+def names(config_class):
+    """Returns the names with dots of the settings that users can set."""
+    return tuple(
+        name
+        for name, field in settings(config_class).items()
+        if not field.metadata.get("internal")
+    )
+
+
+def value(config, name):
+    """Returns the value of a setting, given its name with dots."""
+    return functools.reduce(getattr, name.split("."), config)
+
+
+def differing(before, now):
+    """Returns the names of the settings in which two configurations differ."""
+    return [
+        name
+        for name in settings(type(before))
+        if value(before, name) != value(now, name)
+    ]
+
+
+def differences(before, now):
+    """Describes the settings in which two configurations differ.
+
+    Args:
+      before: configuration of an existing run.
+      now: requested configuration.
+
+    Returns:
+      One text for each setting that differs, with both values.
+    """
+    return [
+        f"{name} is {value(before, name)!r} there, received "
+        f"{value(now, name)!r}"
+        for name in differing(before, now)
+    ]
+
+
+def from_dict(config_class, values):
+    """Returns the configuration whose `dataclasses.asdict` is given.
+
+    Args:
+      config_class: class of the configuration.
+      values: dict. Missing fields get their defaults.
+
+    Raises:
+      ValueError: if a field does not exist or has a wrong value.
+    """
+    groups = {
+        field.name: field.type for field in dataclasses.fields(config_class)
+    }
+    try:
+        return config_class(
+            **{
+                name: groups[name](**value)
+                if dataclasses.is_dataclass(groups.get(name))
+                else value
+                for name, value in values.items()
+            }
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"Expected the configuration of a run; received {values} ({error})."
+        ) from None
+
+
+def replace(config, values):
+    """Returns a configuration with some settings replaced.
+
+    All settings are replaced before any is checked, because one value can
+    require another.
+
+    Args:
+      config: a configuration.
+      values: {name with dots: value}.
+    """
+    changed = dataclasses.asdict(config)
+    for name, new in values.items():
+        group, _, field = name.rpartition(".")
+        (changed[group] if group else changed)[field] = new
+    return from_dict(type(config), changed)
+
+
+def override(config, assignments):
+    """Returns a configuration with some settings replaced by text.
+
+    Args:
+      config: a configuration.
+      assignments: strings "name=value", for example "optimizer.momentum=0.95".
+        The text "none" stands for None.
+
+    Raises:
+      ValueError: if a setting does not exist or is given twice, or if a value
+        is wrong.
+    """
+    return replace(config, parse(type(config), assignments))
+
+
+def parse(config_class, assignments):
+    """Returns {name: value} of the assignments that `override` describes."""
+    known = names(config_class)
+    values = {}
+    for assignment in assignments:
+        name, separator, text = map(str.strip, assignment.partition("="))
+        if not separator:
+            raise ValueError(
+                "Expected key=value, for example optimizer.momentum=0.95; "
+                f"received {assignment!r}."
+            )
+        if name not in known:
+            raise ValueError(
+                f"Unknown configuration key {name!r}."
+                f"{spelling.did_you_mean(name, known)} The keys are "
+                f"{', '.join(known)}."
+            )
+        if name in values:
+            raise ValueError(
+                f"Expected each key once; received {name} several times."
+            )
+        kind, optional = kind_of(settings(config_class)[name])
+        try:
+            values[name] = _convert(text, kind, optional)
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"Expected a value of type {kind.__name__} for {name}; "
+                f"received {text!r}."
+            ) from None
+    return values
+
+
+def _convert(text, kind, optional):
+    if optional and text.lower() == "none":
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    return kind(text)

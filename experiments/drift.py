@@ -4,7 +4,7 @@ import itertools
 
 from conadv_tf import analysis
 from experiments import build
-from experiments import figures
+from experiments import plots
 from experiments import results
 
 _NUM_IMAGES = 64  # A measurement costs some hundred passes of them.
@@ -14,7 +14,7 @@ def callback(config, dataset, path=None):
     """The callback of a run, or none, as a list.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       dataset: a `ca.data.Dataset`. Measured on its first test images, as they
         are the same at every step.
       path: of the CSV file, or None. A resumed run continues it.
@@ -69,7 +69,7 @@ def draw(rows, path):
       path: PNG file to write.
     """
     steps = [row["step"] for row in rows]
-    figure, axes = figures.subplots(2, 3, width=4.0, height=3.0, sharex=True)
+    figure, axes = plots.subplots(2, 3, width=4.0, height=3.0, sharex=True)
     for axis, (title, lines) in zip(
         itertools.chain(*axes),
         {
@@ -103,4 +103,4 @@ def draw(rows, path):
             axis.legend(fontsize=7)
     for axis in axes[-1]:
         axis.set_xlabel("step")
-    figures.save(figure, path)
+    plots.save(figure, path)

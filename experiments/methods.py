@@ -1,38 +1,47 @@
-"""The methods: one table for flags, presets, sweeps, reports and tools."""
+"""The training methods: one table for flags, presets, sweeps and reports."""
 
 from collections.abc import Mapping
 import dataclasses
 from typing import Any
-from typing import Optional
+
+_STALENESS = {"baseline": None, "disadv": 0, "conadv": 1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One way to train: the paper's, and those that attack a quarter.
+    """A training method.
 
-    name: in flags, presets and files.
-    label: in tables and pictures.
-    trains: the value of `--method`: "baseline", "disadv" or "conadv".
-    staleness: tau, how many updates the attack's weights are behind; None
-      without an attack. Where it is not 0 a run may ask for more.
-    augmented: whether training images (of adversarial methods: of a second
-      view) go through AutoAugment.
-    color: in pictures; the palette of Okabe and Ito (2008), told apart by the
-      colour-blind too.
-    marker: likewise, Matplotlib's.
-    does: what a step does, in a few words.
-    settings: {setting: value} of its own; empty for the paper's.
+    Attributes:
+      name: name in flags, presets and files.
+      label: name in tables and plots.
+      base: value of `--method` in run.py: "baseline", "disadv" or "conadv".
+      summary: description of a training step in a few words.
+      color: color in plots, from the palette of Okabe and Ito (2008), which
+        color-blind readers can tell apart.
+      marker: Matplotlib marker in plots.
+      autoaugment: whether AutoAugment is applied to the training images, for
+        adversarial methods to a second view of each.
+      settings: {name: value} of the settings in which the method differs from
+        its base; empty for the paper's methods.
     """
 
     name: str
     label: str
-    trains: str
-    staleness: Optional[int]
-    augmented: bool
+    base: str
+    summary: str
     color: str
     marker: str
-    does: str
+    autoaugment: bool = False
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def staleness(self):
+        """Updates between the attack's weights and those of the training step.
+
+        None without an attack. Where it is not 0, a run may choose a larger
+        staleness.
+        """
+        return _STALENESS[self.base]
 
 
 _QUARTER = {"adversarial_fraction": 0.25}
@@ -44,97 +53,85 @@ METHODS = {
             "baseline",
             "baseline",
             "baseline",
-            None,
-            False,
+            "no attack",
             "#000000",
             "o",
-            "no attack",
         ),
         Method(
             "aa",
             "AutoAugment",
             "baseline",
-            None,
-            True,
+            "no attack, augmented images",
             "#E69F00",
             "s",
-            "no attack, augmented images",
+            autoaugment=True,
         ),
         Method(
             "disadv",
             "DisAdv",
             "disadv",
-            0,
-            False,
+            "attack, then update",
             "#0072B2",
             "^",
-            "attack, then update",
         ),
         Method(
             "conadv",
             "ConAdv",
             "conadv",
-            1,
-            False,
+            "update and, at the same time, attack with stale weights",
             "#D55E00",
             "D",
-            "attack with stale weights beside the update",
         ),
         Method(
             "conadv_aa",
             "ConAdv + AutoAugment",
             "conadv",
-            1,
-            True,
+            "conadv with augmented images as a second view",
             "#009E73",
             "v",
-            "conadv with augmented images too",
+            autoaugment=True,
         ),
         Method(
             "conadv_quarter",
             "ConAdv, a quarter",
             "conadv",
-            1,
-            False,
+            "conadv that attacks a quarter of each batch",
             "#CC79A7",
             "P",
-            "conadv on a quarter of each batch",
-            _QUARTER,
+            settings=_QUARTER,
         ),
         Method(
             "conadv_shared",
-            "ConAdv, one pass",
+            "ConAdv, shared pass",
             "conadv",
-            1,
-            False,
+            "conadv_quarter with attack and update in a single pass",
             "#56B4E9",
             "X",
-            "on a quarter, attack and update in one pass",
-            _SHARED,
+            settings=_SHARED,
         ),
         Method(
             "conadv_shared_instead",
-            "ConAdv, one pass, start for clean",
+            "ConAdv, shared pass replacing clean",
             "conadv",
-            1,
-            False,
+            "conadv_shared with start images in place of their clean images",
             "#B8A900",
             "*",
-            "and start images instead of that quarter's clean ones",
-            {**_SHARED, "start_replaces_clean": True},
+            settings={**_SHARED, "start_replaces_clean": True},
         ),
     )
 }
-# Those of the paper's tables.
-PAPER = {
+# The methods of the paper's tables.
+PAPER_METHODS = {
     name: method for name, method in METHODS.items() if not method.settings
 }
-# Values of --method: those that are no other one on augmented images or with
-# other settings.
-TRAINED = {
-    name: method for name, method in PAPER.items() if not method.augmented
+# The values of `--method` in run.py. The other methods add AutoAugment or other
+# settings to one of these.
+BASE_METHODS = {
+    name: method
+    for name, method in PAPER_METHODS.items()
+    if not method.autoaugment
 }
-# What tells methods apart besides, and the paper's values.
+# Settings that distinguish methods with one base, and the paper's values.
 SETTINGS = {
     "adversarial_fraction": 1.0,
     "attack_pass": "own",
@@ -142,6 +139,12 @@ SETTINGS = {
 }
 
 
-def explained(table):
-    """What each method of a table does, for the help of a flag."""
-    return "; ".join(f"{name}: {each.does}" for name, each in table.items())
+def describe(methods):
+    """Returns the names and summaries of methods, for the help of a flag.
+
+    Args:
+      methods: {name: `Method`}.
+    """
+    return "; ".join(
+        f"{each.name}: {each.summary}" for each in methods.values()
+    )

@@ -1,89 +1,69 @@
-"""The families of networks that a configuration can name."""
+"""The networks that a configuration can name."""
 
 from collections.abc import Callable
+from collections.abc import Collection
 import dataclasses
 import re
 from typing import Any
+from typing import Optional
+
+import tensorflow as tf
 
 import conadv_tf as ca
+from experiments import config_fields
+from experiments.config_fields import bounded
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Networks of one kind.
+    """A family of networks with the same constructor.
 
-    label: name of a member, with fields of a `config.Network` in braces.
-    fields: those that such a network has. The first tells members apart.
-    members: what the first has to be, in words.
-    takes: whether it is.
-    build: function of (`config.Network`, number of classes, image shape).
+    Attributes:
+      label: name of a member, with fields of `NetworkConfig` in braces.
+      fields: names of the fields of `NetworkConfig` that the family uses. The
+        first one selects the member.
+      members: values of the first field.
+      expected: the members in words, for an error message.
+      constructor: function of (first field, number of classes, image shape)
+        and, as keyword arguments, the other fields.
     """
 
     label: str
     fields: tuple[str, ...]
-    members: str
-    takes: Callable[[Any], bool]
-    build: Callable
+    members: Collection[Any]
+    expected: str
+    constructor: Callable
 
 
 def _one_of(values):
-    return {
-        "members": f"to be one of {', '.join(map(str, values))}",
-        "takes": lambda value: value in values,
-    }
+    return f"one of {', '.join(map(str, values))}"
 
 
+VARIANTS = ca.networks.EFFICIENTNET_VARIANTS
 FAMILIES = {
     "resnet_cifar": Family(
-        label="resnet{depth}_cifar",
-        fields=("depth", "width"),
-        members="to be 6n + 2, as 20, 32, 44 or 56,",
-        takes=lambda depth: depth >= 8 and depth % 6 == 2,
-        build=lambda network, num_classes, image_shape: (
-            ca.networks.resnet_cifar(
-                network.depth, num_classes, image_shape, width=network.width
-            )
-        ),
+        "resnet{depth}_cifar",
+        ("depth", "width"),
+        range(8, 1_000_000, 6),
+        "6n + 2, such as 20, 32, 44 or 56,",
+        ca.networks.resnet_cifar,
     ),
     "resnet": Family(
-        label="resnet{depth}",
-        fields=("depth",),
-        **_one_of(ca.networks.RESNET_DEPTHS),
-        build=lambda network, num_classes, image_shape: ca.networks.resnet(
-            network.depth, num_classes, image_shape
-        ),
+        "resnet{depth}",
+        ("depth",),
+        ca.networks.RESNET_DEPTHS,
+        _one_of(ca.networks.RESNET_DEPTHS),
+        ca.networks.resnet,
     ),
     "efficientnet": Family(
-        label="efficientnet_{variant}",
-        fields=("variant",),
-        **_one_of(ca.networks.EFFICIENTNET_VARIANTS),
-        build=lambda network, num_classes, image_shape: (
-            ca.networks.efficientnet(network.variant, num_classes, image_shape)
-        ),
+        "efficientnet_{variant}",
+        ("variant",),
+        VARIANTS,
+        _one_of(VARIANTS),
+        ca.networks.efficientnet,
     ),
 }
-NAMES = tuple(FAMILIES)
-VARIANTS = ca.networks.EFFICIENTNET_VARIANTS
-
-
-def label(network):
-    """Name of the network of a `config.Network`, as "resnet50"."""
-    return FAMILIES[network.name].label.format(**dataclasses.asdict(network))
-
-
-def check_member(network):
-    """Raises a ValueError if a `config.Network` is none of its family."""
-    family = FAMILIES[network.name]
-    field = family.fields[0]
-    value = getattr(network, field)
-    if not family.takes(value):
-        raise ValueError(
-            f"Expected network.{field} {family.members} with network.name="
-            f"{network.name}; received {value!r}."
-        )
-
-
-# How people write the names of members, and whose members they may be.
+# Common spellings of members, and the families they may belong to.
 _SPELLINGS = (
     (r"resnet[-_]?(\d+)", ("resnet", "resnet_cifar")),
     (r"resnet[-_]?(\d+)[-_]?cifar", ("resnet_cifar",)),
@@ -92,24 +72,81 @@ _SPELLINGS = (
 )
 
 
-def spelled(name):
-    """How a configuration spells a member's name, as a sentence.
+def remedy(name):
+    """Returns how to configure a network that is given by a common name.
 
     Args:
       name: "resnet50", "ResNet20_cifar" and the like.
 
     Returns:
-      "Write network.name=resnet with network.depth=50."; "" if there is no
-      such member.
+      "Write network.name=resnet with network.depth=50.", or "" if no family
+      has such a member.
     """
     for pattern, families in _SPELLINGS:
         found = re.fullmatch(pattern, name.lower())
         for family in families if found else ():
             member = found[1] if found[1].startswith("b") else int(found[1])
-            if FAMILIES[family].takes(member):
+            if member in FAMILIES[family].members:
                 field = FAMILIES[family].fields[0]
                 return (
                     f"Write network.name={family} with network.{field}="
                     f"{member}."
                 )
     return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The network to train.
+
+    Attributes:
+      name: family; `FAMILIES` lists the fields that each family uses.
+      depth: layers of a ResNet: 18 to 152 for "resnet", 6n + 2 for
+        "resnet_cifar".
+      width: channels in the first stage of a "resnet_cifar".
+      variant: size of an EfficientNet, such as "b2".
+      batch_norm_momentum: momentum of the moving statistics, per update; None
+        keeps the momentum of the network.
+    """
+
+    name: str = bounded("resnet_cifar", tuple(FAMILIES), remedy)
+    depth: int = bounded(20, "[1, inf)")
+    width: int = bounded(16, "[1, inf)")
+    variant: str = bounded("b2", VARIANTS)
+    batch_norm_momentum: Optional[float] = bounded(None, "[0, 1)")
+
+    def __post_init__(self):
+        """Raises a ValueError for wrong values."""
+        config_fields.check(self, "network.")
+        family = FAMILIES[self.name]
+        value = getattr(self, family.fields[0])
+        if value not in family.members:
+            raise ValueError(
+                f"Expected network.{family.fields[0]} to be {family.expected} "
+                f"with network.name={self.name}; received {value!r}."
+            )
+
+    @property
+    def label(self):
+        """Name of the network, such as "resnet50"."""
+        return FAMILIES[self.name].label.format(**vars(self))
+
+
+def build(config, num_classes, image_shape):
+    """Builds the Keras network of a `NetworkConfig`.
+
+    Args:
+      config: a `NetworkConfig`.
+      num_classes: number of logits.
+      image_shape: (height, width, channels).
+    """
+    family = FAMILIES[config.name]
+    member, *others = (getattr(config, field) for field in family.fields)
+    network = family.constructor(
+        member, num_classes, image_shape, **dict(zip(family.fields[1:], others))
+    )
+    if config.batch_norm_momentum is not None:
+        for layer in network.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.momentum = config.batch_norm_momentum
+    return network

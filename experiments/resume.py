@@ -11,7 +11,7 @@ from conadv_tf import keras_internals
 from conadv_tf import paths
 from conadv_tf.callbacks import check_writable
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import lock
 from experiments import results
 
@@ -156,7 +156,7 @@ def open_model_dir(name, config):
 
     Args:
       name: --model_dir.
-      config: the `Config` of the flags.
+      config: the `RunConfig` of the flags.
 
     Returns:
       (its path, summary or None).
@@ -173,9 +173,7 @@ def open_model_dir(name, config):
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = config_override.differences(
-        config_lib.from_dict(before), config
-    )
+    differing = config_fields.differences(config_lib.from_dict(before), config)
     if differing:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "

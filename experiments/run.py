@@ -85,12 +85,12 @@ def described_config():
     if FLAGS.preset:
         preset = presets.get(FLAGS.preset)
         print(
-            f"a rehearsal of {preset.name}: {preset.source}"
+            f"smoke test of {preset.name}: {preset.source}"
             if FLAGS.quick
             else f"{preset.name}: {preset.describe()}"
         )
         print(json.dumps(dataclasses.asdict(config), indent=2))
-    return smoke_test.smoke_test(config) if FLAGS.quick else config
+    return smoke_test.prepare(config) if FLAGS.quick else config
 
 
 def is_chief(strategy):
@@ -108,7 +108,7 @@ def new_model_dir(name, config):
 
     Args:
       name: folder or address in a bucket, or None for a new one under runs/.
-      config: a `Config`, from which a default name is made.
+      config: a `RunConfig`, from which a default name is made.
 
     Returns:
       Path of an empty folder.
@@ -145,7 +145,7 @@ def train(config, model_dir, strategy):
     """Trains and evaluates one configuration.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
       model_dir: path of the folder for the results.
       strategy: a `tf.distribute.Strategy`.
 
@@ -158,7 +158,10 @@ def train(config, model_dir, strategy):
     tf.keras.mixed_precision.set_global_policy(config.precision)
     where = ca.distribution.describe(strategy)
     print(f"{config.method} on {config.dataset}: {where}")
-    if config.optimizer.warmup_epochs >= config.epochs and not config.rehearsal:
+    if (
+        config.optimizer.warmup_epochs >= config.epochs
+        and not config.smoke_test
+    ):
         print(
             "note: the learning rate warms up for all of the "
             f"{config.epochs} epochs and never decays; give a shorter "
@@ -214,7 +217,7 @@ def train(config, model_dir, strategy):
         return None
     last = resume.last_row(model_dir / "history.csv")
     summary = {
-        "rehearsal": config.rehearsal,
+        "smoke_test": config.smoke_test,
         "split": config.split,
         "top1": last["val_accuracy"],
         # Of clean images, while the weights still changed.

@@ -6,18 +6,18 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import methods
 from experiments import presets
 from experiments import unused_settings
 
-_DEFAULT = config_lib.Config()
+_DEFAULT = config_lib.RunConfig()
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
     "method",
     _DEFAULT.method,
-    list(methods.TRAINED),
-    methods.explained(methods.TRAINED) + ".",
+    list(methods.BASE_METHODS),
+    methods.describe(methods.BASE_METHODS) + ".",
 )
 flags.DEFINE_string(
     "dataset",
@@ -122,14 +122,14 @@ flags.DEFINE_bool("list_presets", False, "List the presets and stop.")
 flags.DEFINE_bool(
     "quick",
     False,
-    "Rehearse: one epoch of a few small batches on made images of the same "
-    "structure, with the same network, method and optimizer.",
+    "Run a smoke test: one epoch of a few small batches of noise images, with "
+    "the same network, method and optimizer.",
 )
 flags.DEFINE_multi_string(
     "set",
     [],
     "key=value for everything else; may be repeated. Keys: "
-    + ", ".join(config_override.NAMES),
+    + ", ".join(config_fields.names(config_lib.RunConfig)),
 )
 # Settings of groups that have a flag of their own.
 _GROUPED = {"epsilon": "attack.epsilon", "num_steps": "attack.num_steps"}
@@ -146,16 +146,18 @@ def read_config():
     given = {}
     for flag in FLAGS:
         name = _GROUPED.get(flag, flag)
-        if FLAGS[flag].present and name in config_override.NAMES:
+        if FLAGS[flag].present and name in config_fields.names(
+            config_lib.RunConfig
+        ):
             given[name] = FLAGS[flag].value
-    by_name = config_override.parse(FLAGS.set)
+    by_name = config_fields.parse(config_lib.RunConfig, FLAGS.set)
     for name in given.keys() & by_name.keys():
         raise ValueError(
             f"Expected {name} once; received it as a flag, {given[name]!r}, "
             f"and with --set, {by_name[name]!r}."
         )
     given.update(by_name)
-    config = config_override.replace(config, given)
+    config = config_fields.replace(config, given)
     unused_settings.check_given([config], given)
     return config
 

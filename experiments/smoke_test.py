@@ -1,10 +1,10 @@
-"""Shrinks a configuration to minutes on a laptop: `run.py --quick`.
+"""Scales a configuration down to a smoke test of minutes: `run.py --quick`.
 
-Network, method, attack, augmentation, optimizer and precision stay; images,
-batches and time shrink. Digits and archives of arrays are taken as they are;
-elsewhere noise takes the images' place: JPEG files of several sizes in folders.
-What comes out says that it is a rehearsal, and is compared with nothing that
-was published.
+Network, method, attack, augmentation, optimizer and precision stay the same;
+images, batches and epochs become few. The digits and npz archives are used as
+they are. Other datasets are replaced by noise in JPEG files of several sizes.
+All results of a smoke test are marked as such and are not compared with
+published accuracies.
 """
 
 import dataclasses
@@ -16,26 +16,29 @@ import numpy as np
 import tensorflow as tf
 
 NOTE = (
-    "A rehearsal (--quick): it shows that everything runs. Its accuracies are "
-    "no results, and are compared with nothing that was published."
+    "This is a smoke test (--quick). It shows that everything runs; its "
+    "accuracies are not results and are not compared with published ones."
 )
 _CLASSES = 4
-_IMAGES = {"train": 8, "test": 2}  # Of each class.
+_IMAGES_PER_CLASS = {"train": 8, "test": 2}
 _IMAGE_SIZE = 32
 _BATCH_SIZE = 8
 
 
-def smoke_test(config):
-    """A `Config` that rehearses another, with images in a temporary folder."""
+def prepare(config):
+    """Returns the smoke test of a `RunConfig`; writes images if it needs any.
+
+    The images are written to a new temporary folder.
+    """
     if not needs_images(config):
-        return shrink(config, None)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="rehearsal_"))
+        return scale_down(config)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="smoke_test_"))
     write_images(folder)
-    return shrink(config, folder)
+    return scale_down(config, folder)
 
 
 def needs_images(config):
-    """Whether a rehearsal takes made images."""
+    """Returns whether the smoke test of a `RunConfig` uses written images."""
     return config.dataset != "digits" and not _is_archive(config)
 
 
@@ -43,64 +46,61 @@ def _is_archive(config):
     return config.dataset.startswith("npz:")
 
 
-def shrink(config, folder):
-    """A `Config` that rehearses another.
+def scale_down(config, folder=None):
+    """Returns the smoke test of a `RunConfig`.
+
+    It has one epoch of four batches, or of fewer and larger ones if otherwise
+    no image of a batch would be attacked. On the digits it has all images, and
+    a small ResNet has depth 8 and width 4. An attack that starts late starts
+    after the same fraction of the run.
 
     Args:
-      config: a `Config`.
-      folder: path for what `write_images` makes.
-
-    Returns:
-      A `Config` of one epoch of four batches, of fewer where a fraction of
-      one would be no image; for digits, of all digits and, with their own
-      network, a quarter of the width. An attack that sets in late does so
-      after as large a part of the run.
+      config: a `RunConfig`.
+      folder: path for the images of `write_images`, if it `needs_images`.
     """
+    num_images = _CLASSES * _IMAGES_PER_CLASS["train"]
     replicas = 2 if config.emulate_replicas else 1
-    # Of each replica one image at least is attacked.
+    # At least one image of each replica is attacked.
     batch_size = max(
         _BATCH_SIZE, replicas * math.ceil(1 / config.adversarial_fraction)
     )
-    config = dataclasses.replace(
-        config,
-        rehearsal=True,
-        epochs=1,
-        emulate_replicas=config.emulate_replicas and 2,
-        per_replica_batch_size=config.per_replica_batch_size
-        and batch_size // 2,
-        attack=dataclasses.replace(
+    changes = {
+        "smoke_test": True,
+        "epochs": 1,
+        "attack": dataclasses.replace(
             config.attack,
             start_epoch=config.attack.start_epoch / config.epochs,
             warmup_epochs=config.attack.warmup_epochs / config.epochs,
         ),
-    )
-    made = _CLASSES * _IMAGES["train"]
+    }
+    if config.emulate_replicas:
+        changes["emulate_replicas"] = replicas
+        changes["per_replica_batch_size"] = batch_size // replicas
     if _is_archive(config):
-        return dataclasses.replace(
-            config,
-            train_images=min(made, config.train_images or made),
-            global_batch_size=batch_size,
+        changes["train_images"] = min(
+            num_images, config.train_images or num_images
         )
-    if not needs_images(config):
-        network = config.network
-        if network.name == "resnet_cifar":
-            network = dataclasses.replace(network, depth=8, width=4)
-        return dataclasses.replace(config, network=network)
-    return dataclasses.replace(
-        config,
-        dataset=f"folder:{folder}",
-        data_dir=None,
-        image_size=_IMAGE_SIZE,
-        padding=None,
-        train_images=None,
-        global_batch_size=batch_size,
-    )
+        changes["global_batch_size"] = batch_size
+    elif needs_images(config):
+        changes |= {
+            "dataset": f"folder:{folder}",
+            "data_dir": None,
+            "image_size": _IMAGE_SIZE,
+            "padding": None,
+            "train_images": None,
+            "global_batch_size": batch_size,
+        }
+    elif config.network.name == "resnet_cifar":
+        changes["network"] = dataclasses.replace(
+            config.network, depth=8, width=4
+        )
+    return dataclasses.replace(config, **changes)
 
 
 def write_images(folder):
-    """Writes noise as JPEGs: folder/train|test/class/number.jpg."""
+    """Writes noise to JPEG files folder/{train,test}/class<n>/<number>.jpg."""
     rng = np.random.default_rng(0)
-    for split, count in _IMAGES.items():
+    for split, count in _IMAGES_PER_CLASS.items():
         for label in range(_CLASSES):
             path = folder / split / f"class{label}"
             path.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from absl import flags
 
 from conadv_tf import paths
 from experiments import command_line
-from experiments import config_override
+from experiments import config_fields
 from experiments import results
 from experiments import smoke_test
 from experiments.sweeps import axes
@@ -83,7 +83,7 @@ def sweep(output):
         smoke_test.needs_images(setting.config) for setting in settings
     )
     if FLAGS.quick:
-        settings = rehearsed(settings, images)
+        settings = scaled_down(settings, images)
     tried = sweep_flags.read_tuning(settings)
     with files.locked(output) as lock:
         results.write_json(
@@ -111,10 +111,12 @@ def sweep(output):
     return failures + [describe(outcome) for outcome in outcomes]
 
 
-def rehearsed(cells, folder):
+def scaled_down(cells, folder):
     """The cells, shrunk; those that need images have them in the folder."""
     return [
-        dataclasses.replace(cell, config=smoke_test.shrink(cell.config, folder))
+        dataclasses.replace(
+            cell, config=smoke_test.scale_down(cell.config, folder)
+        )
         for cell in cells
     ]
 
@@ -150,7 +152,7 @@ def tune(workers, settings, tried, folder):
             continue
         rate = best[setting.setting]
         print(f"{setting.name}: learning rate {rate:g}", flush=True)
-        config = config_override.replace(
+        config = config_fields.replace(
             setting.config, {"optimizer.learning_rate": rate}
         )
         tuned.append(dataclasses.replace(setting, config=config))

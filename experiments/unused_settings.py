@@ -1,7 +1,7 @@
-"""Which settings a training does not depend on, given the others.
+"""Detects settings that have no effect on a configuration.
 
-A value that is given and changes nothing is a mistake: what is trained is not
-what was meant.
+A setting that a user gives and that has no effect is a mistake: the run would
+not be the one that the user meant.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,11 @@ from experiments import networks
 
 @dataclasses.dataclass(frozen=True)
 class _Scope:
-    """Where settings have an effect.
+    """The configurations on which a setting has an effect.
 
-    covers: whether training depends on them; function of a `Config`.
-    needs: what it takes, in words.
+    Attributes:
+      covers: function of a `RunConfig` that returns whether it is one of them.
+      needs: the condition in words, for an error message.
     """
 
     covers: Callable
@@ -23,6 +24,24 @@ class _Scope:
 
 
 _ATTACK = _Scope(lambda config: config.tau is not None, "an attack")
+_LARS = _Scope(
+    lambda config: config.optimizer.name == "lars", "optimizer.name=lars"
+)
+
+
+def _network(field):
+    families = [
+        name
+        for name, family in networks.FAMILIES.items()
+        if field in family.fields
+    ]
+    return _Scope(
+        lambda config: config.network.name in families,
+        " or ".join(f"network.name={name}" for name in families),
+    )
+
+
+# {name of a setting or a group: its scope}.
 _SCOPES = {
     "attack": _ATTACK,
     "adversarial_weight": _ATTACK,
@@ -31,7 +50,7 @@ _SCOPES = {
         lambda config: config.attack_pass == "shared", "attack_pass=shared"
     ),
     "staleness": _Scope(
-        lambda config: config.tau, "method conadv (of disadv it is 0)"
+        lambda config: config.tau, "method conadv (disadv has staleness 0)"
     ),
     "global_batch_size": _Scope(
         lambda config: config.emulate_replicas is None, "no emulate_replicas"
@@ -42,56 +61,46 @@ _SCOPES = {
     ),
     "padding": _Scope(
         lambda config: not config.dataset.startswith("folder:"),
-        "images of one size",
+        "a dataset with images of one size",
     ),
-    **{
-        f"optimizer.{field}": _Scope(
-            lambda config: config.optimizer.name == "lars",
-            "optimizer.name=lars",
-        )
-        for field in (
-            *("momentum", "trust_coefficient", "nesterov", "decay_in_norm"),
-        )
-    },
-    **{
-        f"network.{field}": _Scope(
-            lambda config, field=field: (
-                field in networks.FAMILIES[config.network.name].fields
-            ),
-            "network.name="
-            + " or network.name=".join(
-                name
-                for name, family in networks.FAMILIES.items()
-                if field in family.fields
-            ),
-        )
-        for field in ("depth", "width", "variant")
-    },
+    "optimizer.momentum": _LARS,
+    "optimizer.trust_coefficient": _LARS,
+    "optimizer.nesterov": _LARS,
+    "optimizer.decay_in_norm": _LARS,
+    "network.depth": _network("depth"),
+    "network.width": _network("width"),
+    "network.variant": _network("variant"),
 }
 
 
 def _scope(name):
-    """The scope of a setting, or of its group; None is everywhere."""
+    """Returns the scope of a setting or of its group; None is everywhere."""
     return _SCOPES.get(name) or _SCOPES.get(name.partition(".")[0])
 
 
 def has_effect(config, name):
-    """Whether the training of a `Config` depends on a setting, by its name."""
+    """Returns whether training a `RunConfig` depends on a setting.
+
+    Args:
+      config: a `RunConfig`.
+      name: name of the setting, with dots.
+    """
     scope = _scope(name)
     return scope is None or bool(scope.covers(config))
 
 
 def check_given(configs, given):
-    """Raises a ValueError for a setting that was given and has no effect.
+    """Raises a ValueError for a given setting that has no effect.
 
     Args:
-      configs: list of `Config`; one that depends on it is enough.
-      given: {name: value} of settings.
+      configs: list of `RunConfig`. A setting is accepted if it has an effect
+        on at least one of them.
+      given: {name: value} of the given settings.
     """
     for name, value in given.items():
         if not any(has_effect(config, name) for config in configs):
             raise ValueError(
-                f"{name}={value} was given, but nothing that is trained here "
-                f"depends on it: it needs {_scope(name).needs}. Leave it out, "
-                "or change that."
+                f"{name}={value} was given but has no effect: it needs "
+                f"{_scope(name).needs}. Leave it out, or change the "
+                "configuration."
             )

@@ -147,14 +147,14 @@ def _read_run(run, positional):
     run.resume.check_flags()
     config = run.run_flags.read_config()
     if run.FLAGS.quick:
-        run.smoke_test.shrink(config, pathlib.Path("made"))
+        run.smoke_test.scale_down(config, pathlib.Path("made"))
 
 
 def _read_sweep(sweep, positional):
     _check_none(positional)
     settings = sweep.sweep_flags.read_settings()
     if sweep.FLAGS.quick:
-        settings = sweep.rehearsed(settings, pathlib.Path("made"))
+        settings = sweep.scaled_down(settings, pathlib.Path("made"))
     sweep.sweep_flags.read_tuning(settings)
     sweep.axes.with_seeds(settings, sweep.FLAGS.seeds)
 

@@ -34,7 +34,7 @@ def row(method, batch_size, seed, top1, **changes):
         "learning_rate": 4.0,
         "seed": seed,
         "split": "test",
-        "rehearsal": False,
+        "smoke_test": False,
         # As Keras writes it.
         "top1": float(np.float32(top1)),
         "images_per_second": 100.0 * (seed + 1),

@@ -13,7 +13,7 @@ import pytest
 
 import conadv_tf as ca
 from experiments import config as config_lib
-from experiments.spread import MeanStd
+from experiments.results import MeanStd
 from tools.runs import comparison
 from tools.runs import trained
 
@@ -37,10 +37,10 @@ def runs(tmp_path_factory):
     for method, seed in (("baseline", 0), ("conadv", 1)):
         run = folder / f"{method}_{seed}"
         run.mkdir()
-        config = config_lib.Config(
+        config = config_lib.RunConfig(
             method=method,
             seed=seed,
-            network=config_lib.Network(depth=8, width=4),
+            network=config_lib.NetworkConfig(depth=8, width=4),
         )
         (run / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
         network = ca.networks.resnet_cifar(8, 10, (8, 8, 1), width=4)
@@ -101,7 +101,7 @@ def test_runs_are_told_apart_by_what_they_trained_on(tmp_path):
     def run(name, **settings):
         folder = tmp_path / name
         folder.mkdir()
-        config = dataclasses.asdict(config_lib.Config(**settings))
+        config = dataclasses.asdict(config_lib.RunConfig(**settings))
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "network.weights.h5").touch()
         return trained.TrainedRun(folder)

@@ -1,7 +1,6 @@
-"""From a configuration to what it describes."""
+"""Datasets, networks, attacks and models that configurations describe."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
@@ -11,13 +10,14 @@ import conadv_tf as ca
 from conadv_tf.data import digits
 from experiments import build
 from experiments import config as config_lib
+from experiments import networks
 from experiments import smoke_test
 
-SMALL = config_lib.Network(depth=8, width=4)
+SMALL = config_lib.NetworkConfig(depth=8, width=4)
 
 
 def _config(**kwargs):
-    return config_lib.Config(**{"network": SMALL, **kwargs})
+    return config_lib.RunConfig(**{"network": SMALL, **kwargs})
 
 
 def _emulated(replicas, size, **kwargs):
@@ -34,7 +34,7 @@ def _emulated(replicas, size, **kwargs):
         (_config(epochs=3, drop_remainder=False), 1, (33, 3, 11)),
         (_emulated(4, 32, epochs=3), 1, (30, 3, 40)),
         (_emulated(4, 32, epochs=3), 2, (30, 3, 20)),
-        # An update of 3072 images takes 32 batches of 96; 13 make an epoch.
+        # An update takes 32 batches of 96 images, an epoch has 13 of them.
         (_emulated(32, 96, epochs=5), 1, (2, 2, 32)),
     ],
 )
@@ -44,20 +44,20 @@ def test_schedule(config, replicas, expected):
     assert dataclasses.astuple(schedule) == expected
 
 
-def test_a_run_shorter_than_an_update():
+def test_a_run_has_at_least_one_update():
     config = _emulated(32, 96, epochs=2)
     dataset = build.dataset(config, 1)
     with pytest.raises(ValueError, match="epochs >= 3.*3072.*received 2"):
         build.schedule(config, dataset, 1)
 
 
-def test_replicas_that_do_not_divide_the_emulated_ones():
+def test_emulated_replicas_are_a_multiple_of_the_replicas():
     with pytest.raises(ValueError, match="multiple of 3.*received 4"):
         build.microbatches(_emulated(4, 32), 3)
 
 
-# Digits are stored by writer: what validates is the last of what trains, and
-# the test images are not looked at.
+# The digits are stored by writer. Validation takes the last training images and
+# never a test image.
 def test_validation_is_the_end_of_the_training_images():
     stored = digits._stored_digits()[0][:1297]
     config = _config(validation_fraction=0.25, global_batch_size=973)
@@ -72,8 +72,7 @@ def test_validation_is_the_end_of_the_training_images():
     )
 
 
-# Plain training sees augmented images only, adversarial training both; labels
-# are one-hot and each epoch draws anew.
+# Plain training gets augmented images only, adversarial training both views.
 @pytest.mark.parametrize("method", ["baseline", "conadv"])
 @pytest.mark.parametrize("name", [None, "autoaugment_digits"])
 def test_views(method, name):
@@ -96,26 +95,25 @@ def test_views(method, name):
     "network, name",
     [
         (SMALL, "resnet8_cifar"),
-        (config_lib.Network("resnet", depth=18), "resnet18"),
+        (config_lib.NetworkConfig("resnet", depth=18), "resnet18"),
         pytest.param(
-            config_lib.Network("efficientnet", variant="b0"),
+            config_lib.NetworkConfig("efficientnet", variant="b0"),
             "efficientnet_b0",
             marks=pytest.mark.slow,
         ),
     ],
 )
 def test_networks(network, name):
-    dataset = types.SimpleNamespace(num_classes=10, image_shape=(32, 32, 3))
-    built = build.network(_config(network=network), dataset)
+    built = networks.build(network, 10, (32, 32, 3))
     assert built.name == name
     assert built.output_shape == (None, 10)
     other = dataclasses.replace(network, batch_norm_momentum=0.25)
-    built = build.network(_config(network=other), dataset)
+    built = networks.build(other, 10, (32, 32, 3))
     momenta = {getattr(layer, "momentum", 0.25) for layer in built.layers}
     assert momenta == {0.25}
 
 
-# keras-cv's augmentations come after batching, on the last view.
+# keras-cv augments batches of the last view.
 @pytest.mark.parametrize(
     "method, name",
     [
@@ -125,7 +123,7 @@ def test_networks(network, name):
     ],
 )
 def test_views_after_batching(method, name):
-    config = smoke_test.smoke_test(
+    config = smoke_test.prepare(
         _config(method=method, augmentation=name, dataset="imagenet2012")
     )
     dataset = build.dataset(config, 1)
@@ -150,9 +148,10 @@ def test_placement(placement):
     assert model.placement == placement
 
 
-# 10 updates an epoch: none for 20 updates, then 1/11 more with each.
-def test_an_attack_that_sets_in_late():
-    late = config_lib.Attack(start_epoch=2, warmup_epochs=1)
+# With 10 updates an epoch the radius is 0 for 20 updates and then grows by 1/11
+# with each update.
+def test_an_attack_with_a_late_start_and_a_warmup():
+    late = config_lib.AttackConfig(start_epoch=2, warmup_epochs=1)
     config = _config(epochs=5, attack=late)
     schedule = build.Schedule(updates=50, epochs=5, batches_per_epoch=10)
     scale = build.attack(config, schedule).schedule

@@ -1,19 +1,19 @@
-"""Configurations: which are refused, and how they change by name."""
+"""Configurations: wrong values, settings by name, settings without effect."""
 
 import dataclasses
 
 import pytest
 
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import networks
 from experiments import unused_settings
 
-override = config_override.override
-DEFAULT = config_lib.Config()
+override = config_fields.override
+DEFAULT = config_lib.RunConfig()
 
 
-# A value out of its range, for each field that has one; the error names it.
+# One value out of range for each field; the error names the field.
 @pytest.mark.parametrize(
     "assignment, expected",
     [
@@ -76,13 +76,13 @@ def test_wrong_values(assignment, expected):
     assert received.strip("'").startswith(value)
 
 
-# So that a new field cannot go without: what takes all values is named here.
-def test_every_field_that_has_a_range_is_tested():
+# The remaining fields accept all values of their type.
+def test_every_field_with_a_range_is_tested():
     tested = {
         mark.partition("=")[0]
         for mark, _ in test_wrong_values.pytestmark[0].args[1]
     }
-    assert set(config_override.NAMES) - tested == {
+    assert set(config_fields.names(config_lib.RunConfig)) - tested == {
         "dataset",
         "tpu",
         "jit_compile",
@@ -106,7 +106,7 @@ def test_every_field_that_has_a_range_is_tested():
                 "per_replica_batch_size": 8,
                 "drop_remainder": False,
             },
-            "Expected drop_remainder with emulate_replicas",
+            "Expected drop_remainder=True with emulate_replicas",
         ),
         (
             {
@@ -120,7 +120,7 @@ def test_every_field_that_has_a_range_is_tested():
         ({"profile_batches": "20-40"}, "received .20-40."),
         (
             {"drift_every": 5, "method": "disadv"},
-            "stale weights. Received disadv",
+            "conadv with drift_every.* stale weights; received disadv",
         ),
         (
             {
@@ -134,20 +134,23 @@ def test_every_field_that_has_a_range_is_tested():
             {"attack_pass": "shared", "method": "disadv"},
             "conadv with attack_pass shared.* received disadv",
         ),
-        ({"placement": "phased", "method": "disadv"}, "received disadv"),
+        (
+            {"placement": "phased", "method": "disadv"},
+            "conadv with placement phased.* received disadv",
+        ),
         ({"staleness": 0}, "Staleness 0 is --method=disadv"),
         ({"epochs": 2.5}, "Expected epochs to be of type int; received 2.5"),
         ({"epochs": True}, "epochs to be of type int; received True"),
         ({"jit_compile": 1}, "jit_compile to be of type bool; received 1"),
-        ({"attack": None}, "attack to be of type Attack; received None"),
+        ({"attack": None}, "attack to be of type AttackConfig; received None"),
     ],
 )
-def test_wrong_configurations(arguments, message):
+def test_wrong_combinations(arguments, message):
     with pytest.raises(ValueError, match=message):
-        config_lib.Config(**arguments)
+        config_lib.RunConfig(**arguments)
 
 
-# A network that is none of these once trained as a small ResNet.
+# An unknown network was once trained as a small ResNet.
 @pytest.mark.parametrize(
     "name, remedy",
     [
@@ -162,22 +165,22 @@ def test_wrong_configurations(arguments, message):
         ("vit", None),
     ],
 )
-def test_the_names_of_networks(name, remedy):
+def test_an_unknown_network_gets_a_remedy(name, remedy):
     with pytest.raises(ValueError) as error:
-        config_lib.Network(name=name)
-    said = str(error.value)
-    assert f"'efficientnet'; received {name!r}." in said
-    assert (f"Write network.name={remedy}." in said) == (remedy is not None)
+        config_lib.NetworkConfig(name=name)
+    message = str(error.value)
+    assert f"'efficientnet'; received {name!r}." in message
+    assert (f"Write network.name={remedy}." in message) == (remedy is not None)
 
 
 def test_members_of_families():
     for depth in (18, 34, 50, 101, 152):
-        assert networks.FAMILIES["resnet"].takes(depth)
+        assert depth in networks.FAMILIES["resnet"].members
     with pytest.raises(ValueError, match="18, 34, 50, 101, 152 with.*ved 20"):
-        config_lib.Network(name="resnet")
-    # Both at once: neither would be right by itself.
+        config_lib.NetworkConfig(name="resnet")
+    # The two settings are valid only together.
     config = override(DEFAULT, ["network.name=resnet", "network.depth=18"])
-    assert networks.label(config.network) == "resnet18"
+    assert config.network.label == "resnet18"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_members_of_families():
     [("baseline", 3, None), ("disadv", 3, 0), ("conadv", 3, 3)],
 )
 def test_tau(method, staleness, tau):
-    config = config_lib.Config(method=method, staleness=staleness)
+    config = config_lib.RunConfig(method=method, staleness=staleness)
     assert config.tau == tau
 
 
@@ -214,7 +217,7 @@ def test_override_types():
 
 
 def test_from_dict_reads_what_asdict_writes():
-    config = config_lib.Config(
+    config = config_lib.RunConfig(
         method="disadv",
         augmentation="autoaugment",
         emulate_replicas=4,
@@ -226,7 +229,6 @@ def test_from_dict_reads_what_asdict_writes():
         config_lib.from_dict({"optimizer": {"momentun": 0.9}})
 
 
-# What is given must be for something.
 @pytest.mark.parametrize(
     "changes, name, needs",
     [
@@ -258,9 +260,11 @@ def test_from_dict_reads_what_asdict_writes():
 def test_settings_without_effect(changes, name, needs):
     config = override(DEFAULT, changes)
     assert not unused_settings.has_effect(config, name)
-    with pytest.raises(ValueError, match=f"^{name}=7 was given.*{needs}"):
+    with pytest.raises(
+        ValueError, match=f"^{name}=7 was given but has no effect.*{needs}"
+    ):
         unused_settings.check_given([config], {"seed": 1, name: 7})
-    # One run that depends on it is enough.
+    # A setting is accepted if it has an effect on one of the runs.
     other = override(
         DEFAULT,
         ["network.name=efficientnet"] if name == "network.variant" else [],

@@ -165,7 +165,7 @@ def test_axes_that_are_for_no_row():
 )
 def test_method_names(changes, name):
     keys = "method", "augmentation", "adversarial_fraction", "attack_pass"
-    config = config_lib.Config(**dict(zip(keys, changes)))
+    config = config_lib.RunConfig(**dict(zip(keys, changes)))
     assert grid.method_name(config) == name
 
 

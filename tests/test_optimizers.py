@@ -13,7 +13,7 @@ from experiments import config as config_lib
 from experiments import optimizers
 from tests import networks
 
-LAMB = config_lib.Optimizer(
+LAMB = config_lib.OptimizerConfig(
     name="lamb", learning_rate=0.05, weight_decay=0.01, end_learning_rate=0.0
 )
 in_stack_a = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def test_lamb_takes_the_step_of_the_paper_and_leaves_out_what_lars_does():
         weight.assign(generator.normal(size=weight.shape))
     before = [weight.numpy() for weight in weights]
     gradients = [generator.normal(size=weight.shape) for weight in weights]
-    optimizer = optimizers.optimizer(LAMB, LAMB.learning_rate)
+    optimizer = optimizers.build(LAMB, LAMB.learning_rate)
     optimizer.apply_gradients(
         (tf.constant(gradient, tf.float32), weight)
         for gradient, weight in zip(gradients, weights)
@@ -62,7 +62,7 @@ def test_a_model_trains_with_lamb_and_its_rate_is_logged():
         networks.convolutional(), ca.PGD(0.1), staleness=1, seed=0
     )
     rate = tf.keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.1)
-    model.compile(optimizers.optimizer(LAMB, rate), networks.LOSS)
+    model.compile(optimizers.build(LAMB, rate), networks.LOSS)
     data = networks.dataset(networks.batches(3))
     before = [weight.numpy() for weight in model.trainable_variables]
     history = model.fit(
@@ -79,10 +79,10 @@ def test_a_model_trains_with_lamb_and_its_rate_is_logged():
 def test_without_addons_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
     with pytest.raises(ImportError, match=r"2.15.*\[experiments\].*lars"):
-        optimizers.optimizer(LAMB, 0.1)
+        optimizers.build(LAMB, 0.1)
 
 
 # It would be LARS's: four times the norm of each weight, in each step.
 def test_a_rate_of_lars_is_refused():
     with pytest.raises(ValueError, match="< 1 with.*received 4.0. Begin with"):
-        config_lib.Optimizer(name="lamb")
+        config_lib.OptimizerConfig(name="lamb")

@@ -129,9 +129,9 @@ def test_an_unknown_preset_names_close_ones():
         presets.get("resnet50_96k_conadv+aa")
 
 
-def test_rehearsal_keeps_what_defines_a_run():
+def test_a_smoke_test_keeps_what_defines_a_run():
     config = presets.get("efficientnet_b2_16k_conadv_aa").config
-    small = smoke_test.smoke_test(config)
+    small = smoke_test.prepare(config)
     for name in ("method", "network", "attack", "optimizer", "precision"):
         assert getattr(small, name) == getattr(config, name)
     data = ca.data.load(

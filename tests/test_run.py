@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
     """One finished run of each method on the same seed."""
     folder = tmp_path_factory.mktemp("runs")
     results = {}
-    for method in methods.TRAINED:
+    for method in methods.BASE_METHODS:
         result = run(
             "run.py",
             f"--method={method}",
@@ -69,7 +69,7 @@ def test_files_of_a_run(finished):
             "batch_size",
             "seed",
             "split",
-            "rehearsal",
+            "smoke_test",
             "versions",
         }
         assert summary["method"] == method and summary["steps"] == 20

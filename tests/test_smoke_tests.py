@@ -1,4 +1,4 @@
-"""A rehearsal says that it is none but that, wherever its numbers stand."""
+"""The results of a smoke test are marked as such wherever they are shown."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import presets
 from experiments import results
 from experiments import smoke_test
@@ -24,30 +24,32 @@ from tools.sweep_report import runs
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "npz:here.npz"])
-def test_a_shrunk_configuration_says_so(dataset):
-    config = config_lib.Config(dataset=dataset)
-    small = smoke_test.shrink(config, "made")
-    assert small.rehearsal and not config.rehearsal
-    differing = config_override.differences(config, small)
-    assert "rehearsal is False there, received True" in differing
-    # Only by being shrunk.
+def test_a_scaled_down_configuration_is_marked(dataset):
+    config = config_lib.RunConfig(dataset=dataset)
+    small = smoke_test.scale_down(config, "made")
+    assert small.smoke_test and not config.smoke_test
+    differing = config_fields.differences(config, small)
+    assert "smoke_test is False there, received True" in differing
+    # Users cannot set the mark.
     with pytest.raises(ValueError, match="Unknown configuration key"):
-        config_override.override(config, ["rehearsal=true"])
+        config_fields.override(config, ["smoke_test=true"])
 
 
-def test_the_closing_table(capsys):
+def test_the_printed_summary_is_marked(capsys):
     summary = {**SUMMARY, "method": "conadv", "batch_size": 8, "seed": 0}
-    results.print_summary({**summary, "rehearsal": True}, "run")
-    assert "50.00%, a rehearsal: no result" in capsys.readouterr().out
-    results.print_summary(summary, "run")  # As older runs have it.
-    assert "rehearsal" not in capsys.readouterr().out
+    results.print_summary({**summary, "smoke_test": True}, "run")
+    assert "50.00%, smoke test: not a result" in capsys.readouterr().out
+    results.print_summary(summary, "run")  # Older runs have no mark.
+    assert "smoke test" not in capsys.readouterr().out
 
 
-# Noise was 51.90 points below the paper.
-def test_the_table_of_a_sweep(tmp_path):
+# A table once compared accuracies on noise with those of the paper.
+def test_the_table_of_a_sweep_is_marked(tmp_path):
     rows = grid.rows("resnet50_table1", ["conadv"], [98304])
     small = [
-        dataclasses.replace(row, config=smoke_test.shrink(row.config, "made"))
+        dataclasses.replace(
+            row, config=smoke_test.scale_down(row.config, "made")
+        )
         for row in rows
     ]
     for found, kind, published in (
@@ -59,7 +61,7 @@ def test_the_table_of_a_sweep(tmp_path):
             tmp_path / "results.csv", cells, {c.name: SUMMARY for c in cells}
         )
         for read in table_of(tmp_path):
-            assert (read["rehearsal"], read["published"]) == (kind, published)
+            assert (read["smoke_test"], read["published"]) == (kind, published)
         text = table.markdown([*made.values()])
         assert (smoke_test.NOTE in text) == (kind == "True")
 
@@ -85,20 +87,21 @@ ROWS = [
 ]
 
 
-def test_a_report(tmp_path):
+def test_a_report_is_marked(tmp_path):
     text = written(tmp_path / "mine", ROWS)
     assert text.startswith("# resnet_cifar on digits: sweep mine\n")
     assert "paper 77.4" in text and "on test data" in text
-    assert "ehears" not in text
-    # By its rows; or, of a table that lacks the column, by its command.
-    marked = [{**r, "rehearsal": True} for r in ROWS]
+    assert "moke test" not in text
+    # The rows have the mark. A table that lacks the column is recognized by the
+    # command that wrote it.
+    marked = [{**r, "smoke_test": True} for r in ROWS]
     old = tmp_path / "old"
     write(old, [])
     command = ["python", "experiments/sweep.py", "--quick"]
     (old / "sweep.json").write_text(json.dumps({"command": command}))
     for folder, found in ((tmp_path / "sweep_1", marked), (old, ROWS)):
         text = written(folder, found)
-        assert text.startswith("# Rehearsal of resnet_cifar on digits: sweep")
+        assert text.startswith("# Smoke test of resnet_cifar on digits: sweep")
         assert "sweep sweep" not in text
         assert page.plain(smoke_test.NOTE) in text
         assert "77.4" not in text and "on test data" not in text
@@ -107,16 +110,18 @@ def test_a_report(tmp_path):
         titles = [line for line in lines if line.startswith("**")]
         pictures = [n for n, line in enumerate(lines) if line[:2] == "!["]
         assert len(titles) > 3 and pictures
-        assert all("(a rehearsal: no result)" in title for title in titles)
+        assert all("(smoke test: not a result)" in title for title in titles)
         for number in pictures:
-            assert lines[number + 2].startswith("*A rehearsal: no result.")
+            assert lines[number + 2].startswith("*Smoke test: not a result.")
 
 
-def test_a_table_that_says_neither(tmp_path):
-    write(tmp_path, [{**ROWS[0], "rehearsal": "maybe"}])
-    with pytest.raises(ValueError, match="True or False as rehearsal.*'maybe'"):
+def test_a_mark_is_true_or_false(tmp_path):
+    write(tmp_path, [{**ROWS[0], "smoke_test": "maybe"}])
+    with pytest.raises(
+        ValueError, match="True or False as smoke_test.*'maybe'"
+    ):
         runs.read_sweep(tmp_path)
 
 
-def test_presets_are_no_rehearsals():
-    assert not any(p.config.rehearsal for p in presets.PRESETS.values())
+def test_presets_are_not_smoke_tests():
+    assert not any(p.config.smoke_test for p in presets.PRESETS.values())

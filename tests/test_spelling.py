@@ -8,7 +8,8 @@ import pytest
 
 import conadv_tf as ca
 from conadv_tf import spelling
-from experiments import config_override
+from experiments import config as config_lib
+from experiments import config_fields
 from experiments import presets
 from experiments.sweeps import grid
 
@@ -30,11 +31,13 @@ ROOT = pathlib.Path(__file__).parents[1]
     ],
 )
 def test_close_settings(name, first):
-    found = spelling.close_matches(name, config_override.NAMES)
+    found = spelling.close_matches(
+        name, config_fields.names(config_lib.RunConfig)
+    )
     assert found[: len(first)] == first and bool(found) == bool(first)
     if name != "Epoch":
         with pytest.raises(ValueError) as error:
-            config_override.parse([f"{name}=1"])
+            config_fields.parse(config_lib.RunConfig, [f"{name}=1"])
         for each in first:
             assert f"'{each}'" in str(error.value)
 
@@ -59,9 +62,7 @@ def test_close_datasets():
 
 def test_staleness_0_is_another_method():
     with pytest.raises(ValueError, match="Staleness 0 is --method=disadv"):
-        config_override.override(
-            config_override.config_lib.Config(), ["staleness=0"]
-        )
+        config_fields.override(config_lib.RunConfig(), ["staleness=0"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from conadv_tf.data import records
 from conadv_tf.data import subsets
 from conadv_tf.data.sharding import Share
 from experiments import smoke_test
-from experiments.config import Config
+from experiments.config import RunConfig
 from tests import images
 
 
@@ -125,19 +125,19 @@ def test_load_and_a_run(tmp_path):
         ca.data.load("digits", 128, **options)
 
 
-# An archive is rehearsed on a few of its own images, in batches of which a
-# small fraction is an image; made images have no subset and no padding.
-def test_rehearsals():
-    config = Config(
+# The smoke test of an archive uses a few of its images, in batches of which the
+# attacked fraction is an image. Written images have no subset and no padding.
+def test_smoke_tests():
+    config = RunConfig(
         dataset="npz:mine.npz",
         padding=0,
         train_images=6000,
         adversarial_fraction=0.1,
     )
-    small = smoke_test.smoke_test(config)
+    small = smoke_test.prepare(config)
     assert (small.dataset, small.padding) == ("npz:mine.npz", 0)
     assert (small.train_images, small.global_batch_size) == (32, 10)
     config = dataclasses.replace(config, dataset="cifar10")
-    made = smoke_test.shrink(config, "made")
+    made = smoke_test.scale_down(config, "made")
     assert (made.dataset, made.padding) == ("folder:made", None)
     assert made.train_images is None and made.global_batch_size == 10

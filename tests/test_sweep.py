@@ -14,7 +14,7 @@ from PIL import Image
 import psutil
 import pytest
 
-from experiments import config_override
+from experiments import config_fields
 from experiments.sweeps import axes
 from experiments.sweeps import files
 from experiments.sweeps import grid
@@ -23,7 +23,7 @@ from tests import sweep_rows
 ROOT = pathlib.Path(__file__).parents[1]
 COLUMNS = (
     "preset,network,dataset,method,batch_size,epsilon,staleness,learning_rate,"
-    "variant,seed,split,rehearsal,top1,train_top1,final_loss,steps,"
+    "variant,seed,split,smoke_test,top1,train_top1,final_loss,steps,"
     "images_per_second,step_time_ms,seconds,published,model_dir"
 )
 
@@ -117,7 +117,7 @@ def test_a_finished_run_with_another_configuration(tmp_path):
     (cell,) = grid.rows("", ["conadv"], [64])
     folder = tmp_path / cell.name
     folder.mkdir()
-    config = config_override.override(
+    config = config_fields.override(
         cell.config, ["epochs=3", "attack.epsilon=0.2"]
     )
     values = json.loads(json.dumps(config, default=vars))

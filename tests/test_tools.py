@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from conadv_tf import xla_internals
 from conadv_tf.steps import lowering
-from experiments.methods import TRAINED
+from experiments.methods import BASE_METHODS
 from tests import networks
 from tests.tool_runs import run_tool
 from tools.step import cost as cost_lib
@@ -121,7 +121,7 @@ def test_the_dearer_branch_of_a_conditional_counts():
 # --- The report -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", BASE_METHODS)
 def test_step_of_a_small_network_in_closed_form(method):
     tf.keras.utils.set_random_seed(0)
     row = cost_lib.of_method(method, networks.convolutional(), 8)

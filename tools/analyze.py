@@ -130,7 +130,7 @@ def analyze(runs, output_dir):
         output_dir / "summary.json",
         {
             "methods": comparison.as_rows(compared),
-            "rehearsal": config.rehearsal,
+            "smoke_test": config.smoke_test,
             "runs": [str(run.folder) for run in runs],
             "settings": {
                 flag.name: flag.value
@@ -139,7 +139,7 @@ def analyze(runs, output_dir):
             "versions": results.versions(),
         },
     )
-    if config.rehearsal:
+    if config.smoke_test:
         print(f"\n{smoke_test.NOTE}")
     comparison.print_table(compared)
     print(f"\nresults in {output_dir}")

@@ -37,7 +37,7 @@ import tensorflow as tf
 from conadv_tf import csv_file
 from experiments import command_line
 from experiments import results
-from experiments.methods import TRAINED
+from experiments.methods import BASE_METHODS
 from tools.step import cost
 from tools.step import models
 
@@ -54,8 +54,8 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_multi_enum(
     "method",
-    list(TRAINED),
-    [*TRAINED, *models.CHEAPER],
+    list(BASE_METHODS),
+    [*BASE_METHODS, *models.CHEAPER],
     "Methods to report on; repeat the flag. quarter and eighth attack that "
     "part of a batch; shared and shared_instead have one pass for all.",
 )

@@ -1,6 +1,6 @@
 """All presets: what the paper trained, at its sizes, and digits in its image.
 
-A preset is a `Config` with what was published about it. Hyper-parameters and
+A preset is a `RunConfig` with what was published about it. Hyper-parameters and
 their sources:
 
     rate, warm-up             `ca.scaling_rule`: the authors' code
@@ -23,7 +23,7 @@ import conadv_tf as ca
 from conadv_tf import spelling
 from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import methods
 from experiments.presets import paper
 from experiments.presets import slices
@@ -32,8 +32,10 @@ _IMAGENET_IMAGES = 1_281_167
 _EPOCHS = {"resnet50": 90, "efficientnet_b2": 350}
 _IMAGE_SIZES = {"resnet50": 224, "efficientnet_b2": 260}
 _NETWORKS = {
-    "resnet50": config_lib.Network(name="resnet", depth=50),
-    "efficientnet_b2": config_lib.Network(name="efficientnet", variant="b2"),
+    "resnet50": config_lib.NetworkConfig(name="resnet", depth=50),
+    "efficientnet_b2": config_lib.NetworkConfig(
+        name="efficientnet", variant="b2"
+    ),
 }
 _DIGITS_BATCH_SIZES = (64, 128, 256, 432, 648, 1297)
 # Of the rows with LAMB, see docs/study.md.
@@ -92,15 +94,15 @@ class Preset:
     """
 
     name: str
-    config: config_lib.Config
+    config: config_lib.RunConfig
     source: str
     published: Optional[float] = None
     cores: Optional[int] = None
     hours: Optional[float] = None
 
     def published_for(self, config):
-        """What is published of a `Config`: None if it is another training."""
-        changed = set(config_override.differing(self.config, config))
+        """What is published of a `RunConfig`; None for another training."""
+        changed = set(config_fields.differing(self.config, config))
         return None if changed - _SAME_TRAINING else self.published
 
     def describe(self):
@@ -137,24 +139,24 @@ def get(name):
 
 
 def _imagenet(network, size, method, p=None):
-    """The `Config` of a cell; P is the best one unless given."""
+    """The `RunConfig` of a cell; P is the best one unless given."""
     batch_size = paper.BATCH_SIZES[size]
     rate = ca.scaling_rule(batch_size)
-    epsilon = config_lib.Attack.epsilon
+    epsilon = config_lib.AttackConfig.epsilon
     if method.staleness is not None:
         if p is None:
             p = paper.best_p(network, size, method.name)
         epsilon = p / 255
-    return config_lib.Config(
-        method=method.trains,
+    return config_lib.RunConfig(
+        method=method.base,
         dataset="imagenet2012",
         image_size=_IMAGE_SIZES[network],
-        augmentation="autoaugment" if method.augmented else None,
+        augmentation="autoaugment" if method.autoaugment else None,
         global_batch_size=batch_size,
         epochs=_EPOCHS[network],
         precision="mixed_bfloat16",
-        attack=config_lib.Attack(epsilon=epsilon),
-        optimizer=config_lib.Optimizer(
+        attack=config_lib.AttackConfig(epsilon=epsilon),
+        optimizer=config_lib.OptimizerConfig(
             learning_rate=rate.base_learning_rate,
             warmup_epochs=rate.warmup_epochs,
             momentum=0.92,
@@ -189,7 +191,7 @@ def _table_rows():
             for size in paper.BATCH_SIZES:
                 if size not in cells and (network, size) not in _LOST:
                     continue
-                both = method.augmented and method.staleness is not None
+                both = method.autoaugment and method.staleness is not None
                 source = f"Table {'3' if both else table}"
                 if size in ("128k", "256k"):
                     source = "Figure 2"
@@ -222,9 +224,9 @@ def _digits_network(batch_size):
     long gone: networks with all training images right had 64% of the others.
     """
     if batch_size <= _BATCH_SIZE_OF_MOMENTUM:
-        return config_lib.Network()
+        return config_lib.NetworkConfig()
     scale = batch_size / _BATCH_SIZE_OF_MOMENTUM
-    return config_lib.Network(
+    return config_lib.NetworkConfig(
         batch_norm_momentum=round(BATCH_NORM_MOMENTUM**scale, 4)
     )
 
@@ -234,17 +236,17 @@ def _digits_rows():
         for name, method in methods.METHODS.items():
             yield Preset(
                 f"digits_{batch_size}_{name}",
-                config_lib.Config(
-                    method=method.trains,
+                config_lib.RunConfig(
+                    method=method.base,
                     augmentation="autoaugment_digits"
-                    if method.augmented
+                    if method.autoaugment
                     else None,
                     global_batch_size=batch_size,
                     network=_digits_network(batch_size),
                     **method.settings,
                 ),
                 "digits of unseen writers, after Tables 1 and 3"
-                if name in methods.PAPER
+                if name in methods.PAPER_METHODS
                 else "digits of unseen writers",
             )
 
@@ -256,7 +258,7 @@ def _lamb_rows():
             f"{row.name}_lamb",
             dataclasses.replace(
                 row.config,
-                optimizer=config_lib.Optimizer(
+                optimizer=config_lib.OptimizerConfig(
                     name="lamb", learning_rate=_LAMB_RATE
                 ),
             ),

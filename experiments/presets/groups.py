@@ -28,7 +28,7 @@ def _make():
     sizes = [size for size in paper.BATCH_SIZES if size not in ("128k", "256k")]
     methods = ("baseline", "aa", "disadv", "conadv")
     groups = {
-        "digits_table1": _digits(methods_lib.PAPER),
+        "digits_table1": _digits(methods_lib.PAPER_METHODS),
         # The paper's step beside those that cost less.
         "digits_cheaper": _digits(
             name

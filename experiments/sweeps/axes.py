@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import re
 
-from experiments import config_override
+from experiments import config_fields
 from experiments import unused_settings
 from experiments.sweeps import grid
 
@@ -49,7 +49,7 @@ def with_axes(found, epsilons=(), staleness=(), learning_rates=()):
             if unused_settings.has_effect(row.config, name)
         ]
         for chosen in itertools.product(*own):
-            config = config_override.replace(
+            config = config_fields.replace(
                 row.config, {name: value for _, name, value in chosen}
             )
             name = row.name + "".join(
@@ -66,7 +66,7 @@ def with_variants(found, variants):
 
     Args:
       found: list of `grid.Cell`, all axes set.
-      variants: "key=value[,key=value]", see `config_override.override`.
+      variants: "key=value[,key=value]", see `config_fields.override`.
 
     Returns:
       List of `grid.Cell`. A row has none of a variant that changes nothing
@@ -81,7 +81,7 @@ def with_variants(found, variants):
         given = grid.parse(variant.split(","))
         changed = []
         for row in found:
-            config = config_override.replace(row.config, given)
+            config = config_fields.replace(row.config, given)
             if config != row.config and any(
                 unused_settings.has_effect(config, name) for name in given
             ):

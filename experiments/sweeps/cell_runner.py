@@ -26,7 +26,7 @@ class Job:
     """What a worker is asked for.
 
     name: of the cell.
-    config: dict, `dataclasses.asdict` of its `Config`.
+    config: dict, `dataclasses.asdict` of its `RunConfig`.
     model_dir: path of its folder, not there yet.
     log: path of the file for what it prints. In a bucket it appears when the
       job has ended.

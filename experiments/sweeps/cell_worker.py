@@ -54,7 +54,7 @@ def train(values, model_dir):
     """Trains one configuration, whatever was trained here before.
 
     Args:
-      values: `dataclasses.asdict` of a `Config`.
+      values: `dataclasses.asdict` of a `RunConfig`.
       model_dir: folder for the results, new or empty.
     """
     # Not at the top: the first cell's log takes what these print.

@@ -5,9 +5,8 @@ import os
 
 from conadv_tf import csv_file
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import lock
-from experiments import networks
 from experiments import results
 from experiments.sweeps.table import COLUMNS
 
@@ -68,7 +67,7 @@ def finished(folder, cells):
             before = config_lib.from_dict(
                 results.read_json(path / "config.json")
             )
-            differing = config_override.differences(before, cell.config)
+            differing = config_fields.differences(before, cell.config)
             if differing:
                 raise ValueError(
                     f"The run in {path} has another configuration: "
@@ -149,7 +148,7 @@ def _row(cell, summary):
     attacks = config.tau is not None
     return {
         "preset": cell.preset,
-        "network": networks.label(config.network),
+        "network": config.network.label,
         "dataset": config.dataset,
         "method": cell.method,
         "batch_size": config.global_batch_size,
@@ -159,7 +158,7 @@ def _row(cell, summary):
         "variant": cell.variant,
         "seed": config.seed,
         "split": config.split,
-        "rehearsal": config.rehearsal,
+        "smoke_test": config.smoke_test,
         "published": "" if cell.published is None else cell.published,
         "model_dir": cell.name,
         # Older runs lack some.

@@ -4,7 +4,7 @@ import dataclasses
 
 from conadv_tf import spelling
 from experiments import config as config_lib
-from experiments import config_override
+from experiments import config_fields
 from experiments import methods as methods_lib
 from experiments import presets
 from experiments import unused_settings
@@ -19,7 +19,7 @@ class Cell:
     """One run.
 
     name: of its folder.
-    config: a `Config`.
+    config: a `RunConfig`.
     preset: name of the preset it comes from, or "".
     method: name of `methods.METHODS` or as `method_name` says; of a variant
       that of the row that it changes.
@@ -28,7 +28,7 @@ class Cell:
     """
 
     name: str
-    config: config_lib.Config
+    config: config_lib.RunConfig
     preset: str = ""
     method: str = ""
     setting: str = ""
@@ -46,7 +46,7 @@ def method_name(config):
     """The paper's name of what a configuration trains.
 
     Args:
-      config: a `Config`.
+      config: a `RunConfig`.
 
     Returns:
       A name of `methods.METHODS`; for what it has not, the method's without
@@ -57,15 +57,14 @@ def method_name(config):
     if augmented and config.augmentation not in config_lib.AUTO_AUGMENT:
         return f"{config.method}_{config.augmentation}"
     settings = {
-        name: config_override.value(config, name)
-        for name in methods_lib.SETTINGS
+        name: config_fields.value(config, name) for name in methods_lib.SETTINGS
     }
 
     def names(values):
         return {
-            method.augmented: method.name
+            method.autoaugment: method.name
             for method in methods_lib.METHODS.values()
-            if method.trains == config.method
+            if method.base == config.method
             and {**methods_lib.SETTINGS, **method.settings} == values
         }
 
@@ -82,7 +81,7 @@ def rows(preset="", methods=(), batch_sizes=(), assignments=()):
         preset, which they change; or "" for digits.
       methods: names of `methods.METHODS`; empty for those of the preset.
       batch_sizes: ints; empty for those of the preset.
-      assignments: "key=value" for all, see `config_override.override`.
+      assignments: "key=value" for all, see `config_fields.override`.
 
     Returns:
       List of `Cell`, by batch size and then by method.
@@ -100,9 +99,7 @@ def rows(preset="", methods=(), batch_sizes=(), assignments=()):
     else:
         found = _made(preset, methods, batch_sizes, given)
     for name, value in given.items():
-        if all(
-            config_override.value(row.config, name) != value for row in found
-        ):
+        if all(config_fields.value(row.config, name) != value for row in found):
             raise ValueError(
                 f"Expected {name}={value} to be of some run; the methods of "
                 "this sweep set it otherwise in all of them."
@@ -128,7 +125,7 @@ def parse(assignments):
     Raises:
       ValueError: if one is wrong, or sets what a flag of the sweep sets.
     """
-    given = config_override.parse(assignments)
+    given = config_fields.parse(config_lib.RunConfig, assignments)
     for name, value in given.items():
         if name in _OWN_FLAGS:
             raise ValueError(
@@ -182,8 +179,8 @@ def _made(preset, methods, batch_sizes, given):
             )
         base = Cell(preset, presets.get(preset).config, preset)
     else:
-        base = Cell("", config_lib.Config())
-        methods = methods or tuple(methods_lib.TRAINED)
+        base = Cell("", config_lib.RunConfig())
+        methods = methods or tuple(methods_lib.BASE_METHODS)
         # Replicas that are emulated have the size of their batches.
         if "emulate_replicas" not in given:
             batch_sizes = batch_sizes or _BATCH_SIZES
@@ -199,16 +196,16 @@ def _row(base, given, method, batch_size):
     values = dict(given)
     if method is not None:
         found = methods_lib.METHODS[method]
-        values["method"] = found.trains
+        values["method"] = found.base
         for name, value in found.settings.items():
             if values.setdefault(name, value) != value:
                 raise ValueError(
                     f"Expected {name}={value} with method {method}, which sets "
-                    f"it; received {values[name]}. Take method {found.trains} "
+                    f"it; received {values[name]}. Take method {found.base} "
                     "with it."
                 )
         values["augmentation"] = None
-        if found.augmented:
+        if found.autoaugment:
             values["augmentation"] = _policy(
                 given.get("augmentation", base.config.augmentation),
                 given.get("dataset", base.config.dataset),
@@ -221,10 +218,10 @@ def _row(base, given, method, batch_size):
 
 
 def _sized(config, values, batch_size):
-    """A `Config` with values replaced, and of a batch size unless None."""
+    """A `RunConfig` with values replaced, and of a batch size unless None."""
     if batch_size is None:
-        return config_override.replace(config, values)
-    config = config_override.replace(
+        return config_fields.replace(config, values)
+    config = config_fields.replace(
         config, {**values, "global_batch_size": batch_size}
     )
     if config.global_batch_size != batch_size:

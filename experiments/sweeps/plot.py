@@ -5,9 +5,9 @@ import collections
 import numpy as np
 
 from conadv_tf import csv_file
-from experiments import figures
 from experiments import methods
-from experiments.spread import MeanStd
+from experiments import plots
+from experiments.results import MeanStd
 from experiments.sweeps import table
 
 _STYLES = ("-", "--", ":", "-.")  # Of several lines of one method.
@@ -23,7 +23,7 @@ def draw(results_path, path):
     rows = csv_file.read(results_path)
     lines = table.lines(rows)
     sizes = sorted({size for by_size in lines.values() for size in by_size})
-    figure, axes = figures.subplots(1, 1, width=5.5, height=4.0)
+    figure, axes = plots.subplots(1, 1, width=5.5, height=4.0)
     axis = axes[0][0]
     drawn = collections.Counter()
     step = min(0.12, 0.7 / len(lines))
@@ -62,10 +62,10 @@ def draw(results_path, path):
     axis.set_xlim(-0.5, len(sizes) - 0.5)
     for place in range(0, len(sizes), 2):
         axis.axvspan(place - 0.5, place + 0.5, color="0.95", zorder=0)
-    if table.is_rehearsal(rows):
-        axis.set_title("a rehearsal: no result")
+    if table.is_smoke_test(rows):
+        axis.set_title("smoke test: not a result")
     axis.set_xlabel("global batch size")
     axis.set_ylabel("top-1, %")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    figures.save(figure, path)
+    plots.save(figure, path)

@@ -21,7 +21,7 @@ flags.DEFINE_multi_enum(
     [],
     list(methods.METHODS),
     "Methods to run; may be repeated, as all that follow but --seeds. "
-    f"{methods.explained(methods.METHODS)}.",
+    f"{methods.describe(methods.METHODS)}.",
 )
 flags.DEFINE_multi_integer(
     "global_batch_size", [], "Batch sizes to run.", lower_bound=1
@@ -45,7 +45,9 @@ flags.DEFINE_integer("seeds", 5, "Seeds 0, 1, ... to run.", lower_bound=1)
 flags.DEFINE_multi_string(
     "set", [], "key=value for every run, as in run.py; may be repeated."
 )
-flags.DEFINE_bool("quick", False, "Rehearse every run, as in run.py.")
+flags.DEFINE_bool(
+    "quick", False, "Run a smoke test of every run, as in run.py."
+)
 flags.DEFINE_list(
     "tune_learning_rate",
     [],

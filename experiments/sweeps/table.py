@@ -4,7 +4,7 @@ import collections
 
 from experiments import markdown_table
 from experiments import smoke_test
-from experiments.spread import MeanStd
+from experiments.results import MeanStd
 
 # Of results.csv and tuning.csv.
 COLUMNS = (
@@ -19,7 +19,7 @@ COLUMNS = (
     "variant",
     "seed",
     "split",
-    "rehearsal",
+    "smoke_test",
     "top1",
     "train_top1",
     "final_loss",
@@ -75,18 +75,18 @@ def lines(rows):
     return found
 
 
-def is_rehearsal(rows):
-    """Whether rows, just made or read, are of a rehearsal."""
-    return any(str(row.get("rehearsal")) == "True" for row in rows)
+def is_smoke_test(rows):
+    """Whether rows, just made or read, are of a smoke test."""
+    return any(str(row.get("smoke_test")) == "True" for row in rows)
 
 
 def markdown(rows):
     """Table of top-1 in percent, mean +- standard deviation (n).
 
-    Says above it if it is of a rehearsal.
+    Says above it if it is of a smoke test.
     """
     sizes = sorted({int(row["batch_size"]) for row in rows})
-    note = f"{smoke_test.NOTE}\n\n" if is_rehearsal(rows) else ""
+    note = f"{smoke_test.NOTE}\n\n" if is_smoke_test(rows) else ""
     cells = (
         [label, *(_cell(by_size.get(size, ())) for size in sizes)]
         for label, by_size in lines(rows).items()

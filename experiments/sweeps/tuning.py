@@ -4,7 +4,7 @@ import dataclasses
 import math
 import statistics
 
-from experiments import config_override
+from experiments import config_fields
 
 
 def cells(settings, rates, fraction):
@@ -24,7 +24,7 @@ def cells(settings, rates, fraction):
         dataclasses.replace(
             cell,
             name=f"{cell.name}_rate{rate:g}",
-            config=config_override.replace(
+            config=config_fields.replace(
                 _validating(cell.config, fraction),
                 {"optimizer.learning_rate": rate},
             ),

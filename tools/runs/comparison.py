@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments.spread import MeanStd
+from experiments.results import MeanStd
 
 
 def compare(tables, epsilon):

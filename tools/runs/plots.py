@@ -7,7 +7,7 @@ PNG file to write. A method has a colour, a run a line.
 import numpy as np
 
 from conadv_tf import csv_file
-from experiments import figures
+from experiments import plots
 
 
 def eigenvalues(csv_path, path):
@@ -78,7 +78,7 @@ def robustness(csv_path, path):
 
 
 def _panels(count):
-    figure, (axes,) = figures.subplots(1, count, width=4.4, height=3.6)
+    figure, (axes,) = plots.subplots(1, count, width=4.4, height=3.6)
     return figure, axes
 
 
@@ -99,4 +99,4 @@ def _save(figure, axes, path):
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
-    figures.save(figure, path)
+    plots.save(figure, path)

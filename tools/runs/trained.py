@@ -51,7 +51,7 @@ def check_comparable(runs):
         raise ValueError(
             "Expected folders of runs: python tools/analyze.py RUN [RUN ...]."
         )
-    for name in ("dataset", "image_size", "validation_fraction", "rehearsal"):
+    for name in ("dataset", "image_size", "validation_fraction", "smoke_test"):
         values = {str(getattr(run.config, name)) for run in runs}
         if len(values) > 1:
             raise ValueError(

@@ -10,8 +10,8 @@ import platform
 import tensorflow as tf
 
 from conadv_tf import csv_file
-from experiments import figures
 from experiments import markdown_table
+from experiments import plots
 from experiments import results
 from tools.step import timing
 
@@ -134,7 +134,7 @@ def plot(settings, path):
     """Draws each repeat and the median of each variant, a panel per setting."""
     columns = min(3, len(settings))
     lines = -(-len(settings) // columns)
-    figure, panels = figures.subplots(lines, columns, width=4.6, height=3.2)
+    figure, panels = plots.subplots(lines, columns, width=4.6, height=3.2)
     panels = panels.ravel()
     for axis, (setting, times) in zip(panels, settings.items()):
         for place, values in enumerate(times.values()):

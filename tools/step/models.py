@@ -5,8 +5,8 @@ import re
 import tensorflow as tf
 
 import conadv_tf as ca
+from experiments.methods import BASE_METHODS
 from experiments.methods import METHODS
-from experiments.methods import TRAINED
 
 # What `network` takes, for flags.
 NAMES = (
@@ -78,13 +78,13 @@ def of_method(method, network, attack=None, **options):
     """A compiled `ConAdvModel`.
 
     Args:
-      method: one of `TRAINED` or of `CHEAPER`.
+      method: one of `BASE_METHODS` or of `CHEAPER`.
       network: functional Keras model, images to logits.
       attack: of a method that has one; by default the paper's.
       **options: of `compiled`.
     """
     arguments = CHEAPER.get(method, {})
-    tau = TRAINED["conadv" if arguments else method].staleness
+    tau = BASE_METHODS["conadv" if arguments else method].staleness
     attack = None if tau is None else attack or paper_attack()
     model = ca.ConAdvModel(network, attack, tau, **arguments)
     return compiled(model, **options)

@@ -9,7 +9,7 @@ import functools
 
 import tensorflow as tf
 
-from experiments.methods import TRAINED
+from experiments.methods import BASE_METHODS
 from tools.step import models
 
 _BATCHES = 8
@@ -130,7 +130,7 @@ _conadv = functools.partial(_method, "conadv")
 _BUILDERS = {
     **{
         method: functools.partial(_method, method)
-        for method in (*TRAINED, *models.CHEAPER)
+        for method in (*BASE_METHODS, *models.CHEAPER)
     },
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),

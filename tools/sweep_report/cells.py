@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Optional
 
-from experiments.spread import MeanStd
+from experiments.results import MeanStd
 from tools.sweep_report.runs import Setting
 
 

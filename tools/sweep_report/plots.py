@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import figures
+from experiments import plots
 from experiments.methods import METHODS
 from tools.sweep_report import runs
 
@@ -27,7 +27,7 @@ def batch_sizes(references, path):
             linewidths=0,
             color=_style(key[0])["color"],
         )
-    figures.save(figure, path)
+    plots.save(figure, path)
 
 
 def gains(gains, path):
@@ -35,7 +35,7 @@ def gains(gains, path):
     bars = {key: _gain_bar(gain) for key, gain in gains.items()}
     figure, axis, _, _ = _by_batch_size(bars, _GAIN)
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
-    figures.save(figure, path)
+    plots.save(figure, path)
 
 
 def fit(fits, path):
@@ -58,7 +58,7 @@ def fit(fits, path):
     axis.set_ylabel(_GAIN)
     axis.grid(alpha=0.3)
     _legend(axis)
-    figures.save(figure, path)
+    plots.save(figure, path)
 
 
 def curves(curves, baselines, label, path):
@@ -104,12 +104,12 @@ def curves(curves, baselines, label, path):
         axis.grid(alpha=0.3)
         _legend(axis, columns=2, height=1.08)
     axes[0].set_ylabel(_TOP1)
-    figures.save(figure, path)
+    plots.save(figure, path)
 
 
 def _figure(columns):
     width = 6.4 if columns == 1 else 4.2
-    figure, (axes,) = figures.subplots(1, columns, width, 4.2, sharey=True)
+    figure, (axes,) = plots.subplots(1, columns, width, 4.2, sharey=True)
     return figure, axes
 
 

@@ -42,7 +42,9 @@ def contents(sweep, groups, margin, command, output_dir):
     if left_out:
         found.append(page.Section("What there were no runs for", [left_out]))
     found.append(sections.origin(sweep, command))
-    return [_marked(section) for section in found] if sweep.rehearsal else found
+    return (
+        [_marked(section) for section in found] if sweep.smoke_test else found
+    )
 
 
 def title(sweep, groups):
@@ -50,7 +52,7 @@ def title(sweep, groups):
     name = sweep.name
     if not name.lower().startswith("sweep"):
         name = f"sweep {name}"
-    kind = "Rehearsal of " if sweep.rehearsal else ""
+    kind = "Smoke test of " if sweep.smoke_test else ""
     return f"{kind}{', '.join(groups)}: {name}"
 
 
@@ -61,10 +63,10 @@ def _marked(section):
 
 def _mark(block):
     if isinstance(block, page.Table):
-        title = f"{block.title} (a rehearsal: no result)"
+        title = f"{block.title} (smoke test: not a result)"
         return dataclasses.replace(block, title=title)
     if isinstance(block, page.Picture):
-        caption = f"A rehearsal: no result. {block.caption}"
+        caption = f"Smoke test: not a result. {block.caption}"
         return dataclasses.replace(block, caption=caption)
     return block
 

@@ -44,7 +44,7 @@ class Run(Setting):
     dataset: str
     seed: int
     split: str
-    rehearsal: bool
+    smoke_test: bool
     top1: float  # Percent; NaN if the run has none.
     train_top1: Optional[float]  # Percent, of the last epoch.
     final_loss: float
@@ -78,7 +78,7 @@ class Sweep:
     name: str  # Of the folder.
     runs: list  # Those of one split.
     split: str
-    rehearsal: bool  # Then nothing published is with the runs.
+    smoke_test: bool  # Then nothing published is with the runs.
     num_left_out: int  # Rows of the other split.
     tuning: list  # `Run`s on validation data; may be empty.
     settings: dict  # sweep.json; may be empty.
@@ -96,7 +96,7 @@ _PARSERS = {
     Optional[float]: lambda text: float(text) if text else None,
 }
 # Columns that older tables lack.
-_LATER = {"rehearsal": "False", "train_top1": ""}
+_LATER = {"smoke_test": "False", "train_top1": ""}
 _ABSENT = {
     # A run that failed has none of these.
     **dict.fromkeys(("top1", "final_loss", "images_per_second"), "nan"),
@@ -134,12 +134,12 @@ def read_sweep(folder):
     tuning = folder / "tune" / "tuning.csv"
     settings = folder / "sweep.json"
     settings = _read_json(settings) if settings.is_file() else {}
-    rehearsal = any(run.rehearsal for run in runs) or any(
+    smoke_test = any(run.smoke_test for run in runs) or any(
         # Tables once did not say it.
         str(argument).lstrip("-") in ("quick", "quick=true")
         for argument in settings.get("command", ())
     )
-    if rehearsal:
+    if smoke_test:
         runs = [dataclasses.replace(run, published=None) for run in runs]
     split = "test" if any(r.split == "test" for r in runs) else "validation"
     chosen = [run for run in runs if run.split == split]
@@ -153,7 +153,7 @@ def read_sweep(folder):
         folder.resolve().name,
         chosen,
         split,
-        rehearsal,
+        smoke_test,
         len(runs) - len(chosen),
         read_runs(tuning) if tuning.is_file() else [],
         settings,

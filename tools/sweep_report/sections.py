@@ -42,10 +42,14 @@ def state(sweep, groups):
         f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
         f"{missing} missing from the full grid of methods, batch sizes and "
         "seeds."
-        + ("" if sweep.rehearsal else f" Accuracies are on {sweep.split} data.")
+        + (
+            ""
+            if sweep.smoke_test
+            else f" Accuracies are on {sweep.split} data."
+        )
     )
     blocks = [summary, notes or "Nothing is missing."]
-    if sweep.rehearsal:
+    if sweep.smoke_test:
         blocks.insert(0, smoke_test.NOTE)
     return Section("State of the sweep", blocks)
 

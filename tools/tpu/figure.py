@@ -9,11 +9,11 @@ paper's numbers were measured.
 import dataclasses
 from typing import Optional
 
-from experiments import figures
-from experiments.methods import TRAINED
+from experiments import plots
+from experiments.methods import BASE_METHODS
 from tools.tpu.phases import PHASES
 
-_LABELS = {name: method.label for name, method in TRAINED.items()}
+_LABELS = {name: method.label for name, method in BASE_METHODS.items()}
 _LABELS["quarter"] = "ConAdv, 1/4\nattacked"
 _LABELS["eighth"] = "ConAdv, 1/8\nattacked"
 _LABELS["shared"] = "one pass,\n1/4 attacked"
@@ -34,7 +34,7 @@ _OTHER_CORES = 512
 class Bar:
     """Throughput of one method on a slice."""
 
-    method: str  # One of `TRAINED` or of `models.CHEAPER`, or "phased".
+    method: str  # One of `BASE_METHODS` or of `models.CHEAPER`, or "phased".
     cores: int  # Of the slice; three times as many in phased placement.
     images: int  # Of a step on all of them.
     estimated: float  # Images per millisecond.
@@ -77,7 +77,7 @@ def _bar(method, size, milliseconds):
 def draw(panels, device, path):
     """Draws a PNG file with a panel for each number of images on a core."""
     width = max(5.2, 0.9 * max(map(len, panels.values())))
-    figure, (axes,) = figures.subplots(1, len(panels), width=width, height=3.8)
+    figure, (axes,) = plots.subplots(1, len(panels), width=width, height=3.8)
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)
