@@ -185,9 +185,7 @@ def model(config, dataset, schedule, num_replicas):
       A compiled model; call this under the strategy scope.
     """
     model = ca.ConAdvModel(
-        networks.build(
-            config.network, dataset.num_classes, dataset.image_shape
-        ),
+        networks.build(config.network, dataset),
         attack=None if config.tau is None else attack(config, schedule),
         staleness=config.tau,
         seed=config.seed,

@@ -132,18 +132,20 @@ class NetworkConfig:
         return FAMILIES[self.name].label.format(**vars(self))
 
 
-def build(config, num_classes, image_shape):
+def build(config, dataset):
     """Builds the Keras network of a `NetworkConfig`.
 
     Args:
       config: a `NetworkConfig`.
-      num_classes: number of logits.
-      image_shape: (height, width, channels).
+      dataset: a `ca.data.Dataset`, for its `num_classes` and `image_shape`.
     """
     family = FAMILIES[config.name]
-    member, *others = (getattr(config, field) for field in family.fields)
+    member, *others = family.fields
     network = family.constructor(
-        member, num_classes, image_shape, **dict(zip(family.fields[1:], others))
+        getattr(config, member),
+        dataset.num_classes,
+        dataset.image_shape,
+        **{field: getattr(config, field) for field in others},
     )
     if config.batch_norm_momentum is not None:
         for layer in network.layers:

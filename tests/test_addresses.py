@@ -56,12 +56,9 @@ def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
     for name in ("curves.png", "examples.png"):
         Image.open(io.BytesIO((folder / name).read_bytes())).verify()
     assert not any(".partial" in each.name for each in folder.iterdir())
-    network = run.build.network(
-        trained.TrainedRun(folder).config,
-        mock.Mock(num_classes=10, image_shape=(8, 8, 1)),
+    trained.TrainedRun(folder).network(
+        mock.Mock(num_classes=10, image_shape=(8, 8, 1))
     )
-    with paths.local_copy(folder / "network.weights.h5") as path:
-        network.load_weights(path)
     # Finished: it only prints. Another is refused, and nothing is made.
     main(*flags, "--resume")
     with pytest.raises(SystemExit, match="already holds something"):

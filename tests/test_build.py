@@ -1,6 +1,7 @@
 """Datasets, networks, attacks and models that configurations describe."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -104,11 +105,12 @@ def test_views(method, name):
     ],
 )
 def test_networks(network, name):
-    built = networks.build(network, 10, (32, 32, 3))
+    dataset = types.SimpleNamespace(num_classes=10, image_shape=(32, 32, 3))
+    built = networks.build(network, dataset)
     assert built.name == name
     assert built.output_shape == (None, 10)
     other = dataclasses.replace(network, batch_norm_momentum=0.25)
-    built = networks.build(other, 10, (32, 32, 3))
+    built = networks.build(other, dataset)
     momenta = {getattr(layer, "momentum", 0.25) for layer in built.layers}
     assert momenta == {0.25}
 

@@ -6,8 +6,8 @@ of batches of (images, class ids), and comes as rows of a table.
 
 from conadv_tf import analysis
 from conadv_tf import paths
-from experiments import build
 from experiments import config as config_lib
+from experiments import networks
 from experiments import results
 from experiments.sweeps import grid
 
@@ -39,7 +39,7 @@ class TrainedRun:
 
     def network(self, dataset):
         """The trained network, as experiments/run.py builds it."""
-        network = build.network(self.config, dataset)
+        network = networks.build(self.config.network, dataset)
         with paths.local_copy(self.folder / "network.weights.h5") as path:
             network.load_weights(path)
         return network
