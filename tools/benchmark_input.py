@@ -38,7 +38,7 @@ from conadv_tf.data import FolderSource
 from conadv_tf.data import pipelines
 from conadv_tf.data import Share
 from conadv_tf.data import views
-from experiments import figures
+from experiments import plots
 
 REFERENCE = "photos: plain loop"
 AUGMENTED = "photos: two views, AutoAugment"
@@ -245,7 +245,7 @@ def _resident_mib():
 
 def draw(rates, memory, path):
     """Draws the rates as bars and the memory as a line."""
-    figure, ((left, right),) = figures.subplots(1, 2, width=5.5, height=3.6)
+    figure, ((left, right),) = plots.subplots(1, 2, width=5.5, height=3.6)
     names = [row["variant"].split(": ")[1] for row in rates]
     left.barh(names, [row["images_per_second"] for row in rates])
     left.invert_yaxis()
