@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 from typing import Optional
 from typing import Protocol
+from typing import Union
 
 import tensorflow as tf
 
@@ -19,6 +20,8 @@ TensorLike = Any
 Forward = Callable[[tf.Tensor], tf.Tensor]
 # Maps (labels, logits) to the sum of the losses of all examples.
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# A number of examples: a tensor (int32 scalar) if the batch size is dynamic.
+Size = Union[int, tf.Tensor]
 # (low, high) of valid pixels.
 ValueRange = tuple[float, float]
 # Batches of (images, labels), such as a `tf.data.Dataset`.

@@ -7,7 +7,7 @@ from typing import Optional
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf.attacks import attack_ops
-from conadv_tf.attacks import radius
+from conadv_tf.attacks import hyper_parameters
 from conadv_tf.steps import ATTACK_PASSES
 from conadv_tf.steps import PLACEMENTS
 from experiments import config_fields
@@ -58,7 +58,7 @@ class AttackConfig:
     def __post_init__(self):
         """Raises a ValueError for wrong values."""
         config_fields.check(self, "attack.")
-        radius.check_largest(
+        hyper_parameters.check_radius_fits(
             self.epsilon, self.step_size, self.norm, (0.0, 1.0), "attack."
         )
 

@@ -177,8 +177,8 @@ def make_strategy(config):
         raise ValueError("Several workers need a --model_dir that all share.")
     return ca.distribution.strategy(
         config.strategy,
-        config.tpu,
-        FLAGS.num_replicas,
-        FLAGS.workers,
-        FLAGS.worker_index,
+        tpu=config.tpu,
+        num_replicas=FLAGS.num_replicas,
+        workers=FLAGS.workers,
+        worker_index=FLAGS.worker_index,
     )

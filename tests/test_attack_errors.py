@@ -73,9 +73,23 @@ def test_seed_of_another_shape_is_refused():
     "attack",
     [
         ca.PGD(0.1),
-        ca.PGD(0.2, 0.05, 3, 0.8, (-1, 2), "l2", "random"),
+        ca.PGD(
+            0.2,
+            step_size=0.05,
+            num_steps=3,
+            random_start=0.8,
+            value_range=(-1, 2),
+            norm="l2",
+            targeted="random",
+        ),
         ca.FGSM(0.1),
-        ca.FGSM(0.2, 0.5, (-1, 2), "l2", "random"),
+        ca.FGSM(
+            0.2,
+            random_start=0.5,
+            value_range=(-1, 2),
+            norm="l2",
+            targeted="random",
+        ),
     ],
     ids=repr,
 )

@@ -58,7 +58,14 @@ def test_inside_tf_function_equals_eager(
 ):
     network = networks.linear()
     images, labels = networks.batch()
-    attack = ca.PGD(0.1, 0.05, 2, 0.8, norm=norm, targeted=targeted)
+    attack = ca.PGD(
+        0.1,
+        step_size=0.05,
+        num_steps=2,
+        random_start=0.8,
+        norm=norm,
+        targeted=targeted,
+    )
 
     @tf.function(
         jit_compile=jit_compile,

@@ -40,9 +40,11 @@ def _numpy_pgd(weights, x, y, attack):
     "make",
     [
         lambda **kwargs: ca.FGSM(0.3, **kwargs),
-        lambda **kwargs: ca.PGD(0.3, None, 5, False, **kwargs),
+        lambda **kwargs: ca.PGD(0.3, num_steps=5, random_start=False, **kwargs),
         # Steps that do not reach the ball's surface.
-        lambda **kwargs: ca.PGD(0.3, 0.04, 4, False, **kwargs),
+        lambda **kwargs: ca.PGD(
+            0.3, step_size=0.04, num_steps=4, random_start=False, **kwargs
+        ),
     ],
     ids=["fgsm", "pgd", "pgd-short"],
 )
@@ -64,7 +66,7 @@ def test_linear_network_equals_closed_form(make, value_range, norm):
 def test_one_full_step_without_start_is_fgsm(norm, step_size):
     network = networks.convolutional()
     images, labels = networks.batch(shape=(6, 6, 1))
-    pgd = ca.PGD(0.1, step_size, 1, random_start=False, norm=norm)
+    pgd = ca.PGD(0.1, step_size=step_size, random_start=False, norm=norm)
     np.testing.assert_array_equal(
         pgd(network, images, labels, seed=0),
         ca.FGSM(0.1, norm=norm)(network, images, labels, seed=0),
@@ -84,7 +86,13 @@ def test_epsilon_0_returns_the_images_bit_for_bit(
 ):
     images, labels = networks.batch()
     images[0], images[1] = 0.0, 1.0
-    attack = ca.PGD(0.0, step_size, 2, random_start, norm=norm)
+    attack = ca.PGD(
+        0.0,
+        step_size=step_size,
+        num_steps=2,
+        random_start=random_start,
+        norm=norm,
+    )
     np.testing.assert_array_equal(
         attack(networks.linear(), images, labels, seed=0), images
     )

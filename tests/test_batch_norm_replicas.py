@@ -36,7 +36,9 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         part = tf.where(replica == 0, halves[0], halves[1])
         its_mask = tf.where(replica == 0, *masks) if is_masked else None
-        with ca.batch_norm_branch("auxiliary", update_statistics):
+        with ca.batch_norm_branch(
+            "auxiliary", update_statistics=update_statistics
+        ):
             return layer(part, training=True, mask=its_mask)
 
     before = layer.branch_layers[1].get_weights()
@@ -79,7 +81,7 @@ def test_synchronized_on_one_device(update_statistics):
     layer = batch_norms.layer((8, 3), synchronized=True)
     plain = batch_norms.layer((8, 3))
     inputs = batch_norms.inputs((8, 3))
-    with ca.batch_norm_branch("auxiliary", update_statistics):
+    with ca.batch_norm_branch("auxiliary", update_statistics=update_statistics):
         np.testing.assert_allclose(
             layer(inputs, training=True),
             plain(inputs, training=True),

@@ -59,7 +59,7 @@ def test_graph_touches_no_moving_statistics(shape, branch, update_statistics):
 
     @tf.function
     def forward(inputs):
-        with ca.batch_norm_branch(branch, update_statistics):
+        with ca.batch_norm_branch(branch, update_statistics=update_statistics):
             return layer(inputs, training=True)
 
     graph = forward.get_concrete_function(tf.TensorSpec(shape)).graph
@@ -88,7 +88,7 @@ def test_frozen_layer_runs_in_inference_mode(branch, update_statistics, set_by):
             each.trainable = False
     before = layer.get_weights()
     inputs = batch_norms.inputs((8, 3))
-    with ca.batch_norm_branch(branch, update_statistics):
+    with ca.batch_norm_branch(branch, update_statistics=update_statistics):
         outputs = layer(inputs, training=True)
         expected = layer(inputs, training=False)
     batch_norms.assert_equal(outputs, expected)

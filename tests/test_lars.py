@@ -105,7 +105,7 @@ def test_one_step_by_hand():
 def test_all_excluded_is_momentum_sgd(nesterov):
     schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
     lars = ca.LARS(
-        schedule, 0.9, weight_decay=0.1, nesterov=nesterov, exclude="."
+        schedule, momentum=0.9, weight_decay=0.1, nesterov=nesterov, exclude="."
     )
     sgd = tf.keras.optimizers.SGD(schedule, 0.9, nesterov)
     ours, theirs = lars_variables.make(), lars_variables.make()

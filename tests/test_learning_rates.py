@@ -22,7 +22,9 @@ def _plain(t, base, n, w, power, end):
 @pytest.mark.parametrize("n, w", [(20, 5), (20, 0), (7, 1), (1301, 593)])
 def test_rates_equal_the_formula(power, n, w):
     base, end = 43.0, 1e-4
-    schedule = ca.WarmupPolynomialDecay(base, n, w, power, end)
+    schedule = ca.WarmupPolynomialDecay(
+        base, n, w, power=power, end_learning_rate=end
+    )
     # First, last of the warm-up, first of the decay, middle, last, after.
     for t in {0, max(w - 1, 0), w, (n + w) // 2, n - 2, n - 1, n, 2 * n}:
         np.testing.assert_allclose(
@@ -31,7 +33,7 @@ def test_rates_equal_the_formula(power, n, w):
 
 
 def test_key_steps_by_hand():
-    schedule = ca.WarmupPolynomialDecay(8.0, 8, 4, 2.0, 0.0)
+    schedule = ca.WarmupPolynomialDecay(8.0, 8, 4, end_learning_rate=0.0)
     rates = [float(schedule(t)) for t in range(10)]
     np.testing.assert_allclose(
         rates, [2, 4, 6, 8, 4.5, 2, 0.5, 0, 0, 0], atol=1e-6

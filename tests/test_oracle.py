@@ -87,7 +87,9 @@ def test_linear_network_equals_closed_form(num_steps, staleness):
     network = networks.linear()
     w, b = (p.astype(np.float64) for p in network.get_weights())
     epsilon, step_size, rate = 0.1, 0.06, 0.3
-    pgd = ca.PGD(epsilon, step_size, num_steps, random_start=False)
+    pgd = ca.PGD(
+        epsilon, step_size=step_size, num_steps=num_steps, random_start=False
+    )
     model = ca.ConAdvModel(network, pgd, staleness)
     model.compile(tf.keras.optimizers.SGD(rate), networks.LOSS)
     data = networks.batches(6, shape=(2, 2, 1))

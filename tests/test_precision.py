@@ -96,8 +96,8 @@ def test_what_stays_in_float32(policy, monkeypatch):
     seen = {"norms": set(), "logits": set(), "losses": set()}
     trust_ratio = rule.trust_ratio
 
-    def spy_on_norms(weight, gradient, *args):
-        ratio = trust_ratio(weight, gradient, *args)
+    def spy_on_norms(weight, gradient, **kwargs):
+        ratio = trust_ratio(weight, gradient, **kwargs)
         seen["norms"] |= {weight.dtype, gradient.dtype, ratio.dtype}
         return ratio
 

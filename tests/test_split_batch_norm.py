@@ -121,7 +121,7 @@ def test_each_branch_gets_its_part_of_a_mask(
         its_mask = mask
         if mask_shape[0] == 8:
             its_mask = tf.split(mask, sizes or 2)[index]
-        with ca.batch_norm_branch(index, update_statistics):
+        with ca.batch_norm_branch(index, update_statistics=update_statistics):
             expected = copy(part, training=True, mask=its_mask)
         batch_norms.assert_equal(outputs[: len(part)], expected)
         outputs = outputs[len(part) :]

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range as value_range_lib
 from tests import networks
 
@@ -59,8 +58,12 @@ def test_rounding_at_the_ends_is_in_range(valid):
         ([260.0], (0, 255), r"1 image.*clip_by_value\(images, 0, 255\)"),
         ([254.0] * 3, (0, 1), r"3 image.* to 254.*: images / 255\."),
         ([254.0], (-1, 1), r"1 image.*: images / 127\.5 - 1\."),
-        ([-2.5], (0, 1), "-2.5 to 0.5.*Scale them into it.*value_range to th"),
-        ([999.0], (0, 255), "0 to 999.*Scale them into it"),
+        (
+            [-2.5],
+            (0, 1),
+            "-2.5 to 0.5.*Scale the images to this.*value_range to the",
+        ),
+        ([999.0], (0, 255), "0 to 999.*Scale the images to this"),
         (
             [np.nan, np.inf],
             (0, 1),
@@ -95,14 +98,14 @@ def test_training_counts_on_all_replicas():
 
 @pytest.mark.parametrize("valid", RANGES, ids=str)
 def test_scaling_takes_grey_levels_to_the_range(valid):
-    scaled = eval(range_faults.scaling("levels", valid), {"levels": LEVELS})
+    scaled = eval(value_range_lib.scaling("levels", valid), {"levels": LEVELS})
     np.testing.assert_allclose(scaled, np.linspace(*valid, 256), atol=1e-5)
     with pytest.raises(ValueError) as raised:
         attacked(np.zeros([8, 2, 2, 1], "uint8"), ca.FGSM(0, value_range=valid))
     expression = str(raised.value).split("for example ")[1]
-    expected = range_faults.scaling("tf.cast(images, tf.float32)", valid)
+    expected = value_range_lib.scaling("tf.cast(images, tf.float32)", valid)
     assert expression == expected
-    assert range_faults.scaling("levels", (0.0, 255.0)) == "levels"
+    assert value_range_lib.scaling("levels", (0.0, 255.0)) == "levels"
 
 
 # Training went on silently with a perturbation of eight times the range.
@@ -158,10 +161,14 @@ def test_a_step_wider_than_the_range():
         (
             4 / 255,
             (0, 255),
-            r"epsilon=0\.01569 .* Did you mean.* of it is 4\.$",
+            r"epsilon=0\.01569 .* Did you mean a fraction.* of it is 4\.$",
         ),
-        (1e-4, (0, 255), "next to nothing.$"),
-        (9e-4, (0, 1), r"one of 255 grey levels is 0\.003922.*nothing\.$"),
+        (1e-4, (0, 255), "hardly change the images.$"),
+        (
+            9e-4,
+            (0, 1),
+            r"one of 255 grey levels is 0\.003922.*hardly.*images\.$",
+        ),
     ],
 )
 def test_a_radius_of_next_to_nothing_warns(epsilon, valid, message):

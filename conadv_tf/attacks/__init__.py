@@ -10,10 +10,9 @@ others) and `radius` (lengths in units of pixels).
 
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import attack_ops
+from conadv_tf.attacks import hyper_parameters
 from conadv_tf.attacks import labels
 from conadv_tf.attacks import loss
-from conadv_tf.attacks import radius
-from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.attacks.custom_attacks import check_attack
 from conadv_tf.attacks.fgsm import FGSM
@@ -28,14 +27,13 @@ __all__ = [
     "PGD",
     "NoGradientError",
     "ScheduledAttack",
+    "attack_loss_scaling",
+    "attack_ops",
     "check_attack",
     "deserialize",
-    "attack_loss_scaling",
+    "hyper_parameters",
     "labels",
     "loss",
-    "attack_ops",
-    "radius",
-    "range_faults",
     "serialize",
     "value_range",
 ]

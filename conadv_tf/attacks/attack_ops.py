@@ -6,13 +6,13 @@ scale.
 
 from collections.abc import Sequence
 import math
-from typing import Any
 from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf.attacks import labels as classification
 from conadv_tf.distribution import random
+from conadv_tf.types import Size
 from conadv_tf.types import ValueRange
 
 NORMS = ("linf", "l2")
@@ -133,7 +133,7 @@ def random_start(
     )
     offset = random.first_global_position(batch_size)
 
-    def draw(stream: int, shape: Sequence[Any]) -> tf.Tensor:
+    def draw(stream: int, shape: Sequence[Size]) -> tf.Tensor:
         return random.uniform(seed, stream, offset, batch_size, shape)
 
     noise = 2.0 * draw(_START, shape) - 1.0

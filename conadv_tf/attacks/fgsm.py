@@ -3,11 +3,14 @@
 from typing import Optional
 from typing import Union
 
+import tensorflow as tf
+
 from conadv_tf.attacks.pgd import PGD
 from conadv_tf.types import Config
 from conadv_tf.types import ValueRange
 
 
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class FGSM(PGD):
     """Fast gradient sign method: one full step of length epsilon.
 
@@ -37,6 +40,7 @@ class FGSM(PGD):
     def __init__(
         self,
         epsilon: float,
+        *,
         random_start: Union[bool, float] = False,
         value_range: ValueRange = (0.0, 1.0),
         norm: str = "linf",
@@ -44,8 +48,6 @@ class FGSM(PGD):
     ) -> None:
         super().__init__(
             epsilon,
-            step_size=None,
-            num_steps=1,
             random_start=random_start,
             value_range=value_range,
             norm=norm,

@@ -1,8 +1,9 @@
 """The attack's loss, derived from the loss the model is compiled with."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 import copy
-from typing import Any
 from typing import Optional
 from typing import Union
 
@@ -11,6 +12,10 @@ import tensorflow as tf
 from conadv_tf.types import Config
 from conadv_tf.types import Loss
 
+# A loss that works on one output.
+SingleLoss = Union[tf.keras.losses.Loss, Callable[..., tf.Tensor]]
+# A loss as `compile(loss=...)` accepts it for a network of one output.
+CompiledLoss = Union[str, SingleLoss, Sequence, Mapping]
 _CROSS_ENTROPY_NAMES = (
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
@@ -18,9 +23,7 @@ _CROSS_ENTROPY_NAMES = (
 )
 
 
-def single_loss(
-    loss: Any,
-) -> Union[tf.keras.losses.Loss, Callable[..., tf.Tensor]]:
+def single_loss(loss: CompiledLoss) -> SingleLoss:
     """Unwraps what `compile(loss=...)` accepts for one output.
 
     Args:
@@ -61,7 +64,7 @@ class _FunctionLoss(tf.keras.losses.Loss):
         return self._function(y_true, y_pred)
 
 
-def attack_loss(loss: Any) -> Loss:
+def attack_loss(loss: CompiledLoss) -> Loss:
     """The loss an attack climbs: without label smoothing, summed.
 
     The sum over examples rather than the mean keeps each image's gradient
@@ -86,7 +89,7 @@ def attack_loss(loss: Any) -> Loss:
     return summed
 
 
-def check_output(network: tf.keras.Model, loss: Any) -> None:
+def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
     """Raises a ValueError where the loss and the output do not fit.
 
     A softmax (or sigmoid) in front of a loss that expects logits, or logits
@@ -114,7 +117,7 @@ def check_output(network: tf.keras.Model, loss: Any) -> None:
         )
 
 
-def check_mean(loss: Any) -> None:
+def check_mean(loss: CompiledLoss) -> None:
     """Raises a ValueError for a Keras loss that is no mean over a batch.
 
     Phased placement, where a local batch is three times the share, weights
@@ -132,7 +135,7 @@ def check_mean(loss: Any) -> None:
         )
 
 
-def is_binary(network: tf.keras.Model, loss: Any) -> bool:
+def is_binary(network: tf.keras.Model, loss: CompiledLoss) -> bool:
     """Whether each output of a network tells two classes apart by itself.
 
     With several outputs labels may then have any number of ones.
@@ -149,7 +152,7 @@ def is_binary(network: tf.keras.Model, loss: Any) -> bool:
     return _output_activation(network) == "sigmoid"
 
 
-def decision_boundary(network: tf.keras.Model, loss: Any) -> float:
+def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
     """The output of a one-column classifier that parts its two classes.
 
     Args:
@@ -172,7 +175,7 @@ def _config(loss: tf.keras.losses.Loss) -> Config:
         return {}
 
 
-def _from_logits(loss: Any) -> Optional[bool]:
+def _from_logits(loss: CompiledLoss) -> Optional[bool]:
     """True, False, or None where the loss does not say."""
     loss = single_loss(loss)
     if isinstance(loss, tf.keras.losses.Loss):

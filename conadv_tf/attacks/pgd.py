@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import attack_ops
-from conadv_tf.attacks import radius
+from conadv_tf.attacks import hyper_parameters
 from conadv_tf.attacks import value_range as value_range_lib
 from conadv_tf.types import Config
 from conadv_tf.types import Forward
@@ -27,6 +27,7 @@ class NoGradientError(ValueError):
     """The loss does not depend on the images by what has a gradient."""
 
 
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class PGD:
     """Projected gradient descent, one or more steps, from a random start.
 
@@ -75,6 +76,7 @@ class PGD:
     def __init__(
         self,
         epsilon: float,
+        *,
         step_size: Optional[float] = None,
         num_steps: int = 1,
         random_start: Union[bool, float] = True,
@@ -83,8 +85,15 @@ class PGD:
         targeted: Optional[str] = None,
     ) -> None:
         low, high = value_range_lib.checked_range(value_range)
-        _check_hyper_parameters(num_steps, random_start, norm, targeted)
-        radius.check(epsilon, step_size, norm, (low, high))
+        hyper_parameters.check(
+            epsilon,
+            step_size,
+            num_steps,
+            random_start,
+            norm,
+            targeted,
+            (low, high),
+        )
         if step_size is None:
             step_size = epsilon * (1.0 if num_steps == 1 else 2.5 / num_steps)
         self.epsilon = float(epsilon)
@@ -140,7 +149,7 @@ class PGD:
         labels = tf.convert_to_tensor(labels)
         images = value_range_lib.float_images(images, self.value_range)
         if tf.executing_eagerly():
-            value_range_lib.check(images, self.value_range)
+            value_range_lib.check_images(images, self.value_range)
         seed = _seed_pair(seed)
         loss = loss or attack_ops.logits_cross_entropy
         forward = attack_loss_scaling.scaled_forward(network)
@@ -256,29 +265,3 @@ def _seed_pair(seed: TensorLike) -> tf.Tensor:
             f"received shape {seed.shape}."
         )
     return seed
-
-
-def _check_hyper_parameters(
-    num_steps: int,
-    random_start: Union[bool, float],
-    norm: str,
-    targeted: Optional[str],
-) -> None:
-    if num_steps != int(num_steps) or num_steps < 1:
-        raise ValueError(
-            f"Expected num_steps to be an integer >= 1; received {num_steps!r}."
-            " To train without an attack use ConAdvModel(attack=None)."
-        )
-    if not 0 <= float(random_start) <= 1:
-        raise ValueError(
-            "Expected random_start to be True, False or a probability in "
-            f"[0, 1]; received {random_start!r}."
-        )
-    attack_ops.check_norm(norm)
-    if targeted not in (None, "random"):
-        raise ValueError(
-            "Expected targeted to be None (ascend on the true label) or "
-            '"random" (descend towards a random wrong label); received '
-            f"{targeted!r}. To attack towards labels of your choice, pass "
-            "targets= when calling the attack."
-        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 import copy
-from typing import Any
+from typing import cast
 from typing import Optional
 
 import tensorflow as tf
@@ -171,7 +171,7 @@ class ScheduledAttack:
     @classmethod
     def from_config(cls, config: Config) -> "ScheduledAttack":
         """Rebuilds an attack from `get_config`."""
-        attack: Any = serialization.deserialize(config["attack"])
+        attack = cast(PGD, serialization.deserialize(config["attack"]))
         schedule = config["schedule"]
         if isinstance(schedule, dict):
             schedule = tf.keras.utils.deserialize_keras_object(schedule)

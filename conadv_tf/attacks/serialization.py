@@ -1,44 +1,34 @@
-"""Attacks as JSON, for models that are saved whole."""
+"""Saves attacks as JSON, as a part of saved models."""
 
 from typing import Any
 from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf.attacks.fgsm import FGSM
-from conadv_tf.attacks.pgd import PGD
 from conadv_tf.types import Attack
 from conadv_tf.types import Config
 
-# By their bare names, which files have that are older than the registration
-# of others. These need no `custom_objects` and no import in another process.
-_CLASSES: dict[str, type[PGD]] = {"PGD": PGD, "FGSM": FGSM}
-
 
 def serialize(attack: Optional[Attack]) -> Optional[Config]:
-    """JSON-serializable form of an attack, or of None.
+    """Returns the JSON-serializable form of an attack, or None for None.
 
     Args:
-      attack: of this package, or of a class or function that is registered
-        with `tf.keras.utils.register_keras_serializable`.
+      attack: an attack of this package, or an object of a class (or a
+        function) that is registered with
+        `tf.keras.utils.register_keras_serializable`.
 
     Raises:
-      ValueError: if it is another, or has what cannot be saved.
+      ValueError: if its class is not registered or has no `get_config`.
     """
     if attack is None:
         return None
-    if isinstance(attack, PGD) and type(attack) in _CLASSES.values():
-        return {
-            "class_name": type(attack).__name__,
-            "config": attack.get_config(),
-        }
     if not is_registered(attack):
         raise ValueError(
-            f"Expected an attack of {sorted(_CLASSES)}, ca.ScheduledAttack, "
-            "None, or one whose class has a get_config and is registered "
-            "(tf.keras.utils.register_keras_serializable) to save; received "
-            f"{attack!r}. Or save the weights (save_weights) or the exported "
-            "network (export_network().save) instead."
+            "Expected ca.PGD, ca.FGSM, ca.ScheduledAttack, None, or an attack "
+            "whose class has a get_config and is registered with tf.keras."
+            f"utils.register_keras_serializable, to save; received {attack!r}. "
+            "Or save the weights (save_weights) or the exported network "
+            "(export_network().save) instead."
         )
     return tf.keras.utils.serialize_keras_object(attack)
 
@@ -46,21 +36,24 @@ def serialize(attack: Optional[Attack]) -> Optional[Config]:
 def deserialize(
     config: Optional[Config], custom_objects: Optional[dict[str, Any]] = None
 ) -> Optional[Attack]:
-    """The attack that `serialize` described."""
+    """Rebuilds an attack from the result of `serialize`.
+
+    Args:
+      config: result of `serialize`.
+      custom_objects: classes and functions by name that are not registered.
+    """
     if config is None:
         return None
-    if config["class_name"] in _CLASSES and "registered_name" not in config:
-        return _CLASSES[config["class_name"]].from_config(config["config"])
     return tf.keras.utils.deserialize_keras_object(
         config, custom_objects=custom_objects
     )
 
 
-def is_registered(value: Any) -> bool:
-    """Whether Keras can find a class, or a function, by a registered name.
+def is_registered(value: object) -> bool:
+    """Whether Keras can save a function or an object of a registered class.
 
     Args:
-      value: an object of the class, or the function.
+      value: the function or the object.
     """
     has_name = hasattr(value, "__name__")
     named = value if has_name else type(value)

@@ -9,10 +9,11 @@ makes one pass of what takes several here, is the faster one.
 
 from collections.abc import Sequence
 import itertools
-from typing import Any
 from typing import Optional
 
 import tensorflow as tf
+
+from conadv_tf.types import Size
 
 
 def supports(
@@ -42,7 +43,7 @@ def normalize(
     layers: Sequence[tf.keras.layers.Layer],
     inputs: tf.Tensor,
     update_statistics: bool = True,
-    sizes: Optional[Sequence[Any]] = None,
+    sizes: Optional[Sequence[Size]] = None,
 ) -> tf.Tensor:
     """Batch norm in training mode of each part by the layer of its branch.
 
@@ -88,7 +89,7 @@ def _stack(parameters: Sequence[tf.Variable], dtype: tf.DType) -> tf.Tensor:
 def _moments(
     values: tf.Tensor,
     layers: Sequence[tf.keras.layers.Layer],
-    sizes: Optional[Sequence[Any]],
+    sizes: Optional[Sequence[Size]],
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance of each part, over all replicas if synchronized.
 
@@ -109,7 +110,7 @@ def _moments(
 
 
 def _means(
-    rows: tf.Tensor, branches: int, sizes: Optional[Sequence[Any]]
+    rows: tf.Tensor, branches: int, sizes: Optional[Sequence[Size]]
 ) -> tf.Tensor:
     """[batch, channels] to the mean of each part, [branches, channels]."""
     if sizes is None:
@@ -121,7 +122,7 @@ def _means(
     return tf.stack(sums) / counts[:, tf.newaxis]
 
 
-def _parts(sizes: Sequence[Any]) -> list[tf.Tensor]:
+def _parts(sizes: Sequence[Size]) -> list[tf.Tensor]:
     """Which examples are of each part: list of bool [batch, 1].
 
     To choose by them is elementwise, where to split and to join parts of
@@ -135,7 +136,7 @@ def _parts(sizes: Sequence[Any]) -> list[tf.Tensor]:
 
 
 def _of_examples(
-    coefficients: tf.Tensor, values: tf.Tensor, sizes: Optional[Sequence[Any]]
+    coefficients: tf.Tensor, values: tf.Tensor, sizes: Optional[Sequence[Size]]
 ) -> tf.Tensor:
     """[branches, channels] to one row per example, to multiply values with."""
     branches, channels = coefficients.shape
@@ -156,7 +157,7 @@ def _of_examples(
 def _counts(
     values: tf.Tensor,
     layers: Sequence[tf.keras.layers.Layer],
-    sizes: Optional[Sequence[Any]],
+    sizes: Optional[Sequence[Size]],
 ) -> list[tf.Tensor]:
     """Values that the moments of each part are of; float scalars."""
     shape = tf.cast(tf.shape(values), values.dtype)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import threading
-from typing import Any
 from typing import Optional
 from typing import Union
+
+from conadv_tf.types import Size
 
 MAIN = "main"
 AUGMENTED = "augmented"
@@ -26,7 +27,7 @@ class Route:
 
     branch: Union[str, int] = MAIN
     update_statistics: bool = True
-    sizes: Optional[tuple[Any, ...]] = None
+    sizes: Optional[tuple[Size, ...]] = None
 
 
 _state = threading.local()
@@ -41,8 +42,9 @@ def current_route() -> Route:
 @contextlib.contextmanager
 def batch_norm_branch(
     branch: Union[str, int],
+    *,
     update_statistics: bool = True,
-    sizes: Optional[Sequence[Any]] = None,
+    sizes: Optional[Sequence[Size]] = None,
 ) -> Iterator[None]:
     """Routes the split batch norms called inside through one branch, or all.
 

@@ -15,6 +15,11 @@ from conadv_tf.batch_norm import batch_statistics
 from conadv_tf.batch_norm import fused as stacked_normalization
 from conadv_tf.batch_norm import routing
 from conadv_tf.types import Config
+from conadv_tf.types import Size
+
+_Dtype = Union[str, tf.DType, tf.keras.mixed_precision.Policy]
+# Keras passes 0 or 1, too, and tensors that are known only at run time.
+_Training = Union[bool, int, tf.Tensor]
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
@@ -79,7 +84,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         branches: int = 2,
         name: Optional[str] = None,
         trainable: bool = True,
-        dtype: Any = None,
+        dtype: Optional[_Dtype] = None,
         **batch_norm_arguments: Any,
     ) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype)
@@ -100,7 +105,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         ]
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates each branch's variables."""
         for layer in self.branch_layers:
             with tf.name_scope(layer.name):
@@ -110,7 +115,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     def call(
         self,
         inputs: tf.Tensor,
-        training: Optional[Union[bool, int, tf.Tensor]] = None,
+        training: Optional[_Training] = None,
         mask: Optional[tf.Tensor] = None,
     ) -> tf.Tensor:
         """Normalizes inputs through the branch or branches in force."""
@@ -151,7 +156,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         layer: tf.keras.layers.Layer,
         inputs: tf.Tensor,
         mask: Optional[tf.Tensor],
-        training: Any,
+        training: _Training,
         route: routing.Route,
     ) -> tf.Tensor:
         if route.update_statistics or training is False or training == 0:
@@ -162,7 +167,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
 
     def _part_sizes(
         self, inputs: tf.Tensor, route: routing.Route
-    ) -> Optional[list[Any]]:
+    ) -> Optional[list[Size]]:
         """Sizes of the parts of inputs along axis 0; None where equal."""
         if route.sizes is None:
             return None
@@ -189,7 +194,9 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
             "split_batch_norm(network, branches=...) to get more."
         )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(
+        self, input_shape: tf.TensorShape
+    ) -> tf.TensorShape:
         """Output shape, the input shape."""
         return input_shape
 
@@ -221,6 +228,6 @@ def _has_batch_axis(mask: tf.Tensor, inputs: tf.Tensor) -> bool:
     return shape.rank == inputs.shape.rank - 1 and shape[0] != 1
 
 
-def _is_true(training: Any) -> bool:
+def _is_true(training: _Training) -> bool:
     """Whether it is known, and known to be true (Keras also passes 0 or 1)."""
     return isinstance(training, (bool, int)) and bool(training)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import contextlib
 import math
 import threading
-from typing import Union
 
 import tensorflow as tf
+
+from conadv_tf.types import Size
 
 _PHILOX = 1  # `alg` of the TensorFlow ops.
 _WORDS_PER_COUNTER = 4
@@ -23,8 +24,8 @@ def uniform(
     seed: tf.Tensor,
     stream: int,
     offset: tf.Tensor,
-    batch_size: Union[int, tf.Tensor],
-    shape: Sequence[Union[int, tf.Tensor]],
+    batch_size: Size,
+    shape: Sequence[Size],
 ) -> tf.Tensor:
     """Draws uniform numbers in [0, 1) for each example of a local batch.
 
@@ -98,7 +99,7 @@ def global_position_scope(first: tf.Tensor) -> Iterator[None]:
         del _state.first
 
 
-def first_global_position(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
+def first_global_position(batch_size: Size) -> tf.Tensor:
     """Position of this replica's first example in the global batch.
 
     Replicas hold consecutive slices of the global batch, or of the
@@ -116,7 +117,7 @@ def first_global_position(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
     return first + _offset_of_replica(batch_size)
 
 
-def _offset_of_replica(batch_size: Union[int, tf.Tensor]) -> tf.Tensor:
+def _offset_of_replica(batch_size: Size) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0, tf.int64)

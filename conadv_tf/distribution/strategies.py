@@ -18,6 +18,7 @@ NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 def strategy(
     name: str = "auto",
+    *,
     tpu: Optional[str] = None,
     num_replicas: Optional[int] = None,
     workers: Optional[Sequence[str]] = None,

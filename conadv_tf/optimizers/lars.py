@@ -84,6 +84,7 @@ class LARS(keras_internals.Optimizer):
         learning_rate: Union[
             float, tf.keras.optimizers.schedules.LearningRateSchedule
         ] = 0.1,
+        *,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
@@ -113,7 +114,7 @@ class LARS(keras_internals.Optimizer):
         self.decay_in_norm = bool(decay_in_norm)
         self.record_trust_ratios = bool(record_trust_ratios)
         self._patterns = [re.compile(pattern) for pattern in self.exclude]
-        self._kind_by_variable: dict[Any, str] = {}
+        self._kind_by_variable: dict[str, str] = {}
 
     def exclude_variables(
         self, variables: Iterable[tf.Variable], kind: str

@@ -49,6 +49,7 @@ class ScaledRate:
 def scaling_rule(
     global_batch_size: int,
     num_examples: int = 1281167,
+    *,
     rule: str = "paper",
     base_learning_rate: Optional[float] = None,
     base_batch_size: Optional[int] = None,

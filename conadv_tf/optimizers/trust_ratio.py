@@ -6,6 +6,7 @@ import tensorflow as tf
 def trust_ratio(
     weight: tf.Tensor,
     gradient: tf.Tensor,
+    *,
     weight_decay: float,
     trust_coefficient: float,
     epsilon: float,
@@ -49,6 +50,7 @@ def lars_update(
     gradient: tf.Tensor,
     buffer: tf.Tensor,
     learning_rate: tf.Tensor,
+    *,
     momentum: float,
     weight_decay: float,
     trust_coefficient: float,
@@ -81,10 +83,10 @@ def lars_update(
         ratio = trust_ratio(
             weight,
             decayed if decay_in_norm else gradient,
-            weight_decay,
-            trust_coefficient,
-            epsilon,
-            decay_in_norm,
+            weight_decay=weight_decay,
+            trust_coefficient=trust_coefficient,
+            epsilon=epsilon,
+            decay_in_norm=decay_in_norm,
         )
         scaled = learning_rate * ratio * decayed
     else:

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import NoGradientError
-from conadv_tf.attacks import range_faults
 from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import assign_local
@@ -196,7 +195,7 @@ class AttackPass:
         nan, outside = self._out_of_range.read_value().numpy().tolist()
         # Those of this process; the counts are of all.
         ends = local_values(strategy, self._pixels)
-        pixels = range_faults.Pixels(
+        pixels = value_range.PixelStatistics(
             nan,
             outside,
             min(float(smallest) for smallest, _ in ends),
@@ -206,9 +205,9 @@ class AttackPass:
         if pixels.nan or pixels.outside:
             none = [np.zeros(2, np.int32)] * len(ends)
             assign_local(strategy, self._out_of_range, none)
-            raise range_faults.error(pixels, valid, "training")
+            raise value_range.out_of_range_error(pixels, valid, "training")
         if pixels.use_little_of(valid):
-            message = range_faults.little_used(pixels, valid)
+            message = value_range.little_used_message(pixels, valid)
             if whole_epoch:
                 raise ValueError(message)
             if not self._warned:
