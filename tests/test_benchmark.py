@@ -1,4 +1,4 @@
-"""The tool that times the training step."""
+"""benchmark.py times variants of the training step."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from tools.step import variants
 
 
 class Clock:
-    """Time that passes only when something runs."""
+    """A clock that advances only while a variant runs."""
 
     def __init__(self):
         self.now = 0.0
@@ -27,13 +27,13 @@ class Clock:
     def variant(self, name, seconds):
         def run(steps):
             self.runs.append(name)
-            # Everything slows down from run to run.
+            # The machine slows down from run to run.
             self.now += steps * seconds * (1 + len(self.runs) // 2)
 
         return run
 
 
-def test_variants_take_turns_and_ratios_are_of_one_repeat():
+def test_variants_take_turns_and_ratios_are_taken_within_a_repeat():
     clock = Clock()
     runs = {"a": clock.variant("a", 1), "b": clock.variant("b", 3)}
     times = timing.alternate(runs, 20, steps=5, clock=clock)
@@ -43,45 +43,52 @@ def test_variants_take_turns_and_ratios_are_of_one_repeat():
     first = times["b" if pairs[0] == ("b", "a") else "a"][0]
     assert first in (1e3, 3e3)
     assert max(times["a"]) > 10e3
-    # Whoever comes second is a little slower; the drift cancels.
+    # The second of a repeat is a little slower; the drift cancels.
     assert 2.5 < timing.ratio(times, "b", "a").median < 3.5
 
 
-def test_quartiles():
+def test_quartiles_are_formatted_with_their_median_first():
     quartiles = timing.Quartiles.of([4.0, 2.0, 3.0, 1.0, 5.0])
     assert quartiles == timing.Quartiles(2.0, 3.0, 4.0)
     assert f"{quartiles:.1f}" == "3.0 [2.0, 4.0]"
 
 
-# Of the others the whole benchmark below runs some.
+# The benchmark below runs some of the other variants.
 @pytest.mark.parametrize(
     "name",
-    ["disadv", "conadv_fit", "shared_fit", "conadv_no_refresh", "conadv_sgd"],
+    [
+        "disadv",
+        "conadv_fit",
+        "conadv_shared_fit",
+        "conadv_no_refresh",
+        "conadv_sgd",
+    ],
 )
 def test_variants_train_the_network(name, monkeypatch):
-    made = []
-    make = models.of_method
+    built = []
+    build = models.of_method
 
     def remember(*args, **options):
-        made.append(make(*args, **options))
-        return made[-1]
+        built.append(build(*args, **options))
+        return built[-1]
 
     monkeypatch.setattr(models, "of_method", remember)
     run = variants.build(name, networks.linear((4, 4, 1)), 4, False)
     run(3)
-    assert made[0].optimizer.iterations.numpy() == 3
+    (model,) = built
+    assert model.optimizer.iterations.numpy() == 3
     run(2)
-    assert made[0].optimizer.iterations.numpy() == 5
-    assert (made[0].optimizer.name == "LARS") == (name != "conadv_sgd")
-    stale = made[0].step.shadow
+    assert model.optimizer.iterations.numpy() == 5
+    assert (model.optimizer.name == "LARS") == (name != "conadv_sgd")
+    stale = model.step.shadow
     if stale is not None:
-        weights = networks.weights(made[0].network)
+        weights = networks.weights(model.network)
         distance = abs(networks.weights(stale.network) - weights).max()
         assert (distance > 0.05) == (name == "conadv_no_refresh")
 
 
 @pytest.mark.parametrize("variant", ["nsl", "nsl_fit"])
-def test_variants_that_cannot_run_say_why(monkeypatch, variant):
+def test_variants_that_cannot_run_name_the_reason(monkeypatch, variant):
     monkeypatch.setitem(sys.modules, "neural_structured_learning", None)
     with pytest.raises(variants.UnavailableError, match="pip install neural"):
         variants.build(variant, networks.linear(), 4, False)

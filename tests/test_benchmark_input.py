@@ -1,4 +1,4 @@
-"""tools/benchmark_input.py as a user runs it, with little of everything."""
+"""tools/benchmark_input.py as a user runs it, with a few small images."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.slow
-def test_tables_and_picture(tmp_path):
+def test_tables_and_plot_are_written(tmp_path):
     result = subprocess.run(
         [
             sys.executable,

@@ -1,4 +1,4 @@
-"""The attack and the update are independent in the graph of a step."""
+"""The attack and the update of a step do not depend on each other."""
 
 import functools
 
@@ -14,7 +14,7 @@ from tools.step import models
 
 @functools.cache
 def chain_of_step(staleness, num_steps=1):
-    """Products on the longest path of a step; plain where staleness is None."""
+    """Products on the longest path of a step; staleness=None: no attack."""
     attack = None
     if staleness is not None:
         attack = ca.PGD(0.1, num_steps=num_steps)
@@ -32,7 +32,7 @@ def graph_of(function):
 
 
 def conditional(x):
-    # Only the second argument has waited for a product.
+    # Only the second argument depends on a product.
     y, z = x, x @ x
     if tf.reduce_sum(x) > 0:
         return y @ y @ y @ y
@@ -40,7 +40,7 @@ def conditional(x):
 
 
 def late_condition(x):
-    # A branch begins when its condition is known.
+    # A branch starts when its condition is known.
     return tf.cond(tf.reduce_sum(x @ x) > 0, lambda: x @ x @ x, lambda: x)
 
 
@@ -50,7 +50,7 @@ def switch(x):
 
 
 def call(x):
-    # One result of the call is nearer than the other.
+    # One result of the call has a shorter path than the other.
     near, far = tf.function(lambda a, b: (a @ a, b @ b))(x, x @ x)
     return near @ near, far
 
@@ -66,14 +66,14 @@ def control_edge(x):
 
 
 def late_call(x):
-    # What needs no data begins when the call does.
+    # An operation without inputs starts with the call.
     square = tf.function(lambda: tf.random.normal([2, 2]) @ tf.ones([2, 2]))
     with tf.control_dependencies([x @ x]):
         return square()
 
 
 def side_effect(x):
-    # The longest path leads to no result.
+    # The longest path ends in a side effect, not in a result.
     @tf.function
     def show(y):
         tf.print(y @ y @ y)
@@ -101,24 +101,24 @@ def unneeded(x):
         (unneeded, 1, 1),
     ],
 )
-def test_walker(function, products, chain):
+def test_products_and_chain_of_a_graph(function, products, chain):
     graph = graph_of(function)
     assert graph_walk.count_products(graph) == products
     assert graph_walk.longest_chain(graph) == chain
 
 
-# The heart of the paper: an update is not delayed by the attack beside it.
+# The central claim of the paper: the attack does not delay the update.
 @pytest.mark.parametrize("staleness", [1, 2, 3])
-def test_conadv_is_as_long_as_plain_training(staleness):
+def test_chain_of_conadv_is_that_of_plain_training(staleness):
     plain = chain_of_step(None)
     assert chain_of_step(staleness) == plain
-    # Forward and backward through the attack come first in DisAdv: as many
-    # products as training has on its longest path.
+    # DisAdv first runs the forward and backward pass of the attack, which have
+    # as many products on their longest path as training.
     assert chain_of_step(0) == 2 * plain
 
 
 def test_attack_steps_do_not_lengthen_the_update():
-    # Two steps are two passes; they follow one another but not the update.
+    # The two attack steps depend on each other, but not on the update.
     plain = chain_of_step(None)
     assert chain_of_step(1, num_steps=2) == 2 * plain
     assert chain_of_step(0, num_steps=2) == 3 * plain

@@ -1,4 +1,4 @@
-"""The tool that counts what the training step costs."""
+"""graph_report.py: operations, bytes and memory of a training step."""
 
 import csv
 import json
@@ -13,8 +13,7 @@ from conadv_tf.steps import lowering
 from experiments.methods import BASE_METHODS
 from tests import networks
 from tests.tool_runs import run_tool
-from tools.step import cost as cost_lib
-from tools.step import hlo_cost
+from tools.step import cost
 from tools.step import models
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -38,27 +37,31 @@ def with_gradients(function):
     return run
 
 
+def products(proto):
+    counts = cost.count(proto)
+    return counts["products"], counts["product_operations"]
+
+
 # --- Operations, bytes, memory ----------------------------------------------
 
 
 def test_a_matrix_product():
     proto = compiled(lambda x, w: x @ w, [8, 6], [6, 5])
-    cost = hlo_cost.cost(proto)
-    assert (cost.products, cost.product_operations) == (1, 2 * 8 * 6 * 5)
-    assert cost.other_operations == 0
-    assert cost.bytes_accessed == 4 * (8 * 6 + 6 * 5 + 8 * 5)
-    assert hlo_cost.argument_bytes(proto) == 4 * (8 * 6 + 6 * 5)
+    assert products(proto) == (1, 2 * 8 * 6 * 5)
+    counts = cost.count(proto)
+    assert counts["other_operations"] == 0
+    assert counts["bytes_accessed"] == 4 * (8 * 6 + 6 * 5 + 8 * 5)
+    assert cost.argument_bytes(proto) == 4 * (8 * 6 + 6 * 5)
     assert lowering.temporary_bytes(proto) >= 4 * 8 * 5
 
 
-def test_gradients_of_a_matrix_product_cost_one_each():
+def test_each_gradient_of_a_matrix_product_costs_a_product():
     proto = compiled(with_gradients(tf.matmul), [8, 6], [6, 5])
-    assert hlo_cost.cost(proto).products == 3
-    assert hlo_cost.cost(proto).product_operations == 3 * 2 * 8 * 6 * 5
+    assert products(proto) == (3, 3 * 2 * 8 * 6 * 5)
 
 
-# An image and a kernel of ones: each multiplication that meets no padding adds
-# one to the sum of the convolution.
+# Images and kernel are ones, so that each multiplication outside of the padding
+# adds one to the sum of the convolution.
 @pytest.mark.parametrize(
     "images, kernel, strides, padding, dilations",
     [
@@ -77,45 +80,46 @@ def test_a_convolution_and_its_gradients(
     def convolution(x, w):
         return tf.nn.conv2d(x, w, strides, padding, dilations=dilations)
 
-    # Two operations for each multiplication that is added.
+    # A multiplication and an addition for each of them.
     expected = 2 * tf.reduce_sum(convolution(tf.ones(images), tf.ones(kernel)))
-    cost = hlo_cost.cost(compiled(convolution, images, kernel))
-    assert (cost.products, cost.product_operations) == (1, expected)
-    cost = hlo_cost.cost(compiled(with_gradients(convolution), images, kernel))
-    assert (cost.products, cost.product_operations) == (3, 3 * expected)
+    assert products(compiled(convolution, images, kernel)) == (1, expected)
+    proto = compiled(with_gradients(convolution), images, kernel)
+    assert products(proto) == (3, 3 * expected)
 
 
 def test_elementwise_operations_reductions_and_fusions():
-    cost = hlo_cost.cost(compiled(lambda x: tf.exp(x * 2 + x), [8, 6]))
-    assert cost.other_operations == 3 * 48
-    assert cost.bytes_accessed == 4 * (48 + 48)  # One fusion.
-    cost = hlo_cost.cost(compiled(lambda x: tf.reduce_sum(x, axis=0), [8, 6]))
-    assert cost.other_operations == 48 - 6
-    # A window of 9 takes 8 steps.
-    pool = compiled(lambda x: tf.nn.max_pool2d(x, 3, 2, "SAME"), [2, 8, 8, 4])
-    assert hlo_cost.cost(pool).other_operations == 8 * (2 * 4 * 4 * 4)
-    # Of the pairs (value, index) a step compares and selects twice.
-    cost = hlo_cost.cost(compiled(lambda x: tf.argmax(x, axis=1), [8, 6]))
-    assert cost.other_operations > 2 * (48 - 8)
+    def others(function, shape):
+        return cost.count(compiled(function, shape))["other_operations"]
+
+    fusion = cost.count(compiled(lambda x: tf.exp(x * 2 + x), [8, 6]))
+    assert fusion["other_operations"] == 3 * 48
+    assert fusion["bytes_accessed"] == 4 * (48 + 48)
+    assert others(lambda x: tf.reduce_sum(x, axis=0), [8, 6]) == 48 - 6
+    # The maximum of nine values takes eight comparisons.
+    assert others(
+        lambda x: tf.nn.max_pool2d(x, 3, 2, "SAME"), [2, 8, 8, 4]
+    ) == 8 * (2 * 4 * 4 * 4)
+    # For pairs (value, index) each step compares once and selects twice.
+    assert others(lambda x: tf.argmax(x, axis=1), [8, 6]) > 2 * (48 - 8)
 
 
-def test_calls_of_libraries_are_refused():
+def test_calls_into_other_libraries_are_refused():
     proto = compiled(lambda x: x + 1, [8])
     instruction = proto.hlo_module.computations[-1].instructions[-1]
     instruction.opcode = "custom-call"
     instruction.custom_call_target = "__onednn$matmul"
     with pytest.raises(ValueError, match="onednn.matmul"):
-        hlo_cost.cost(proto)
+        cost.count(proto)
 
 
-def test_the_dearer_branch_of_a_conditional_counts():
+def test_the_most_expensive_branch_of_a_conditional_counts():
     def function(x):
         return tf.cond(x[0, 0] > 0, lambda: x @ x @ x, lambda: x @ x)
 
-    cost = hlo_cost.cost(compiled(function, [4, 4]))
-    assert cost.products == 2
-    # Three matrices for each product; the condition reads one, writes a bool.
-    assert cost.bytes_accessed == 2 * (3 * 4 * 16) + 4 * 16 + 1
+    counts = cost.count(compiled(function, [4, 4]))
+    assert counts["products"] == 2
+    # Three matrices per product; the condition reads one and writes a bool.
+    assert counts["bytes_accessed"] == 2 * (3 * 4 * 16) + 4 * 16 + 1
 
 
 # --- The report -------------------------------------------------------------
@@ -124,23 +128,23 @@ def test_the_dearer_branch_of_a_conditional_counts():
 @pytest.mark.parametrize("method", BASE_METHODS)
 def test_step_of_a_small_network_in_closed_form(method):
     tf.keras.utils.set_random_seed(0)
-    row = cost_lib.of_method(method, networks.convolutional(), 8)
-    # Two convolutions of 3x3 on 6x6, of which 16 of 18 pairs of an output
-    # and a tap lie inside in each dimension, then a layer of 4 by 3.
+    row = cost.of_method(method, networks.convolutional(), 8)
+    # Two 3x3 convolutions of 6x6 images, then a dense layer of 4 by 3. In each
+    # dimension 16 of the 18 pairs of an output and a tap lie inside the image.
     first, second, last = (
         2 * 8 * 16**2 * 1 * 4,
         2 * 8 * 16**2 * 4 * 4,
         2 * 8 * 4 * 3,
     )
     forward = first + second + last
-    # Nobody needs the gradient for the images.
+    # Training does not need the gradient with respect to the images.
     training = 3 * forward - first
     attacked = method != "baseline"
     assert row["product_operations"] == (
         2 * training + 2 * forward if attacked else training
     )
     assert row["operations"] > row["product_operations"]
-    # Clean and adversarial images are trained on in one pass.
+    # Clean and adversarial images share the passes of the update.
     assert row["products"] == (8 + 6 if attacked else 8)
     chains = {"baseline": 6, "disadv": 12, "conadv": 6}
     assert row["longest_chain"] == chains[method]
@@ -151,7 +155,7 @@ def test_graph_report(tmp_path):
     result = run_tool("graph_report", tmp_path, "--method=baseline")
     with open(tmp_path / "graph_report.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
-    # Seven convolutions, two projections and the last layer.
+    # Seven convolutions, two projections and the dense layer.
     assert row["products"] == str(3 * 10 - 1)
     assert row["longest_chain"] == str(2 * 8)
     assert row["batch_size"] == "2"
@@ -165,8 +169,8 @@ def test_unknown_networks_are_named():
         models.network("resnet50x4", 32)
 
 
-# Nine lines of TensorFlow's before a word of ours.
-def test_commands_are_silent_at_their_start():
+# TensorFlow used to print nine lines before the first line of the command.
+def test_commands_print_nothing_of_tensorflow_at_start():
     commands = [
         path
         for folder in ("experiments", "tools")

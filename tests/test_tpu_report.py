@@ -109,14 +109,18 @@ def test_report_writes_tables(tmp_path, fake_compiler, capsys):
 
 def test_rows_of_earlier_reports_join(tmp_path, fake_compiler, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
-    methods = ["shared", "conadv"]
+    methods = ["conadv_shared", "conadv"]
     report.report(options(sys.executable, str(first), methods=methods))
     earlier = first / "report.csv"
     # As if the compiler had made more of two steps then.
     earlier.write_text(earlier.read_text().replace("1288", "2576"))
     report.report(options(sys.executable, str(second), earlier=[str(earlier)]))
     rows = tables.read(second / "report.csv")
-    assert [row["method"] for row in rows] == ["baseline", "conadv", "shared"]
+    assert [row["method"] for row in rows] == [
+        "baseline",
+        "conadv",
+        "conadv_shared",
+    ]
     assert [row["cycles"] for row in rows] == [1288, 1288, 2576]
     assert [row["relative"] for row in rows] == [1.0, 1.0, 2.0]
     assert rows[0]["gigabytes_accessed"] is None

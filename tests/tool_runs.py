@@ -1,4 +1,4 @@
-"""Runs a tool that measures a step, as a user does."""
+"""Runs tools that measure a training step in a process, on a tiny network."""
 
 import os
 import pathlib

@@ -1,48 +1,50 @@
-"""What the training step of each method costs, counted rather than timed.
+"""Reports the cost of each method's training step, counted and not timed.
 
     python tools/graph_report.py                        # ResNet-20, 32x32
     python tools/graph_report.py --network=resnet50 --image_size=224
 
 Prints a table with a row for each method:
 
-  products      convolutions and matrix products in the step's graph
-  chain         the most of them that must follow one another, whatever the
-                number of processors
-  operations    arithmetic operations; of them in products
+  products      convolutions and matrix products in the graph of the step
+  chain         products on the longest dependency chain, which must run one
+                after another on any number of processors
+  operations    arithmetic operations, and the part of them in products
   accessed      bytes that instructions and fusions read and write
-  memory        bytes for the step's arguments (weights, momentum, the batch)
-                and in all
+  memory        bytes of the step's arguments (weights, momentum, the batch),
+                and in total
 
-Products and chain are of TensorFlow's graph of the step, the rest of the
-module that XLA:CPU makes of it; see tools/step/graph_walk.py and
-tools/step/hlo_cost.py for what is counted. The same on every machine. With
---output_dir also writes graph_report.csv and graph_report.json.
+Products and chain are counted in TensorFlow's graph of the step, the rest in
+the module that XLA:CPU compiles from it. tools/step/graph_walk.py and
+tools/step/cost.py give the rules. The counts are the same on every machine.
+With --output_dir the command also writes graph_report.csv and
+graph_report.json.
 """
 
 import os
 import pathlib
 import sys
 
-# TensorFlow's start-up messages are noise here; set it yourself to see them.
+# Hides TensorFlow's start-up messages; set the variable yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The module is counted, not run: XLA's passes, but not LLVM's.
+# The module is counted, not run: XLA's passes are needed, LLVM's are not.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# Runs as a script from any folder.
+# Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app
 from absl import flags
 import tensorflow as tf
+import tqdm
 
 from conadv_tf import csv_file
 from experiments import command_line
+from experiments import methods
 from experiments import results
-from experiments.methods import BASE_METHODS
 from tools.step import cost
 from tools.step import models
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("network", "resnet_cifar20", f"{models.NAMES}.")
+flags.DEFINE_string("network", "resnet_cifar20", models.NETWORK_HELP)
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 32, "Images per step and replica.", 1)
 flags.DEFINE_enum(
@@ -50,26 +52,25 @@ flags.DEFINE_enum(
     "float32",
     ("float32", "mixed_bfloat16"),
     "Keras policy. XLA:CPU computes bfloat16 products in float32: operations "
-    "are right, bytes and memory those of the CPU.",
+    "are right, bytes and memory are the CPU's.",
 )
 flags.DEFINE_multi_enum(
     "method",
-    list(BASE_METHODS),
-    [*BASE_METHODS, *models.CHEAPER],
-    "Methods to report on; repeat the flag. quarter and eighth attack that "
-    "part of a batch; shared and shared_instead have one pass for all.",
+    list(methods.BASE_METHODS),
+    list(models.METHODS),
+    "Methods to report on; repeat the flag for several. "
+    + methods.describe(models.METHODS),
 )
 flags.DEFINE_string("output_dir", None, "Folder for CSV and JSON.")
 
 
 def main(argv):
-    """Prints the table, and writes it if asked to."""
+    """Prints the table and writes it if --output_dir is given."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     tf.keras.mixed_precision.set_global_policy(FLAGS.precision)
     rows = []
-    for method in dict.fromkeys(FLAGS.method):
-        print(f"tracing and compiling {method} ...", file=sys.stderr)
+    for method in tqdm.tqdm(dict.fromkeys(FLAGS.method), "compiled methods"):
         tf.keras.backend.clear_session()
         network = models.network(FLAGS.network, FLAGS.image_size)
         rows.append(cost.of_method(method, network, FLAGS.batch_size))
@@ -82,10 +83,8 @@ def main(argv):
         folder.mkdir(parents=True, exist_ok=True)
         rows = [{**setting, **row} for row in rows]
         csv_file.write(folder / "graph_report.csv", rows)
-        results.write_json(
-            folder / "graph_report.json",
-            {"steps": rows, "versions": results.versions()},
-        )
+        content = {"steps": rows, "versions": results.versions()}
+        results.write_json(folder / "graph_report.json", content)
 
 
 if __name__ == "__main__":

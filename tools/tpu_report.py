@@ -33,6 +33,7 @@ from absl import app
 from absl import flags
 
 from experiments import command_line
+from experiments import methods
 from tools.step import models
 from tools.tpu import report
 from tools.tpu.export import METHODS
@@ -49,15 +50,14 @@ flags.DEFINE_bool(
     False,
     "Make the two environments where they are missing (FOLDER/bin/python).",
 )
-flags.DEFINE_string("network", "resnet_cifar20", f"{models.NAMES}.")
+flags.DEFINE_string("network", "resnet_cifar20", models.NETWORK_HELP)
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_multi_enum(
     "method",
     list(METHODS),
     list(METHODS),
-    "Steps to compile; repeat the flag for several. attack: only the attack. "
-    "quarter and eighth attack that part of a batch; shared and shared_instead "
-    "have one pass for all.",
+    "Steps to compile; repeat the flag for several. attack: only the attack; "
+    + methods.describe(models.METHODS),
 )
 flags.DEFINE_multi_string(
     "earlier",

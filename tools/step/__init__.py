@@ -1,1 +1,1 @@
-"""What a training step costs, counted and timed; see tools/benchmark.py."""
+"""Counts and times training steps, for benchmark.py and graph_report.py."""

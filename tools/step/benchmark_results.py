@@ -1,6 +1,8 @@
-"""Files, tables and picture of a benchmark.
+"""Formats the times of a benchmark as rows, tables and a plot.
 
-`settings` are what `read_csv` returned.
+`settings` is a dict from (network, image size, batch size, jit_compile) to the
+`times` of that setting: a dict from each variant to its list of milliseconds
+per step, one per repeat.
 """
 
 import importlib.metadata
@@ -9,30 +11,33 @@ import platform
 
 import tensorflow as tf
 
-from conadv_tf import csv_file
 from experiments import markdown_table
 from experiments import plots
 from experiments import results
 from tools.step import timing
 
 _SETTING = ("network", "image_size", "batch_size", "jit_compile")
-# Numerator, denominator, what the ratio says.
+# Numerator, denominator, meaning.
 _RATIOS = (
-    ("disadv", "conadv", "attack in sequence over attack beside the update"),
+    ("disadv", "conadv", "attack before the update over concurrent attack"),
     ("nsl", "conadv", "AdversarialRegularization over ConAdv"),
     ("nsl_fit", "conadv_fit", "the same, both through `fit`"),
-    ("disadv", "shared", "attack in sequence over one pass for all"),
-    ("nsl_fit", "shared_fit", "AdversarialRegularization over one pass, `fit`"),
-    ("conadv", "baseline", "price of ConAdv"),
-    ("shared", "baseline", "price of one pass for all"),
-    ("conadv_fit", "conadv", "`fit` over its bare step"),
-    ("conadv", "conadv_no_refresh", "price of the shadow copy"),
+    ("disadv", "conadv_shared", "attack before the update over shared pass"),
+    (
+        "nsl_fit",
+        "conadv_shared_fit",
+        "AdversarialRegularization over shared pass, both through `fit`",
+    ),
+    ("conadv", "baseline", "cost of ConAdv"),
+    ("conadv_shared", "baseline", "cost of the shared pass"),
+    ("conadv_fit", "conadv", "`fit` over the bare training step"),
+    ("conadv", "conadv_no_refresh", "cost of the shadow copy"),
     ("conadv", "conadv_sgd", "LARS over SGD with momentum"),
 )
 
 
-def rows(setting, times):
-    """One row for each repeat of each variant; `times`: of one setting."""
+def rows(settings):
+    """Returns a row for each repeat of each variant: list of dicts."""
     return [
         {
             **dict(zip(_SETTING, setting)),
@@ -40,27 +45,14 @@ def rows(setting, times):
             "repeat": repeat,
             "ms_per_step": value,
         }
+        for setting, times in settings.items()
         for variant, values in times.items()
         for repeat, value in enumerate(values)
     ]
 
 
-def read_csv(path):
-    """Times by setting.
-
-    Returns:
-      Dict from (network, image_size, batch_size, jit_compile), strings, to a
-      dict from each variant to its list of milliseconds per step.
-    """
-    settings = {}
-    for row in csv_file.read(path):
-        times = settings.setdefault(tuple(row[name] for name in _SETTING), {})
-        times.setdefault(row["variant"], []).append(float(row["ms_per_step"]))
-    return settings
-
-
 def environment():
-    """What the numbers depend on besides the code."""
+    """Describes the machine and the software that ran the benchmark."""
     processors = getattr(os, "sched_getaffinity", None)
     try:
         nsl = importlib.metadata.version("neural-structured-learning")
@@ -81,10 +73,11 @@ def environment():
 
 
 def summary(settings):
-    """Medians and ratios of all settings, for a JSON file: list of dicts."""
+    """Summarizes times and ratios of each setting: list of dicts for JSON."""
     return [
         {
-            **dict(zip(_SETTING, setting)),
+            # Strings, as in times.csv.
+            **dict(zip(_SETTING, map(str, setting))),
             "repeats": _repeats(times),
             "ms_per_step": {
                 name: vars(timing.Quartiles.of(values))
@@ -97,12 +90,14 @@ def summary(settings):
 
 
 def tables(settings):
-    """Markdown: times of each setting, then its ratios."""
+    """Formats as Markdown the times of each setting, then its ratios."""
     parts = []
     for setting, times in settings.items():
-        medians = {name: timing.Quartiles.of(t) for name, t in times.items()}
-        medians = ((name, f"{median:.2f}") for name, median in medians.items())
-        ratios = ((name, f"{r:.3f}", what) for name, r, what in _ratios(times))
+        medians = [
+            (name, f"{timing.Quartiles.of(values):.2f}")
+            for name, values in times.items()
+        ]
+        ratios = [(name, f"{r:.3f}", what) for name, r, what in _ratios(times)]
         parts += [
             f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
             markdown_table.table(("variant", "ms per step"), medians),
@@ -116,7 +111,7 @@ def _repeats(times):
 
 
 def _ratios(times):
-    """Yields (name, `Quartiles`, meaning) of those that there are times for."""
+    """Yields (name, `Quartiles`, meaning) of each ratio of measured times."""
     for above, below, meaning in _RATIOS:
         if above in times and below in times:
             ratio = timing.ratio(times, above, below)
@@ -124,14 +119,13 @@ def _ratios(times):
 
 
 def _title(setting):
-    """A setting in words."""
     network, image_size, batch_size, jit_compile = setting
-    xla = "XLA" if jit_compile == "True" else "no XLA"
+    xla = "XLA" if jit_compile else "no XLA"
     return f"{network}, {batch_size} x {image_size}x{image_size}, {xla}"
 
 
 def plot(settings, path):
-    """Draws each repeat and the median of each variant, a panel per setting."""
+    """Draws each repeat and the median per variant, a panel per setting."""
     columns = min(3, len(settings))
     lines = -(-len(settings) // columns)
     figure, panels = plots.subplots(lines, columns, width=4.6, height=3.2)

@@ -1,13 +1,14 @@
-"""Counts convolutions and matrix products in a graph, and their chain.
+"""Counts the convolutions and matrix products in a graph, and their chain.
 
-Both are exact and the same on every machine. Only what a call of the graph
-runs counts: what its results and side effects need. Functions that operations
-call are walked into; of a conditional the longer branch counts.
+Both counts are exact and the same on every machine. Only operations that a call
+of the graph runs are counted: those that a result or a side effect depends on.
+Functions that operations call are followed, and the longest branch of a
+conditional counts.
 """
 
 from conadv_tf import keras_internals
 
-# Beginnings: Conv2DBackpropInput and Conv2DBackpropFilter too.
+# Prefixes of types: Conv2DBackpropInput and Conv2DBackpropFilter count too.
 _PRODUCTS = (
     "BatchMatMul Conv2D Conv3D DepthwiseConv2dNative Einsum MatMul "
     "_FusedConv2D _FusedMatMul"
@@ -15,10 +16,10 @@ _PRODUCTS = (
 
 
 def count_products(graph):
-    """Convolutions and matrix products that one call of a FuncGraph runs.
+    """Counts the convolutions and matrix products in one call of a FuncGraph.
 
-    Gradients of convolutions count like convolutions. Of a conditional the
-    branch with more counts; the body of a loop counts once.
+    Gradients of convolutions count like convolutions. The branch of a
+    conditional with the most products counts; the body of a loop counts once.
     """
     total = 0
     for operation in _needed(graph):
@@ -28,22 +29,28 @@ def count_products(graph):
 
 
 def longest_chain(graph):
-    """Most convolutions and matrix products on any path of a FuncGraph.
+    """Counts the products on the longest path of a FuncGraph.
 
-    Paths follow data and control edges: nothing on one can begin before all
-    that precedes it has ended, whatever the machine. The body of a loop
-    counts once.
+    Paths follow data and control edges: an operation cannot start before all
+    operations that precede it on a path have finished, whatever the machine.
+    The body of a loop counts once.
     """
     _, longest = _depths(graph, [0] * len(graph.inputs), 0)
     return longest
 
 
 def _depths(graph, inputs, start):
-    """Products on the longest path to each output, and on any path.
+    """Counts products on the longest path to each output, and on any path.
 
-    `inputs` are those on the way to each input, `start` those before all else.
+    Args:
+      graph: FuncGraph.
+      inputs: list of the products on the longest path to each input.
+      start: products on the longest path to the call of the graph.
+
+    Returns:
+      (list of an int for each output, int).
     """
-    # Of tensors, and of operations as a whole for the control edges.
+    # By tensor for the data edges, by operation for the control edges.
     depth = {tensor.name: d for tensor, d in zip(graph.inputs, inputs)}
     finished = {tensor.op.name: d for tensor, d in zip(graph.inputs, inputs)}
     for operation in _needed(graph):
@@ -57,8 +64,8 @@ def _depths(graph, inputs, start):
         own = max([waited, *arguments]) + _is_product(operation)
         results, finished[operation.name] = [own] * len(operation.outputs), own
         for body in _bodies(operation):
-            # A conditional has its condition before the arguments of bodies;
-            # it starts a branch when all that it waits for is there.
+            # A conditional passes its condition before the arguments of its
+            # branches, and a branch starts when the condition is known.
             is_branch = len(arguments) > len(body.inputs)
             begin = max(waited, arguments[0]) if is_branch else waited
             passed = arguments[len(arguments) - len(body.inputs) :]
@@ -81,7 +88,7 @@ def _is_product(operation):
 
 
 def _needed(graph):
-    """Operations that outputs or side effects depend on, inputs first."""
+    """Lists operations that outputs or side effects need, inputs first."""
     stack = [tensor.op for tensor in graph.outputs] + graph.control_outputs
     ordered, visited = {}, set()
     while stack:
@@ -97,7 +104,7 @@ def _needed(graph):
 
 
 def _bodies(operation):
-    """Graphs of the functions that an operation calls."""
+    """Lists the graphs of the functions that an operation calls."""
     names = []
     for attribute in operation.op_def.attr:
         if attribute.type == "func":

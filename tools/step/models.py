@@ -1,43 +1,50 @@
-"""Models for the tools that measure their training step."""
+"""Builds the models whose training step the tools measure."""
 
+import dataclasses
 import re
 
 import tensorflow as tf
 
 import conadv_tf as ca
-from experiments.methods import BASE_METHODS
-from experiments.methods import METHODS
+from experiments import methods
 
-# What `network` takes, for flags.
-NAMES = (
-    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD (D "
-    "of 18, 34, 50, 101, 152)"
-)
-# ConAdv at a fraction of its price: arguments of `ca.ConAdvModel`.
-CHEAPER = {
-    "quarter": METHODS["conadv_quarter"].settings,
-    "eighth": {"adversarial_fraction": 0.125},
-    "shared": METHODS["conadv_shared"].settings,
-    "shared_instead": METHODS["conadv_shared_instead"].settings,
+# The methods that differ in the training step; AutoAugment changes only data.
+METHODS = {
+    name: method
+    for name, method in methods.METHODS.items()
+    if not method.autoaugment
 }
+METHODS["conadv_eighth"] = dataclasses.replace(
+    METHODS["conadv_quarter"],
+    name="conadv_eighth",
+    label="ConAdv, an eighth",
+    summary="conadv on an eighth of each batch",
+    settings={"adversarial_fraction": 0.125},
+)
+# Help text for flags that `network` reads.
+NETWORK_HELP = (
+    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), or resnetD "
+    "(depth D of 18, 34, 50, 101 or 152)."
+)
 _NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255
-# So small that a network can be trained on noise for long.
+# Small enough that a network can be trained on noise for long.
 _LEARNING_RATE = 0.01
 
 
 def network(name, image_size):
-    """A network by name.
+    """Builds a network by name.
 
     Args:
-      name: see `NAMES`; W is the number of channels of the first stage.
+      name: a name as in `NETWORK_HELP`; W is the number of channels of the
+        first stage.
       image_size: height and width of the images.
 
     Returns:
-      Functional Keras model of images with three channels.
+      Functional Keras model for images with three channels.
 
     Raises:
-      ValueError: if the name is of none of these forms.
+      ValueError: if the name has none of these forms.
     """
     match = re.fullmatch(r"(resnet_cifar|resnet)(\d+)(?:x(\d+))?", name)
     if not match or (match[1] == "resnet" and match[3]):
@@ -55,19 +62,26 @@ def network(name, image_size):
 
 
 def paper_attack():
-    """One step with a random start."""
+    """Returns the attack of the paper: one step from a random start."""
     return ca.PGD(_EPSILON, random_start=True)
 
 
 def optimizer():
-    """LARS with momentum and weight decay, which the paper trains with."""
+    """Returns the optimizer of the paper: LARS with momentum and decay."""
     return ca.LARS(_LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
 
 
 def compiled(
     model, jit_compile=True, optimizer=optimizer, metrics=("accuracy",)
 ):
-    """Compiles a model for class ids as the paper trains, and returns it."""
+    """Compiles a model for class ids and returns it.
+
+    Args:
+      model: Keras model from images to logits.
+      jit_compile: whether XLA compiles the training step.
+      optimizer: function that makes the optimizer; by default the paper's.
+      metrics: sequence of metrics, or None.
+    """
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     metrics = metrics and list(metrics)
     model.compile(optimizer(), loss, metrics, jit_compile=jit_compile)
@@ -75,23 +89,25 @@ def compiled(
 
 
 def of_method(method, network, attack=None, **options):
-    """A compiled `ConAdvModel`.
+    """Builds the compiled `ConAdvModel` of a method.
 
     Args:
-      method: one of `BASE_METHODS` or of `CHEAPER`.
-      network: functional Keras model, images to logits.
-      attack: of a method that has one; by default the paper's.
-      **options: of `compiled`.
+      method: a key of `METHODS`.
+      network: functional Keras model from images to logits.
+      attack: attack of an adversarial method; by default the paper's.
+      **options: keyword arguments of `compiled`.
     """
-    arguments = CHEAPER.get(method, {})
-    tau = BASE_METHODS["conadv" if arguments else method].staleness
-    attack = None if tau is None else attack or paper_attack()
-    model = ca.ConAdvModel(network, attack, tau, **arguments)
+    method = METHODS[method]
+    if method.staleness is None:
+        attack = None
+    else:
+        attack = attack or paper_attack()
+    model = ca.ConAdvModel(network, attack, method.staleness, **method.settings)
     return compiled(model, **options)
 
 
 def batch_specs(network, batch_size):
-    """TensorSpecs of a batch of images and class ids."""
+    """Returns the TensorSpecs of a batch of images and class ids."""
     return (
         tf.TensorSpec([batch_size, *network.input_shape[1:]], tf.float32),
         tf.TensorSpec([batch_size], tf.int64),

@@ -1,8 +1,8 @@
 """Times alternatives against each other in one process.
 
-Machines drift: they heat up, and others use them. So the alternatives take
-turns, in a new random order in each repeat, and a ratio of two is taken within
-each repeat before it is summarized.
+Machines drift: they heat up, and other processes use them. The alternatives
+therefore take turns, in a new random order in each repeat, and a ratio of two
+times is taken within each repeat before it is summarized.
 """
 
 import dataclasses
@@ -10,11 +10,18 @@ import random
 import time
 
 import numpy as np
+import tqdm
 
 
 @dataclasses.dataclass(frozen=True)
 class Quartiles:
-    """Median and spread of some repeats."""
+    """Median and spread of repeated measurements.
+
+    Attributes:
+      first: first quartile.
+      median: median.
+      third: third quartile.
+    """
 
     first: float
     median: float
@@ -22,7 +29,7 @@ class Quartiles:
 
     @classmethod
     def of(cls, values):
-        """The quartiles of a sequence of numbers."""
+        """Computes the quartiles of a sequence of numbers."""
         return cls(*np.percentile(values, (25, 50, 75)).tolist())
 
     def __format__(self, spec):
@@ -31,18 +38,15 @@ class Quartiles:
         )
 
 
-def alternate(
-    variants, repeats, steps, seed=0, progress=None, clock=time.perf_counter
-):
-    """Times each of some functions in turn.
+def alternate(variants, repeats, steps, seed=0, clock=time.perf_counter):
+    """Times several functions in turns.
 
     Args:
-      variants: dict from a name to a function that runs so many steps and
-        returns when they are done; first calls, which trace, are behind it.
-      repeats: times that each function is called.
-      steps: steps per call.
-      seed: of the order.
-      progress: function called with the number of each repeat that is done.
+      variants: dict from each name to a function that takes a number of steps
+        and returns when they are done. It has traced its graph before.
+      repeats: number of calls of each function.
+      steps: number of steps per call.
+      seed: seed of the order.
       clock: function that returns seconds.
 
     Returns:
@@ -50,16 +54,14 @@ def alternate(
     """
     order = random.Random(seed)
     times = {name: [] for name in variants}
-    for repeat in range(repeats):
+    for _ in tqdm.trange(repeats, desc="repeats"):
         for name in order.sample(list(variants), len(variants)):
             start = clock()
             variants[name](steps)
             times[name].append(1e3 * (clock() - start) / steps)
-        if progress is not None:
-            progress(repeat + 1)
     return times
 
 
 def ratio(times, numerator, denominator):
-    """Quartiles over the repeats of one time over another in the same one."""
+    """Computes the quartiles over the repeats of the ratio of two times."""
     return Quartiles.of(np.divide(times[numerator], times[denominator]))

@@ -1,42 +1,41 @@
-"""What the benchmark compares: ways to train one network, step by step.
+"""The variants that the benchmark compares.
 
-Each is a function that trains for so many steps and comes back when they are
-done. All train the same network with the same loss, optimizer and batches;
-they differ in what their name says.
+Each variant is a function that trains a network for a number of steps and
+returns when they are done. All train the same network with the same loss,
+optimizer and batches.
 """
 
 import functools
 
 import tensorflow as tf
 
-from experiments.methods import BASE_METHODS
 from tools.step import models
 
 _BATCHES = 8
 
 
 class UnavailableError(Exception):
-    """A variant that cannot run here; the message says why."""
+    """Raised for a variant that cannot run here; the message says why."""
 
 
 def build(name, network, batch_size, jit_compile):
-    """A function of the number of steps to train a network for.
+    """Builds a variant: a function that takes the number of steps to train.
 
     Args:
       name: one of `NAMES`.
-      network: functional Keras model, images to logits; may be changed.
-      batch_size: images per step.
+      network: functional Keras model from images to logits; may be changed.
+      batch_size: number of images per step.
       jit_compile: whether XLA compiles the step.
 
     Raises:
-      UnavailableError: if the variant needs a package that is missing, or
-        cannot be compiled by XLA.
+      UnavailableError: if the variant needs a package that is not installed,
+        or if XLA cannot compile it.
     """
     return _BUILDERS[name](network, batches(network, batch_size), jit_compile)
 
 
 def batches(network, batch_size):
-    """Endless batches of random images and labels that lie in memory."""
+    """Returns an endless dataset of random batches that are kept in memory."""
     images, labels = models.batch_specs(network, _BATCHES * batch_size)
     random = tf.random.Generator.from_seed(0)
     classes = network.output_shape[-1]
@@ -44,28 +43,28 @@ def batches(network, batch_size):
     labels = random.uniform(labels.shape, 0, classes, labels.dtype)
     data = tf.data.Dataset.from_tensor_slices((images, labels))
     options = tf.data.Options()
-    # Its threads would measure the data, of which there is next to none.
+    # The threads of autotuning would take time, and there is nothing to tune.
     options.autotune.enabled = False
     data = data.batch(batch_size, drop_remainder=True).cache().repeat()
     return data.with_options(options)
 
 
 def _bare(model, data):
-    """Trains on an iterator: Keras's function for a step without its `fit`."""
+    """Trains with the function that Keras calls for each step of `fit`."""
     step = model.make_train_function()
     iterator = iter(data)
 
     def run(steps):
         for _ in range(steps):
             logs = step(iterator)
-        # An accelerator is done when its result is there.
+        # An accelerator is done when its result has arrived.
         tf.nest.map_structure(lambda tensor: tensor.numpy(), logs)
 
     return run
 
 
 def _fit(model, data):
-    """Trains through `fit`: each call is a whole one of an epoch."""
+    """Trains with `fit`; each call is a fit of one epoch."""
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
 
 
@@ -75,7 +74,7 @@ def _method(method, network, data, jit_compile, train=_bare, **options):
 
 
 def _without_refresh(network, data, jit_compile):
-    """ConAdv whose shadow copy is never written: wrong, but it shows cost."""
+    """ConAdv whose shadow copy is never updated: wrong, but it shows a cost."""
     model = models.of_method("conadv", network, jit_compile=jit_compile)
     model.step.shadow.refresh = lambda age: None
     return _bare(model, data)
@@ -86,11 +85,11 @@ def _sgd():
 
 
 def _nsl(network, data, jit_compile, train=_bare):
-    """Adversarial training of neural-structured-learning, at its equal.
+    """Adversarial training of neural-structured-learning in the same setting.
 
-    The same attack (FGSM in the infinity norm from a uniform random start) and
-    the same weight for the adversarial loss. Clean and adversarial images go
-    through one batch norm in two passes.
+    The attack (FGSM in the infinity norm from a uniform random start) and the
+    weight of the adversarial loss are the same. Clean and adversarial images
+    pass through one batch norm, in two forward passes.
     """
     try:
         import neural_structured_learning as nsl
@@ -101,8 +100,8 @@ def _nsl(network, data, jit_compile, train=_bare):
         ) from error
     if jit_compile:
         raise UnavailableError(
-            "its attack from a random start is a loop of open length, whose "
-            "gradient XLA does not compile"
+            "its attack from a random start is a loop of unknown length, and "
+            "XLA does not compile the gradient of such a loop"
         )
     attack = models.paper_attack()
     low, high = attack.value_range
@@ -126,17 +125,15 @@ def _nsl(network, data, jit_compile, train=_bare):
     )
 
 
-_conadv = functools.partial(_method, "conadv")
 _BUILDERS = {
-    **{
-        method: functools.partial(_method, method)
-        for method in (*BASE_METHODS, *models.CHEAPER)
-    },
+    **{name: functools.partial(_method, name) for name in models.METHODS},
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),
-    "conadv_fit": functools.partial(_conadv, train=_fit),
-    "shared_fit": functools.partial(_method, "shared", train=_fit),
+    "conadv_fit": functools.partial(_method, "conadv", train=_fit),
+    "conadv_shared_fit": functools.partial(
+        _method, "conadv_shared", train=_fit
+    ),
     "conadv_no_refresh": _without_refresh,
-    "conadv_sgd": functools.partial(_conadv, optimizer=_sgd),
+    "conadv_sgd": functools.partial(_method, "conadv", optimizer=_sgd),
 }
 NAMES = tuple(_BUILDERS)

@@ -10,13 +10,12 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf.networks import conversion
 from conadv_tf.steps import lowering
-from experiments.methods import BASE_METHODS
 from tools.step import models
 from tools.tpu import phases
 
-_plain, *_adversarial = BASE_METHODS
-# What one core may do, in the order of the tables; "attack" is it alone.
-METHODS = (_plain, "attack", *_adversarial, *models.CHEAPER)
+_plain, *_adversarial = models.METHODS
+# The steps of one core, in the order of the tables; "attack" is only an attack.
+METHODS = (_plain, "attack", *_adversarial)
 
 
 def step_function(network, method, batch_size, attack):

@@ -7,18 +7,15 @@ paper's numbers were measured.
 """
 
 import dataclasses
+import textwrap
 from typing import Optional
 
 from experiments import plots
-from experiments.methods import BASE_METHODS
+from tools.step import models
 from tools.tpu.phases import PHASES
 
-_LABELS = {name: method.label for name, method in BASE_METHODS.items()}
-_LABELS["quarter"] = "ConAdv, 1/4\nattacked"
-_LABELS["eighth"] = "ConAdv, 1/8\nattacked"
-_LABELS["shared"] = "one pass,\n1/4 attacked"
-_LABELS["shared_instead"] = "one pass, 1/4\nnot clean"
-_LABELS["phased"] = "ConAdv,\nphased"
+_LABELS = {name: method.label for name, method in models.METHODS.items()}
+_LABELS["phased"] = "ConAdv, phased"
 # Images/ms of ResNet-50 on TPU v3 (Liu et al. 2022, Figure 4 and section 4.2),
 # by images on a core: 32k images on 512 cores, where ConAdv was "about 1.5x"
 # of DisAdv, and 2k on 1024.
@@ -34,7 +31,7 @@ _OTHER_CORES = 512
 class Bar:
     """Throughput of one method on a slice."""
 
-    method: str  # One of `BASE_METHODS` or of `models.CHEAPER`, or "phased".
+    method: str  # A key of `models.METHODS` or "phased".
     cores: int  # Of the slice; three times as many in phased placement.
     images: int  # Of a step on all of them.
     estimated: float  # Images per millisecond.
@@ -81,7 +78,10 @@ def draw(panels, device, path):
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _pair(axis, place, bar)
-        names = [f"{_LABELS[b.method]}\n{b.cores:,} cores" for b in drawn]
+        names = [
+            f"{textwrap.fill(_LABELS[b.method], 14)}\n{b.cores:,} cores"
+            for b in drawn
+        ]
         axis.set_xticks(range(len(drawn)), names, fontsize=8)
         axis.set_ylabel("images/ms")
         axis.margins(y=0.3)  # For the legend.

@@ -122,7 +122,7 @@ def step_path(method, batch_size, options):
 
 def steps(methods, placement):
     """The steps to compile: the methods, or phases in the place of some."""
-    schedules = {"conadv": PHASES, "shared": PAIRED}
+    schedules = {"conadv": PHASES, "conadv_shared": PAIRED}
     phased = schedules if placement == "phased" else {}
     return [step for name in methods for step in phased.get(name, (name,))]
 
