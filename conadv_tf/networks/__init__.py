@@ -1,39 +1,38 @@
-"""The paper's networks, and the conversion of any other functional one.
+"""The paper's networks, and the conversion of any functional network.
 
-The networks and `split_batch_norm`, `merge_batch_norm` are what users call.
-`conversion` (rebuilding a network layer by layer), `SourceNetwork`,
-`check_functional`, `image_gradient_of`, `layers_without_gradient`,
-`warn_of_random_layers`, `split_for_training` and `variables` (a network's
-variables by role) serve the rest of the package.
+Users call the functions that build networks, `split_batch_norm` and
+`merge_batch_norm`. The rest of the package uses `conversion`, which rebuilds a
+network layer by layer, and `variables`, which finds a network's variables by
+role.
 """
 
 from conadv_tf.networks import conversion
 from conadv_tf.networks import variables
-from conadv_tf.networks.branches import split_for_training
 from conadv_tf.networks.conversion import merge_batch_norm
 from conadv_tf.networks.conversion import split_batch_norm
+from conadv_tf.networks.conversion import split_for_training
+from conadv_tf.networks.copy_checks import SourceNetwork
 from conadv_tf.networks.efficientnet import efficientnet
 from conadv_tf.networks.efficientnet import efficientnet_b0
 from conadv_tf.networks.efficientnet import efficientnet_b1
 from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
-from conadv_tf.networks.functional import check_functional
 from conadv_tf.networks.image_gradient import image_gradient_of
-from conadv_tf.networks.layer_calls import layers_without_gradient
-from conadv_tf.networks.random_layers import warn_of_random_layers
+from conadv_tf.networks.layer_graph import check_functional
+from conadv_tf.networks.layer_graph import layers_without_gradient
+from conadv_tf.networks.layer_graph import warn_of_random_layers
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
 from conadv_tf.networks.resnet import resnet_cifar
 from conadv_tf.networks.resnet import RESNET_DEPTHS
-from conadv_tf.networks.source_network import SourceNetwork
 
 __all__ = [
     "BATCH_NORM_MOMENTUM",
     "EFFICIENTNET_VARIANTS",
-    "SourceNetwork",
     "RESNET_DEPTHS",
+    "SourceNetwork",
     "check_functional",
     "conversion",
     "efficientnet",
@@ -48,7 +47,7 @@ __all__ = [
     "resnet50",
     "resnet_cifar",
     "split_batch_norm",
+    "split_for_training",
     "variables",
     "warn_of_random_layers",
-    "split_for_training",
 ]

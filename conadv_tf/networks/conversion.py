@@ -1,8 +1,8 @@
-"""Rebuilds functional networks layer by layer: split, merge, copy.
+"""Splits, merges and copies functional networks layer by layer.
 
 `tf.keras.models.clone_model` keeps the graph of calls (shared layers,
-`training=False` arguments, names) but does not look inside nested models;
-`rebuild` does, and carries weights and frozen flags over.
+`training=False` arguments and names) but does not look inside nested models.
+`rebuild` does, and it also copies weights and `trainable` flags.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,16 @@ import tensorflow as tf
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
-from conadv_tf.networks import copies
+from conadv_tf.networks import copy_checks
 from conadv_tf.networks import strided_convolution
-from conadv_tf.networks.closure_layers import closure_layers
-from conadv_tf.networks.functional import check_functional
-from conadv_tf.networks.functional import graph_layers
+from conadv_tf.networks.hidden_batch_norms import hidden_batch_norms
+from conadv_tf.networks.hidden_batch_norms import SPLITTABLE
 from conadv_tf.networks.image_gradient import reads_images
+from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.strided_convolution import StridedConv2D
 
-# From a layer to the one in its place.
+# Returns the layer that replaces a layer.
 LayerFunction = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
-# The classes whose statistics we know how to split. A subclass may compute
-# anything, so it is refused by name instead of guessed at.
-_PLAIN = (
-    tf.keras.layers.BatchNormalization,
-    keras_internals.SyncBatchNormalization,
-)
-# Not one of these is a subclass of another.
-_ANY = (*_PLAIN, keras_internals.BatchNormalizationV1)
 
 
 def split_batch_norm(
@@ -38,23 +30,23 @@ def split_batch_norm(
 ) -> tf.keras.Model:
     """Copies a network with every batch norm replaced by a split one.
 
-    Weights are copied too: each branch starts from the gamma, beta and moving
-    statistics of the original, so that pretrained weights stay. Nested models
-    are converted inside; layer names, shared layers, `training=False` calls
-    and frozen flags are kept. The given network is left as it is.
+    Each branch starts from the gamma, beta and moving statistics of the
+    original batch norm, so that pretrained weights are kept. Nested models are
+    converted too. Layer names, shared layers, `training=False` calls and
+    `trainable` flags are kept. The original network does not change.
 
     Args:
-      network: a built functional or Sequential Keras model. Split batch norms
-        already in it must have this number of branches.
+      network: built functional or Sequential Keras model. Batch norms in it
+        that are split already must have this number of branches.
       branches: 2 (main, auxiliary), 3 (main, augmented, auxiliary) or 1.
 
     Returns:
-      A new Keras model; its outputs at inference equal the original's.
+      A new Keras model. Its outputs in inference mode equal the original's.
 
     Raises:
       ValueError: if the network is subclassed or not built, or if a batch
-        norm cannot be reached (a subclass of BatchNormalization, one held by
-        a wrapper, a Lambda or a custom layer); the error names the layers.
+        norm cannot be split: a subclass of BatchNormalization, or one held by
+        a wrapper, a Lambda or a custom layer. The error names the layers.
 
     Example:
       >>> layers = tf.keras.layers
@@ -70,25 +62,39 @@ def split_batch_norm(
     return _split_batch_norm(network, branches, copy_layer)
 
 
-def split_with_fast_stem(
+def split_for_training(
     network: tf.keras.Model, branches: int
 ) -> tf.keras.Model:
-    """`split_batch_norm`, with convolutions whose input gradient is fast.
+    """Copies a network with split batch norms and a fast input gradient.
+
+    A network whose batch norms are split already keeps its branches.
 
     Args:
       network: functional Keras model.
-      branches: 1, 2 or 3.
+      branches: 2 or 3, for a network whose batch norms are not split yet.
 
     Returns:
-      A new Keras model, where some `Conv2D` are `StridedConv2D`.
+      A new Keras model, in which some `Conv2D` are `StridedConv2D`.
+
+    Raises:
+      ValueError: if the network already has another number of branches,
+        above 1.
     """
+    existing = number_of_branches(network)
+    if existing not in (None, 1, branches):
+        names = ", ".join(SplitBatchNormalization.NAMES[branches])
+        raise ValueError(
+            f"Expected split batch norms with {branches} branches ({names}), "
+            f"or with 1 for all images; received a network with {existing}. "
+            "Merge them first: merge_batch_norm(network)."
+        )
 
     def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if strided_convolution.is_faster_when_strided(layer):
             return StridedConv2D.from_config(layer.get_config())
         return copy_layer(layer)
 
-    converted = _split_batch_norm(network, branches, convert)
+    converted = _split_batch_norm(network, existing or branches, convert)
     for layer in converted.layers:
         if isinstance(layer, StridedConv2D):
             layer.reads_images = reads_images(layer)
@@ -96,9 +102,9 @@ def split_with_fast_stem(
 
 
 def _split_batch_norm(
-    network: tf.keras.Model, branches: int, otherwise: LayerFunction
+    network: tf.keras.Model, branches: int, convert_other: LayerFunction
 ) -> tf.keras.Model:
-    hidden = _hidden_batch_norms(network)
+    hidden = hidden_batch_norms(network)
     if hidden:
         raise ValueError(
             "Expected every batch norm to be a keras.layers."
@@ -110,18 +116,19 @@ def _split_batch_norm(
         )
 
     def split(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if type(layer) in _PLAIN:
+        if type(layer) in SPLITTABLE:
             return SplitBatchNormalization(
                 branches=branches, **batch_norm_config(layer)
             )
         if isinstance(layer, SplitBatchNormalization):
             if layer.branches != branches:
                 raise ValueError(
-                    f"Layer {layer.name!r} already has {layer.branches} "
-                    f"branches; {branches} were asked for. Merge it first: "
+                    f"Expected layer {layer.name!r} to have {branches} "
+                    f"branches or none; received {layer.branches} branches. "
+                    "Merge them first: "
                     "split_batch_norm(merge_batch_norm(network), branches)."
                 )
-        return otherwise(layer)
+        return convert_other(layer)
 
     return rebuild(network, split)
 
@@ -129,14 +136,15 @@ def _split_batch_norm(
 def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network with every split batch norm replaced by a plain one.
 
-    The plain batch norm gets the main branch: the one evaluation uses.
+    The plain batch norm gets the weights of the main branch, which evaluation
+    uses.
 
     Args:
-      network: a functional or Sequential Keras model.
+      network: functional or Sequential Keras model.
 
     Returns:
-      A new Keras model without classes of this package; its outputs at
-      inference equal the given one's.
+      A new Keras model without classes of this package. Its outputs in
+      inference mode equal the original's.
 
     Example:
       >>> layers = [tf.keras.Input((2,)), ca.SplitBatchNormalization()]
@@ -169,7 +177,7 @@ def copy_network(network: tf.keras.Model) -> tf.keras.Model:
 
 
 def copy_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    """A new layer from the config of another, without its weights."""
+    """Creates a layer from another's config, without copying weights."""
     if type(layer) is tf.keras.layers.BatchNormalization:
         return type(layer)(**batch_norm_config(layer))
     return type(layer).from_config(layer.get_config())
@@ -180,28 +188,27 @@ def rebuild(
     layer_function: LayerFunction,
     with_weights: bool = True,
 ) -> tf.keras.Model:
-    """Copies a network, each layer through a function, nested ones included.
+    """Copies a network with every layer replaced, also in nested models.
 
     Args:
-      network: a built functional or Sequential Keras model.
-      layer_function: called once for each layer that is not a model (also
-        where several nested models share it), returns the layer to put in its
-        place: a new one, or the layer itself to share it between the two
-        networks.
-      with_weights: whether to copy weights.
+      network: built functional or Sequential Keras model.
+      layer_function: maps a layer that is not a model to its replacement: a
+        new layer, or the layer itself to share it between the two networks.
+        Called once for each layer, even if several nested models share it.
+      with_weights: whether to copy weights and check the copy.
 
     Returns:
       A new Keras model.
 
     Raises:
-      ValueError: if the network, or a model inside it, is not functional; if
-        the copy is not a true one (see `copies`).
+      ValueError: if the network or a model inside it is not functional, or if
+        the copy shares variables or computes other outputs.
     """
-    copies.check_calls(network)
+    copy_checks.check_call_arguments(network)
     rebuilt = _rebuild(network, layer_function, replacements={})
     _copy_state(network, rebuilt, with_weights)
     if with_weights:
-        copies.check_copy(network, rebuilt)
+        copy_checks.check_copy(network, rebuilt)
     return rebuilt
 
 
@@ -224,11 +231,41 @@ def _rebuild(
     return tf.keras.models.clone_model(network, clone_function=convert)
 
 
+def _copy_state(
+    network: tf.keras.Model, copy: tf.keras.Model, with_weights: bool
+) -> None:
+    # Parents before children: setting a model's flag sets its layers' flags.
+    copy.trainable = network.trainable
+    for old, new in zip(network.layers, copy.layers):
+        if new is old:
+            continue
+        if isinstance(old, tf.keras.Model):
+            _copy_state(old, new, with_weights)
+            continue
+        new.trainable = old.trainable
+        if type(new) is type(old):
+            # The layer inside a wrapper has a separate flag.
+            for inside, inside_copy in zip(
+                keras_internals.flatten_layers(old, include_self=False),
+                keras_internals.flatten_layers(new, include_self=False),
+            ):
+                inside_copy.trainable = inside.trainable
+        if not (with_weights and old.weights):
+            continue
+        was_split, is_split = (
+            isinstance(layer, SplitBatchNormalization) for layer in (old, new)
+        )
+        source = old.branch_layers[0] if was_split and not is_split else old
+        targets = new.branch_layers if is_split and not was_split else [new]
+        for target in targets:
+            target.set_weights(source.get_weights())
+
+
 def number_of_branches(network: tf.keras.Model) -> Optional[int]:
-    """Branches of the split batch norms in a network, None without any.
+    """Returns the branches of a network's split batch norms, None if none.
 
     Raises:
-      ValueError: if they differ.
+      ValueError: if the split batch norms have different numbers of branches.
     """
     numbers = {
         layer.name: layer.branches
@@ -241,59 +278,3 @@ def number_of_branches(network: tf.keras.Model) -> Optional[int]:
             f"received {numbers}. Merge and split them again."
         )
     return next(iter(numbers.values()), None)
-
-
-def _copy_state(
-    source: tf.keras.Model, target: tf.keras.Model, with_weights: bool
-) -> None:
-    # Parents before children: setting a flag on a model resets its layers.
-    target.trainable = source.trainable
-    for old, new in zip(source.layers, target.layers):
-        if new is old:
-            continue
-        if isinstance(old, tf.keras.Model):
-            _copy_state(old, new, with_weights)
-            continue
-        new.trainable = old.trainable
-        if type(new) is type(old):
-            # A wrapper's layer has a flag of its own.
-            for inside, copy in zip(
-                keras_internals.flatten_layers(old, include_self=False),
-                keras_internals.flatten_layers(new, include_self=False),
-            ):
-                copy.trainable = inside.trainable
-        if not (with_weights and old.weights):
-            continue
-        if isinstance(old, SplitBatchNormalization) and not isinstance(
-            new, SplitBatchNormalization
-        ):
-            new.set_weights(old.branch_layers[0].get_weights())
-        elif isinstance(new, SplitBatchNormalization) and not isinstance(
-            old, SplitBatchNormalization
-        ):
-            for layer in new.branch_layers:
-                layer.set_weights(old.get_weights())
-        else:
-            new.set_weights(old.get_weights())
-
-
-def _hidden_batch_norms(network: tf.keras.Model) -> list[str]:
-    """Names of the batch norms that are no layer of the graph themselves."""
-    hidden = {}
-    for layer in graph_layers(network):
-        if type(layer) in _PLAIN or isinstance(layer, SplitBatchNormalization):
-            continue
-        inside = list(keras_internals.flatten_layers(layer))
-        if isinstance(layer, tf.keras.layers.Lambda):
-            inside += closure_layers([layer.function, layer.arguments])
-        branches = {
-            id(branch)
-            for split in inside
-            if isinstance(split, SplitBatchNormalization)
-            for branch in split.branch_layers
-        }
-        for each in inside:
-            if isinstance(each, _ANY) and id(each) not in branches:
-                holder = "" if each is layer else f" (held by {layer.name!r})"
-                hidden[id(each)] = f"{each.name!r}{holder}"
-    return list(hidden.values())

@@ -1,10 +1,11 @@
-"""Which images' gradient is wanted, for the layer that would compute all.
+"""Selects the images of a batch whose gradient a training step needs.
 
-A step in one pass needs the gradient with respect to the images where an
-attack starts, and joins them with others, whose gradient is thrown away. No
-compiler sees that where the gradient is put together from blocks.
+A step that attacks and trains in one pass needs the gradient with respect to
+the images where the attack starts. It concatenates these images with others,
+whose gradients it discards. `StridedConv2D` assembles the gradient from
+blocks, and no compiler removes the unused part of that computation.
 
-As with the branch of batch norms, the choice is made per thread and read while
+Like the branch of batch norms, the selection is set per thread and read while
 a network is called.
 """
 
@@ -16,8 +17,8 @@ from typing import Optional
 
 import tensorflow as tf
 
-# Layers without trained weights, which see one image at a time.
-_EACH_ALONE = (
+# Layers that have no trained weights and process each image separately.
+_IMAGEWISE_LAYERS = (
     tf.keras.layers.InputLayer,
     tf.keras.layers.Normalization,
     tf.keras.layers.Rescaling,
@@ -28,51 +29,48 @@ _state = threading.local()
 
 @contextlib.contextmanager
 def image_gradient_of(images: Optional[slice], size: Any) -> Iterator[None]:
-    """Gradients by a batch of images are wanted for some of them only.
+    """Requests the gradient with respect to some images of a batch only.
 
-    For networks called inside, whose layers keep the order of the images. The
-    gradient by the others may come out as 0.
+    Applies to networks called inside the context. Their layers must keep the
+    order of the images. The gradients with respect to other images may be 0.
 
     Args:
-      images: which of the batch; None is all.
-      size: of the batch; where it is no int, all gradients are computed.
+      images: slice of the batch; None requests all images.
+      size: size of the batch. If it is not an int, all gradients are computed.
 
     Yields:
       Nothing.
     """
-    previous = getattr(_state, "wanted", None)
-    static = images is not None and isinstance(size, int)
-    _state.wanted = (images, size) if static else None
+    previous = getattr(_state, "request", None)
+    is_static = images is not None and isinstance(size, int)
+    _state.request = (images, size) if is_static else None
     try:
         yield
     finally:
-        _state.wanted = previous
+        _state.request = previous
 
 
-def wanted(inputs: tf.Tensor) -> Optional[slice]:
-    """Of which examples of a layer's inputs the gradient is wanted.
+def requested_images(inputs: tf.Tensor) -> Optional[slice]:
+    """Returns the slice of the inputs whose gradient is needed; None is all.
 
     Args:
-      inputs: [batch, ...] of a layer of which `reads_images` is true.
-
-    Returns:
-      A slice of them; None is all.
+      inputs: [batch, ...], inputs of a layer for which `reads_images` is true.
     """
-    images, size = getattr(_state, "wanted", None) or (None, None)
+    images, size = getattr(_state, "request", None) or (None, None)
     return images if inputs.shape[0] == size else None
 
 
 def reads_images(layer: tf.keras.layers.Layer) -> bool:
-    """Whether example i of a layer's inputs is image i and nothing else.
+    """Whether example i of a layer's inputs depends on image i alone.
 
-    Then the gradient by the layer's inputs serves that image alone: nothing
-    that is trained lies before the layer, and nothing that mixes examples.
+    The gradient with respect to the layer's inputs is then used for the image
+    only: no layer before this one is trained or mixes examples.
 
     Args:
-      layer: of a functional network, not of a model nested in it.
+      layer: layer of a functional network, not of a model nested in it.
     """
     return all(
-        type(before) in _EACH_ALONE and reads_images(before)
+        type(previous) in _IMAGEWISE_LAYERS and reads_images(previous)
         for node in layer.inbound_nodes
-        for before in tf.nest.flatten(node.inbound_layers)
+        for previous in tf.nest.flatten(node.inbound_layers)
     )

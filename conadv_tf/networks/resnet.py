@@ -1,10 +1,10 @@
-"""ResNets: v1.5 for ImageNet, and the three-stage ones for small images.
+"""ResNet v1.5 for ImageNet, and the three-stage ResNet for small images.
 
-Both use batch norm with momentum 0.9 and epsilon 1e-5, no convolution
-biases, and a last gamma of 0 in each residual block, so that a block starts
-as the identity (Goyal et al. 2017, arXiv 1706.02677): the hyper-parameters of
-the paper's runs. Input normalization is a layer of the network, so that
-images come in as pixels in [0, 1] and epsilon is in pixels.
+Both use batch norm with momentum 0.9 and epsilon 1e-5, convolutions without
+biases, and a gamma of 0 at the end of each residual block, so that a block
+starts as the identity (Goyal et al. 2017, arXiv 1706.02677). These are the
+hyper-parameters of the paper's runs. Input normalization is a layer of the
+network, so that images are pixels in [0, 1] and epsilon is in pixels.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from typing import Union
 import numpy as np
 import tensorflow as tf
 
-# A number for all channels, one for each, or nothing.
+# One number for all channels, one for each channel, or None.
 _PerChannel = Union[float, Sequence[float], None]
-# Of ImageNet's pixels in [0, 1], by channel.
+# Statistics of ImageNet's pixels in [0, 1], by channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BATCH_NORM_MOMENTUM = 0.9
@@ -42,7 +42,7 @@ def resnet(
     std: _PerChannel = IMAGENET_STD,
     name: Optional[str] = None,
 ) -> tf.keras.Model:
-    """ResNet v1.5: the stride of a bottleneck is in its 3x3 convolution.
+    """Builds ResNet v1.5, with a bottleneck's stride in its 3x3 convolution.
 
     He et al. 2015 (arXiv 1512.03385); v1.5 is MLPerf's ResNet-50, which has
     25,557,032 trainable parameters for 1000 classes.
@@ -51,16 +51,18 @@ def resnet(
       depth: 18, 34, 50, 101 or 152.
       num_classes: number of logits.
       input_shape: (height, width, channels); pixels in [0, 1].
-      mean: mean of the pixels of each channel, or one for all; None does not
-        normalize.
-      std: standard deviation, likewise.
+      mean: mean of the pixels, one number for each channel or one for all.
+        None disables normalization.
+      std: standard deviation of the pixels, one number for each channel or
+        one for all. Ignored if `mean` is None and `std` is not passed.
       name: model name.
 
     Returns:
       Functional Keras model, images to float32 logits [batch, num_classes].
 
     Raises:
-      ValueError: if the depth is unknown.
+      ValueError: if the depth is unknown, if only one of `mean` and `std` is
+        None, or if `mean` has another number of channels than the input.
 
     Example:
       >>> network = ca.networks.resnet(18, num_classes=10)
@@ -72,18 +74,12 @@ def resnet(
             f"Expected depth in {sorted(_IMAGENET_DEPTHS)}; received {depth!r}."
         )
     blocks, is_bottleneck = _IMAGENET_DEPTHS[depth]
-    block = _bottleneck_block if is_bottleneck else _basic_block
     inputs = tf.keras.Input(input_shape, name="images")
     x = _normalize_input(inputs, mean, std)
     x = _conv_norm(x, 64, 7, 2, "stem")
     x = tf.keras.layers.ReLU(name="stem_relu")(x)
     x = tf.keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
-    for stage, count in enumerate(blocks):
-        for index in range(count):
-            stride = 2 if stage > 0 and index == 0 else 1
-            x = block(
-                x, 64 * 2**stage, stride, f"stage{stage + 1}_block{index + 1}"
-            )
+    x = _stages(x, blocks, 64, is_bottleneck)
     outputs = _head(x, num_classes, tf.keras.initializers.RandomNormal(0, 0.01))
     return tf.keras.Model(inputs, outputs, name=name or f"resnet{depth}")
 
@@ -93,7 +89,7 @@ def resnet50(
     input_shape: tuple[int, int, int] = (224, 224, 3),
     **kwargs: Any,
 ) -> tf.keras.Model:
-    """ResNet-50 v1.5, the paper's network; see `resnet`."""
+    """Builds ResNet-50 v1.5, the paper's network, with `resnet`."""
     return resnet(50, num_classes, input_shape, **kwargs)
 
 
@@ -106,26 +102,29 @@ def resnet_cifar(
     std: _PerChannel = None,
     name: Optional[str] = None,
 ) -> tf.keras.Model:
-    """ResNet for small images: three stages of basic blocks.
+    """Builds a ResNet for small images: three stages of basic blocks.
 
-    He et al. 2015, section 4.2; shortcuts are projections where the shape
+    He et al. 2015, section 4.2. Shortcuts are projections where the shape
     changes.
 
     Args:
-      depth: 6n + 2: 20, 32, 44, 56, ...
+      depth: 6n + 2, for example 20, 32, 44 or 56.
       num_classes: number of logits.
       input_shape: (height, width, channels), any number of channels; pixels
         in [0, 1].
-      width: channels of the first stage; doubled in each of the next two.
-      mean: see `resnet`.
-      std: see `resnet`.
+      width: channels of the first stage, doubled in each of the next two.
+      mean: mean of the pixels, one number for each channel or one for all.
+        None disables normalization.
+      std: standard deviation of the pixels, one number for each channel or
+        one for all. None disables normalization.
       name: model name.
 
     Returns:
       Functional Keras model, images to float32 logits [batch, num_classes].
 
     Raises:
-      ValueError: if the depth is not 6n + 2.
+      ValueError: if the depth is not 6n + 2, if only one of `mean` and `std`
+        is None, or if `mean` has another number of channels than the input.
 
     Example:
       >>> network = ca.networks.resnet_cifar(8, width=4)
@@ -141,15 +140,7 @@ def resnet_cifar(
     x = _normalize_input(inputs, mean, std)
     x = _conv_norm(x, width, 3, 1, "stem")
     x = tf.keras.layers.ReLU(name="stem_relu")(x)
-    for stage in range(3):
-        for index in range((depth - 2) // 6):
-            stride = 2 if stage > 0 and index == 0 else 1
-            x = _basic_block(
-                x,
-                width * 2**stage,
-                stride,
-                f"stage{stage + 1}_block{index + 1}",
-            )
+    x = _stages(x, 3 * [(depth - 2) // 6], width, is_bottleneck=False)
     outputs = _head(x, num_classes, "he_normal")
     return tf.keras.Model(inputs, outputs, name=name or f"resnet{depth}_cifar")
 
@@ -161,14 +152,14 @@ def _normalize_input(
         return inputs
     if mean is None or std is None:
         raise ValueError(
-            "Expected mean and std, or neither of them; received "
-            f"mean={mean!r} and std={std!r}."
+            f"Expected both mean and std, or neither; received mean={mean!r} "
+            f"and std={std!r}. Pass the missing one, or None for both."
         )
     if np.ndim(mean) and np.size(mean) != inputs.shape[-1]:
         raise ValueError(
             f"Expected a mean for each of {inputs.shape[-1]} channels; "
             f"received {mean}. Pass mean and std of your images, or mean=None "
-            "to leave them as they are."
+            "to disable normalization."
         )
     variance = tf.nest.map_structure(lambda value: value**2, std)
     return tf.keras.layers.Normalization(
@@ -201,32 +192,38 @@ def _conv_norm(
     )(x)
 
 
-def _shortcut(x: tf.Tensor, filters: int, stride: int, name: str) -> tf.Tensor:
-    if stride == 1 and x.shape[-1] == filters:
-        return x
-    return _conv_norm(x, filters, 1, stride, f"{name}_shortcut")
-
-
-def _basic_block(
-    x: tf.Tensor, filters: int, stride: int, name: str
+def _stages(
+    x: tf.Tensor, blocks: Sequence[int], width: int, is_bottleneck: bool
 ) -> tf.Tensor:
-    shortcut = _shortcut(x, filters, stride, name)
-    x = _conv_norm(x, filters, 3, stride, f"{name}_1")
-    x = tf.keras.layers.ReLU(name=f"{name}_1_relu")(x)
-    x = _conv_norm(x, filters, 3, 1, f"{name}_2", zero_gamma=True)
-    x = tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
-    return tf.keras.layers.ReLU(name=f"{name}_relu")(x)
+    """Applies `blocks[i]` residual blocks of `width * 2**i` filters each."""
+    for stage, count in enumerate(blocks):
+        for index in range(count):
+            x = _residual_block(
+                x,
+                width * 2**stage,
+                2 if stage > 0 and index == 0 else 1,
+                is_bottleneck,
+                f"stage{stage + 1}_block{index + 1}",
+            )
+    return x
 
 
-def _bottleneck_block(
-    x: tf.Tensor, filters: int, stride: int, name: str
+def _residual_block(
+    x: tf.Tensor, filters: int, stride: int, is_bottleneck: bool, name: str
 ) -> tf.Tensor:
-    shortcut = _shortcut(x, 4 * filters, stride, name)
-    x = _conv_norm(x, filters, 1, 1, f"{name}_1")
-    x = tf.keras.layers.ReLU(name=f"{name}_1_relu")(x)
-    x = _conv_norm(x, filters, 3, stride, f"{name}_2")
-    x = tf.keras.layers.ReLU(name=f"{name}_2_relu")(x)
-    x = _conv_norm(x, 4 * filters, 1, 1, f"{name}_3", zero_gamma=True)
+    # (filters, kernel size, stride) of each convolution.
+    if is_bottleneck:
+        layers = [(filters, 1, 1), (filters, 3, stride), (4 * filters, 1, 1)]
+    else:
+        layers = [(filters, 3, stride), (filters, 3, 1)]
+    last, channels = len(layers), layers[-1][0]
+    shortcut = x
+    if stride > 1 or x.shape[-1] != channels:
+        shortcut = _conv_norm(x, channels, 1, stride, f"{name}_shortcut")
+    for number, layer in enumerate(layers, start=1):
+        x = _conv_norm(x, *layer, f"{name}_{number}", number == last)
+        if number < last:
+            x = tf.keras.layers.ReLU(name=f"{name}_{number}_relu")(x)
     x = tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return tf.keras.layers.ReLU(name=f"{name}_relu")(x)
 
@@ -237,7 +234,7 @@ def _head(
     initializer: Union[str, tf.keras.initializers.Initializer],
 ) -> tf.Tensor:
     x = tf.keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    # float32 logits whatever the policy: the loss needs the mantissa.
+    # float32 logits under any policy: the loss needs the full mantissa.
     return tf.keras.layers.Dense(
         num_classes,
         kernel_initializer=initializer,

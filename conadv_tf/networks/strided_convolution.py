@@ -1,12 +1,13 @@
-"""Convolutions over images whose input gradient a TPU computes fast.
+"""Convolutions over images whose input gradient is fast on a TPU.
 
-An attack needs the gradient with respect to the images: the input gradient of
-a network's first convolution. Where that has a stride of 2 and three input
-channels, as in most ImageNet networks, a TPU spends a fifth of the attack on
-it: the gradient has 3 channels on hardware 128 channels wide, and the stride
-leaves holes between its inputs. Over blocks of 4 by 4 pixels it is a dense
-convolution into 48 channels. Forward pass and kernel gradient gain nothing and
-stay as they are.
+An attack needs the gradient with respect to the images, which is the input
+gradient of a network's first convolution. In most ImageNet networks that
+convolution has a stride of 2 and three input channels, and a TPU spends a
+fifth of the attack on its input gradient: the gradient has 3 channels on
+hardware that is 128 channels wide, and the stride leaves holes between its
+inputs. Computed over blocks of 4 by 4 pixels, it is a dense convolution with
+48 output channels. The forward pass and the kernel gradient gain nothing from
+blocks and do not change.
 """
 
 from collections.abc import Callable
@@ -21,21 +22,22 @@ from conadv_tf import keras_internals
 from conadv_tf.networks import image_gradient
 
 _MAX_CHANNELS = 4
-# Blocks are of this many strides: the more, the fuller the hardware, but the
-# more zeros in the kernel and pieces to put together.
+# Strides per block. Larger blocks use more channels of the hardware, but need
+# more zeros in the kernel and more pieces to assemble.
 _STRIDES_PER_BLOCK = 2
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class StridedConv2D(tf.keras.layers.Conv2D):
-    """Keras's `Conv2D`; under XLA with the input gradient over blocks.
+    """Keras's `Conv2D`, with the input gradient over blocks under XLA.
 
-    Same config, variables and results; the input gradient is equal to float
-    tolerance. `ca.ConAdvModel` puts it in the place of the convolutions that
-    gain, and `export_network` puts `Conv2D` back.
+    Config, variables and outputs are the same as for `Conv2D`, and the input
+    gradient is equal to float tolerance. `ca.ConAdvModel` uses this layer for
+    the convolutions that it speeds up, and `export_network` restores `Conv2D`.
 
-    reads_images: whether its input gradient serves the images only, so that
-      `image_gradient_of` holds for it.
+    Attributes:
+      reads_images: whether the input gradient is used for the images only, so
+        that `image_gradient_of` applies to it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -43,13 +45,15 @@ class StridedConv2D(tf.keras.layers.Conv2D):
         self.reads_images = False
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """The convolution of a call, without bias and activation."""
+        """Computes the convolution without bias and activation."""
         if not keras_internals.is_compiled_by_xla() or None in inputs.shape[1:]:
             return super().convolution_op(inputs, kernel)
-        kernel = tf.cast(kernel, inputs.dtype)  # As an operation would.
-        wanted = image_gradient.wanted(inputs) if self.reads_images else None
+        images = None
+        if self.reads_images:
+            images = image_gradient.requested_images(inputs)
+        kernel = tf.cast(kernel, inputs.dtype)  # As Keras's operation does.
         return _convolve(
-            inputs, kernel, self.strides, self.padding.upper(), wanted
+            inputs, kernel, self.strides, self.padding.upper(), images
         )
 
 
@@ -72,7 +76,7 @@ def _convolve(
     kernel: tf.Tensor,
     strides: tuple[int, int],
     padding: str,
-    wanted: Optional[slice],
+    images: Optional[slice],
 ) -> tf.Tensor:
     arguments = {"strides": [1, *strides, 1], "padding": padding}
 
@@ -87,20 +91,18 @@ def _convolve(
                 inputs.shape,
                 strides,
                 padding,
-                wanted or slice(None),
+                images or slice(None),
             )
-            if wanted:
-                others = [wanted.start, inputs.shape[0] - wanted.stop]
+            if images:
+                others = [images.start, inputs.shape[0] - images.stop]
                 by_inputs = tf.pad(by_inputs, [others, [0, 0], [0, 0], [0, 0]])
-            return (
-                by_inputs,
-                tf.raw_ops.Conv2DBackpropFilter(
-                    input=inputs,
-                    filter_sizes=kernel.shape,
-                    out_backprop=output_gradient,
-                    **arguments,
-                ),
+            by_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                input=inputs,
+                filter_sizes=kernel.shape,
+                out_backprop=output_gradient,
+                **arguments,
             )
+            return by_inputs, by_kernel
 
         return tf.nn.conv2d(inputs, kernel, **arguments), gradient
 
@@ -113,14 +115,15 @@ def input_gradient(
     input_shape: tf.TensorShape,
     strides: tuple[int, int],
     padding: str,
-    wanted: slice = slice(None),
+    images: slice = slice(None),
 ) -> tf.Tensor:
-    """Gradient of a strided convolution with respect to its input.
+    """Computes the input gradient of a strided convolution.
 
-    The gradient of pixel u is the sum over outputs i of dy[i] * w[u + before
-    - stride * i], where w is 0 outside its size and `before` is the padding.
-    Pixels are taken in blocks of m strides, u = m * stride * block + r, and
-    outputs relative to a block's first, i = m * block + a:
+    The gradient dx[u] of pixel u is the sum over outputs i of
+    dy[i] * w[u + before - stride * i], where w is 0 outside of the kernel and
+    `before` is the padding. Take pixels in blocks of m strides,
+    u = m * stride * block + r, and number outputs from the first one of a
+    block, i = m * block + a. Then
 
         dx[block, r] = sum over a of dy[m * block + a] K[a, r],
         K[a, r] = w[r + before - stride * a]
@@ -133,10 +136,10 @@ def input_gradient(
       input_shape: [batch, height, width, channels]; batch may be None.
       strides: (vertical, horizontal).
       padding: "SAME" or "VALID", as TensorFlow pads.
-      wanted: which images; all of them by default.
+      images: slice of the batch to compute; all images by default.
 
     Returns:
-      float [wanted, height, width, channels].
+      float [images, height, width, channels].
     """
     channels, filters = kernel.shape[2:]
     rows, columns = (
@@ -148,7 +151,7 @@ def input_gradient(
             strides,
         )
     )
-    # One more tap each way, of zeros, is what taps outside the kernel read.
+    # Taps outside of the kernel read one additional tap of zeros.
     kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
     kernel = tf.gather(kernel, rows.taps, axis=0)
     kernel = tf.gather(kernel, columns.taps, axis=2)
@@ -160,10 +163,11 @@ def input_gradient(
         _STRIDES_PER_BLOCK,
         [[0, 0], rows.padding, columns.padding, [0, 0]],
     )
-    # All images have blocks, but only the wanted ones are put together: a TPU
-    # that has images side by side convolves them all in the time of a few.
+    # Blocks are computed for all images but assembled for the requested ones
+    # only: a TPU that lays images side by side convolves all of them in the
+    # time of a few.
     pixels = [
-        pixel[wanted] for pixel in tf.split(blocks, height * width, axis=-1)
+        pixel[images] for pixel in tf.split(blocks, height * width, axis=-1)
     ]
     size = [
         pixels[0].shape[0] or tf.shape(pixels[0])[0],
@@ -171,8 +175,9 @@ def input_gradient(
         blocks.shape[2] * width,
         channels,
     ]
-    # Each pixel of the blocks to its place, as the gradient of taking every
-    # so many: XLA pads with holes and adds, without a transposition's copies.
+    # Moves each pixel of the blocks to its position with the gradient of a
+    # strided slice: XLA pads with holes and adds, without the copies of a
+    # transposition.
     gradient = tf.add_n(
         [
             tf.raw_ops.StridedSliceGrad(
@@ -191,8 +196,9 @@ def input_gradient(
 class _Taps(typing.NamedTuple):
     """One dimension of the convolution over blocks.
 
-    taps: [window, block], the tap of the kernel that K[a, r] is.
-    padding: of the output gradient, (before, after).
+    Attributes:
+      taps: int [window, block], for each K[a, r] the index of its kernel tap.
+      padding: padding of the output gradient, (before, after).
     """
 
     taps: np.ndarray

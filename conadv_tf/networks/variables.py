@@ -1,4 +1,4 @@
-"""The variables of a network by what they are."""
+"""Selects the variables of a network by their role."""
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ _NORMALIZATION_LAYERS = (
 
 
 def moving_statistics(network: tf.keras.Model) -> list[tf.Variable]:
-    """The variables that batch norms write in training mode."""
+    """Returns the variables that batch norms update in training mode."""
     return [
         variable
         for layer in keras_internals.flatten_layers(network)
@@ -27,7 +27,10 @@ def moving_statistics(network: tf.keras.Model) -> list[tf.Variable]:
 def normalization_and_biases(
     network: tf.keras.Model,
 ) -> tuple[list[tf.Variable], list[tf.Variable]]:
-    """Trainable variables of normalization layers, and biases, by identity."""
+    """Returns trainable variables of normalization layers, and all biases.
+
+    Variables are found by the type of their layer, not by their names.
+    """
     normalization, biases = [], []
     for layer in keras_internals.flatten_layers(network):
         if isinstance(layer, _NORMALIZATION_LAYERS):

@@ -75,7 +75,7 @@ class _Named:
 
 def _attack_function(network, attack):
     # The network that a step's attack runs on.
-    network = conversion.split_with_fast_stem(network, branches=2)
+    network = conversion.split_for_training(network, branches=2)
 
     def auxiliary_logits(images):
         with ca.batch_norm_branch("auxiliary", update_statistics=False):

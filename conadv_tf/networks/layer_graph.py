@@ -1,0 +1,153 @@
+"""Inspects the layers of functional networks and how they are called."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import inspect
+from typing import Any
+import warnings
+
+import tensorflow as tf
+
+from conadv_tf import keras_internals
+from conadv_tf.batch_norm import batch_norm_branch
+
+# RandomRotation, RandomZoom and similar.
+_KERAS_RANDOM_LAYERS = tuple(
+    getattr(tf.keras.layers, name)
+    for name in dir(tf.keras.layers)
+    if name.startswith("Random")
+)
+
+
+def check_functional(network: tf.keras.Model) -> None:
+    """Raises a ValueError unless `network` is a built functional model."""
+    received = type(network).__name__
+    if isinstance(network, tf.keras.Model):
+        if keras_internals.is_functional(network):
+            return
+        received = f"{network.name!r} of class {received}"
+    raise ValueError(
+        "Expected a built functional or Sequential Keras model, whose layers "
+        f"are known; received {received}. Write the network with the "
+        "functional API, tf.keras.Model(inputs, outputs), or give a "
+        "Sequential model an Input layer."
+    )
+
+
+def graph_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
+    """Yields the layers of a network, replacing nested models by theirs."""
+    check_functional(network)
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.Model):
+            yield from graph_layers(layer)
+        else:
+            yield layer
+
+
+def name_and_class(layer: tf.keras.layers.Layer) -> str:
+    """Returns a layer's name and class for an error message."""
+    return f"{layer.name!r} ({type(layer).__name__})"
+
+
+def symbolic_inputs(layer: tf.keras.layers.Layer) -> list[Any]:
+    """Returns the inputs of a layer's first call; [] for an input layer."""
+    nodes = layer.inbound_nodes
+    return list(nodes[0].keras_inputs) if nodes else []
+
+
+def call_arguments(layer: tf.keras.layers.Layer) -> list[Any]:
+    """Returns the arguments of all calls of a layer as a flat list."""
+    calls = [(node.call_args, node.call_kwargs) for node in layer.inbound_nodes]
+    return tf.nest.flatten(calls)
+
+
+def layers_without_gradient(network: tf.keras.Model) -> list[str]:
+    """Returns names and classes of the layers that block the gradient.
+
+    Each layer is traced alone, because TensorFlow's error names at most the
+    operation without a gradient, not the layer.
+
+    Args:
+      network: functional Keras model.
+    """
+    return [
+        name_and_class(layer)
+        for layer in graph_layers(network)
+        if symbolic_inputs(layer) and not _has_gradient(layer)
+    ]
+
+
+def _has_gradient(layer: tf.keras.layers.Layer) -> bool:
+    has_gradient = False
+
+    def differentiate(*inputs: tf.Tensor) -> None:
+        nonlocal has_gradient
+        with tf.GradientTape() as tape:
+            tape.watch([each for each in inputs if each.dtype.is_floating])
+            outputs = tf.nest.flatten(_repeat_first_call(layer, inputs))
+        gradients = tape.gradient(outputs, list(inputs))
+        has_gradient = any(gradient is not None for gradient in gradients)
+
+    specs = [
+        tf.TensorSpec(each.shape, each.dtype) for each in symbolic_inputs(layer)
+    ]
+    try:
+        tf.function(differentiate, autograph=False).get_concrete_function(
+            *specs
+        )
+    except LookupError:
+        return False
+    except Exception:  # A layer that cannot be traced alone is not blamed.
+        return True
+    return has_gradient
+
+
+def _repeat_first_call(
+    layer: tf.keras.layers.Layer, inputs: Sequence[tf.Tensor]
+) -> Any:
+    """Repeats a layer's first call with other inputs, in training mode."""
+    tensors = {
+        str(id(symbol)): [tensor] * len(inputs)
+        for symbol, tensor in zip(symbolic_inputs(layer), inputs)
+    }
+    args, kwargs = layer.inbound_nodes[0].map_arguments(tensors)
+    if "training" in inspect.signature(layer.call).parameters:
+        kwargs = {"training": True, **kwargs}
+    with batch_norm_branch("auxiliary", update_statistics=False):
+        return layer(*args, **kwargs)
+
+
+def warn_of_random_layers(network: tf.keras.Model) -> None:
+    """Warns about layers that augment images inside a network to attack.
+
+    Such a layer draws new random numbers in each pass. An image is then
+    attacked under one draw and trained on under another, so that much of the
+    perturbation is lost. Dropout and noise layers are random too, but they do
+    not move pixels.
+
+    Args:
+      network: functional Keras model.
+    """
+    layers = [
+        name_and_class(layer)
+        for layer in keras_internals.flatten_layers(network)
+        if isinstance(layer, _KERAS_RANDOM_LAYERS) or _is_from_keras_cv(layer)
+    ]
+    if layers:
+        warnings.warn(
+            f"Network {network.name!r} augments images inside: "
+            f"{', '.join(layers)}. Each pass draws new random numbers, so "
+            "that images are attacked under one draw and trained on under "
+            "another, and much of the attack is lost. Remove these layers "
+            "from the network and augment in the data pipeline: dataset.map("
+            "lambda images, labels: (augment(images, training=True), labels))."
+        )
+
+
+def _is_from_keras_cv(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a layer is a preprocessing layer of keras-cv, or a subclass."""
+    return any(
+        base.__module__.startswith("keras_cv.")
+        and ".preprocessing" in base.__module__
+        for base in type(layer).__mro__
+    )
