@@ -60,7 +60,7 @@ def test_an_attack_must_be_given():
 
 def test_three_branches_are_refused():
     network = ca.split_batch_norm(networks.small(), branches=3)
-    with pytest.raises(ValueError, match="have 3"):
+    with pytest.raises(ValueError, match="received a network with 3"):
         ca.ConAdvModel(network, ca.FGSM(0.1))
 
 

@@ -123,7 +123,7 @@ def test_logits_are_float32_in_bfloat16():
         pytest.param("b3", 300, 12320535, 12233232, marks=pytest.mark.slow),
     ],
 )
-def test_efficientnets_have_keras_s_number_of_parameters(
+def test_efficientnets_have_as_many_parameters_as_in_keras(
     variant, resolution, parameters, trainable
 ):
     network = getattr(ca.networks, f"efficientnet_{variant}")()

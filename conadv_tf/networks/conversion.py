@@ -85,8 +85,8 @@ def split_for_training(
         names = ", ".join(SplitBatchNormalization.NAMES[branches])
         raise ValueError(
             f"Expected split batch norms with {branches} branches ({names}), "
-            f"or with 1 for all images; received a network with {existing}. "
-            "Merge them first: merge_batch_norm(network)."
+            f"or with 1 for all images; received a network with {existing} "
+            "branches. Merge them first: merge_batch_norm(network)."
         )
 
     def convert(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
