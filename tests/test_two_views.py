@@ -116,5 +116,7 @@ def test_data_with_another_number_of_views():
 
 def test_two_branches_are_too_few():
     network = ca.split_batch_norm(networks.small(), 2)
-    with pytest.raises(ValueError, match="main, auxiliary.*network with 2"):
+    with pytest.raises(
+        ValueError, match="augmented, auxiliary.*network with 2"
+    ):
         ca.ConAdvModel(network, ca.PGD(0.1), views=2)
