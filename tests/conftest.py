@@ -1,16 +1,16 @@
-"""Settings that all tests share, made before TensorFlow starts."""
+"""Settings for all tests, made before TensorFlow starts."""
 
 import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# What XLA compiles here runs once or twice.
+# Compiled functions run only once or twice in a test: skip optimizations.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
 import tensorflow as tf
 
-# Replication is tested on logical devices of the one CPU.
+# Tests of replication use logical devices of the CPU.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 4,
@@ -18,10 +18,10 @@ tf.config.set_logical_device_configuration(
 
 
 def pytest_collection_finish():
-    """Takes what is imported by now out of the garbage collector's sight.
+    """Excludes all imported objects from garbage collection.
 
-    Tracing makes so many objects that the whole heap was searched again and
-    again, a tenth of the time of the tests.
+    Tracing creates so many objects that repeated collections of the whole heap
+    took a tenth of the time of the tests.
     """
     gc.collect()
     gc.freeze()
@@ -30,7 +30,9 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def fresh_keras_state():
-    """Same seeds, names and policy for each test, whatever ran before."""
+    """Resets seeds, layer names and precision policy before each test."""
     tf.keras.backend.clear_session()
-    tf.keras.mixed_precision.set_global_policy(None)  # By floatx again.
+    tf.keras.mixed_precision.set_global_policy(
+        None
+    )  # The default, from floatx.
     tf.keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""How far adversarial images are from the clean ones."""
+"""Distances between adversarial and clean images."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ ROUNDING = 5e-7
 
 
 def between(adversarial, images, norm):
-    """Norm of each image's perturbation, in float64."""
+    """Returns the norm of the perturbation of each image, in float64."""
     flat = np.reshape(adversarial - images, [len(images), -1])
     order = np.inf if norm == "linf" else 2
     return np.linalg.norm(flat.astype(np.float64), order, axis=1)

@@ -1,7 +1,8 @@
-"""The commands of documents, and what their own scripts say to them.
+"""Collects the commands in the documents and parses them with their scripts.
 
-Each script is loaded in a fresh process, because two of them may define one
-flag. Nothing is trained: flags are parsed, and what they describe is built.
+Each script is loaded in a fresh process, because two scripts may define the
+same flag. Nothing is trained: the flags are parsed, and the configuration that
+they describe is built.
 """
 
 import argparse
@@ -21,7 +22,7 @@ _SHORT = re.compile(r"^(run|sweep)\.py (--.*)")
 
 
 def _code(text):
-    """Pieces of code in Markdown: (lines of blocks, spans in prose)."""
+    """Returns the code in Markdown: (lines of blocks, spans in prose)."""
     text = text.replace("\\\n", " ")
     block = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
     lines = [
@@ -32,7 +33,10 @@ def _code(text):
 
 
 def _documents():
-    """{name: (lines of code, spans in prose)} of documents and scripts."""
+    """Returns {path: (lines of code, spans in prose)} of all documents.
+
+    The module docstrings of scripts are documents too.
+    """
     found = {}
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         found[path.relative_to(ROOT).as_posix()] = _code(path.read_text())
@@ -46,14 +50,14 @@ def _documents():
 
 
 def _arguments(text):
-    """Arguments of a command, without comments and other commands."""
+    """Splits a command line; drops comments and further commands."""
     text = re.sub(r"\$\{?\w+\}?", "dummy", re.split(r" (?:&&|\|) ", text)[0])
-    # Of absl itself, for all scripts.
+    # absl defines --helpshort for every script.
     return [a for a in shlex.split(text, comments=True) if a != "--helpshort"]
 
 
 def commands():
-    """(document, script, arguments) of each documented command."""
+    """Yields (document, script, arguments) of each documented command."""
     for document, (lines, spans) in _documents().items():
         for text in (*lines, *spans):
             for script, arguments in _COMMAND.findall(" ".join(text.split())):
@@ -68,7 +72,7 @@ def commands():
 
 
 def options():
-    """(document, arguments) of options that stand in prose by themselves."""
+    """Yields (document, arguments) of options in prose without a script."""
     for document, (_, spans) in _documents().items():
         for span in spans:
             if not re.fullmatch(
@@ -78,7 +82,7 @@ def options():
             choices = re.search(r"\w+(\|\w+)+", span)
             for choice in choices[0].split("|") if choices else ("",):
                 text = span.replace(choices[0], choice) if choices else span
-                # Placeholders, and flags that are only named.
+                # Fills in placeholders, and values of flags without one.
                 text = re.sub(r"=(n|b|\.\.\.)(?= |$)", "=1", text)
                 text = re.sub(r"--set$", "--set=epochs=1", text)
                 text = re.sub(r"(--(?!set)\w+)(?= |$)", r"\1=1", text)
@@ -86,16 +90,17 @@ def options():
 
 
 def check(by_script):
-    """What is wrong with commands.
+    """Parses commands with their scripts.
 
     Args:
-      by_script: {script: list of arguments}.
+      by_script: {script: list of the arguments of each command}.
 
     Returns:
-      {script: list of errors}; an error is None where nothing is wrong.
+      {script: list of error messages}, None in place of an error message for
+      each valid command.
     """
     context = multiprocessing.get_context("forkserver")
-    # Loaded once, as that takes as long as all the rest.
+    # Importing the package takes as long as everything else, so do it once.
     context.set_forkserver_preload(["conadv_tf"])
     with context.Pool(1, maxtasksperchild=1) as pool:
         errors = pool.starmap(_errors, by_script.items(), chunksize=1)
@@ -103,7 +108,7 @@ def check(by_script):
 
 
 class _Parsed(Exception):
-    """What argparse has to say is known."""
+    """Raised to stop a script after argparse has accepted its arguments."""
 
 
 def _errors(script, commands):
@@ -120,13 +125,16 @@ def _errors(script, commands):
     read = _with_absl if set(flags.FLAGS) > before else _with_argparse
     errors = []
     for arguments in commands:
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        output = io.StringIO()
+        with (
+            contextlib.redirect_stderr(output),
+            contextlib.redirect_stdout(output),
+        ):
             try:
                 read(script, module, arguments)
                 errors.append(None)
             except (flags.Error, ValueError, SystemExit) as error:
-                errors.append(f"{said.getvalue()}{error}")
+                errors.append(f"{output.getvalue()}{error}")
     return errors
 
 
@@ -173,4 +181,4 @@ def _with_argparse(script, module, arguments):
     with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_only):
         with contextlib.suppress(_Parsed):
             module.main()
-            raise ValueError(f"{script} has no flags that are known here.")
+            raise ValueError(f"{script} uses neither absl.flags nor argparse.")

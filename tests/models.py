@@ -1,4 +1,4 @@
-"""A small compiled model of each method, and arrays to train it."""
+"""Small compiled models of each method, and arrays to train them."""
 
 import numpy as np
 

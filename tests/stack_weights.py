@@ -1,4 +1,4 @@
-"""Small trainings that come out alike in both stacks, to be compared."""
+"""Small training runs that both stacks repeat, to compare their weights."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,10 +9,10 @@ from tests import networks
 OPTIMIZERS = {
     "sgd": lambda: tf.keras.optimizers.SGD(0.1, momentum=0.9),
     "lars": lambda: ca.LARS(1.0, weight_decay=1e-4, trust_coefficient=0.02),
-    # Gradients that are zero but for rounding shall stay small.
+    # Keeps updates small where a gradient is zero except for rounding.
     "adam": lambda: tf.keras.optimizers.Adam(0.01, epsilon=1e-3),
 }
-# Optimizer and arguments of `ConAdvModel`.
+# {name: (optimizer, arguments of `ConAdvModel`)}.
 SETUPS = {
     "sgd": ("sgd", {}),
     "lars": ("lars", {}),
@@ -25,9 +25,10 @@ UPDATES = 5
 
 
 def trained(name):
-    """All weights after some updates; float32 vector.
+    """Trains a small network and returns all weights as a float32 vector.
 
-    Data and first weights are of `RandomState`, whose numbers never change.
+    Data and initial weights are drawn from `np.random.RandomState`, whose
+    sequence is the same in all versions of NumPy.
     """
     optimizer, arguments = SETUPS[name]
     state = np.random.RandomState(0)

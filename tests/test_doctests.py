@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and print what they say."""
+"""The examples in docstrings run and print the documented output."""
 
 import doctest
 import importlib
@@ -11,12 +11,12 @@ import tensorflow as tf
 import conadv_tf as ca
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# What every reader has imported.
+# Names that the examples use without importing them.
 NAMES = {"ca": ca, "np": np, "tf": tf}
 
 
 def examples_of(module):
-    """The docstrings of a module that have an example."""
+    """Lists the docstrings of a module that contain an example."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = finder.find(importlib.import_module(module), extraglobs=NAMES)
     return [test for test in found if test.examples]
@@ -30,11 +30,11 @@ MODULES = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples(module):
+def test_examples_print_the_documented_output(module):
     if module == "conadv_tf.data.augmentation":
-        importlib.import_module("keras_cv")  # Prints what backend it has.
+        importlib.import_module("keras_cv")  # Prints the name of its backend.
     if module == "conadv_tf.data.datasets":
-        ca.data.load("digits", 8)  # Says that it writes them, once.
+        ca.data.load("digits", 8)  # Prints once that it prepares the data.
     for test in MODULES[module]:
         report = []
         runner = doctest.DocTestRunner(optionflags=OPTIONS)
@@ -42,7 +42,7 @@ def test_examples(module):
         assert not runner.failures, "".join(report)
 
 
-# In the example of another, in need of files or of minutes, or not for users.
+# Shown in the example of another name, or need files or minutes, or internal.
 WITHOUT = (
     *("Checkpoints", "Dataset", "BadRecords", "FolderSource", "Objective"),
     *("StalenessDrift", "describe", "measure_drift", "theorem_1_of_run"),
@@ -53,10 +53,10 @@ WITHOUT = (
 )
 
 
-def test_what_users_call_has_an_example():
+def test_public_names_have_an_example():
     shown = {test.name for tests in MODULES.values() for test in tests}
-    for wing in (ca, ca.analysis, ca.data, ca.distribution, ca.networks):
-        for name in set(wing.__all__) - {*WITHOUT}:
-            value = getattr(wing, name)
+    for module in (ca, ca.analysis, ca.data, ca.distribution, ca.networks):
+        for name in set(module.__all__) - {*WITHOUT}:
+            value = getattr(module, name)
             if callable(value):
                 assert f"{value.__module__}.{value.__qualname__}" in shown

@@ -1,4 +1,4 @@
-"""Documents hold: their examples run and their commands are understood."""
+"""The examples of the documents run, and their commands are valid."""
 
 import ast
 import collections
@@ -17,7 +17,7 @@ COMMANDS = list(documented_commands.commands())
 OPTIONS = list(documented_commands.options())
 DOCUMENTS = sorted({document for document, *_ in COMMANDS})
 RUN, SWEEP = "experiments/run.py", "experiments/sweep.py"
-# Each wrong by one thing, and what is said about it.
+# (script, arguments with one mistake, part of the error message).
 WRONG = [
     (RUN, "--preset=resnet50_96k_conadv+aa", "Unknown preset"),
     (RUN, "--methd=conadv", "Unknown command line flag 'methd'"),
@@ -60,10 +60,11 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def errors():
-    """What scripts say to documented and to wrong commands.
+    """Runs the argument parsing of all commands, documented and wrong.
 
-    Function of a script and its arguments; it returns None where nothing is
-    wrong.
+    Returns:
+      Function of a script and its arguments that returns the error message, or
+      None for a valid command.
     """
     asked = collections.defaultdict(list)
     for _, script, arguments in COMMANDS:
@@ -79,7 +80,7 @@ def errors():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_documented_commands_are_understood(document, errors):
+def test_documented_commands_are_valid(document, errors):
     for where, script, arguments in COMMANDS:
         assert (ROOT / script).exists(), script
         if where == document:
@@ -87,11 +88,11 @@ def test_documented_commands_are_understood(document, errors):
             assert error is None, f"{script} {' '.join(arguments)}: {error}"
 
 
-def test_documented_options_are_understood(errors):
+def test_documented_options_are_valid_for_some_script(errors):
     scripts = {script for _, script, _ in COMMANDS}
     for document, arguments in OPTIONS:
-        said = [errors(script, arguments) for script in scripts]
-        assert None in said, f"{document}: {arguments}: {said}"
+        messages = [errors(script, arguments) for script in scripts]
+        assert None in messages, f"{document}: {arguments}: {messages}"
 
 
 def test_the_main_commands_are_documented():
@@ -108,14 +109,14 @@ def test_the_main_commands_are_documented():
     assert len(OPTIONS) > 10
 
 
-# The checks above can fail.
+# Proves that the tests above can fail.
 @pytest.mark.parametrize("script, text, message", WRONG)
-def test_a_wrong_command_is_found(script, text, message, errors):
+def test_a_wrong_command_is_refused(script, text, message, errors):
     assert message in str(errors(script, text.split()))
 
 
 def python_blocks():
-    """(document, number of the block, its text)."""
+    """Yields each block of Python code in the documents as a parameter."""
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
         for number, block in enumerate(blocks):
@@ -128,7 +129,7 @@ def python_blocks():
 
 @functools.cache
 def run(block):
-    """The names that an example leaves."""
+    """Runs an example and returns its global names."""
     names = {}
     exec(block, names)
     return names
@@ -140,8 +141,8 @@ def test_examples_run(block, tmp_path, monkeypatch):
     run(block)
 
 
-# It turns a user's own Keras model into a ConAdv one, and back.
-def test_the_example_of_the_readme():
+# The example turns a Keras model of the user into a ConAdv model, and back.
+def test_the_readme_converts_a_network_and_exports_it():
     block, *_ = next(python_blocks()).values
     assert len(ast.parse(block).body) <= 10
     names = run(block)
@@ -160,7 +161,7 @@ def test_the_example_of_the_readme():
     assert any((a != b).any() for a, b in zip(before, after))
 
 
-def test_the_page_of_tests_has_all():
+def test_the_page_about_tests_lists_all_test_files():
     page = (ROOT / "docs" / "tests.md").read_text()
     listed = re.findall(r"`(\w+)`", page.partition("|---")[2])
     names = [path.stem[5:] for path in ROOT.glob("tests/test_*.py")]

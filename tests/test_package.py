@@ -1,4 +1,4 @@
-"""The package as a whole: what an import loads, sizes of files."""
+"""The package as a whole: imports, metadata, sizes of files."""
 
 import importlib.metadata
 import pathlib
@@ -9,14 +9,14 @@ import sys
 import conadv_tf
 
 ROOT = pathlib.Path(__file__).parents[1]
-# What newer TensorFlows say at every level of logging.
+# Newer TensorFlow versions print these lines at every level of logging.
 TENSORFLOW_STARTS = re.compile(
     r"(WARNING: All log messages before|[EIW]0000 .*\.cc:).*\n"
 )
 FOLDERS = ("conadv_tf", "experiments", "tests", "tools")
 
 
-def test_import_loads_nothing_that_is_not_needed_and_says_nothing():
+def test_import_loads_no_optional_package_and_prints_nothing():
     code = (
         "import sys, conadv_tf; print([name for name in ("
         "'tensorflow_addons', 'keras_cv', 'tensorflow_datasets', "
@@ -34,7 +34,7 @@ def test_import_loads_nothing_that_is_not_needed_and_says_nothing():
     assert not TENSORFLOW_STARTS.sub("", result.stderr)
 
 
-def test_metadata_agree():
+def test_version_and_license_agree_in_all_files():
     installed = importlib.metadata.metadata("conadv_tf")
     version = conadv_tf.__version__
     assert installed["Version"] == version
@@ -49,7 +49,7 @@ def test_metadata_agree():
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_files_are_of_one_idea():
+def test_files_have_at_most_300_lines():
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= 300, path

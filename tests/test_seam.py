@@ -1,4 +1,4 @@
-"""Only the seam touches what Keras and TensorFlow do not document."""
+"""Only two modules use undocumented names of Keras and TensorFlow."""
 
 import ast
 import pathlib
@@ -35,11 +35,11 @@ LEGACY = (
     "tensorflow.python",
     "train.experimental",
 )
-# Runs under the TPU build of TensorFlow alone, without this package.
+# Runs with the TPU build of TensorFlow, without this package.
 OTHER_TENSORFLOW = ROOT / "tools" / "tpu" / "kernels.py"
 BY_NAME = ("delattr", "getattr", "hasattr", "setattr")
 DOCUMENTED = {
-    "_exit",  # Of os: ends a process without its destructors.
+    "_exit",  # os._exit ends a process without running destructors.
 }
 
 
@@ -52,7 +52,7 @@ def is_self(node):
 
 
 def private_attributes(tree):
-    """(object, name) of each private attribute that code mentions."""
+    """Yields (object, name) of each private attribute that code uses."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             found = node.value, node.attr
@@ -65,7 +65,7 @@ def private_attributes(tree):
 
 
 def defined_by(cls):
-    """The private attributes that the code of a class gives its objects."""
+    """Yields the private attributes that a class defines or assigns."""
     for node in cls.body:
         targets = getattr(node, "targets", [getattr(node, "target", None)])
         names = [getattr(each, "id", "") for each in targets]
@@ -80,7 +80,7 @@ OURS = {name for cls in CLASSES for name in defined_by(cls)}
 
 
 def is_of_keras(cls):
-    """Whether a class has a base of Keras or TensorFlow."""
+    """Whether a class inherits from a class of Keras or TensorFlow."""
     by_name = {each.name: each for each in CLASSES}
     for base in map(ast.unparse, cls.bases):
         ours = by_name.get(base.split(".")[-1])
@@ -93,7 +93,7 @@ def is_of_keras(cls):
 
 @pytest.fixture(scope="module")
 def names_of_keras():
-    """Private attributes of Keras's and TensorFlow's objects."""
+    """The private attributes of typical objects of Keras and TensorFlow."""
     model = networks.convolutional()
     model.compile("sgd", networks.LOSS, metrics=["accuracy"])
     objects = [
@@ -115,7 +115,7 @@ def names_of_keras():
     return {name for each in objects for name in dir(each) if is_private(name)}
 
 
-def test_the_names_of_keras_are_known(names_of_keras):
+def test_the_names_of_keras_are_found(names_of_keras):
     assert {
         "_compute_gradients",
         "_flatten_layers",
@@ -126,7 +126,7 @@ def test_the_names_of_keras_are_known(names_of_keras):
 
 
 @pytest.mark.parametrize("path", TREES, ids=lambda path: path.name)
-def test_private_attributes_are_our_own(path, names_of_keras):
+def test_only_private_attributes_of_this_package_are_used(path, names_of_keras):
     foreign = []
     for value, name in private_attributes(TREES[path]):
         other = not is_self(value) and name in names_of_keras
@@ -135,18 +135,18 @@ def test_private_attributes_are_our_own(path, names_of_keras):
     assert not foreign
 
 
-# What Keras calls, or keeps under the same name, would be overwritten.
+# Such a name would replace a method or an attribute of Keras.
 @pytest.mark.parametrize(
     "cls",
     filter(is_of_keras, CLASSES),
     ids=lambda c: c.name,
 )
-def test_subclasses_have_other_private_names_than_keras(cls, names_of_keras):
+def test_subclasses_define_no_private_name_of_keras(cls, names_of_keras):
     assert not {*defined_by(cls)} & names_of_keras
 
 
 @pytest.mark.parametrize("path", TREES, ids=lambda path: path.name)
-def test_nothing_legacy_is_used(path):
+def test_no_legacy_interface_is_used(path):
     found = []
     for node in ast.walk(TREES[path]):
         names = []

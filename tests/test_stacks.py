@@ -1,11 +1,11 @@
-"""Training is the same in both stacks: TensorFlow 2.15 and 2.21.
+"""Training gives the same weights in both stacks: TensorFlow 2.15 and 2.21.
 
-On one machine it is so to the bit with TensorFlow's own kernels: where
-CONADV_TF_STACKS names a folder, as in .ci/run with TF_ENABLE_ONEDNN_OPTS=0, a
-stack leaves its weights there and compares them with the other's. oneDNN, which
-TensorFlow uses unless told otherwise, rounds another way in another version and
-on another processor, so that stored weights are compared with a tolerance.
-Each column of stack_weights.csv is what a folder's file of that name holds.
+With TensorFlow's own kernels the weights are equal to the bit on one machine.
+If CONADV_TF_STACKS names a folder, as in .ci/run with TF_ENABLE_ONEDNN_OPTS=0,
+each stack writes its weights there and compares them with the other's. oneDNN,
+which TensorFlow uses by default, rounds differently in another version and on
+another processor. The comparison with stored weights therefore has a tolerance.
+A column of stack_weights.csv has the content of the file of the same name.
 """
 
 import os
@@ -21,7 +21,7 @@ STORED = pathlib.Path(__file__).with_name("stack_weights.csv")
 
 
 @pytest.mark.parametrize("name", stack_weights.SETUPS)
-def test_training_is_that_of_the_other_stack(name):
+def test_training_gives_the_weights_of_the_other_stack(name):
     weights = stack_weights.trained(name)
     folder = os.environ.get("CONADV_TF_STACKS")
     if folder:
@@ -29,7 +29,7 @@ def test_training_is_that_of_the_other_stack(name):
             np.testing.assert_array_equal(
                 weights, np.loadtxt(other, np.float32), other.name
             )
-        # Nine digits tell each float32.
+        # Nine digits distinguish all float32 numbers.
         path = pathlib.Path(folder, f"{tf.__version__}_{name}.txt")
         np.savetxt(path, weights, "%.9g")
     stored = np.genfromtxt(STORED, np.float32, delimiter=",", names=True)[name]

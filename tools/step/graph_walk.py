@@ -1,7 +1,7 @@
 """Counts the convolutions and matrix products in a graph, and their chain.
 
-Both counts are exact and the same on every machine. Only operations that a call
-of the graph runs are counted: those that a result or a side effect depends on.
+Both counts are exact and the same on every machine. An operation counts if a
+result or a side effect of the graph depends on it: no other operation runs.
 Functions that operations call are followed, and the longest branch of a
 conditional counts.
 """
