@@ -1,4 +1,4 @@
-"""Runs a grid of configurations in several processes; one table comes out.
+"""Trains a grid of configurations in several processes and tabulates them.
 
     python experiments/sweep.py --preset=digits_table1 --seeds=2 --quick
     python experiments/sweep.py --method=baseline --method=conadv \
@@ -8,83 +8,80 @@
     python experiments/sweep.py --preset=digits_table1 --seeds=10 \
         --tune_learning_rate=0.5,1,2,4,8 --tune_seeds=2
 
-The same command goes on where a sweep was killed: a finished cell is not run
-again, one that was cut off is moved aside and run anew. Leaves results.csv (a
-row for each finished run of the folder, written after each), results.png, and a
-folder and a log for each run; with tuning, the same of its runs in tune/, as
-tuning.csv. Another command for the same folder adds its rows.
+If a sweep is interrupted, the same command continues it: finished runs are
+kept, and the folder of an unfinished run is renamed before the run starts
+again. Another command for the same folder adds its runs.
+
+Writes to the output folder: results.csv with a row for each finished run,
+updated after each run; results.png; a folder and a log for each run. Tuning
+runs and their table, tuning.csv, are in the subfolder tune/.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import sys
 
-# TensorFlow's start-up messages are noise here; set it yourself to see them.
+# Hides TensorFlow's start-up messages unless the variable is set.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Runs as a script from any folder.
+# Makes the script work from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app
 from absl import flags
 
+from conadv_tf import csv_file
 from conadv_tf import paths
 from experiments import command_line
 from experiments import config_fields
 from experiments import results
 from experiments import smoke_test
 from experiments.sweeps import axes
-from experiments.sweeps import cell_runner
 from experiments.sweeps import files
-from experiments.sweeps import plot
+from experiments.sweeps import overview
 from experiments.sweeps import progress
 from experiments.sweeps import sweep_flags
-from experiments.sweeps import table
 from experiments.sweeps import tuning
+from experiments.sweeps import worker_pool
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(sweep_flags)
 
 
 def main(argv):
-    """Runs all cells, then prints and draws the results."""
+    """Runs the sweep and exits with an error if a run failed."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    name = f"{FLAGS.preset or 'sweep'}{'_quick' if FLAGS.quick else ''}"
     try:
-        failures = sweep(output_folder())
+        failures = sweep(paths.as_path(FLAGS.output_dir or f"runs/{name}"))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+        sys.exit("interrupted; the same command continues the sweep")
     if failures:
         sys.exit(f"error: {len(failures)} failed:\n" + "\n".join(failures))
 
 
-def output_folder():
-    """--output_dir, or a name that says what is run."""
-    name = FLAGS.preset or "sweep"
-    return paths.as_path(
-        FLAGS.output_dir or f"runs/{name}{'_quick' if FLAGS.quick else ''}"
-    )
-
-
 def sweep(output):
-    """Tunes if asked to, runs all seeds, and tabulates.
+    """Tunes the learning rates if asked to, trains all runs, shows the results.
 
     Args:
       output: path of the folder.
 
     Returns:
-      A line of text for each cell that failed.
+      A line of text for each run that failed.
     """
-    settings = sweep_flags.read_settings()
+    specs = sweep_flags.read_specs()
     images = (output / "images").resolve()
-    made = FLAGS.quick and any(
-        smoke_test.needs_images(setting.config) for setting in settings
+    needs_images = FLAGS.quick and any(
+        smoke_test.needs_images(spec.config) for spec in specs
     )
     if FLAGS.quick:
-        settings = scaled_down(settings, images)
-    tried = sweep_flags.read_tuning(settings)
+        specs = scaled_down(specs, images)
+    trials = sweep_flags.read_trials(specs)
+    errors = []
     with files.locked(output) as lock:
         results.write_json(
             output / "sweep.json",
@@ -94,123 +91,115 @@ def sweep(output):
                 "processes": FLAGS.processes,
             },
         )
-        if made:
+        if needs_images:
             smoke_test.write_images(images)
-        with cell_runner.Workers(FLAGS.processes, [lock]) as workers:
-            failures = []
-            if tried:
-                settings, failures = tune(
-                    workers, settings, tried, output / "tune"
-                )
-            cells = axes.with_seeds(settings, FLAGS.seeds)
-            rows, outcomes = run(workers, cells, output, "results.csv")
+        with worker_pool.WorkerPool(FLAGS.processes, [lock]) as pool:
+            if trials:
+                specs, errors = tune(pool, specs, trials, output / "tune")
+            specs = axes.with_seeds(specs, FLAGS.seeds)
+            table = output / "results.csv"
+            rows, failed = run(pool, specs, table)
     if rows:
-        plot.draw(output / "results.csv", output / "results.png")
-        print("\n" + table.markdown(list(rows.values())))
-        print(f"\n{output / 'results.csv'}")
-    return failures + [describe(outcome) for outcome in outcomes]
+        overview.plot(csv_file.read(table), output / "results.png")
+        print("\n" + overview.markdown(list(rows.values())))
+        print(f"\n{table}")
+    return errors + [describe(outcome, output) for outcome in failed]
 
 
-def scaled_down(cells, folder):
-    """The cells, shrunk; those that need images have them in the folder."""
+def scaled_down(specs, images):
+    """Returns smoke tests of runs, with generated images in a folder."""
     return [
         dataclasses.replace(
-            cell, config=smoke_test.scale_down(cell.config, folder)
+            spec, config=smoke_test.scale_down(spec.config, images)
         )
-        for cell in cells
+        for spec in specs
     ]
 
 
-def tune(workers, settings, tried, folder):
-    """Chooses the learning rate of each setting.
+def tune(pool, specs, trials, folder):
+    """Chooses the learning rate of each run.
 
     Args:
-      workers: `cell_runner.Workers`.
-      settings: list of `grid.Cell`.
-      tried: list of `grid.Cell`, the tuning runs.
-      folder: path for these.
+      pool: `worker_pool.WorkerPool`.
+      specs: list of `grid.RunSpec`, without seeds.
+      trials: list of `grid.RunSpec`, the tuning runs.
+      folder: path of the folder for the tuning runs.
 
     Returns:
-      (the settings with their rates, a line of text for each that has none).
+      (list of `grid.RunSpec` with the chosen learning rates, list with a line
+      of text for each tuning run that failed and each run without a rate).
     """
-    rows, outcomes = run(workers, tried, folder, "tuning.csv", "tuning ")
-    errors = {o.job.name: describe(o) for o in outcomes if not o.diverged}
-    broken = {cell.setting: None for cell in tried if cell.name in errors}
+    rows, failed = run(pool, trials, folder / "tuning.csv", "tuning ")
+    errors = {o.name: describe(o, folder) for o in failed if not o.diverged}
+    broken = {trial.tuned_run for trial in trials if trial.name in errors}
     best = tuning.best_rates(
         (
-            cell.setting,
-            cell.config.optimizer.learning_rate,
-            rows[cell.name]["top1"] if cell.name in rows else None,
+            trial.tuned_run,
+            trial.config.optimizer.learning_rate,
+            rows[trial.name]["top1"] if trial.name in rows else None,
         )
-        for cell in tried
-        if cell.setting not in broken
+        for trial in trials
+        if trial.tuned_run not in broken
     )
     tuned, untuned = [], []
-    for setting in settings:
-        if setting.setting not in best:
-            untuned.append(f"{setting.name}: no rate, because tuning failed")
+    for spec in specs:
+        if spec.name not in best:
+            untuned.append(f"{spec.name}: no learning rate, as tuning failed")
             continue
-        rate = best[setting.setting]
-        print(f"{setting.name}: learning rate {rate:g}", flush=True)
+        rate = best[spec.name]
+        print(f"{spec.name}: learning rate {rate:g}", flush=True)
         config = config_fields.replace(
-            setting.config, {"optimizer.learning_rate": rate}
+            spec.config, {"optimizer.learning_rate": rate}
         )
-        tuned.append(dataclasses.replace(setting, config=config))
+        tuned.append(dataclasses.replace(spec, config=config))
     return tuned, [*errors.values(), *untuned]
 
 
-def run(workers, cells, folder, csv_name, title=""):
-    """Runs the cells that are not finished yet; a table after each.
+def run(pool, specs, table, title=""):
+    """Trains the runs that are not finished, and updates a table after each.
 
     Args:
-      workers: `cell_runner.Workers`.
-      cells: list of `grid.Cell`.
-      folder: path for the runs.
-      csv_name: name of the table in it.
-      title: word for the progress.
+      pool: `worker_pool.WorkerPool`.
+      specs: list of `grid.RunSpec`.
+      table: path of the CSV file; the folders of the runs are beside it.
+      title: text before the progress.
 
     Returns:
-      ({name: row of the table} of the finished cells, in order, and the
-      `cell_runner.Outcome` of each that failed).
+      ({name: row of the table} of the finished runs in `specs`, list of the
+      `worker_pool.Outcome` of each run that failed).
     """
+    folder = table.parent
     folder.mkdir(parents=True, exist_ok=True)
-    summaries = files.finished(folder, cells)
-    by_name = {cell.name: cell for cell in cells}
-    jobs = [
-        cell_runner.Job(
-            name,
-            dataclasses.asdict(cell.config),
-            folder / name,
-            folder / f"{name}.log",
-        )
-        for name, cell in by_name.items()
-        if name not in summaries
-    ]
-    for job in jobs:
-        files.move_aside(job.model_dir)
-    says = progress.Progress(len(cells), len(summaries), title)
-    # Once: in a bucket each run of others is a request.
-    others = files.rows_of_others(folder / csv_name, cells)
-    rows = files.tabulate(folder / csv_name, cells, summaries, others)
+    summaries = files.finished_summaries(folder, specs)
+    unfinished = [spec for spec in specs if spec.name not in summaries]
+    for spec in unfinished:
+        files.move_aside(folder / spec.name)
+    # Read once, because in a bucket each of these runs costs a request.
+    other_rows = files.read_other_rows(table, specs)
+    rows = files.write_results(table, specs, summaries, other_rows)
     failed = []
-    for outcome in workers.run(jobs, says.tick):
-        name = outcome.job.name
-        if outcome.error:
-            failed.append(outcome)
-            says.ended(f"{name}: FAILED, {outcome.error}")
-            continue
-        summary = files.summary(folder, by_name[name])
-        summaries[name] = summary
-        rows = files.tabulate(folder / csv_name, cells, summaries, others)
-        says.ended(
-            f"{name}: top-1 {summary['top1']:.2%}, {summary['seconds']:.0f} s"
-        )
+    with contextlib.closing(
+        progress.Progress(len(specs), len(summaries), title)
+    ) as display:
+        for outcome in pool.train(unfinished, folder, display.refresh):
+            name = outcome.name
+            if outcome.error:
+                failed.append(outcome)
+                display.report_done(f"{name}: FAILED, {outcome.error}")
+                continue
+            summary = summaries[name] = files.read_summary(folder / name)
+            rows = files.write_results(table, specs, summaries, other_rows)
+            display.report_done(
+                f"{name}: top-1 {summary['top1']:.2%}, "
+                f"{summary['seconds']:.0f} s"
+            )
     return rows, failed
 
 
-def describe(outcome):
-    """Which cell failed, why, and where more is said."""
-    return f"{outcome.job.name}: {outcome.error}; see {outcome.job.log}"
+def describe(outcome, folder):
+    """Returns the name of a failed run, the reason, and the path of its log."""
+    log = folder / f"{outcome.name}.log"
+    return f"{outcome.name}: {outcome.error}; log: {log}"
 
 
 if __name__ == "__main__":

@@ -160,11 +160,11 @@ def _read_run(run, positional):
 
 def _read_sweep(sweep, positional):
     _check_none(positional)
-    settings = sweep.sweep_flags.read_settings()
+    specs = sweep.sweep_flags.read_specs()
     if sweep.FLAGS.quick:
-        settings = sweep.scaled_down(settings, pathlib.Path("made"))
-    sweep.sweep_flags.read_tuning(settings)
-    sweep.axes.with_seeds(settings, sweep.FLAGS.seeds)
+        specs = sweep.scaled_down(specs, pathlib.Path("made"))
+    sweep.sweep_flags.read_trials(specs)
+    sweep.axes.with_seeds(specs, sweep.FLAGS.seeds)
 
 
 def _check_none(positional):

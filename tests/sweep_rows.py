@@ -1,12 +1,12 @@
-"""Rows of a sweep's results.csv, made for tests of reports."""
+"""Builds rows of results.csv for tests of reports."""
 
 import csv
 
 import numpy as np
 
-from experiments.sweeps.table import COLUMNS
+from experiments.sweeps.files import COLUMNS
 
-# What a finished run leaves of itself.
+# Part of the summary of a finished run.
 SUMMARY = {
     "top1": 0.5,
     "train_top1": 0.75,
@@ -35,7 +35,7 @@ def row(method, batch_size, seed, top1, **changes):
         "seed": seed,
         "split": "test",
         "smoke_test": False,
-        # As Keras writes it.
+        # The float32 that Keras reports.
         "top1": float(np.float32(top1)),
         "images_per_second": 100.0 * (seed + 1),
         "published": 77.4 if method == "conadv" else "",

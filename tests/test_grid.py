@@ -1,38 +1,37 @@
-"""The cells of a sweep, and how a learning rate is chosen."""
+"""Runs of a sweep, tuning of learning rates, and the table of results."""
 
 import pytest
 
-from experiments import config as config_lib
 from experiments import presets
 from experiments.sweeps import axes
 from experiments.sweeps import grid
-from experiments.sweeps import table
+from experiments.sweeps import overview
 from experiments.sweeps import tuning
 
 EMULATED = ["emulate_replicas=4", "per_replica_batch_size=16"]
 
 
-def _names(cells):
-    return [cell.name for cell in cells]
+def _names(specs):
+    return [spec.name for spec in specs]
 
 
-def test_a_group_gives_its_rows():
-    rows = grid.rows("digits_table1")
-    assert _names(rows) == list(presets.GROUPS["digits_table1"])
-    assert len(rows) == 30
-    for row in rows:
-        assert row.config == presets.get(row.name).config
-        assert row.name == (
-            f"digits_{row.config.global_batch_size}_"
-            f"{grid.method_name(row.config)}"
+def test_a_group_gives_the_configurations_of_its_presets():
+    specs = grid.make_specs("digits_table1")
+    assert _names(specs) == list(presets.GROUPS["digits_table1"])
+    assert len(specs) == 30
+    for spec in specs:
+        assert spec.config == presets.get(spec.name).config
+        assert spec.name == (
+            f"digits_{spec.config.global_batch_size}_"
+            f"{grid.method_name(spec.config)}"
         )
 
 
-def test_methods_and_batch_sizes_select_rows_of_a_group():
-    rows = grid.rows(
+def test_methods_and_batch_sizes_select_from_a_group():
+    specs = grid.make_specs(
         "table3", ["aa", "conadv_aa", "aa"], [98304, 16384], ["epochs=7"]
     )
-    assert _names(rows) == [
+    assert _names(specs) == [
         "resnet50_16k_aa",
         "resnet50_16k_conadv_aa",
         "resnet50_96k_aa",
@@ -40,9 +39,9 @@ def test_methods_and_batch_sizes_select_rows_of_a_group():
         "efficientnet_b2_16k_aa",
         "efficientnet_b2_16k_conadv_aa",
     ]
-    # Of 350 epochs.
-    assert rows[-1].published is None and rows[-1].preset == rows[-1].name
-    assert {row.config.epochs for row in rows} == {7}
+    # The published accuracy is for 350 epochs.
+    assert specs[-1].published is None and specs[-1].preset == specs[-1].name
+    assert {spec.config.epochs for spec in specs} == {7}
 
 
 @pytest.mark.parametrize(
@@ -53,53 +52,53 @@ def test_methods_and_batch_sizes_select_rows_of_a_group():
         (("resnet50_table", ()), "mean .resnet50_table1.*Groups: digits"),
         (("", (), (), ["method=disadv"]), "received 'method=disadv'"),
         (("", (), (), ["epoch=3"]), "Unknown configuration key 'epoch'"),
-        # Once trained without it, and without a word.
+        # Used to be ignored silently.
         (
             ("", (), (), ["augmentation=randaugment"]),
-            "Expected augmentation=randaugment to be of some run",
+            "augmentation=randaugment was given, but the methods of this sweep",
         ),
         (
             ("", ["disadv"], (), ["staleness=3"]),
             "staleness=3 was given.*needs method conadv",
         ),
-        # Batches of 64 once went by the names of batches of 128 and 432.
-        (("", (), [128, 432], EMULATED), "share 128 images.*received 4 of 16"),
+        # Runs with batches of 64 used to be named after 128 and 432.
+        (("", (), [128, 432], EMULATED), "share 128 images.*received 4 repl"),
         (
             ("digits_table1", (), [432], EMULATED),
-            "share 432 images.*received 4 of 16",
+            "share 432 images.*received 4 replicas of 16",
         ),
     ],
 )
 def test_wrong_grids(arguments, message):
     with pytest.raises(ValueError, match=message):
-        grid.rows(*arguments)
+        grid.make_specs(*arguments)
 
 
-# What a preset says is published is so no longer for another method or size.
+# A published accuracy holds only for the method and batch size of its preset.
 def test_one_preset_is_changed_by_methods_and_batch_sizes():
-    (alone,) = grid.rows("resnet50_96k_conadv_aa")
+    (alone,) = grid.make_specs("resnet50_96k_conadv_aa")
     assert alone.config == presets.get("resnet50_96k_conadv_aa").config
     assert alone.published == 76.2
-    rows = grid.rows("resnet50_96k_conadv_aa", ["disadv", "aa"], [512])
-    assert _names(rows) == [
+    specs = grid.make_specs("resnet50_96k_conadv_aa", ["disadv", "aa"], [512])
+    assert _names(specs) == [
         "resnet50_96k_conadv_aa_512_disadv",
         "resnet50_96k_conadv_aa_512_aa",
     ]
-    assert [grid.method_name(row.config) for row in rows] == ["disadv", "aa"]
-    assert {row.config.global_batch_size for row in rows} == {512}
-    assert {row.published for row in rows} == {None}
+    assert [grid.method_name(spec.config) for spec in specs] == ["disadv", "aa"]
+    assert {spec.config.global_batch_size for spec in specs} == {512}
+    assert {spec.published for spec in specs} == {None}
     for changes, published in (
-        # Where and how it is computed, and a rate that is shown.
+        # Changes of the hardware, the precision and the learning rate.
         (["strategy=tpu", "optimizer.learning_rate=3"], 76.2),
         (["precision=float32"], 76.2),
         (["label_smoothing=0"], None),
     ):
-        (row,) = grid.rows("resnet50_96k_conadv_aa", (), (), changes)
-        assert row.published == published, changes
+        (spec,) = grid.make_specs("resnet50_96k_conadv_aa", (), (), changes)
+        assert spec.published == published, changes
 
 
 def test_without_a_preset():
-    assert _names(grid.rows()) == [
+    assert _names(grid.make_specs()) == [
         f"digits_{size}_{method}"
         for size in (128, 432)
         for method in ("baseline", "disadv", "conadv")
@@ -109,16 +108,24 @@ def test_without_a_preset():
         ("cifar100", "autoaugment_cifar"),
         ("food101", "autoaugment"),
     ):
-        (row,) = grid.rows("", ["conadv_aa"], [32], [f"dataset={dataset}"])
-        assert row.name == f"{dataset}_32_conadv_aa"
-        assert row.config.augmentation == policy
+        (spec,) = grid.make_specs(
+            "", ["conadv_aa"], [32], [f"dataset={dataset}"]
+        )
+        assert spec.name == f"{dataset}_32_conadv_aa"
+        assert spec.config.augmentation == policy
 
 
-# An axis that a method does not have does not multiply its runs.
+# Runs are not repeated for a setting that has no effect on their method.
 def test_axes_and_seeds():
-    rows = grid.rows("", ["baseline", "disadv", "conadv"], [432])
-    settings = axes.with_axes(rows, [0.05, 0.1], [1, 3], [4.0])
-    assert _names(settings) == [
+    specs = axes.with_axes(
+        grid.make_specs("", ["baseline", "disadv", "conadv"], [432]),
+        {
+            "attack.epsilon": [0.05, 0.1],
+            "staleness": [1, 3],
+            "optimizer.learning_rate": [4.0],
+        },
+    )
+    assert _names(specs) == [
         "digits_432_baseline_rate4",
         "digits_432_disadv_epsilon0.05_rate4",
         "digits_432_disadv_epsilon0.1_rate4",
@@ -127,119 +134,99 @@ def test_axes_and_seeds():
         "digits_432_conadv_epsilon0.1_staleness1_rate4",
         "digits_432_conadv_epsilon0.1_staleness3_rate4",
     ]
-    last = settings[-1].config
+    last = specs[-1].config
     assert (last.attack.epsilon, last.staleness) == (0.1, 3)
-    cells = axes.with_seeds(settings, 2)
-    assert [cell.config.seed for cell in cells] == [0] * 7 + [1] * 7
-    assert cells[7].name == "digits_432_baseline_rate4_seed1"
-    assert cells[7].setting == settings[0].name
+    specs = axes.with_seeds(specs, 2)
+    assert [spec.config.seed for spec in specs] == [0] * 7 + [1] * 7
+    assert specs[7].name == "digits_432_baseline_rate4_seed1"
 
 
-# Six digits are all that a name tells.
-def test_cells_of_one_name():
-    rows = grid.rows("", ["conadv"], [64])
-    cells = axes.with_axes(rows, [0.1, 0.10000001])
+# A name shows six digits of a value.
+def test_runs_with_equal_names_are_refused():
+    specs = grid.make_specs("", ["conadv"], [64])
+    specs = axes.with_axes(specs, {"attack.epsilon": [0.1, 0.10000001]})
     with pytest.raises(ValueError, match="called digits_64_conadv_epsilon0.1"):
-        axes.with_seeds(cells, 1)
+        axes.with_seeds(specs, 1)
 
 
-def test_axes_that_are_for_no_row():
-    rows = grid.rows("", ["baseline", "disadv"], [64])
+def test_axes_without_an_effect_are_refused():
+    specs = grid.make_specs("", ["baseline", "disadv"], [64])
     with pytest.raises(ValueError, match=r"staleness=\[2, 3\] was given"):
-        axes.with_axes(rows, staleness=[2, 3])
+        axes.with_axes(specs, {"staleness": [2, 3]})
     with pytest.raises(ValueError, match=r"attack.epsilon=\[0.05\] was given"):
-        axes.with_axes(rows[:1], epsilons=[0.05])
-
-
-@pytest.mark.parametrize(
-    "changes, name",
-    [
-        (("baseline", None), "baseline"),
-        (("baseline", "autoaugment_cifar"), "aa"),
-        (("conadv", "autoaugment_digits"), "conadv_aa"),
-        (("disadv", "autoaugment"), "disadv_aa"),
-        (("baseline", "mixup"), "baseline_mixup"),
-        (("conadv", "autoaugment", 0.25, "shared"), "conadv_shared_aa"),
-        (("conadv", "autoaugment", 0.5), "conadv_aa"),
-    ],
-)
-def test_method_names(changes, name):
-    keys = "method", "augmentation", "adversarial_fraction", "attack_pass"
-    config = config_lib.RunConfig(**dict(zip(keys, changes)))
-    assert grid.method_name(config) == name
+        axes.with_axes(specs[:1], {"attack.epsilon": [0.05]})
 
 
 def test_variants():
-    rows = axes.with_axes(grid.rows("", ["baseline", "conadv"], [64]))
+    specs = grid.make_specs("", ["baseline", "conadv"], [64])
     both = "attack.start_epoch=5,epochs=9"
     variants = ["attack.start_epoch=5", both, both]
-    cells = axes.with_variants(rows, variants)
-    assert _names(cells) == [
+    found = axes.with_variants(specs, variants)
+    assert _names(found) == [
         "digits_64_baseline",
         "digits_64_conadv",
         "digits_64_conadv_attack.start-epoch-5",
         "digits_64_baseline_attack.start-epoch-5-epochs-9",
         "digits_64_conadv_attack.start-epoch-5-epochs-9",
     ]
-    assert [cell.variant for cell in cells] == ["", "", variants[0], both, both]
-    assert cells[:2] == rows
-    last = cells[-1].config
+    assert [spec.variant for spec in found] == ["", "", variants[0], both, both]
+    assert found[:2] == specs
+    last = found[-1].config
     assert (last.attack.start_epoch, last.epochs) == (5, 9)
-    assert cells[-1].setting == cells[-1].name
     with pytest.raises(ValueError, match="received 'seed=3'"):
-        axes.with_variants(rows, ["epochs=3,seed=3"])
+        axes.with_variants(specs, ["epochs=3,seed=3"])
     with pytest.raises(ValueError, match="received 'epochs=30'.*already"):
-        axes.with_variants(rows, ["epochs=30"])
+        axes.with_variants(specs, ["epochs=30"])
 
 
-# Another tau trains DisAdv as before, and the baseline has no attack.
-def test_a_variant_is_of_rows_that_depend_on_it():
-    rows = axes.with_axes(grid.rows("", [], [64]))
+# Staleness has no effect on DisAdv, and the baseline has no attack.
+def test_a_variant_changes_only_runs_that_it_affects():
+    specs = grid.make_specs("", [], [64])
     names = ["digits_64_baseline", "digits_64_disadv", "digits_64_conadv"]
-    assert _names(rows) == names
-    cells = axes.with_variants(rows, ["staleness=4", "attack.epsilon=0.2"])
-    assert _names(cells[3:]) == [
+    assert _names(specs) == names
+    found = axes.with_variants(specs, ["staleness=4", "attack.epsilon=0.2"])
+    assert _names(found[3:]) == [
         "digits_64_conadv_staleness-4",
         "digits_64_disadv_attack.epsilon-0.2",
         "digits_64_conadv_attack.epsilon-0.2",
     ]
     with pytest.raises(ValueError, match="'staleness=4'.*no effect on any"):
-        axes.with_variants(rows[:2], ["staleness=4"])
+        axes.with_variants(specs[:2], ["staleness=4"])
 
 
-# Validation takes a quarter of the images, so that a batch must shrink by a
-# quarter for an epoch to have as many updates.
+# With a quarter of the images held out, batches must shrink by a quarter for
+# an epoch to keep its number of updates.
 @pytest.mark.parametrize(
     "size, expected", [(432, 324), (64, 48), (1297, 972), (1, 1)]
 )
-def test_tuning_cells(size, expected):
-    settings = axes.with_axes(grid.rows("", ["conadv"], [size]))
-    cells = tuning.cells(settings, [0.5, 2.0], 0.25)
-    assert _names(cells) == [
+def test_trials_shrink_batches_with_the_training_set(size, expected):
+    (spec,) = grid.make_specs("", ["conadv"], [size])
+    trials = tuning.trials([spec], [0.5, 2.0], 0.25)
+    assert _names(trials) == [
         f"digits_{size}_conadv_rate0.5",
         f"digits_{size}_conadv_rate2",
     ]
-    for cell, rate in zip(cells, (0.5, 2.0)):
-        assert cell.config.split == "validation"
-        assert cell.config.validation_fraction == 0.25
-        assert cell.config.global_batch_size == expected
-        assert cell.config.optimizer.learning_rate == rate
-        assert cell.setting == settings[0].name
+    for trial, rate in zip(trials, (0.5, 2.0)):
+        assert trial.config.split == "validation"
+        assert trial.config.validation_fraction == 0.25
+        assert trial.config.global_batch_size == expected
+        assert trial.config.optimizer.learning_rate == rate
+        assert trial.tuned_run == spec.name
 
 
-def test_tuning_shrinks_the_batches_of_emulated_replicas():
-    (row,) = grid.rows("", ["conadv"], (), EMULATED)
-    assert row.name == "digits_conadv" and row.config.global_batch_size == 64
-    (cell,) = tuning.cells([row], [1.0], 0.25)
-    assert cell.config.per_replica_batch_size == 12
-    assert cell.config.global_batch_size == 48
+def test_trials_shrink_the_batches_of_emulated_replicas():
+    (spec,) = grid.make_specs("", ["conadv"], (), EMULATED)
+    assert spec.name == "digits_conadv" and spec.config.global_batch_size == 64
+    (trial,) = tuning.trials([spec], [1.0], 0.25)
+    assert trial.config.per_replica_batch_size == 12
+    assert trial.config.global_batch_size == 48
 
 
 @pytest.mark.parametrize(
     "accuracies, best",
     [
         ({0.5: [0.8, 0.9], 1.0: [0.9, 0.9], 2.0: [0.7, 1.0]}, 1.0),
-        ({2.0: [0.9], 1.0: [0.9], 4.0: [0.9]}, 1.0),  # Ties: the smaller.
+        ({2.0: [0.9], 1.0: [0.9], 4.0: [0.9]}, 1.0),  # The smaller of equals.
         ({1.0: [0.5], 8.0: [None]}, 1.0),
         ({1.0: [0.5, 0.6], 8.0: [0.9, None]}, 1.0),  # One seed diverged.
         ({1.0: [0.0]}, 1.0),
@@ -270,8 +257,8 @@ def _row(method, size, top1, **axes):
     }
 
 
-# A tuned rate differs between batch sizes and is no line of its own; an axis
-# differs within one.
+# A tuned rate differs only between batch sizes, so it makes no line. A setting
+# that differs within a batch size does.
 def test_table():
     rows = [
         _row("baseline", 64, 0.5, learning_rate="1.0"),
@@ -279,20 +266,20 @@ def test_table():
         _row("conadv", 64, 0.25),
         _row("conadv", 432, 0.5, learning_rate="8.0"),
     ]
-    assert table.markdown(rows) == (
+    assert overview.markdown(rows) == (
         "| method | batch 64 | batch 432 |\n"
         "|---|---|---|\n"
         "| baseline | 50.00 (n=1) |  |\n"
         "| conadv | 50.00 +- 35.36 (n=2) | 50.00 (n=1) |"
     )
     rows.append(_row("conadv", 64, 1.0, epsilon="0.2"))
-    assert list(table.lines(rows)) == [
+    assert list(overview.series(rows)) == [
         "baseline, epsilon 0.1",
         "conadv, epsilon 0.1",
         "conadv, epsilon 0.2",
     ]
     rows[-1].update(epsilon="0.1", variant="epochs=9")
-    assert list(table.lines(rows)) == [
+    assert list(overview.series(rows)) == [
         "baseline, variant none",
         "conadv, variant none",
         "conadv, variant epochs=9",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.sweeps.table import COLUMNS
+from experiments.sweeps.files import COLUMNS
 from tests.sweep_rows import row
 from tests.sweep_rows import write
 from tools.sweep_report import cells

@@ -13,7 +13,7 @@ from experiments import smoke_test
 from experiments.sweeps import axes
 from experiments.sweeps import files
 from experiments.sweeps import grid
-from experiments.sweeps import table
+from experiments.sweeps import overview
 from tests.sweep_rows import row
 from tests.sweep_rows import SUMMARY
 from tests.sweep_rows import write
@@ -45,7 +45,7 @@ def test_the_printed_summary_is_marked(capsys):
 
 # A table once compared accuracies on noise with those of the paper.
 def test_the_table_of_a_sweep_is_marked(tmp_path):
-    rows = grid.rows("resnet50_table1", ["conadv"], [98304])
+    rows = grid.make_specs("resnet50_table1", ["conadv"], [98304])
     small = [
         dataclasses.replace(
             row, config=smoke_test.scale_down(row.config, "made")
@@ -56,13 +56,13 @@ def test_the_table_of_a_sweep_is_marked(tmp_path):
         (rows, "False", "75.3"),
         (small, "True", ""),
     ):
-        cells = axes.with_seeds(found, 2)
-        made = files.tabulate(
-            tmp_path / "results.csv", cells, {c.name: SUMMARY for c in cells}
+        specs = axes.with_seeds(found, 2)
+        made = files.write_results(
+            tmp_path / "results.csv", specs, {c.name: SUMMARY for c in specs}
         )
         for read in table_of(tmp_path):
             assert (read["smoke_test"], read["published"]) == (kind, published)
-        text = table.markdown([*made.values()])
+        text = overview.markdown([*made.values()])
         assert (smoke_test.NOTE in text) == (kind == "True")
 
 

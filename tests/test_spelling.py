@@ -52,7 +52,7 @@ def test_close_presets():
         ("digits_432_conavd", "'digits_432_conadv'"),
     ):
         with pytest.raises(ValueError, match=f"Did you mean {meant}"):
-            grid.rows(name)
+            grid.make_specs(name)
 
 
 def test_close_datasets():

@@ -1,4 +1,4 @@
-"""Sweeps as a user runs them, and what they leave."""
+"""Sweeps run as commands, and the files they write."""
 
 import csv
 import json
@@ -58,8 +58,8 @@ def _wait_for(path):
         time.sleep(0.02)
 
 
-def test_two_sweeps_in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.2)
+def test_a_folder_is_locked_for_one_sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_LOCK_TIMEOUT_SECONDS", 0.2)
     with files.locked(tmp_path):
         with pytest.raises(ValueError, match=f"process {os.getpid()}, is run"):
             with files.locked(tmp_path):
@@ -71,17 +71,16 @@ def test_two_sweeps_in_a_folder(tmp_path, monkeypatch):
 SUMMARY = {**sweep_rows.SUMMARY, "batch_size": 9}
 
 
-def test_the_table(tmp_path):
-    settings = axes.with_axes(
-        grid.rows("resnet50_table1", (), [8192, 98304]), [0.1]
-    )
-    cells = axes.with_seeds(settings, 2)
-    # In the order of the grid, whatever finished first. The paper's number is
-    # of its own epsilon only.
-    finished = {cell.name: SUMMARY for cell in reversed(cells[:-1])}
-    files.tabulate(tmp_path / "results.csv", cells, finished)
+def test_the_table_of_results(tmp_path):
+    specs = grid.make_specs("resnet50_table1", (), [8192, 98304])
+    specs = axes.with_axes(specs, {"attack.epsilon": [0.1]})
+    specs = axes.with_seeds(specs, 2)
+    # Rows are in the order of the grid, whichever run finished first. The
+    # paper's accuracies hold only for its epsilon.
+    finished = {spec.name: SUMMARY for spec in reversed(specs[:-1])}
+    files.write_results(tmp_path / "results.csv", specs, finished)
     rows = _rows(tmp_path / "results.csv")
-    assert [r["model_dir"] for r in rows] == [c.name for c in cells[:-1]]
+    assert [r["model_dir"] for r in rows] == [c.name for c in specs[:-1]]
     picked = ("preset", "network", "method", "batch_size", "epsilon")
     picked += "staleness", "seed", "split", "top1", "published"
     for index, expected in (
@@ -93,58 +92,58 @@ def test_the_table(tmp_path):
         assert [rows[index][p] or "-" for p in picked] == expected.split()
 
 
-def test_rows_of_another_command_stay_while_their_runs_are_there(tmp_path):
+def test_rows_of_other_commands_are_kept_while_their_runs_exist(tmp_path):
     path = tmp_path / "results.csv"
     names = []
     for method in ("baseline", "conadv", "disadv", "baseline"):
-        (cell,) = grid.rows("", [method], [64])
-        names.append(cell.name)
+        (spec,) = grid.make_specs("", [method], [64])
+        names.append(spec.name)
         if method != "conadv":
-            (tmp_path / cell.name).mkdir(exist_ok=True)
-            (tmp_path / cell.name / "summary.json").touch()
-        others = files.rows_of_others(path, [cell])
-        summaries = {cell.name: SUMMARY}
-        assert list(files.tabulate(path, [cell], summaries, others)) == [
-            cell.name
+            (tmp_path / spec.name).mkdir(exist_ok=True)
+            (tmp_path / spec.name / "summary.json").touch()
+        others = files.read_other_rows(path, [spec])
+        summaries = {spec.name: SUMMARY}
+        assert list(files.write_results(path, [spec], summaries, others)) == [
+            spec.name
         ]
     assert [row["model_dir"] for row in _rows(path)] == [names[2], names[0]]
     path.write_text("method,top1\nconadv,0.9\n")
     with pytest.raises(ValueError, match="model_dir; received .*method, top1"):
-        files.rows_of_others(path, [])
+        files.read_other_rows(path, [])
 
 
-def test_a_finished_run_with_another_configuration(tmp_path):
-    (cell,) = grid.rows("", ["conadv"], [64])
-    folder = tmp_path / cell.name
+def test_a_finished_run_with_another_configuration_is_refused(tmp_path):
+    (spec,) = grid.make_specs("", ["conadv"], [64])
+    folder = tmp_path / spec.name
     folder.mkdir()
     config = config_fields.override(
-        cell.config, ["epochs=3", "attack.epsilon=0.2"]
+        spec.config, ["epochs=3", "attack.epsilon=0.2"]
     )
     values = json.loads(json.dumps(config, default=vars))
     (folder / "config.json").write_text(json.dumps(values))
-    assert files.finished(tmp_path, [cell]) == {}  # Only cut off.
+    assert files.finished_summaries(tmp_path, [spec]) == {}  # Unfinished.
     (folder / "summary.json").write_text(json.dumps(SUMMARY))
     with pytest.raises(
         ValueError,
         match="epochs is 3 there, received 30; attack.epsilon is 0.2 there, "
         "received 0.1",
     ):
-        files.finished(tmp_path, [cell])
-    del values["staleness"]  # A field that is newer than the run.
+        files.finished_summaries(tmp_path, [spec])
+    del values["staleness"]  # Older runs lack this field.
     values.update(epochs=30, attack={"epsilon": 0.1})
     (folder / "config.json").write_text(json.dumps(values))
-    assert files.finished(tmp_path, [cell]) == {cell.name: SUMMARY}
+    assert files.finished_summaries(tmp_path, [spec]) == {spec.name: SUMMARY}
 
 
 QUICK = ("--quick", "--method=baseline", "--processes=1")
 
 
-# A kill that no handler can catch, in the middle of a cell.
+# SIGKILL, which no handler can catch, during the second run.
 def test_a_killed_sweep_continues(tmp_path):
     arguments = (
         *QUICK,
         "--global_batch_size=432",
-        # More images than there are: this row fails.
+        # Fails, because there are fewer training images.
         "--global_batch_size=1298",
         "--seeds=2",
         f"--output_dir={tmp_path}",
@@ -177,9 +176,9 @@ def test_a_killed_sweep_continues(tmp_path):
         assert len(picture.getcolors(1 << 24)) > 50
 
 
-# What was trained before in the same process does not matter.
+# Earlier runs in the same process have no effect.
 @pytest.mark.slow
-def test_a_cell_after_others_is_a_run_alone(tmp_path, monkeypatch):
+def test_a_run_of_a_sweep_equals_a_separate_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     code, output = _run(
         "sweep.py",
@@ -216,7 +215,7 @@ def test_a_cell_after_others_is_a_run_alone(tmp_path, monkeypatch):
 
 
 def _history(path):
-    """The epoch's values but timings."""
+    """Returns the only epoch's values without timings."""
     with open(path, newline="") as file:
         (row,) = csv.DictReader(file)
     for timing in ("images_per_second", "step_time_ms"):
@@ -239,7 +238,7 @@ def _weights(path):
     return found
 
 
-# The rate is chosen on training images, and the test set is used once.
+# The learning rate is chosen on training images; the test set is used once.
 @pytest.mark.slow
 def test_tuning(tmp_path):
     code, output = _run(
@@ -256,7 +255,7 @@ def test_tuning(tmp_path):
     assert [row["split"] for row in tried] == ["validation"] * 2
     assert [row["batch_size"] for row in tried] == ["48"] * 2
     assert [float(row["learning_rate"]) for row in tried] == [4, 0.001]
-    # At the small rate nothing is learned in an epoch.
+    # At the smaller rate, one epoch learns nothing.
     assert float(tried[0]["top1"]) > float(tried[1]["top1"])
     (row,) = _rows(tmp_path / "results.csv")
     assert row["split"] == "test" and float(row["learning_rate"]) == 4

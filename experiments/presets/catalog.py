@@ -119,7 +119,7 @@ class Preset:
                 f"TPU v3-{self.cores}, about {time} "
                 f"({self.cores * self.hours:,.0f} core-hours)"
             )
-            parts.append(f"as many devices: {slices.described(self.cores)}")
+            parts.append(f"as many devices: {slices.describe(self.cores)}")
         return "; ".join(parts)
 
 

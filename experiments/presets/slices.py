@@ -25,7 +25,7 @@ def equivalents(cores):
     return found
 
 
-def described(cores):
+def describe(cores):
     """The same in a few words."""
     return ", ".join(
         name if count == 1 else f"{name} with {count} micro-batches each"

@@ -1,136 +1,119 @@
-"""What is varied about the rows of a sweep: values, variants, seeds. Pure."""
+"""Multiplies the runs of a sweep by values of settings, variants and seeds."""
 
 import collections
-import dataclasses
-import itertools
 import re
 
-from experiments import config_fields
 from experiments import unused_settings
 from experiments.sweeps import grid
 
+# How the axes are called in the names of runs.
+_SHORT_NAMES = {
+    "attack.epsilon": "epsilon",
+    "staleness": "staleness",
+    "optimizer.learning_rate": "rate",
+}
 
-def with_axes(found, epsilons=(), staleness=(), learning_rates=()):
-    """Each row with each combination of values; empty axes change nothing.
+
+def with_axes(specs, axes):
+    """Repeats each run for each combination of values.
 
     Args:
-      found: list of `grid.Cell`.
-      epsilons: floats, for rows with an attack.
-      staleness: ints, for rows with stale weights.
-      learning_rates: floats.
+      specs: list of `grid.RunSpec`.
+      axes: {setting: list of values}, with "attack.epsilon", "staleness" or
+        "optimizer.learning_rate" as settings. An empty list has no effect.
 
     Returns:
-      List of `grid.Cell`, named after what was set; a row that an axis is not
-      for appears once.
+      List of `grid.RunSpec`, whose names contain the values. A run is not
+      repeated for a setting that has no effect on it, such as the epsilon of
+      the baseline.
 
     Raises:
-      ValueError: if an axis is for no row.
+      ValueError: if an axis has no effect on any run.
     """
-    axes = [
-        # In the name of a cell: setting, values.
-        ("epsilon", "attack.epsilon", epsilons),
-        ("staleness", "staleness", staleness),
-        ("rate", "optimizer.learning_rate", learning_rates),
-    ]
-    axes = [
-        (short, name, list(dict.fromkeys(values)))
-        for short, name, values in axes
+    given = {
+        setting: list(dict.fromkeys(values))
+        for setting, values in axes.items()
         if values
-    ]
-    unused_settings.check_given(
-        [row.config for row in found],
-        {name: values for _, name, values in axes},
-    )
-    cells = []
-    for row in found:
-        own = [
-            [(short, name, value) for value in values]
-            for short, name, values in axes
-            if unused_settings.has_effect(row.config, name)
-        ]
-        for chosen in itertools.product(*own):
-            config = config_fields.replace(
-                row.config, {name: value for _, name, value in chosen}
-            )
-            name = row.name + "".join(
-                f"_{short}{value:g}" for short, _, value in chosen
-            )
-            cells.append(
-                dataclasses.replace(row, name=name, config=config, setting=name)
-            )
-    return cells
+    }
+    unused_settings.check_given([spec.config for spec in specs], given)
+    for setting, values in given.items():
+        repeated = []
+        for spec in specs:
+            if unused_settings.has_effect(spec.config, setting):
+                repeated += [
+                    spec.derive(f"{_SHORT_NAMES[setting]}{v:g}", {setting: v})
+                    for v in values
+                ]
+            else:
+                repeated.append(spec)
+        specs = repeated
+    return list(specs)
 
 
-def with_variants(found, variants):
-    """Each row as it is, and then once for each variant.
+def with_variants(specs, variants):
+    """Adds changed copies of the runs.
 
     Args:
-      found: list of `grid.Cell`, all axes set.
-      variants: "key=value[,key=value]", see `config_fields.override`.
+      specs: list of `grid.RunSpec`, after `with_axes`.
+      variants: strings "key=value[,key=value]", with keys and values as for
+        `config_fields.override`.
 
     Returns:
-      List of `grid.Cell`. A row has none of a variant that changes nothing
-      about it, or nothing that its training depends on.
+      List of `grid.RunSpec`: the given runs, then for each variant the runs
+      whose training it changes.
 
     Raises:
-      ValueError: if an assignment sets what a flag of the sweep sets, or a
-        variant is for no row.
+      ValueError: if a variant does not change the training of any run, or
+        sets what the sweep varies through its flags.
     """
-    cells = list(found)
+    found = list(specs)
     for variant in dict.fromkeys(variants):
-        given = grid.parse(variant.split(","))
-        changed = []
-        for row in found:
-            config = config_fields.replace(row.config, given)
-            if config != row.config and any(
-                unused_settings.has_effect(config, name) for name in given
-            ):
-                name = f"{row.name}_{re.sub(r'[^0-9A-Za-z.+]+', '-', variant)}"
-                changed.append(
-                    dataclasses.replace(
-                        row,
-                        name=name,
-                        config=config,
-                        setting=name,
-                        variant=variant,
-                    )
-                )
+        changes = grid.parse_assignments(variant.split(","))
+        suffix = re.sub(r"[^0-9A-Za-z.+]+", "-", variant)
+        copies = [s.derive(suffix, changes, variant=variant) for s in specs]
+        changed = [
+            copy
+            for spec, copy in zip(specs, copies)
+            if copy.config != spec.config
+            and any(unused_settings.has_effect(copy.config, n) for n in changes)
+        ]
         if not changed:
             raise ValueError(
-                "Expected each variant to change the training of some row; "
-                f"received {variant!r}, which is so in all of them already or "
-                "has no effect on any."
+                "Expected each variant to change the training of at least one "
+                f"run; received {variant!r}, which all runs have already or "
+                "which has no effect on any of them. Leave it out."
             )
-        cells += changed
-    return cells
+        found += changed
+    return found
 
 
-def with_seeds(cells, number):
-    """Each cell with seeds 0, 1, ...
+def with_seeds(specs, num_seeds):
+    """Repeats each run with the seeds 0 to `num_seeds` - 1.
 
-    Seeds are outermost: a sweep that is cut off has whole comparisons.
+    All runs of one seed come before the next seed, so that an interrupted
+    sweep has complete comparisons.
 
     Args:
-      cells: list of `grid.Cell`.
-      number: of seeds.
+      specs: list of `grid.RunSpec`.
+      num_seeds: int, number of seeds.
+
+    Returns:
+      List of `grid.RunSpec`, whose names end with the seed.
 
     Raises:
-      ValueError: if cells share a name, and so the folder of their run.
+      ValueError: if two runs have the same name, and thus the same folder.
     """
-    names = collections.Counter(cell.name for cell in cells)
-    shared = [name for name, count in names.items() if count > 1]
+    counts = collections.Counter(spec.name for spec in specs)
+    shared = [name for name, count in counts.items() if count > 1]
     if shared:
         raise ValueError(
-            "Expected each run to have a name of its own; received several "
-            f"called {', '.join(shared)}. Values differ in names by six digits "
-            "at most, and variants in letters and digits."
+            f"Expected unique names of runs; received several runs called "
+            f"{', '.join(shared)}. Names show six digits of a value, and "
+            "only letters and digits of a variant: choose values that differ "
+            "more."
         )
     return [
-        dataclasses.replace(
-            cell,
-            name=f"{cell.name}_seed{seed}",
-            config=dataclasses.replace(cell.config, seed=seed),
-        )
-        for seed in range(number)
-        for cell in cells
+        spec.derive(f"seed{seed}", {"seed": seed})
+        for seed in range(num_seeds)
+        for spec in specs
     ]

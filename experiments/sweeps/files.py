@@ -1,4 +1,4 @@
-"""The folder of a sweep: its lock, its finished cells, its table."""
+"""Reads and writes the folder of a sweep."""
 
 import contextlib
 import os
@@ -8,37 +8,46 @@ from experiments import config as config_lib
 from experiments import config_fields
 from experiments import lock
 from experiments import results
-from experiments.sweeps.table import COLUMNS
 
-_MEASURED = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
-# Workers of a sweep that was killed notice within this time.
-_PATIENCE_SECONDS = 5.0
+# Columns that are copied from the summary of a run.
+_SUMMARY_COLUMNS = (
+    "top1 train_top1 final_loss steps images_per_second step_time_ms seconds"
+).split()
+# Columns of results.csv and tuning.csv.
+COLUMNS = (
+    *"preset network dataset method batch_size epsilon staleness".split(),
+    *"learning_rate variant seed split smoke_test".split(),
+    *_SUMMARY_COLUMNS,
+    "published",
+    "model_dir",
+)
+# The workers of a killed sweep end within this time.
+_LOCK_TIMEOUT_SECONDS = 5.0
 
 
 @contextlib.contextmanager
 def locked(folder):
-    """Keeps another sweep from this folder.
+    """Locks the folder of a sweep against other sweeps.
 
     Args:
-      folder: its path; is made.
+      folder: path of the folder, which is created.
 
     Yields:
-      The file descriptor of the lock. Processes that inherit it hold it too:
-      no sweep starts while a killed one's workers still write.
+      File descriptor of the lock. Processes that inherit it hold the lock
+      too, so that no sweep starts while workers of a killed one still write.
 
     Raises:
-      ValueError: if another sweep is running there.
+      ValueError: if another sweep holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
-    def refusal(process):
-        return (
+    with lock.exclusive(
+        folder / "sweep.lock",
+        lambda process: (
             f"Another sweep, process {process}, is running in --output_dir="
             f"{folder}. Wait for it, or choose another folder."
-        )
-
-    with lock.exclusive(
-        folder / "sweep.lock", refusal, _PATIENCE_SECONDS
+        ),
+        _LOCK_TIMEOUT_SECONDS,
     ) as file:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -46,45 +55,48 @@ def locked(folder):
         yield file.fileno()
 
 
-def finished(folder, cells):
-    """Summaries of the cells that need not be run.
+def read_summary(model_dir):
+    """Returns the summary of the run in a folder; None if it is unfinished."""
+    path = model_dir / "summary.json"
+    return results.read_json(path) if path.exists() else None
+
+
+def finished_summaries(folder, specs):
+    """Returns the summaries of the runs that are already finished.
 
     Args:
       folder: path of the sweep.
-      cells: list of `grid.Cell`.
+      specs: list of `grid.RunSpec`.
 
     Returns:
-      {name: summary} of those whose summary.json exists.
+      {name: summary} of the runs that have a summary.json.
 
     Raises:
-      ValueError: if one was run with another configuration; it names what
-        differs.
+      ValueError: if a finished run has another configuration; the error lists
+        the settings that differ.
     """
     summaries = {}
-    for cell in cells:
-        path = folder / cell.name
-        if (path / "summary.json").exists():
-            before = config_lib.from_dict(
-                results.read_json(path / "config.json")
+    for spec in specs:
+        path = folder / spec.name
+        summary = read_summary(path)
+        if summary is None:
+            continue
+        differing = config_fields.differences(
+            config_lib.from_dict(results.read_json(path / "config.json")),
+            spec.config,
+        )
+        if differing:
+            raise ValueError(
+                f"The run in {path} has another configuration: "
+                f"{'; '.join(differing)}. Give the same flags, choose "
+                "another --output_dir, or remove this run."
             )
-            differing = config_fields.differences(before, cell.config)
-            if differing:
-                raise ValueError(
-                    f"The run in {path} has another configuration: "
-                    f"{'; '.join(differing)}. Give the same flags, choose "
-                    "another --output_dir, or remove this run."
-                )
-            summaries[cell.name] = results.read_json(path / "summary.json")
+        summaries[spec.name] = summary
     return summaries
 
 
-def summary(folder, cell):
-    """The summary of a cell that has just finished."""
-    return results.read_json(folder / cell.name / "summary.json")
-
-
 def move_aside(path):
-    """Renames the folder of a run that was cut off, if there is one."""
+    """Renames the folder of an interrupted run, if it exists."""
     if path.exists():
         number = 1
         while (aside := path.with_name(f"{path.name}.cut{number}")).exists():
@@ -92,20 +104,20 @@ def move_aside(path):
         path.rename(aside)
 
 
-def rows_of_others(path, cells):
-    """Rows of other commands for a folder, as long as their runs are there.
+def read_other_rows(path, specs):
+    """Reads the rows of runs that other commands have added to a table.
 
     Args:
-      path: of the CSV file, which may be there.
-      cells: list of `grid.Cell`, this command's.
+      path: path of the CSV file, which need not exist.
+      specs: list of `grid.RunSpec`, the runs of this command.
 
     Returns:
-      List of {column: value}.
+      List of {column: value}, without rows whose runs have been removed.
 
     Raises:
       ValueError: if the file is not the table of a sweep.
     """
-    names = {cell.name for cell in cells}
+    names = {spec.name for spec in specs}
     rows = csv_file.read(path) if path.exists() else []
     if rows and "model_dir" not in rows[0]:
         raise ValueError(
@@ -121,46 +133,46 @@ def rows_of_others(path, cells):
     ]
 
 
-def tabulate(path, cells, summaries, others=()):
-    """Writes the table of what is finished, whole or not at all.
+def write_results(path, specs, summaries, other_rows=()):
+    """Writes the table of the finished runs in one step.
 
     Args:
-      path: of the CSV file.
-      cells: list of `grid.Cell`, which gives the order.
-      summaries: {name: summary}.
-      others: what `rows_of_others` returned; these rows come first.
+      path: path of the CSV file.
+      specs: list of `grid.RunSpec`, in the order of the table.
+      summaries: {name: summary} of the finished runs.
+      other_rows: rows from `read_other_rows`, which are written first.
 
     Returns:
-      {name: row} of the cells, a row being {column: value}.
+      {name: {column: value}} of the finished runs in `specs`.
     """
     rows = {
-        cell.name: _row(cell, summaries[cell.name])
-        for cell in cells
-        if cell.name in summaries
+        spec.name: _row(spec, summaries[spec.name])
+        for spec in specs
+        if spec.name in summaries
     }
-    csv_file.write(path, [*others, *rows.values()], COLUMNS)
+    csv_file.write(path, [*other_rows, *rows.values()], COLUMNS)
     return rows
 
 
-def _row(cell, summary):
-    """{column: value}; "" for what does not apply."""
-    config = cell.config
-    attacks = config.tau is not None
+def _row(spec, summary):
+    """Returns {column: value}, with "" where a column does not apply."""
+    config = spec.config
+    has_attack = config.tau is not None
     return {
-        "preset": cell.preset,
+        "preset": spec.preset,
         "network": config.network.label,
         "dataset": config.dataset,
-        "method": cell.method,
+        "method": spec.method,
         "batch_size": config.global_batch_size,
-        "epsilon": config.attack.epsilon if attacks else "",
-        "staleness": config.tau if attacks else "",
+        "epsilon": config.attack.epsilon if has_attack else "",
+        "staleness": config.tau if has_attack else "",
         "learning_rate": config.optimizer.learning_rate,
-        "variant": cell.variant,
+        "variant": spec.variant,
         "seed": config.seed,
         "split": config.split,
         "smoke_test": config.smoke_test,
-        "published": "" if cell.published is None else cell.published,
-        "model_dir": cell.name,
-        # Older runs lack some.
-        **{name: summary.get(name, "") for name in _MEASURED},
+        "published": "" if spec.published is None else spec.published,
+        "model_dir": spec.name,
+        # Summaries of older runs lack some of these.
+        **{name: summary.get(name, "") for name in _SUMMARY_COLUMNS},
     }

@@ -1,4 +1,4 @@
-"""The rows of a sweep: which configurations, under which names. Pure."""
+"""Builds the runs of a sweep from presets, methods and batch sizes."""
 
 import dataclasses
 
@@ -9,49 +9,68 @@ from experiments import methods as methods_lib
 from experiments import presets
 from experiments import unused_settings
 
-# What a sweep with neither preset nor batch sizes compares.
-_BATCH_SIZES = (128, 432)
-_OWN_FLAGS = ("method", "global_batch_size", "seed")
+# Used when neither a preset nor batch sizes are given.
+_DEFAULT_BATCH_SIZES = (128, 432)
+# Settings that the sweep varies through its own flags.
+_SWEPT_SETTINGS = ("method", "global_batch_size", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One run.
+class RunSpec:
+    """Specifies one run of a sweep.
 
-    name: of its folder.
-    config: a `RunConfig`.
-    preset: name of the preset it comes from, or "".
-    method: name of `methods.METHODS` or as `method_name` says; of a variant
-      that of the row that it changes.
-    setting: what it has in common with its other seeds and learning rates.
-    variant: what was changed about the row, as "key=value,key=value", or "".
+    Attributes:
+      name: name of the run's folder.
+      config: the `RunConfig` to train.
+      preset: name of the preset that the run is based on, or "".
+      method: name of the method, as returned by `method_name`. A variant has
+        the method name of the run that it changes.
+      variant: changes made by `--variant`, "key=value,key=value", or "".
+      tuned_run: name of the run whose learning rate this run helps to choose;
+        "" unless this is a tuning run.
     """
 
     name: str
     config: config_lib.RunConfig
     preset: str = ""
     method: str = ""
-    setting: str = ""
     variant: str = ""
+    tuned_run: str = ""
 
     @property
     def published(self):
-        """Top-1 in percent that the paper prints for it, or None."""
+        """The paper's top-1 for this run in percent, or None."""
         if not self.preset:
             return None
         return presets.get(self.preset).published_for(self.config)
 
+    def derive(self, suffix, changes, **fields):
+        """Returns a copy with changed settings and a longer name.
+
+        Args:
+          suffix: text for the end of the name.
+          changes: {setting: value} as for `config_fields.replace`.
+          **fields: values of other fields.
+        """
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}_{suffix}",
+            config=config_fields.replace(self.config, changes),
+            **fields,
+        )
+
 
 def method_name(config):
-    """The paper's name of what a configuration trains.
+    """Returns the name of the method that a configuration trains.
 
     Args:
       config: a `RunConfig`.
 
     Returns:
-      A name of `methods.METHODS`; for what it has not, the method's without
-      augmentation and "_aa", such as "disadv_aa"; "baseline_mixup" and the
-      like where images are augmented otherwise.
+      A name in `methods.METHODS` if one has the settings of the config. With
+      AutoAugment but no such entry: the name without AutoAugment followed by
+      "_aa", for example "disadv_aa". With another augmentation:
+      "baseline_mixup", for example.
     """
     augmented = config.augmentation is not None
     if augmented and config.augmentation not in config_lib.AUTO_AUGMENT:
@@ -59,116 +78,124 @@ def method_name(config):
     settings = {
         name: config_fields.value(config, name) for name in methods_lib.SETTINGS
     }
-
-    def names(values):
-        return {
+    # Other values of these settings are a change of the paper's method.
+    for values in (settings, methods_lib.SETTINGS):
+        names = {
             method.autoaugment: method.name
             for method in methods_lib.METHODS.values()
             if method.base == config.method
             and {**methods_lib.SETTINGS, **method.settings} == values
         }
+        if names:
+            break
+    return names.get(augmented) or f"{names[False]}_aa"
 
-    # Of another fraction it is still the paper's, changed.
-    found = names(settings) or names(methods_lib.SETTINGS)
-    return found.get(augmented) or f"{found[False]}_aa"
 
-
-def rows(preset="", methods=(), batch_sizes=(), assignments=()):
-    """The rows of a sweep, which still lack axes and seeds.
+def make_specs(preset="", methods=(), batch_sizes=(), assignments=()):
+    """Builds the runs of a sweep, before axes, variants and seeds are added.
 
     Args:
-      preset: a group, whose rows `methods` and `batch_sizes` select; one
-        preset, which they change; or "" for digits.
-      methods: names of `methods.METHODS`; empty for those of the preset.
-      batch_sizes: ints; empty for those of the preset.
-      assignments: "key=value" for all, see `config_fields.override`.
+      preset: name of a group of presets, from which `methods` and
+        `batch_sizes` select; name of one preset, whose method and batch size
+        they replace; or "" for the default configuration on digits.
+      methods: names in `methods.METHODS`. Empty: all methods of the group,
+        the method of the preset, or baseline, DisAdv and ConAdv on digits.
+      batch_sizes: global batch sizes, ints. Empty: all batch sizes of the
+        group, the batch size of the preset, or 128 and 432 on digits.
+      assignments: "key=value" strings as for `config_fields.override`,
+        applied to all runs.
 
     Returns:
-      List of `Cell`, by batch size and then by method.
+      List of `RunSpec`, ordered by batch size, then by method.
 
     Raises:
-      ValueError: if a name is unknown, nothing is selected, or an assignment
-        sets what a flag of the sweep sets, or has no effect on any row.
+      ValueError: if a name is unknown, nothing is selected, two runs are
+        equal, or an assignment has no effect on any run or sets what the
+        sweep varies through its flags.
     """
-    given = parse(assignments)
+    changes = parse_assignments(assignments)
     methods, batch_sizes = (
-        list(dict.fromkeys(a)) for a in (methods, batch_sizes)
+        list(dict.fromkeys(values)) for values in (methods, batch_sizes)
     )
-    if preset in presets.GROUPS:
-        found = _of_group(preset, methods, batch_sizes, given)
-    else:
-        found = _made(preset, methods, batch_sizes, given)
-    for name, value in given.items():
-        if all(config_fields.value(row.config, name) != value for row in found):
+    build = _from_group if preset in presets.GROUPS else _from_base
+    specs = build(preset, methods, batch_sizes, changes)
+    for name, value in changes.items():
+        if all(config_fields.value(s.config, name) != value for s in specs):
             raise ValueError(
-                f"Expected {name}={value} to be of some run; the methods of "
-                "this sweep set it otherwise in all of them."
+                f"{name}={value} was given, but the methods of this sweep set "
+                "it to another value in all runs. Leave it out, or choose "
+                "other methods."
             )
-    unused_settings.check_given([row.config for row in found], given)
+    unused_settings.check_given([spec.config for spec in specs], changes)
     first = {}
-    for row in found:
-        same = first.setdefault(row.config, row)
-        if same is not row:
+    for spec in specs:
+        same = first.setdefault(spec.config, spec)
+        if same is not spec:
             raise ValueError(
-                f"Expected rows that differ; {same.name} and {row.name} are "
-                "the same training. Leave one out."
+                f"Expected runs with different configurations; {same.name} "
+                f"and {spec.name} are the same. Leave one out."
             )
     return [
-        dataclasses.replace(row, method=method_name(row.config))
-        for row in found
+        dataclasses.replace(spec, method=method_name(spec.config))
+        for spec in specs
     ]
 
 
-def parse(assignments):
-    """The {name: value} of assignments that a sweep may make.
+def parse_assignments(assignments):
+    """Parses "key=value" strings for settings that a sweep does not vary.
+
+    Args:
+      assignments: strings as for `config_fields.override`.
+
+    Returns:
+      {name: value}.
 
     Raises:
-      ValueError: if one is wrong, or sets what a flag of the sweep sets.
+      ValueError: if a string is malformed, or sets what the sweep varies
+        through its flags.
     """
-    given = config_fields.parse(config_lib.RunConfig, assignments)
-    for name, value in given.items():
-        if name in _OWN_FLAGS:
+    changes = config_fields.parse(config_lib.RunConfig, assignments)
+    for name, value in changes.items():
+        if name in _SWEPT_SETTINGS:
             raise ValueError(
-                f"Expected {name} to be left to the sweep, which has flags for "
-                f"its grid; received '{name}={value}'."
+                f"Expected {name} to be set by the sweep's flags --method, "
+                f"--global_batch_size and --seeds; received '{name}={value}'."
             )
-    return given
+    return changes
 
 
-def _of_group(group, methods, batch_sizes, given):
-    found = [
-        Cell(name, presets.get(name).config, name)
+def _from_group(group, methods, batch_sizes, changes):
+    """Selects runs from a group of presets."""
+    specs = [
+        RunSpec(name, presets.get(name).config, name)
         for name in presets.GROUPS[group]
     ]
-    found = _select(found, "method", method_name, methods)
-    found = _select(
-        found,
-        "batch size",
-        lambda config: config.global_batch_size,
-        batch_sizes,
-    )
+    for title, key, selected in (
+        ("method", method_name, methods),
+        ("batch size", lambda config: config.global_batch_size, batch_sizes),
+    ):
+        available = list(dict.fromkeys(key(spec.config) for spec in specs))
+        unknown = [value for value in selected if value not in available]
+        if unknown:
+            raise ValueError(
+                f"Expected each {title} to be one of the group's, {available}; "
+                f"received {unknown}."
+            )
+        if selected:
+            specs = [spec for spec in specs if key(spec.config) in selected]
     return [
         dataclasses.replace(
-            row, config=_sized(row.config, given, row.config.global_batch_size)
+            spec,
+            config=_replace(
+                spec.config, changes, spec.config.global_batch_size
+            ),
         )
-        for row in found
+        for spec in specs
     ]
 
 
-def _select(found, what, value, wanted):
-    """The rows whose value is wanted; all if nothing is."""
-    there = list(dict.fromkeys(value(row.config) for row in found))
-    unknown = [each for each in wanted if each not in there]
-    if unknown:
-        raise ValueError(
-            f"Expected each {what} to be one of the group's, {there}; "
-            f"received {unknown}."
-        )
-    return [row for row in found if not wanted or value(row.config) in wanted]
-
-
-def _made(preset, methods, batch_sizes, given):
-    """Methods and batch sizes of one preset, or of the default."""
+def _from_base(preset, methods, batch_sizes, changes):
+    """Combines methods and batch sizes with one preset or the default."""
     if preset:
         if preset not in presets.PRESETS:
             names = [*presets.GROUPS, *presets.PRESETS]
@@ -177,64 +204,63 @@ def _made(preset, methods, batch_sizes, given):
                 f"{spelling.did_you_mean(preset, names)} Groups: "
                 f"{', '.join(presets.GROUPS)}. Presets: run.py --list_presets."
             )
-        base = Cell(preset, presets.get(preset).config, preset)
+        base = RunSpec(preset, presets.get(preset).config, preset)
     else:
-        base = Cell("", config_lib.RunConfig())
-        methods = methods or tuple(methods_lib.BASE_METHODS)
-        # Replicas that are emulated have the size of their batches.
-        if "emulate_replicas" not in given:
-            batch_sizes = batch_sizes or _BATCH_SIZES
+        base = RunSpec("", config_lib.RunConfig())
+        methods = methods or list(methods_lib.BASE_METHODS)
+        # Emulated replicas determine the batch size themselves.
+        if "emulate_replicas" not in changes:
+            batch_sizes = batch_sizes or _DEFAULT_BATCH_SIZES
     return [
-        _row(base, given, method, batch_size)
+        _make_spec(base, changes, method, batch_size)
         for batch_size in batch_sizes or (None,)
         for method in methods or (None,)
     ]
 
 
-def _row(base, given, method, batch_size):
-    """One method and batch size of a base; None leaves its own."""
-    values = dict(given)
+def _make_spec(base, changes, method, batch_size):
+    """Returns a `RunSpec`; a method or batch size of None keeps the base's."""
+    values = dict(changes)
     if method is not None:
-        found = methods_lib.METHODS[method]
-        values["method"] = found.base
-        for name, value in found.settings.items():
+        chosen = methods_lib.METHODS[method]
+        values["method"] = chosen.base
+        for name, value in chosen.settings.items():
             if values.setdefault(name, value) != value:
                 raise ValueError(
                     f"Expected {name}={value} with method {method}, which sets "
-                    f"it; received {values[name]}. Take method {found.base} "
-                    "with it."
+                    f"it; received {values[name]}. Use method {chosen.base} "
+                    "with this value."
                 )
         values["augmentation"] = None
-        if found.autoaugment:
-            values["augmentation"] = _policy(
-                given.get("augmentation", base.config.augmentation),
-                given.get("dataset", base.config.dataset),
+        if chosen.autoaugment:
+            values["augmentation"] = _auto_augment_policy(
+                changes.get("augmentation", base.config.augmentation),
+                changes.get("dataset", base.config.dataset),
             )
-    config = _sized(base.config, values, batch_size)
-    name = base.name or config.dataset_stem
-    for part in (batch_size, method):
-        name += "" if part is None else f"_{part}"
-    return Cell(name, config, base.preset)
+    config = _replace(base.config, values, batch_size)
+    parts = (base.name or config.dataset_stem, batch_size, method)
+    name = "_".join(str(part) for part in parts if part is not None)
+    return RunSpec(name, config, base.preset)
 
 
-def _sized(config, values, batch_size):
-    """A `RunConfig` with values replaced, and of a batch size unless None."""
+def _replace(config, values, batch_size):
+    """Replaces settings, and the global batch size unless it is None."""
     if batch_size is None:
         return config_fields.replace(config, values)
-    config = config_fields.replace(
-        config, {**values, "global_batch_size": batch_size}
-    )
+    values = {**values, "global_batch_size": batch_size}
+    config = config_fields.replace(config, values)
     if config.global_batch_size != batch_size:
         raise ValueError(
             f"Expected emulated replicas to share {batch_size} images, the "
-            f"batch size of a row; received {config.emulate_replicas} of "
-            f"{config.per_replica_batch_size}."
+            f"batch size of the run; received {config.emulate_replicas} "
+            f"replicas of {config.per_replica_batch_size}. Change "
+            "per_replica_batch_size or the batch size."
         )
     return config
 
 
-def _policy(augmentation, dataset):
-    """The AutoAugment policy that is asked for, or of the dataset."""
+def _auto_augment_policy(augmentation, dataset):
+    """Returns the AutoAugment policy that was given, or the dataset's."""
     if augmentation in config_lib.AUTO_AUGMENT:
         return augmentation
     if dataset.startswith("cifar"):

@@ -1,77 +1,61 @@
-"""What a sweep says while it runs."""
+"""Displays the progress of a sweep."""
 
-import shutil
 import sys
 import time
 
+from tqdm import tqdm
+
 
 class Progress:
-    """Prints a line for each cell that ends; on a terminal, what runs now too.
+    """Prints a line for each finished run; a terminal also shows the others.
 
     Args:
-      total: cells in all.
-      done: cells that were finished before.
-      title: word before the count.
+      total: int, number of runs.
+      num_done: int, number of runs that were finished before.
+      title: text before the count, or "".
+      stream: file to write to; standard output if None.
     """
 
-    def __init__(self, total, done=0, title="", stream=None):
-        self._total = total
-        self._done = done
-        self._title = title
+    def __init__(self, total, num_done=0, title="", stream=None):
         self._stream = stream or sys.stdout
-        self._ended = 0
-        self._started = time.monotonic()
-        self._width = 0
+        self._title = title
+        self._num_done_before = num_done
+        self._start = time.monotonic()
+        self._bar = tqdm(
+            total=total,
+            initial=num_done,
+            desc=title,
+            bar_format="{desc}[{n}/{total}] {remaining} left{postfix}",
+            file=self._stream,
+            disable=not self._stream.isatty(),
+            dynamic_ncols=True,
+            leave=False,
+            smoothing=0,  # Estimates the time left from all runs.
+        )
 
-    def ended(self, text):
-        """Notes that a cell ended.
-
-        Args:
-          text: what came out.
-        """
-        self._ended += 1
-        self._done += 1
-        self._clear()
-        print(f"{self._head()} {text}{self._left()}", file=self._stream)
+    def report_done(self, text):
+        """Prints the result of a run that has ended, and the time left."""
+        self._bar.n += 1
+        done, total = self._bar.n, self._bar.total
+        line = f"{self._title}[{done}/{total}] {text}"
+        if done < total:
+            per_run = time.monotonic() - self._start
+            per_run /= done - self._num_done_before
+            left = tqdm.format_interval(per_run * (total - done))
+            line += f", {left} left"
+        tqdm.write(line, file=self._stream)
         self._stream.flush()
 
-    def tick(self, running):
-        """Shows what runs.
+    def refresh(self, running):
+        """Shows the running runs if the stream is a terminal.
 
         Args:
-          running: {name: seconds}.
+          running: {name: seconds since the start}.
         """
-        if not running or not self._stream.isatty():
-            return
-        names = ", ".join(f"{n} ({s:.0f} s)" for n, s in running.items())
-        line = f"{self._head()} running {names}{self._left()}"
-        # A line that wraps could not be cleared.
-        line = line[: shutil.get_terminal_size().columns - 1]
-        self._clear()
-        self._stream.write(line)
-        self._stream.flush()
-        self._width = len(line)
+        self._bar.set_postfix_str(
+            ", ".join(f"{name} ({s:.0f} s)" for name, s in running.items())
+        )
 
-    def _head(self):
-        return f"{self._title}[{self._done}/{self._total}]"
-
-    def _left(self):
-        if not self._ended or self._done == self._total:
-            return ""
-        seconds = time.monotonic() - self._started
-        left = seconds / self._ended * (self._total - self._done)
-        return f", {duration(left)} left"
-
-    def _clear(self):
-        if self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._width = 0
-
-
-def duration(seconds):
-    """About how long, as "40 s", "12 min" or "3.5 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    def close(self):
+        """Clears the line of the running runs."""
+        self._bar.close()

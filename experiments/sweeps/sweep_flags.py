@@ -1,4 +1,4 @@
-"""The flags of sweep.py, and the settings they describe."""
+"""Flags of sweep.py and the runs that they describe."""
 
 from absl import flags
 
@@ -12,124 +12,125 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "preset",
     "",
-    "A group of presets, whose rows --method and --global_batch_size select: "
-    f"{', '.join(presets.GROUPS)}. Or one preset (run.py --list_presets), "
-    "which they change. By default digits.",
+    "Group of presets, from which --method and --global_batch_size select: "
+    f"{', '.join(presets.GROUPS)}. Or one preset (see run.py --list_presets), "
+    "whose method and batch size they replace. Default: digits.",
 )
 flags.DEFINE_multi_enum(
     "method",
     [],
     list(methods.METHODS),
-    "Methods to run; may be repeated, as all that follow but --seeds. "
-    f"{methods.describe(methods.METHODS)}.",
+    "Method. Flags with one value for each run, such as this one, may be "
+    f"repeated. {methods.describe(methods.METHODS)}.",
 )
 flags.DEFINE_multi_integer(
-    "global_batch_size", [], "Batch sizes to run.", lower_bound=1
+    "global_batch_size", [], "Images per update.", lower_bound=1
 )
 flags.DEFINE_multi_float(
-    "epsilon", [], "Radii of the attack to run.", lower_bound=0.0
+    "epsilon", [], "Attack radius, in pixels of [0, 1].", lower_bound=0.0
 )
 flags.DEFINE_multi_integer(
-    "staleness", [], "Values of tau to run.", lower_bound=0
+    "staleness", [], "Age of the attack's weights in updates.", lower_bound=0
 )
 flags.DEFINE_multi_float(
-    "learning_rate", [], "Peak learning rates to run.", lower_bound=0.0
+    "learning_rate", [], "Peak learning rate.", lower_bound=0.0
 )
 flags.DEFINE_multi_string(
     "variant",
     [],
-    "key=value[,key=value], as in --set, for a second run of every row that "
-    "it changes, beside the row as it is.",
+    "Changes, key=value[,key=value] as in --set. Each run that they affect is "
+    "run with and without them.",
 )
-flags.DEFINE_integer("seeds", 5, "Seeds 0, 1, ... to run.", lower_bound=1)
+flags.DEFINE_integer("seeds", 5, "Number of seeds: 0, 1, ...", lower_bound=1)
 flags.DEFINE_multi_string(
     "set", [], "key=value for every run, as in run.py; may be repeated."
 )
-flags.DEFINE_bool(
-    "quick", False, "Run a smoke test of every run, as in run.py."
-)
+flags.DEFINE_bool("quick", False, "Run smoke tests, as in run.py.")
 flags.DEFINE_list(
     "tune_learning_rate",
     [],
-    "Peak rates, separated by commas, to choose from for each row and radius: "
-    "trained on a part of the training images, compared on the rest of them.",
+    "Peak learning rates, separated by commas. The best one is chosen for each "
+    "run on held-out training images.",
 )
 flags.DEFINE_integer(
-    "tune_seeds", 2, "Seeds for each rate that is tried.", lower_bound=1
+    "tune_seeds", 2, "Number of seeds to tune with.", lower_bound=1
 )
 flags.DEFINE_float(
     "tune_fraction",
     0.25,
-    "Of the training images, to compare rates on.",
+    "Fraction of the training images to hold out for tuning.",
     lower_bound=0.0,
     upper_bound=1.0,
 )
-flags.DEFINE_integer("processes", 2, "Runs at once.", lower_bound=1)
+flags.DEFINE_integer("processes", 2, "Runs at the same time.", lower_bound=1)
 flags.DEFINE_string(
-    "output_dir", None, "Folder of the runs; by default one under runs/."
+    "output_dir", None, "Folder for all runs. Default: a folder in runs/."
 )
-# What sets a value in all rows, where an axis or tuning would set it again.
-_AXES = {
+# The flags that vary a setting.
+_AXIS_FLAGS = {
     "attack.epsilon": "epsilon",
     "staleness": "staleness",
     "optimizer.learning_rate": "learning_rate",
 }
 
 
-def read_settings():
-    """The settings that the flags describe, which lack seeds.
+def read_specs():
+    """Returns the runs that the flags describe, without seeds.
 
     Returns:
-      List of `grid.Cell`.
+      List of `grid.RunSpec`.
 
     Raises:
-      ValueError: if a flag is wrong, contradicts another or has no effect.
+      ValueError: if a flag is invalid, contradicts another or has no effect.
     """
-    for name in grid.parse(FLAGS.set):
-        if name in _AXES and FLAGS[_AXES[name]].value:
+    axis_values = {
+        setting: FLAGS[flag].value for setting, flag in _AXIS_FLAGS.items()
+    }
+    for name in grid.parse_assignments(FLAGS.set):
+        if axis_values.get(name):
             raise ValueError(
-                f"Expected {name} from --set or --{_AXES[name]}; received both."
+                f"Expected {name} from --set or --{_AXIS_FLAGS[name]}; "
+                "received both. Leave one out."
             )
-    found = grid.rows(
+    specs = grid.make_specs(
         FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, FLAGS.set
     )
-    found = axes.with_axes(
-        found, FLAGS.epsilon, FLAGS.staleness, FLAGS.learning_rate
-    )
-    return axes.with_variants(found, FLAGS.variant)
+    specs = axes.with_axes(specs, axis_values)
+    return axes.with_variants(specs, FLAGS.variant)
 
 
-def read_tuning(settings):
-    """The cells that the flags choose learning rates by.
+def read_trials(specs):
+    """Returns the runs with which the learning rates are tuned.
 
     Args:
-      settings: list of `grid.Cell`.
+      specs: list of `grid.RunSpec`, without seeds.
 
     Returns:
-      List of `grid.Cell`, seeds included; empty if nothing is tuned.
+      List of `grid.RunSpec`, with seeds; empty without --tune_learning_rate.
 
     Raises:
-      ValueError: if a rate is no number, or rates are set otherwise too.
+      ValueError: if a learning rate is not a number, or is also set by another
+        flag.
     """
     if not FLAGS.tune_learning_rate:
         for flag in ("tune_seeds", "tune_fraction"):
             if FLAGS[flag].present:
                 raise ValueError(
-                    f"Expected --tune_learning_rate with --{flag}; received "
-                    "none, so that nothing is tuned."
+                    f"Expected --tune_learning_rate with --{flag}, which has "
+                    "no effect without it; received none."
                 )
         return []
-    set_otherwise = [f"--learning_rate={rate}" for rate in FLAGS.learning_rate]
-    set_otherwise += [
+    also_set = [f"--learning_rate={rate}" for rate in FLAGS.learning_rate]
+    also_set += [
         f"--{flag}={text}"
         for flag in ("variant", "set")
         for text in FLAGS[flag].value
         if "optimizer.learning_rate" in text
     ]
-    if set_otherwise:
+    if also_set:
         raise ValueError(
-            "Expected rates to be tuned or set; received --tune_learning_rate "
-            f"and {' '.join(set_otherwise)}."
+            "Expected learning rates to be either tuned or set; received "
+            f"--tune_learning_rate and {' '.join(also_set)}. Leave one out."
         )
     try:
         rates = [float(rate) for rate in FLAGS.tune_learning_rate]
@@ -138,5 +139,5 @@ def read_tuning(settings):
             "Expected numbers separated by commas in --tune_learning_rate; "
             f"received {FLAGS.tune_learning_rate}."
         ) from None
-    tried = tuning.cells(settings, rates, FLAGS.tune_fraction)
-    return axes.with_seeds(tried, FLAGS.tune_seeds)
+    trials = tuning.trials(specs, rates, FLAGS.tune_fraction)
+    return axes.with_seeds(trials, FLAGS.tune_seeds)

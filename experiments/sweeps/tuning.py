@@ -1,72 +1,61 @@
-"""Chooses learning rates on a part of the training images. Pure."""
+"""Chooses learning rates on held-out training images."""
 
-import dataclasses
 import math
 import statistics
 
-from experiments import config_fields
 
+def trials(specs, rates, fraction):
+    """Builds the runs that compare learning rates without the test set.
 
-def cells(settings, rates, fraction):
-    """The cells that choose a learning rate, without touching the test set.
+    The batch size shrinks with the number of training images, so that an epoch
+    keeps its number of updates and a learning rate its meaning.
 
     Args:
-      settings: list of `grid.Cell`.
-      rates: peak rates to try.
-      fraction: of the training images to validate on. Batches shrink as the
-        training set does, so that an epoch has as many updates and a rate
-        means the same.
+      specs: list of `grid.RunSpec`, whose learning rates are tuned.
+      rates: peak learning rates to try, floats.
+      fraction: fraction of the training images to validate on, in (0, 1).
 
     Returns:
-      List of `grid.Cell`.
+      List of `grid.RunSpec`, one for each run and rate.
     """
-    return [
-        dataclasses.replace(
-            cell,
-            name=f"{cell.name}_rate{rate:g}",
-            config=config_fields.replace(
-                _validating(cell.config, fraction),
-                {"optimizer.learning_rate": rate},
-            ),
-        )
-        for cell in settings
-        for rate in dict.fromkeys(rates)
-    ]
-
-
-def _validating(config, fraction):
-    # Where replicas are emulated, their batches make the global one.
-    field = "global_batch_size"
-    if config.per_replica_batch_size is not None:
-        field = "per_replica_batch_size"
-    size = max(1, math.floor(getattr(config, field) * (1 - fraction)))
-    return dataclasses.replace(
-        config, validation_fraction=fraction, **{field: size}
-    )
+    found = []
+    for spec in specs:
+        # With emulated replicas, their batch size determines the global one.
+        name = "global_batch_size"
+        if spec.config.per_replica_batch_size is not None:
+            name = "per_replica_batch_size"
+        size = math.floor(getattr(spec.config, name) * (1 - fraction))
+        changes = {"validation_fraction": fraction, name: max(1, size)}
+        for rate in dict.fromkeys(rates):
+            changes["optimizer.learning_rate"] = rate
+            found.append(
+                spec.derive(f"rate{rate:g}", changes, tuned_run=spec.name)
+            )
+    return found
 
 
 def best_rates(results):
-    """The learning rate of each setting with the best mean accuracy.
+    """Returns the learning rate with the best mean accuracy for each run.
 
     Args:
-      results: iterable of (setting, rate, top-1); top-1 is None for a run
-        that diverged, which rules its rate out.
+      results: iterable of (name of the tuned run, learning rate, top-1). A
+        top-1 of None means that training diverged, which excludes the rate.
 
     Returns:
-      {setting: rate}; of equal means the smaller rate. Settings of which every
-      rate diverged are left out.
+      {name: learning rate}, with the smaller rate of equal means. Runs that
+      diverged with every rate are left out.
     """
     accuracies = {}
-    for setting, rate, top1 in results:
-        rates = accuracies.setdefault(setting, {})
+    for name, rate, top1 in results:
+        rates = accuracies.setdefault(name, {})
         rates.setdefault(rate, []).append(top1)
     best = {}
-    for setting, rates in accuracies.items():
+    for name, rates in accuracies.items():
         means = {
             rate: statistics.fmean(values)
             for rate, values in rates.items()
             if None not in values
         }
         if means:
-            best[setting] = max(means, key=lambda rate: (means[rate], -rate))
+            best[name] = max(means, key=lambda rate: (means[rate], -rate))
     return best

@@ -8,7 +8,7 @@ from typing import Optional
 
 from conadv_tf import csv_file
 from experiments.methods import METHODS
-from experiments.sweeps.table import COLUMNS
+from experiments.sweeps.files import COLUMNS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""Trains cells of a sweep, one after another, in one process.
+"""Worker process of a sweep: trains one run after another.
 
-A cell takes seconds to minutes, and starting TensorFlow takes a good part of
-that. Each starts from a cleared Keras, its own seeds and a new strategy, and
-its results are to the bit those of a process of its own.
+Starting TensorFlow takes a large part of the time of a short run, so a process
+is reused. Each run starts with a cleared Keras session, its own seeds and a new
+strategy, so its results equal those of a separate process to the bit.
 
-Reads requests from standard input, a JSON object a line: {"config": ...,
-"model_dir": ..., "log": ...}. Answers each with a line on standard output once
-its summary.json is written. A cell that fails ends the process, with a trace
-in its log: what it leaves behind is not trusted with the next.
+The worker reads one JSON object per line from standard input:
+{"config": ..., "model_dir": ..., "log": ...}. It answers with one line on
+standard output when summary.json is written. A run that fails ends the
+process, because the state it leaves behind could affect the next run; its log
+has the traceback.
 """
 
 import json
@@ -22,8 +23,8 @@ DIVERGED = 3
 
 
 def main():
-    """Trains what is asked for until standard input ends."""
-    # Standard output is for answers; all else goes to the log of the cell.
+    """Trains the requested runs until standard input ends."""
+    # Standard output carries answers; all other output goes to the run's log.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests = queue.SimpleQueue()
@@ -41,9 +42,9 @@ def main():
 
 
 def _read(requests):
-    """Hands lines on; ends the process with the sweep, however that ends."""
-    # Without a buffer: at the end of the interpreter this thread would hold
-    # its lock.
+    """Queues requests; ends the process when the sweep ends or is killed."""
+    # Unbuffered, because this daemon thread would hold the buffer's lock when
+    # the interpreter exits.
     with open(0, "rb", buffering=0, closefd=False) as lines:
         for line in lines:
             requests.put(line)
@@ -51,13 +52,13 @@ def _read(requests):
 
 
 def train(values, model_dir):
-    """Trains one configuration, whatever was trained here before.
+    """Trains one configuration, independently of earlier runs.
 
     Args:
-      values: `dataclasses.asdict` of a `RunConfig`.
+      values: dict, `dataclasses.asdict` of a `RunConfig`.
       model_dir: folder for the results, new or empty.
     """
-    # Not at the top: the first cell's log takes what these print.
+    # Imported here so that their output goes to the log of the first run.
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
     from absl import flags
     import tensorflow as tf
@@ -67,7 +68,7 @@ def train(values, model_dir):
     from experiments import run_flags
 
     if not flags.FLAGS.is_parsed():
-        # A cell that is cut off starts anew.
+        # A sweep restarts interrupted runs, so it needs no checkpoints.
         flags.FLAGS([sys.argv[0], "--keep_checkpoints=0"])
     tf.keras.backend.clear_session()
     config = config_lib.from_dict(values)
