@@ -36,7 +36,7 @@ class Attack(Protocol):
     """The interface of an attack, for attacks that you write yourself.
 
     `ca.ConAdvModel` accepts every object with this interface: `PGD`, `FGSM`
-    and `ScheduledAttack`, an instance of your own class, or a function with
+    and `ScheduledAttack`, an instance of your class, or a function with
     an attribute `value_range`. No base class is needed. The package calls
 
         attack(network, images, labels, seed=seed, loss=loss)

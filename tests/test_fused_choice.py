@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.batch_norm import fused as stacked_normalization
+from conadv_tf.batch_norm import fused as fused_batch_norm
 from tests import batch_norms
 from tests import fused
 from tests import networks
@@ -16,13 +16,13 @@ from tests import networks
 def stacked_calls(monkeypatch):
     """List of the branches that each call of the stacked form normalized."""
     calls = []
-    normalize = stacked_normalization.normalize
+    normalize = fused_batch_norm.normalize
 
     def spy(layers, *args):
         calls.append([layer.name for layer in layers])
         return normalize(layers, *args)
 
-    monkeypatch.setattr(stacked_normalization, "normalize", spy)
+    monkeypatch.setattr(fused_batch_norm, "normalize", spy)
     return calls
 
 

@@ -1,11 +1,11 @@
-"""Adversarial examples: PGD and FGSM, their pure pieces, the loss they climb.
+"""Attacks that generate adversarial examples: PGD and FGSM.
 
-`PGD`, `FGSM` and `ScheduledAttack` are what users pass to `ca.ConAdvModel`.
-The modules exported beside them are shared with the rest of the package:
-`attack_loss_scaling` (gradients that do not vanish in float16), `labels` (what
-a label is), `loss` (what an attack climbs), `attack_ops` (the pure pieces of
-an attack), `value_range` (valid pixels), `range_faults` (what is said about
-others) and `radius` (lengths in units of pixels).
+Users pass `PGD`, `FGSM` or `ScheduledAttack` to `ca.ConAdvModel`. The modules
+that are exported too serve the rest of the package: `attack_ops` (the pure
+functions of an attack), `attack_loss_scaling` (gradients that do not underflow
+in float16), `labels` (label formats), `loss` (the loss that an attack
+increases), `value_range` (valid pixels) and `hyper_parameters` (checks of an
+attack's arguments).
 """
 
 from conadv_tf.attacks import attack_loss_scaling

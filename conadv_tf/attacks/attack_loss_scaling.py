@@ -1,9 +1,10 @@
-"""Gradients by images that survive float16.
+"""Scales the attack's gradients so that they do not underflow in float16.
 
-The surer a network is of an example, the smaller the loss's gradient by the
-logits: exp(-distance) of the largest two. float16 ends at 6e-8, and on its way
-back to the images the gradient is divided by every pool; where it arrives as
-zero, sign(0) = 0 and the image stays as it is, without a word.
+The more confident a network is about an example, the smaller is the gradient
+of the loss by the logits: exp(-distance) of the two largest logits. The
+smallest positive float16 is 6e-8, and every pooling layer divides the gradient
+further on its way back to the images. If it arrives as zero, sign(0) = 0, and
+the image is silently left unchanged.
 """
 
 from collections.abc import Callable
@@ -17,11 +18,11 @@ from conadv_tf.types import Forward
 
 # Maps the gradient by the outputs to the gradient by the inputs.
 _Gradient = Callable[[tf.Tensor], tf.Tensor]
-# The largest entry of the scaled gradient by the logits. In trained and
-# untrained networks with float16 layers, from three convolutions to ResNet-18,
-# 2**4 to 2**14 lost under 0.01% of the pixels and nothing overflowed.
+# Largest entry of the scaled gradient by the logits. In trained and untrained
+# networks with float16 layers, from three convolutions to ResNet-18, values
+# from 2**4 to 2**14 lost under 0.01% of the pixels and nothing overflowed.
 _LARGEST = 2.0**10
-# float32 must hold the factor and what is divided by it.
+# float32 must hold the factor and the gradient divided by it.
 _MAX_FACTOR_EXPONENT = 110
 
 
@@ -34,22 +35,24 @@ def computes_in_float16(network: tf.keras.Model) -> bool:
 
 
 class LossScaledForward:
-    """A function of images whose gradient by them does not vanish in float16.
+    """Wraps a forward function so that its gradient survives float16.
 
-    On the way back the gradient by the logits is multiplied by a power of two
-    that brings its largest entry to 2**10, and the gradient by the images is
-    divided by it in float32: what comes out is the gradient, to the bit where
-    nothing underflows, so that an attack of any kind may use it.
+    In the backward pass the gradient by the logits is multiplied by a power
+    of two that brings its largest entry to 2**10. The gradient by the images
+    is divided by the same power in float32. The result is the unscaled
+    gradient, equal to the bit where nothing underflows, so any attack may use
+    it.
 
-    Of a whole batch, one factor: through batch statistics every image has a
-    part in every loss, and factors of their own would weight these parts.
+    One factor scales the whole batch: batch statistics make every loss depend
+    on every image, and a separate factor per example would weight the examples
+    differently.
 
     Args:
       forward: images to logits [batch, classes].
-      is_needed: whether `forward` computes in float16; if not, nothing is
-        changed.
-      is_independent: whether the logits of an example depend on no other, as
-        without batch norm; then each has a factor of its own.
+      is_needed: whether `forward` computes in float16; with False nothing is
+        scaled.
+      is_independent: whether the logits of an example depend on this example
+        only, as without batch norm; then each example is scaled separately.
     """
 
     def __init__(
@@ -60,10 +63,11 @@ class LossScaledForward:
         self._is_independent = is_independent
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Logits; float32 where gradients are scaled."""
+        """Returns the logits, cast to float32 if gradients are scaled."""
         if not self._is_needed:
             return self._forward(images)
-        # What the way back begins with, its end needs.
+        # Backpropagation reaches `leave` first. It stores the exponents that
+        # `enter` needs at the end.
         exponents = list[tf.Tensor]()
 
         @tf.custom_gradient
@@ -86,11 +90,12 @@ class LossScaledForward:
 
 
 def scaled_forward(network: Forward) -> LossScaledForward:
-    """What an attack runs: a Keras model in inference mode, or a function.
+    """Returns the forward function that an attack differentiates.
 
     Args:
-      network: Keras model; a `LossScaledForward`, which comes back as it is; or
-        another function, whose precision is not known.
+      network: a Keras model, which then runs in inference mode; a
+        `LossScaledForward`, which is returned unchanged; or another function,
+        which is assumed to compute in float16.
     """
     if isinstance(network, LossScaledForward):
         return network
@@ -108,16 +113,18 @@ def exponent_to(
     largest: tf.Tensor,
     at_most: int = _MAX_FACTOR_EXPONENT,
 ) -> tf.Tensor:
-    """Of the power of two that makes small values as large as is wanted.
+    """Computes exponents of powers of two that scale values up to a size.
 
     Args:
-      wanted: what the product does not exceed, and half of which it reaches.
-      largest: float32, what to multiply.
+      wanted: size to scale to. A scaled value is over half of it and at most
+        equal to it, unless the value is larger already or `at_most` limits
+        the exponent.
+      largest: float32, the values to scale.
       at_most: the largest exponent to return.
 
     Returns:
-      int32, the shape of `largest`, from 0 to `at_most`; 0 for what is zero
-      already, or not finite.
+      int32, the shape of `largest`, from 0 to `at_most`; 0 for values that are
+      zero or not finite.
     """
     usable = tf.logical_and(largest > 0, tf.math.is_finite(largest))
     times = tf.math.log(wanted) - tf.math.log(tf.where(usable, largest, 1.0))
@@ -126,13 +133,13 @@ def exponent_to(
 
 
 def power_of_two(exponent: tf.Tensor) -> tf.Tensor:
-    """2**exponent, exactly: float32, the shape of an int32 tensor."""
-    # The exponent's bits of a float32, behind those of its fraction.
+    """Computes 2**exponent exactly; int32 to float32 of the same shape."""
+    # The 8 bits of a float32's exponent lie above the 23 bits of its fraction.
     return tf.bitcast(tf.bitwise.left_shift(exponent + 127, 23), tf.float32)
 
 
 def _exponents(gradient: tf.Tensor, is_independent: bool) -> tf.Tensor:
-    """For each example or for all, int32 [batch] or [1]."""
+    """Returns one exponent per example, int32 [batch], or for all, [1]."""
     rows = tf.reshape(gradient, [tf.shape(gradient)[0], -1])
     largest = tf.reduce_max(tf.abs(rows), axis=1)
     if not is_independent:

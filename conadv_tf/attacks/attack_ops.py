@@ -1,7 +1,6 @@
-"""The pieces of an attack, as pure functions of tensors.
+"""The operations of an attack, as pure functions of tensors.
 
-Pixel units throughout: epsilon, step sizes and the value range are on one
-scale.
+epsilon, step sizes and the value range are all in pixel units.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from conadv_tf.types import Size
 from conadv_tf.types import ValueRange
 
 NORMS = ("linf", "l2")
-# Philox streams: every kind of draw of one step has its own.
+# Philox streams, one for each kind of draw in a step.
 _START, _START_RADIUS, _START_CHOICE, _TARGET = range(4)
 
 
@@ -26,7 +25,7 @@ def _per_example_norm(values: tf.Tensor) -> tf.Tensor:
 
 
 def check_norm(norm: str) -> None:
-    """Raises a ValueError for a norm that no formula here is for."""
+    """Raises a ValueError unless the norm is "linf" or "l2"."""
     if norm not in NORMS:
         raise ValueError(
             f"Expected norm to be one of {NORMS}; received {norm!r}."
@@ -40,10 +39,10 @@ def project(
     norm: str,
     value_range: ValueRange,
 ) -> tf.Tensor:
-    """Moves points to the epsilon ball around images, inside the value range.
+    """Projects points onto the epsilon balls around images and the range.
 
-    For L2 the range is clipped last: images lie in the range, a convex set,
-    so clipping never moves a point away from its image.
+    For L2, clipping to the range comes last. Images lie in the range, which is
+    a convex set, so clipping never moves a point away from its image.
 
     Args:
       adversarial: float32 [batch, ...], points to project.
@@ -75,19 +74,19 @@ def ascent_step(
     step_size: Union[float, tf.Tensor],
     norm: str,
 ) -> tf.Tensor:
-    """One step of steepest ascent in the given norm.
+    """Takes one step of steepest ascent in the given norm.
 
         linf: x + step_size * sign(g)        l2: x + step_size * g / |g|
 
-    The sign (and the L2 normalization) is a labelled deviation: Eqs. (3) and
-    (5) of Liu et al. 2022 (arXiv 2106.00221) print `x + alpha * g`, while the
-    text says FGSM/PGD and the authors' code takes the sign. An example with
-    a zero gradient stays where it is.
+    The sign and the L2 normalization deviate from Eqs. (3) and (5) of Liu et
+    al. 2022 (arXiv 2106.00221), which print `x + alpha * g`. The text of the
+    paper says FGSM/PGD, and the authors' code takes the sign. An example with
+    a zero gradient does not move.
 
     Args:
       adversarial: float32 [batch, ...].
-      gradient: float32, same shape, of the loss to be increased.
-      step_size: pixel units.
+      gradient: float32, same shape, gradient of the loss to increase.
+      step_size: length of the step in pixel units.
       norm: "linf" or "l2".
 
     Returns:
@@ -96,7 +95,7 @@ def ascent_step(
     check_norm(norm)
     if norm == "linf":
         return adversarial + step_size * tf.sign(gradient)
-    # Scaling by the largest entry first keeps the squares from underflowing.
+    # Dividing by the largest entry first keeps the squares from underflowing.
     axes = list(range(1, gradient.shape.rank))
     largest = tf.reduce_max(tf.abs(gradient), axis=axes, keepdims=True)
     scaled = tf.math.divide_no_nan(gradient, largest)
@@ -112,21 +111,21 @@ def random_start(
     probability: float,
     seed: tf.Tensor,
 ) -> tf.Tensor:
-    """Moves each image to a uniform point of its epsilon ball.
+    """Moves each image to a uniformly drawn point of its epsilon ball.
 
     Args:
       images: float32 [batch, ...].
       epsilon: radius in pixel units.
       norm: "linf" (uniform in the cube) or "l2" (uniform in the ball).
-      probability: chance, drawn for each example, that it moves at all.
+      probability: probability with which an example moves at all.
       seed: int [2], (run seed, step). Draws are keyed by it and by the
-        position in the global batch (see `conadv_tf.random`).
+        position in the global batch (`conadv_tf.distribution.random`).
 
     Returns:
       float32, same shape; not clipped to the value range.
     """
     check_norm(norm)
-    # `tf.shape` only where needed: XLA wants what can be static to be so.
+    # `tf.shape` only where needed: XLA compiles static shapes better.
     batch_size, *shape = (
         tf.shape(images)[axis] if size is None else size
         for axis, size in enumerate(images.shape)
@@ -139,8 +138,8 @@ def random_start(
     noise = 2.0 * draw(_START, shape) - 1.0
     ones = [1] * len(shape)
     if norm == "l2":
-        # A normalized Gaussian is a uniform direction; radius**dimensions is
-        # uniform for uniform points of a ball.
+        # A normalized Gaussian has a uniform direction. For uniform points of
+        # a ball, radius**dimensions is uniform.
         gaussian = tf.math.ndtri(
             tf.clip_by_value((noise + 1.0) / 2.0, 2.0**-24, 1 - 2.0**-24)
         )
@@ -159,17 +158,17 @@ def random_start(
 def random_wrong_labels(
     labels: tf.Tensor, num_classes: int, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Draws for each example a label other than its own, uniformly.
+    """Draws a wrong label for each example, uniformly.
 
     Args:
-      labels: class ids or rows (see `conadv_tf.attacks.labels`). What is
-        wrong of a row is each class below its largest number, so that a row
-        may have several ones; of a row of zeros each class is.
+      labels: class ids [batch] or [batch, 1], or rows [batch, num_classes].
+        Rows may have several ones: the wrong classes of a row are those below
+        its largest entry. In a row of zeros every class is wrong.
       num_classes: number of classes, at least 2.
       seed: int [2], (run seed, step).
 
     Returns:
-      labels in the same format and dtype, rows with a single one.
+      Labels in the same format and dtype; each row has a single one.
     """
     batch_size = labels.shape[0] or tf.shape(labels)[0]
     offset = random.first_global_position(batch_size)
@@ -177,7 +176,7 @@ def random_wrong_labels(
 
     def drawn(count: tf.Tensor) -> tf.Tensor:
         rank = tf.floor(draws * tf.cast(count, tf.float32))
-        # Rounding can lift the product to the count itself.
+        # Rounding can raise the product to `count`.
         return tf.minimum(tf.cast(rank, tf.int64), count - 1)
 
     def wrong_ids() -> tf.Tensor:
@@ -187,7 +186,7 @@ def random_wrong_labels(
         return tf.cast(tf.reshape(wrong, tf.shape(labels)), labels.dtype)
 
     def wrong_rows() -> tf.Tensor:
-        # From the class behind the row's own, as ids are counted.
+        # Counts from the class after the row's label, as `wrong_ids` does.
         after = tf.range(1, num_classes + 1, dtype=tf.int64)
         order = (tf.argmax(labels, -1)[:, tf.newaxis] + after) % num_classes
         largest = tf.reduce_max(labels, axis=-1, keepdims=True)
@@ -202,11 +201,12 @@ def random_wrong_labels(
 
 
 def logits_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Summed softmax cross-entropy of logits; the default attack loss.
+    """Computes the summed cross-entropy of logits, the default attack loss.
 
     Args:
-      labels: class ids or one-hot rows.
-      logits: float32 [batch, classes]; one column is a binary logit.
+      labels: class ids [batch] or [batch, 1], or one-hot rows
+        [batch, classes].
+      logits: float32 [batch, classes]; a single column is a binary logit.
 
     Returns:
       float32 scalar.

@@ -1,4 +1,4 @@
-"""What a label is: class ids from the label formats that Keras accepts."""
+"""Label formats: class ids and one-hot rows, as Keras accepts them."""
 
 from collections.abc import Callable
 
@@ -37,8 +37,18 @@ def by_format(
     of_ids: Callable[[], tf.Tensor],
     of_rows: Callable[[], tf.Tensor],
 ) -> tf.Tensor:
-    """What one of two functions returns, by the format of the labels."""
-    # Keras's generators leave the format to the run.
+    """Calls one of two functions, depending on the format of the labels.
+
+    Args:
+      labels: class ids [batch] or [batch, 1], or rows [batch, num_outputs].
+      num_outputs: width of the logits.
+      of_ids: called if the labels are class ids.
+      of_rows: called if they are rows; returns the same shape and dtype.
+
+    Returns:
+      The result of the function.
+    """
+    # With Keras's generators the width of labels is known only at run time.
     if labels.shape.rank == 2 and labels.shape[-1] is None:
         return tf.cond(tf.shape(labels)[1] == 1, of_ids, of_rows)
     return of_ids() if is_sparse(labels, num_outputs) else of_rows()
@@ -55,10 +65,11 @@ def class_ids(labels: tf.Tensor, num_outputs: int) -> tf.Tensor:
 
 
 def check_single(labels: tf.Tensor, num_outputs: int) -> None:
-    """Raises a ValueError for rows that do not say one class of several.
+    """Raises a ValueError for rows that do not name a single class.
 
     Args:
-      labels: as in `is_sparse`, eager.
+      labels: eager tensor, class ids [batch] or [batch, 1], or rows
+        [batch, num_outputs].
       num_outputs: width of the logits.
     """
     if num_outputs == 1 or is_sparse(labels, num_outputs):
@@ -68,26 +79,27 @@ def check_single(labels: tf.Tensor, num_outputs: int) -> None:
     if not (0.99 < least and most < 1.01):
         raise ValueError(
             "Expected class ids, or one-hot rows that add up to 1; received "
-            f"rows with sums from {least:g} to {most:g}. Where labels have any "
-            "number of ones, measure with a metric for them, for example "
-            "tf.keras.metrics.BinaryAccuracy, on the attack's images."
+            f"rows with sums from {least:g} to {most:g}. For labels with any "
+            "number of ones, evaluate a metric such as "
+            "tf.keras.metrics.BinaryAccuracy on the attack's images."
         )
 
 
 def correct(
     labels: tf.Tensor, outputs: tf.Tensor, decision_boundary: float = 0.0
 ) -> tf.Tensor:
-    """Tells for each example whether the prediction is right.
+    """Computes for each example whether the prediction is right.
 
     Args:
-      labels: as in `is_sparse`.
+      labels: class ids [batch] or [batch, 1], or one-hot rows
+        [batch, classes].
       outputs: [batch, classes] logits or probabilities; one column is a
         binary classifier.
-      decision_boundary: where the two classes of a binary classifier part: 0
-        for logits, 0.5 for probabilities.
+      decision_boundary: output of a binary classifier above which it predicts
+        class 1: 0 for logits, 0.5 for probabilities.
 
     Returns:
-      float32 [batch] of 0 and 1.
+      float32 [batch] of zeros and ones.
     """
     num_outputs = outputs.shape[-1]
     if num_outputs == 1:

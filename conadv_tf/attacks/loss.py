@@ -1,4 +1,4 @@
-"""The attack's loss, derived from the loss the model is compiled with."""
+"""The attack's loss, derived from the loss that the model is compiled with."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ _CROSS_ENTROPY_NAMES = (
 
 
 def single_loss(loss: CompiledLoss) -> SingleLoss:
-    """Unwraps what `compile(loss=...)` accepts for one output.
+    """Extracts the single loss from an argument of `compile(loss=...)`.
 
     Args:
-      loss: string, function, Keras `Loss`, or a list or dict of one of them.
+      loss: name, function, Keras `Loss`, or a list or dict of one of them.
 
     Returns:
       A function or a Keras `Loss`.
@@ -46,8 +46,8 @@ def single_loss(loss: CompiledLoss) -> SingleLoss:
         loss = loss[0]
     if loss is None:
         raise ValueError(
-            "Expected a loss in compile(); received None. The attack climbs "
-            "the training loss, for example tf.keras.losses."
+            "Expected a loss in compile(); received None. The attack "
+            "increases the training loss. Pass, for example, tf.keras.losses."
             "SparseCategoricalCrossentropy(from_logits=True)."
         )
     return tf.keras.losses.get(loss)
@@ -65,17 +65,20 @@ class _FunctionLoss(tf.keras.losses.Loss):
 
 
 def attack_loss(loss: CompiledLoss) -> Loss:
-    """The loss an attack climbs: without label smoothing, summed.
+    """Returns the loss that an attack increases: summed, without smoothing.
 
-    The sum over examples rather than the mean keeps each image's gradient
-    independent of the batch size. A smoothed label would pull the attack
-    towards the uniform prediction; the authors' code has none either.
+    With the sum over the examples rather than the mean, the gradient by an
+    image does not depend on the batch size. Label smoothing would pull the
+    attack towards the uniform prediction; the authors' code has none either.
 
     Args:
-      loss: as in `single_loss`.
+      loss: name, function, Keras `Loss`, or a list or dict of one of them.
 
     Returns:
-      Callable (labels, logits) -> scalar.
+      Callable (labels, logits) -> float scalar.
+
+    Raises:
+      ValueError: if there is no loss, or more than one.
     """
     loss = single_loss(loss)
     if not isinstance(loss, tf.keras.losses.Loss):
@@ -90,15 +93,15 @@ def attack_loss(loss: CompiledLoss) -> Loss:
 
 
 def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
-    """Raises a ValueError where the loss and the output do not fit.
+    """Raises a ValueError if the loss does not fit the network's output.
 
-    A softmax (or sigmoid) in front of a loss that expects logits, or logits
-    in front of a loss that expects probabilities, trains badly in Keras
-    without a word and gives the attack vanishing gradients.
+    A softmax or sigmoid output with a loss that expects logits, or logits with
+    a loss that expects probabilities, trains badly in Keras without a warning
+    and gives the attack vanishing gradients.
 
     Args:
       network: functional network.
-      loss: as in `single_loss`.
+      loss: name, function, Keras `Loss`, or a list or dict of one of them.
     """
     from_logits = _from_logits(loss)
     activation = _output_activation(network)
@@ -118,13 +121,13 @@ def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
 
 
 def check_mean(loss: CompiledLoss) -> None:
-    """Raises a ValueError for a Keras loss that is no mean over a batch.
+    """Raises a ValueError for a Keras loss that is no mean over the batch.
 
-    Phased placement, where a local batch is three times the share, weights
-    the replicas' losses as means.
+    In phased placement a local batch is three times a replica's share, and
+    the replicas' losses are weighted as means.
 
     Args:
-      loss: as in `single_loss`.
+      loss: result of `single_loss`.
     """
     kinds = tf.keras.losses.Reduction
     reduction = getattr(loss, "reduction", kinds.AUTO)
@@ -136,13 +139,13 @@ def check_mean(loss: CompiledLoss) -> None:
 
 
 def is_binary(network: tf.keras.Model, loss: CompiledLoss) -> bool:
-    """Whether each output of a network tells two classes apart by itself.
+    """Whether each output of a network is a binary classifier.
 
-    With several outputs labels may then have any number of ones.
+    If so, labels of several outputs may have any number of ones.
 
     Args:
       network: functional network.
-      loss: as in `single_loss`.
+      loss: result of `single_loss`.
     """
     losses = tf.keras.losses
     if isinstance(
@@ -153,11 +156,11 @@ def is_binary(network: tf.keras.Model, loss: CompiledLoss) -> bool:
 
 
 def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
-    """The output of a one-column classifier that parts its two classes.
+    """Returns the output above which a binary classifier predicts class 1.
 
     Args:
       network: functional network.
-      loss: as in `single_loss`.
+      loss: name, function, Keras `Loss`, or a list or dict of one of them.
 
     Returns:
       0.5 for probabilities, 0.0 for logits.
@@ -176,7 +179,7 @@ def _config(loss: tf.keras.losses.Loss) -> Config:
 
 
 def _from_logits(loss: CompiledLoss) -> Optional[bool]:
-    """True, False, or None where the loss does not say."""
+    """The loss's `from_logits`, or None if it has no such argument."""
     loss = single_loss(loss)
     if isinstance(loss, tf.keras.losses.Loss):
         return _config(loss).get("from_logits")
@@ -186,7 +189,7 @@ def _from_logits(loss: CompiledLoss) -> Optional[bool]:
 
 
 def _output_activation(network: tf.keras.Model) -> Optional[str]:
-    """The last activation's name, or None where it cannot be told."""
+    """The name of the last activation, or None if it is unknown."""
     tensor = network.outputs[0]
     while True:
         node = tensor.node

@@ -1,10 +1,9 @@
 """PGD: adversarial examples inside an L-infinity or L2 ball.
 
-`PGD` binds hyper-parameters and loops over the pure functions of
-`attack_ops`. An attack computes in float32 whatever the network computes in,
-writes no variable, and decides nothing about batch norm: which branch and
-which statistics are used is the affair of the callable it is given (see
-`PGD.__call__`).
+`PGD` holds the hyper-parameters and loops over the pure functions of
+`attack_ops`. An attack computes in float32 even if the network does not, and
+it writes no variable. The callable that it receives as network decides which
+batch norm branch and which statistics are used.
 """
 
 from typing import Optional
@@ -24,49 +23,48 @@ from conadv_tf.types import ValueRange
 
 
 class NoGradientError(ValueError):
-    """The loss does not depend on the images by what has a gradient."""
+    """No gradient connects the attack's loss to the images."""
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class PGD:
-    """Projected gradient descent, one or more steps, from a random start.
+    """Projected gradient descent with one or more steps and a random start.
 
-    The rule, on images x with true labels y:
+    For images x with true labels y:
 
-        x_0 <- x + random start,
-        x_k+1 <- project(x_k + step_size * ascent direction of
-                         grad_x loss(x_k, y))
+        x_0 <- x + random start
+        x_k+1 <- project(x_k + step_size * direction(grad_x loss(x_k, y)))
 
-    Implements Eqs. (3) and (5) of Liu et al. 2022 (arXiv 2106.00221) with the
-    sign of the gradient for "linf" and the normalized gradient for "l2".
-    Their released code descends towards a random wrong label instead of
-    ascending on the true one: that is `targeted="random"`.
+    where direction is the sign of the gradient for "linf" and the normalized
+    gradient for "l2". Implements Eqs. (3) and (5) of Liu et al. 2022 (arXiv
+    2106.00221). The authors' code descends towards a random wrong label
+    instead of ascending on the true label; use `targeted="random"` for that.
 
-    A PGD object is stateless and usable with any network.
+    A PGD object is stateless and works with any network.
 
     Args:
       epsilon: radius of the ball, in pixel units of `value_range` (8/255 on
         [0, 1] images is 8 grey levels; for "l2" the Euclidean distance over
         all pixels and channels of an image); >= 0, for "linf" at most the
-        width of the range. With 0 the images come back unchanged; under a
-        thousandth of the width warns.
-      step_size: length of a step in the same units and norm; > 0, or 0 where
+        width of the range. With 0 the images are returned unchanged. A
+        value under a thousandth of the width causes a warning.
+      step_size: length of a step in the same units and norm; > 0, or 0 if
         epsilon is 0. None means `epsilon` for one step, and
         2.5 * epsilon / num_steps for several (Madry et al. 2018).
       num_steps: number of gradient steps, >= 1.
       random_start: probability for each example to start at a uniform point
         of the ball; True is 1, False is 0. The paper's code uses 0.8.
       value_range: (low, high), the valid pixel values of the network's
-        input. Images must lie inside it, but for rounding.
+        input. Images must lie inside it, up to rounding.
       norm: "linf" or "l2".
       targeted: None ascends on the true label; "random" descends towards a
-        uniformly drawn wrong label, of a row with several ones towards one
-        that is not among them, alone.
+        uniformly drawn wrong label. For a label row with several ones this is
+        a single class that is not among them.
 
     Raises:
       ValueError: if an argument is out of its range.
 
-    Example: each pixel moves against the logit of its image.
+    Example: each pixel moves in the direction that lowers the logit.
       >>> network = lambda images: images @ [[1.0], [-2.0]]
       >>> attack = ca.PGD(epsilon=0.1, num_steps=2, random_start=False)
       >>> attack(network, [[0.5, 0.5]], labels=[1], seed=0).numpy()
@@ -113,29 +111,29 @@ class PGD:
         loss: Optional[Loss] = None,
         targets: Optional[TensorLike] = None,
     ) -> tf.Tensor:
-        """Crafts adversarial examples.
+        """Generates adversarial examples.
 
-        Given a Keras model, the model is called with `training=False`, so
-        that its batch norms use their moving statistics (the main branch of
-        split ones). Given any other callable `images -> logits`, the callable
-        decides: `ConAdvModel` passes one that runs the stale weights through
-        the auxiliary batch norm in training mode (batch statistics) without
-        updating moving statistics. No variable is written in either case.
-        Where a network computes in float16 its gradient is scaled on the way
-        (see `attacks.attack_loss_scaling`).
+        A Keras model is called with `training=False`, so its batch norms use
+        their moving statistics, and split batch norms use the main branch.
+        Any other callable decides for itself: `ConAdvModel` passes one that
+        runs the stale weights through the auxiliary batch norm in training
+        mode (batch statistics) without updating the moving statistics. No
+        variable is written in either case. If the network computes in float16,
+        the gradient is scaled in the backward pass
+        (`attacks.attack_loss_scaling`).
 
         Args:
           network: Keras model or callable, images to logits [batch, classes].
-          images: [batch, ...] floats inside `value_range`, the batch
+          images: [batch, ...] floats inside `value_range`; the batch
             dimension may be unknown.
           labels: class ids ([batch] or [batch, 1], any integer or float
             dtype) or one-hot rows [batch, classes].
-          seed: int, or int tensor [2] of (run seed, step). The same seed
-            gives the same draws.
-          loss: callable (labels, logits) -> scalar, the *sum* over examples;
-            None is the cross-entropy of logits.
+          seed: int, or int tensor [2] of (run seed, step). Equal seeds give
+            equal draws.
+          loss: callable (labels, logits) -> scalar, the *sum* over the
+            examples; None is the cross-entropy of logits.
           targets: labels to descend towards, in the format of `labels`.
-            They replace the true label and `targeted`.
+            They replace the true labels and override `targeted`.
 
         Returns:
           float32, same shape as images: within epsilon of them and inside
@@ -144,6 +142,7 @@ class PGD:
         Raises:
           ValueError: in eager mode, if an image lies outside `value_range`
             or has a NaN.
+          NoGradientError: if the loss does not depend on the images.
         """
         images = tf.convert_to_tensor(images)
         labels = tf.convert_to_tensor(labels)
@@ -168,7 +167,7 @@ class PGD:
             return loss(labels, logits)
 
         adversarial = self.initial_points(images, seed)
-        # Unrolled: a handful of steps, and each is free to be fused.
+        # Unrolled: there are few steps, and the compiler can fuse them.
         for _ in range(self.num_steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(adversarial)
@@ -194,7 +193,7 @@ class PGD:
           seed: int tensor [2] of (run seed, step).
 
         Returns:
-          float32, same shape: inside the ball and `value_range`.
+          float32, same shape, inside the ball and `value_range`.
         """
         if self.random_start == 0.0:
             return images
@@ -219,7 +218,7 @@ class PGD:
           seed: int tensor [2] of (run seed, step); not used by PGD.
 
         Returns:
-          float32, same shape: inside the ball and `value_range`.
+          float32, same shape, inside the ball and `value_range`.
         """
         return self._project(
             attack_ops.ascent_step(points, gradient, self.step_size, self.norm),
@@ -232,7 +231,7 @@ class PGD:
         )
 
     def get_config(self) -> Config:
-        """The constructor arguments, JSON-serializable."""
+        """Returns the constructor arguments, JSON-serializable."""
         return {
             "epsilon": self.epsilon,
             "step_size": self.step_size,

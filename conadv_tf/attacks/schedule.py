@@ -1,4 +1,4 @@
-"""An attack that grows, or starts late, as training goes on."""
+"""An attack whose radius follows a schedule of the training step."""
 
 from collections.abc import Callable
 import copy
@@ -18,30 +18,35 @@ from conadv_tf.types import ValueRange
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class ScheduledAttack:
-    """Another attack, with its radius scaled by a schedule of the step.
+    """Scales the radius of another attack by a schedule of the training step.
 
-    At training step t epsilon and the step size are those of `attack` times
-    schedule(t), clipped to [0, 1]. Not of the paper, which attacks at full
-    strength from the first step; a remedy where early weights change too fast
-    for a stale attack. `PiecewiseConstantDecay([99], [0.0, 1.0])` of Keras is
-    an attack that starts at step 100.
+    At training step t, epsilon and the step size of `attack` are multiplied by
+    schedule(t), clipped to [0, 1]. This deviates from the paper, which attacks
+    at full strength from the first step. It helps if the early weights change
+    too fast for a stale attack. With Keras's
+    `PiecewiseConstantDecay([99], [0.0, 1.0])` the attack starts at step 100.
 
-    Where the schedule is 0 images come back as they are, without a random
-    start, and the adversarial half trains the auxiliary batch norm on clean
-    images; the attack is computed all the same. `model.save` needs a schedule
-    that can be saved: Keras's are, and registered functions and classes.
+    While the schedule is 0 the images are returned unchanged, without a random
+    start, and the adversarial half of the step trains the auxiliary batch norm
+    on clean images. The attack is computed nevertheless. To use `model.save`,
+    pass a schedule of Keras, or a registered function or class.
 
     Args:
       attack: `PGD` or `FGSM`.
-      schedule: Keras `LearningRateSchedule`, or any function of a step (int64
-        scalar tensor) to a float; traced into the training step. ConAdvModel
-        counts steps from 0, micro-batches of an update once.
+      schedule: Keras `LearningRateSchedule`, or another callable from a step
+        (int64 scalar tensor) to a float; traced into the training step.
+        ConAdvModel counts steps from 0, and the micro-batches of an update
+        count as one step.
+
+    Attributes:
+      attack: the attack at full strength.
+      schedule: the schedule of the radius.
 
     Raises:
       ValueError: if the attack has no epsilon, or the schedule cannot be
         called.
 
-    Example: an attack that grows over 100 steps.
+    Example: the radius grows over 100 steps.
       >>> schedule = tf.keras.optimizers.schedules.PolynomialDecay(0., 100, 1.)
       >>> attack = ca.ScheduledAttack(ca.FGSM(0.1), schedule)
       >>> network = lambda images: images
@@ -58,12 +63,13 @@ class ScheduledAttack:
     ) -> None:
         if not hasattr(attack, "epsilon") or not hasattr(attack, "step_size"):
             raise ValueError(
-                f"Expected an attack with epsilon and step_size, as PGD; "
-                f"received {attack!r}."
+                "Expected an attack with epsilon and step_size, such as "
+                f"ca.PGD(8 / 255); received {attack!r}."
             )
         if not callable(schedule):
             raise ValueError(
-                "Expected a schedule that can be called with a step; received "
+                "Expected a schedule that can be called with a step, such as "
+                "one of tf.keras.optimizers.schedules; received "
                 f"{schedule!r}."
             )
         self.attack = attack
@@ -71,27 +77,27 @@ class ScheduledAttack:
 
     @property
     def epsilon(self) -> float:
-        """The radius at full strength."""
+        """The radius of `attack`, at full strength."""
         return self.attack.epsilon
 
     @property
     def num_steps(self) -> int:
-        """Gradient steps."""
+        """The number of gradient steps."""
         return self.attack.num_steps
 
     @property
     def targeted(self) -> Optional[str]:
-        """Which label the attack descends towards, if any."""
+        """None, or "random" if the attack descends towards a wrong label."""
         return self.attack.targeted
 
     @property
     def norm(self) -> str:
-        """The norm of the radius."""
+        """The norm of the radius, "linf" or "l2"."""
         return self.attack.norm
 
     @property
     def value_range(self) -> ValueRange:
-        """Valid pixels."""
+        """The valid pixel values, (low, high)."""
         return self.attack.value_range
 
     def __call__(
@@ -103,16 +109,18 @@ class ScheduledAttack:
         loss: Optional[Loss] = None,
         targets: Optional[TensorLike] = None,
     ) -> tf.Tensor:
-        """Crafts adversarial examples as of a step.
+        """Generates adversarial examples with the radius of the seed's step.
 
         Args:
-          network: as in `PGD.__call__`.
-          images: as in `PGD.__call__`.
-          labels: as in `PGD.__call__`.
-          seed: int tensor [2] of (run seed, step); an int has no step, and
-            gets the attack at full strength.
-          loss: as in `PGD.__call__`.
-          targets: as in `PGD.__call__`.
+          network: Keras model or callable, images to logits [batch, classes].
+          images: [batch, ...] floats inside `value_range`.
+          labels: class ids [batch] or [batch, 1], or one-hot rows
+            [batch, classes].
+          seed: int tensor [2] of (run seed, step). An int has no step and
+            gives the attack at full strength.
+          loss: callable (labels, logits) -> scalar, the sum over the
+            examples; None is the cross-entropy of logits.
+          targets: labels to descend towards, in the format of `labels`.
 
         Returns:
           float32, same shape as images: within epsilon * schedule(step) of
@@ -136,7 +144,7 @@ class ScheduledAttack:
         return self._at(seed).apply_gradient(points, gradient, images, seed)
 
     def _at(self, seed: tf.Tensor) -> PGD:
-        """The attack with the radius of a seed's step, if it has one."""
+        """Returns the attack with the radius of the seed's step."""
         if not seed.shape.rank:
             return self.attack
         scale = tf.cast(self.schedule(seed[1]), tf.float32)
@@ -147,7 +155,7 @@ class ScheduledAttack:
         return attack
 
     def get_config(self) -> Config:
-        """The constructor arguments, JSON-serializable.
+        """Returns the constructor arguments, JSON-serializable.
 
         Raises:
           ValueError: if the attack or the schedule cannot be saved.

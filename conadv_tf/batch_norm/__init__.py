@@ -1,6 +1,6 @@
-"""Split batch norm: the layer, its form under XLA, which branch runs.
+"""Split batch norm: the layer, and the context that selects its branch.
 
-`SplitBatchNormalization` and `batch_norm_branch` are what users call;
+Users call `SplitBatchNormalization` and `batch_norm_branch`. The functions
 `batch_norm_config` and `current_route` serve the rest of the package.
 """
 

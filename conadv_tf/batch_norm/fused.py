@@ -1,10 +1,11 @@
-"""Split batch norm in one piece, for compilers that fuse what is elementwise.
+"""Split batch norm of the whole batch at once, for XLA.
 
-The batch is neither split nor concatenated: each example is scaled and
-shifted by the coefficients of its branch, [batch, channels] numbers. On a TPU
-a split and a concatenation per batch norm copy every activation twice; see
-BUILD.md for what that costs. Without XLA the fused kernel per branch, which
-makes one pass of what takes several here, is the faster one.
+XLA fuses elementwise operations. So the batch is neither split nor
+concatenated: each example is scaled and shifted by the coefficients of its
+branch, [batch, channels] numbers. On a TPU, a split and a concatenation per
+batch norm would copy every activation twice (BUILD.md has the cost). Without
+XLA, Keras's fused kernel for each branch is faster, because it makes one pass
+over the data where this form makes several.
 """
 
 from collections.abc import Sequence
@@ -19,15 +20,16 @@ from conadv_tf.types import Size
 def supports(
     layers: Sequence[tf.keras.layers.Layer], inputs: tf.Tensor
 ) -> bool:
-    """Whether `normalize` computes what the layers would.
+    """Whether `normalize` supports the layers and the inputs.
 
     Args:
-      layers: built Keras `BatchNormalization` layers, equal but for weights.
-      inputs: tensor that they are to normalize in training mode.
+      layers: built Keras `BatchNormalization` layers, equal except for their
+        weights.
+      inputs: float tensor to normalize in training mode.
 
     Returns:
-      False for other axes than the last, for batch renormalization, virtual
-      batches and if a layer is frozen; else True.
+      False if the normalized axis is not the last one, for batch
+      renormalization and virtual batches, and if a layer is frozen.
     """
     rank = inputs.shape.rank
     return rank is not None and all(
@@ -45,18 +47,20 @@ def normalize(
     update_statistics: bool = True,
     sizes: Optional[Sequence[Size]] = None,
 ) -> tf.Tensor:
-    """Batch norm in training mode of each part by the layer of its branch.
+    """Normalizes each part of a batch in training mode by its branch's layer.
 
-    The moments of the examples, over space, give those of the parts. Variance
-    is the mean of squares less the square of the mean, as XLA computes it
-    for Keras's fused batch norm as well.
+    The moments of the parts are computed from the moments of the examples over
+    their positions. The variance is the mean of the squares minus the square
+    of the mean, as XLA computes it for Keras's fused batch norm too.
 
     Args:
-      layers: built Keras `BatchNormalization` layers; see `supports`.
+      layers: built Keras `BatchNormalization` layers that `supports` accepts.
       inputs: float tensor [batch, ..., channels], the concatenation of one
-        part for each layer. Computed in float32, float64 in float64.
-      update_statistics: whether the moving statistics of the layers move.
-      sizes: of the parts along axis 0; None is equal parts.
+        part for each layer. float64 inputs are computed in float64, all
+        others in float32.
+      update_statistics: whether to update the layers' moving statistics.
+      sizes: examples of each part, ints or int32 scalars; None is equal
+        parts.
 
     Returns:
       Tensor of the shape and dtype of inputs.
@@ -67,18 +71,17 @@ def normalize(
     mean, variance = _moments(values, layers, sizes)
     if update_statistics:
         counts = _counts(values, layers, sizes)
-        for layer, its_mean, its_variance, count in zip(
-            layers, tf.unstack(mean), tf.unstack(variance), counts
-        ):
-            _update_statistics(layer, its_mean, its_variance, count)
+        moments = zip(tf.unstack(mean), tf.unstack(variance), counts)
+        for layer, each in zip(layers, moments):
+            _update_statistics(layer, *each)
     scale = tf.math.rsqrt(variance + layers[0].epsilon)
     if layers[0].scale:
         scale *= _stack([layer.gamma for layer in layers], scale.dtype)
     shift = -mean * scale
     if layers[0].center:
         shift += _stack([layer.beta for layer in layers], shift.dtype)
-    outputs = values * _of_examples(scale, values, sizes)
-    outputs += _of_examples(shift, values, sizes)
+    outputs = values * _per_example(scale, values, sizes)
+    outputs += _per_example(shift, values, sizes)
     return tf.cast(outputs, inputs.dtype)
 
 
@@ -91,7 +94,7 @@ def _moments(
     layers: Sequence[tf.keras.layers.Layer],
     sizes: Optional[Sequence[Size]],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance of each part, over all replicas if synchronized.
+    """Computes each part's moments, over all replicas if synchronized.
 
     Returns:
       (mean, variance), each [branches, channels].
@@ -103,7 +106,7 @@ def _moments(
     ]
     context = tf.distribute.get_replica_context()
     if layers[0].synchronized and context is not None:
-        # XLA's shapes are static: the replicas' parts are of one size.
+        # XLA's shapes are static, so the parts of all replicas are equal.
         moments = context.all_reduce(tf.distribute.ReduceOp.MEAN, moments)
     mean, squares = moments
     return mean, tf.maximum(squares - tf.square(mean), 0.0)
@@ -112,21 +115,21 @@ def _moments(
 def _means(
     rows: tf.Tensor, branches: int, sizes: Optional[Sequence[Size]]
 ) -> tf.Tensor:
-    """[batch, channels] to the mean of each part, [branches, channels]."""
+    """Reduces [batch, channels] to each part's mean, [branches, channels]."""
     if sizes is None:
         parts = tf.reshape(rows, [branches, -1, rows.shape[-1]])
         return tf.reduce_mean(parts, axis=1)
-    parts = _parts(sizes)
+    parts = _part_masks(sizes)
     sums = [tf.reduce_sum(tf.where(part, rows, 0.0), 0) for part in parts]
     counts = tf.cast(tf.stack(sizes), rows.dtype)
     return tf.stack(sums) / counts[:, tf.newaxis]
 
 
-def _parts(sizes: Sequence[Size]) -> list[tf.Tensor]:
-    """Which examples are of each part: list of bool [batch, 1].
+def _part_masks(sizes: Sequence[Size]) -> list[tf.Tensor]:
+    """Returns for each part which examples are in it, bool [batch, 1].
 
-    To choose by them is elementwise, where to split and to join parts of
-    unequal size copies.
+    Selecting with masks is elementwise, while splitting and joining parts of
+    unequal sizes would copy them.
     """
     ends = list(itertools.accumulate(sizes))
     index = tf.range(ends[-1])[:, tf.newaxis]
@@ -135,10 +138,10 @@ def _parts(sizes: Sequence[Size]) -> list[tf.Tensor]:
     ]
 
 
-def _of_examples(
+def _per_example(
     coefficients: tf.Tensor, values: tf.Tensor, sizes: Optional[Sequence[Size]]
 ) -> tf.Tensor:
-    """[branches, channels] to one row per example, to multiply values with."""
+    """Expands [branches, channels] to [batch, 1, ..., channels]."""
     branches, channels = coefficients.shape
     size = tf.shape(values)[0]
     if sizes is None:
@@ -147,7 +150,7 @@ def _of_examples(
         )
     else:
         rows = coefficients[0]
-        others = zip(_parts(sizes)[1:], tf.unstack(coefficients)[1:])
+        others = zip(_part_masks(sizes)[1:], tf.unstack(coefficients)[1:])
         for part, row in others:
             rows = tf.where(part, row, rows)
     ones = [1] * (values.shape.rank - 2)
@@ -159,7 +162,7 @@ def _counts(
     layers: Sequence[tf.keras.layers.Layer],
     sizes: Optional[Sequence[Size]],
 ) -> list[tf.Tensor]:
-    """Values that the moments of each part are of; float scalars."""
+    """Returns the number of values per channel in each part, as floats."""
     shape = tf.cast(tf.shape(values), values.dtype)
     if sizes is None:
         return [tf.reduce_prod(shape[:-1]) / len(layers)] * len(layers)
@@ -173,8 +176,8 @@ def _update_statistics(
     variance: tf.Tensor,
     count: tf.Tensor,
 ) -> None:
-    """Moves a layer's moving statistics as Keras does."""
-    if layer.fused:  # Keras's fused kernel gives the unbiased variance.
+    """Updates a layer's moving statistics as Keras does."""
+    if layer.fused:  # Keras's fused kernel returns the unbiased variance.
         variance *= count / tf.maximum(count - 1.0, 1.0)
     for variable, value in (
         (layer.moving_mean, mean),

@@ -1,7 +1,7 @@
-"""Which batch norm branch the enclosing code runs.
+"""Selects the batch norm branch for the calls inside a context.
 
-The choice is made per thread, because MirroredStrategy runs each replica in a
-thread of its own, and it is read while Keras traces: set it inside
+The selection is per thread, because MirroredStrategy runs each replica in a
+separate thread. Layers read it while Keras traces: enter the context inside
 `train_step`, around the call of the network.
 """
 
@@ -23,7 +23,14 @@ SPLIT = "split"
 
 @dataclasses.dataclass(frozen=True)
 class Route:
-    """Where inputs go: a branch by name or index, or all branches."""
+    """The branch or branches that split batch norms use.
+
+    Attributes:
+      branch: name or index of a branch, or "split" for all branches.
+      update_statistics: whether calls in training mode update the moving
+        statistics.
+      sizes: examples of each part of a "split" batch; None is equal parts.
+    """
 
     branch: Union[str, int] = MAIN
     update_statistics: bool = True
@@ -35,7 +42,7 @@ _DEFAULT = Route()
 
 
 def current_route() -> Route:
-    """The route in force in this thread; the main branch by default."""
+    """Returns this thread's route; the main branch by default."""
     return getattr(_state, "route", _DEFAULT)
 
 
@@ -48,25 +55,26 @@ def batch_norm_branch(
 ) -> Iterator[None]:
     """Routes the split batch norms called inside through one branch, or all.
 
-    Outside any such context the main branch is used.
+    Outside such a context the main branch is used.
 
     Args:
       branch: "main" (clean images, evaluation), "auxiliary" (adversarial
         images; the last branch), "augmented" (the second of three), a branch
-        index, or "split": the batch is the concatenation of one part for
-        each branch, in branch order.
+        index, or "split". With "split" the batch is the concatenation of one
+        part for each branch, in the order of the branches.
       update_statistics: with False, a call in training mode normalizes with
-        batch statistics but leaves the moving statistics alone. Attacks run
-        like that.
-      sizes: images of each part of a "split" batch, ints or int32 scalars;
-        None is equal parts.
+        batch statistics but does not update the moving statistics. Attacks
+        use this.
+      sizes: number of images in each part of a "split" batch, ints or int32
+        scalars; None is equal parts.
 
     Yields:
       Nothing.
 
     Raises:
-      ValueError: if `branch` is unknown, or has no parts but sizes. Whether a
-        layer has the branch is checked when it is called.
+      ValueError: if `branch` is unknown, or if `sizes` is given with another
+        branch than "split". A layer checks when it is called whether it has
+        the branch.
 
     Example: only the auxiliary branch sees these images.
       >>> layer = ca.SplitBatchNormalization(momentum=0.9)

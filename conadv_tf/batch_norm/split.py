@@ -1,7 +1,7 @@
-"""Split batch norm: one set of statistics and scales for each kind of image.
+"""Split batch norm: separate statistics and scales for each kind of image.
 
-Adversarial images have other statistics than clean ones; with one batch norm
-for both, clean accuracy suffers (AdvProp, Xie et al. 2020, arXiv 1911.09665).
+Adversarial images have different statistics than clean images. One batch norm
+for both lowers clean accuracy (AdvProp, Xie et al. 2020, arXiv 1911.09665).
 """
 
 from typing import Any
@@ -12,49 +12,51 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_statistics
-from conadv_tf.batch_norm import fused as stacked_normalization
+from conadv_tf.batch_norm import fused
 from conadv_tf.batch_norm import routing
 from conadv_tf.types import Config
 from conadv_tf.types import Size
 
 _Dtype = Union[str, tf.DType, tf.keras.mixed_precision.Policy]
-# Keras passes 0 or 1, too, and tensors that are known only at run time.
+# Keras also passes 0 or 1, and tensors that are known only at run time.
 _Training = Union[bool, int, tf.Tensor]
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
 class SplitBatchNormalization(tf.keras.layers.Layer):
-    """Several batch norms in one layer, chosen by `ca.batch_norm_branch`.
+    """Several batch norms in one layer, selected by `ca.batch_norm_branch`.
 
-    Each branch is a Keras `BatchNormalization` with its own gamma, beta and
-    moving statistics, so that one branch alone *is* Keras's layer. Branch 0
-    ("main") is for clean images and evaluation; the last one ("auxiliary")
-    for adversarial images; of three, the middle one is "augmented".
+    Each branch is a Keras `BatchNormalization` with separate gamma, beta and
+    moving statistics, so a layer with a single branch is equal to Keras's.
+    Branch 0 ("main") is for clean images and evaluation. The last branch
+    ("auxiliary") is for adversarial images. The middle one of three branches
+    is called "augmented".
 
-    Statistics are per replica unless `synchronized=True`, which is Keras's
-    argument of that name.
+    Statistics are per replica unless `synchronized=True`, an argument of
+    Keras's layer.
 
-    Under XLA, as the route says, training normalizes all parts of a "split"
-    batch in one piece; see `stacked_normalization`. The numbers are equal to
-    float tolerance.
+    Under XLA, training normalizes all parts of a "split" batch at once
+    (`conadv_tf.batch_norm.fused`). The results are equal up to rounding.
 
     Args:
       branches: number of branches, 1 to 3.
       name: layer name.
-      trainable: with False, every branch runs in inference mode, as Keras's
-        frozen batch norm does.
+      trainable: with False, every branch runs in inference mode, like a
+        frozen batch norm of Keras.
       dtype: dtype or policy; variables stay float32.
       **batch_norm_arguments: arguments of `BatchNormalization` (axis,
         momentum, epsilon, center, scale, synchronized, ...), equal for all
         branches.
 
     Call arguments:
-      inputs: float tensor. Under the "split" route, the concatenation of one
-        part for each branch along axis 0: equal ones, or of the route's sizes
-        (and multiples of them, as in a `TimeDistributed` layer).
-      training: True normalizes with the statistics of the batch (of each
-        branch's part) and updates the branch's moving statistics, unless the
-        route says `update_statistics=False`; False uses the moving ones.
+      inputs: float tensor. Under the "split" route, the concatenation along
+        axis 0 of one part for each branch. The parts have equal sizes, or the
+        sizes of the route (or multiples of them, as in a `TimeDistributed`
+        layer).
+      training: True normalizes with the statistics of the batch (for "split",
+        of each part) and updates the branch's moving statistics, unless the
+        route has `update_statistics=False`. False normalizes with the moving
+        statistics.
       mask: None, or bool tensor of the shape of inputs without the last axis
         (or one that broadcasts to it). As in Keras's layer, only positions
         where it is True count in the statistics of the batch; a fused batch
@@ -62,7 +64,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
 
     Raises:
       ValueError: if `branches` is not 1, 2 or 3, or if a call is routed to a
-        branch that the layer has not got.
+        branch that the layer does not have.
 
     Example: each half of the batch has its own statistics.
       >>> layer = ca.SplitBatchNormalization()
@@ -118,7 +120,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         training: Optional[_Training] = None,
         mask: Optional[tf.Tensor] = None,
     ) -> tf.Tensor:
-        """Normalizes inputs through the branch or branches in force."""
+        """Normalizes inputs through the branch or branches of the route."""
         if training is None:
             training = tf.keras.backend.learning_phase()
         route = routing.current_route()
@@ -134,9 +136,9 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
             mask is None
             and keras_internals.is_compiled_by_xla()
             and _is_true(training)
-            and stacked_normalization.supports(self.branch_layers, inputs)
+            and fused.supports(self.branch_layers, inputs)
         ):
-            return stacked_normalization.normalize(
+            return fused.normalize(
                 self.branch_layers, inputs, route.update_statistics, sizes
             )
         parts = tf.split(inputs, sizes or self.branches, axis=0)
@@ -161,20 +163,20 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         if route.update_statistics or training is False or training == 0:
             return layer(inputs, training=training, mask=mask)
-        if not layer.trainable:  # Frozen, with the whole layer or by itself.
+        if not layer.trainable:  # The whole layer or this branch is frozen.
             return layer(inputs, training=False, mask=mask)
         return batch_statistics.normalize(layer, inputs, mask)
 
     def _part_sizes(
         self, inputs: tf.Tensor, route: routing.Route
     ) -> Optional[list[Size]]:
-        """Sizes of the parts of inputs along axis 0; None where equal."""
+        """Sizes of the parts of inputs along axis 0; None if equal."""
         if route.sizes is None:
             return None
         if len(route.sizes) != self.branches:
             raise ValueError(
-                f"Layer {self.name!r} has {self.branches} branches; the route "
-                f"has sizes of {len(route.sizes)} parts."
+                f"Expected sizes of {self.branches} parts, one for each branch "
+                f"of layer {self.name!r}; received {len(route.sizes)} sizes."
             )
         total = sum(route.sizes)
         times = (inputs.shape[0] or tf.shape(inputs)[0]) // total
@@ -197,11 +199,11 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: tf.TensorShape
     ) -> tf.TensorShape:
-        """Output shape, the input shape."""
+        """Returns the input shape."""
         return input_shape
 
     def get_config(self) -> Config:
-        """Constructor arguments of the layer and of its batch norms."""
+        """Returns the constructor arguments of the layer and its branches."""
         config = super().get_config()
         inner = batch_norm_config(self.branch_layers[0])
         for key in ("name", "trainable", "dtype"):
@@ -210,12 +212,12 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: Config) -> "SplitBatchNormalization":
-        """Rebuilds the layer; nested objects are revived by the batch norm."""
+        """Rebuilds the layer; Keras's batch norm revives nested objects."""
         return cls(**config)
 
 
 def batch_norm_config(layer: tf.keras.layers.Layer) -> Config:
-    """A batch norm's config with `synchronized`, which Keras leaves out."""
+    """Returns a batch norm's config with `synchronized`, which Keras omits."""
     config = layer.get_config()
     if layer.synchronized:
         config["synchronized"] = True
@@ -229,5 +231,5 @@ def _has_batch_axis(mask: tf.Tensor, inputs: tf.Tensor) -> bool:
 
 
 def _is_true(training: _Training) -> bool:
-    """Whether it is known, and known to be true (Keras also passes 0 or 1)."""
+    """Whether training mode is certain while tracing."""
     return isinstance(training, (bool, int)) and bool(training)

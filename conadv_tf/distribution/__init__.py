@@ -1,8 +1,9 @@
-"""Replicas: strategies, variables of each replica's own, draws by position.
+"""Distribution strategies, replica-local variables and random numbers.
 
-`strategy`, `describe` and `NAMES` are what users call. `random` (draws that do
-not depend on how a batch is split) and the functions for local variables serve
-attacks and steps, those of users too.
+Users call `strategy` and `describe`; `NAMES` lists the strategies. The module
+`random` (draws that do not depend on how a batch is split over replicas) and
+the functions for local variables are for attacks and training steps, including
+custom ones.
 """
 
 from conadv_tf.distribution import random
@@ -23,6 +24,6 @@ __all__ = [
     "local_values",
     "local_variable",
     "random",
-    "worker_index_and_count",
     "strategy",
+    "worker_index_and_count",
 ]

@@ -1,7 +1,7 @@
-"""Variables of which each replica owns and assigns its own copy.
+"""Variables with a separate copy for each replica.
 
-A mirrored variable cannot be assigned in a replica's step; one with
-`synchronization=ON_READ` and `aggregation=ONLY_FIRST_REPLICA` can, at no cost.
+A replica's step cannot assign a mirrored variable. It can assign a variable
+with `synchronization=ON_READ` and `aggregation=ONLY_FIRST_REPLICA`, at no cost.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conadv_tf.types import TensorLike
 
-# Arguments of tf.Variable.
+# Arguments of tf.Variable for a replica-local variable.
 LOCAL = {
     "trainable": False,
     "synchronization": tf.VariableSynchronization.ON_READ,
@@ -26,7 +26,15 @@ def local_variable(
     shape: Optional[tf.TensorShape] = None,
     aggregation: Optional[tf.VariableAggregation] = None,
 ) -> tf.Variable:
-    """A variable of each replica's own; create it under the strategy scope."""
+    """Creates a replica-local variable; call it in the strategy's scope.
+
+    Args:
+      initial_value: value of every copy.
+      name: name of the variable.
+      shape: shape, if `initial_value` has less dynamic dimensions.
+      aggregation: how a read across replicas combines the copies; None reads
+        the first replica's copy.
+    """
     arguments = dict(LOCAL)
     if aggregation is not None:
         arguments["aggregation"] = aggregation
@@ -36,11 +44,11 @@ def local_variable(
 def local_values(
     strategy: tf.distribute.Strategy, variable: tf.Variable
 ) -> list[np.ndarray]:
-    """The copies that the replicas of this process hold; nothing is reduced.
+    """Reads the copy of each replica of this process, without reducing them.
 
     Args:
       strategy: the strategy of the variable.
-      variable: a local variable, or any other.
+      variable: a local variable, or any other variable.
 
     Returns:
       List of NumPy arrays, one for each replica.
@@ -54,12 +62,12 @@ def assign_local(
     variable: tf.Variable,
     values: Sequence[np.ndarray],
 ) -> None:
-    """Gives each replica of this process its own copy again.
+    """Assigns the copy of each replica of this process.
 
     Args:
       strategy: the strategy of the variable.
-      variable: a local variable, or any other.
-      values: what `local_values` returned.
+      variable: a local variable, or any other variable.
+      values: one value for each replica, the result of `local_values`.
 
     Raises:
       ValueError: if this process has another number of replicas.
@@ -68,8 +76,8 @@ def assign_local(
     if len(copies) != len(values):
         raise ValueError(
             f"Expected values of {len(copies)} replicas for {variable.name!r}; "
-            f"received those of {len(values)}. Continue with as many replicas "
-            "in each process as before."
+            f"received {len(values)} values. Continue with as many replicas in "
+            "each process as before."
         )
     for copy, value in zip(copies, values):
         copy.assign(np.asarray(value))

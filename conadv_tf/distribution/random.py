@@ -1,9 +1,9 @@
 """Counter-based random numbers that do not depend on how a batch is split.
 
-Philox turns (key, counter) into random bits. The key here is (seed, step) and
-the counter is the position of an element in the *global* batch, so that the
-same image draws the same numbers whatever the number of replicas, with and
-without XLA, in a first run and in a repeated one.
+Philox maps (key, counter) to random bits. Here the key is (seed, step), and
+the counter is the position of an element in the *global* batch. So an image
+gets the same numbers with any number of replicas, with and without XLA, and
+when a run is repeated.
 """
 
 from collections.abc import Iterator
@@ -30,17 +30,17 @@ def uniform(
     """Draws uniform numbers in [0, 1) for each example of a local batch.
 
     Element (i, j) is a pure function of (seed, stream, offset + i, j): one of
-    the four words of one counter. The first words of an example's counters
-    come first, then the second ones, and so on, so that a word fills a quarter
-    of an image's rows.
+    the four words of a counter. All first words of an example's counters come
+    first, then all second words, and so on. So each word of the counters fills
+    a quarter of an image's rows.
 
     Args:
       seed: integer tensor [2], the Philox key: (run seed, step).
-      stream: Python int that tells the draws of one step apart: two draws
-        never share numbers.
+      stream: Python int, different for each draw of a step, so that two
+        draws never share numbers.
       offset: int64 scalar, position of the first local example in the global
         batch.
-      batch_size: int scalar (static or a tensor), number of local examples.
+      batch_size: number of local examples, int or int32 scalar.
       shape: ints or int32 scalars, shape of one example's draw; () for a
         scalar.
 
@@ -66,8 +66,8 @@ def uniform(
         alg=_PHILOX,
         dtype=tf.uint32,
     )
-    # Where four words side by side had to be spread over an image's rows, a
-    # TPU spent a quarter of the attack on copies of arrays 4 elements wide.
+    # Without the transpose, a TPU spent a quarter of the attack's time on
+    # copies of arrays that are 4 elements wide.
     bits = tf.reshape(
         tf.transpose(bits, [0, 2, 1]),
         tf.stack([batch_size, counters * _WORDS_PER_COUNTER]),
@@ -83,11 +83,12 @@ _state = threading.local()
 
 @contextlib.contextmanager
 def global_position_scope(first: tf.Tensor) -> Iterator[None]:
-    """Says where in the global batch the examples inside begin.
+    """Sets the position in the global batch at which the examples begin.
+
+    Micro-batches use it, because together they form a global batch.
 
     Args:
-      first: int64 scalar, position of the first replica's first example; for
-        micro-batches, which together are a global batch.
+      first: int64 scalar, position of the first replica's first example.
 
     Yields:
       Nothing.
@@ -100,12 +101,12 @@ def global_position_scope(first: tf.Tensor) -> Iterator[None]:
 
 
 def first_global_position(batch_size: Size) -> tf.Tensor:
-    """Position of this replica's first example in the global batch.
+    """Computes the global position of this replica's first example.
 
-    Replicas hold consecutive slices of the global batch, or of the
-    micro-batch that begins where `global_position_scope` says. Where the local
-    batch size is static every replica holds the same number of examples;
-    otherwise (a last smaller batch) the replicas tell each other their sizes.
+    Replicas hold consecutive slices of the global batch, or of the micro-batch
+    that begins at the position of `global_position_scope`. If the local batch
+    size is static, every replica holds the same number of examples. Otherwise
+    (a smaller last batch) the replicas exchange their sizes.
 
     Args:
       batch_size: Python int, or int32 scalar tensor.
@@ -125,8 +126,8 @@ def _offset_of_replica(batch_size: Size) -> tf.Tensor:
     if isinstance(batch_size, int):
         return tf.cast(replica, tf.int64) * batch_size
     count = context.num_replicas_in_sync
-    # float32 because every collective implementation reduces it; exact up to
-    # 2**24 examples on a replica.
+    # float32, because every implementation of collectives can reduce it. It is
+    # exact up to 2**24 examples on a replica.
     sizes = context.all_reduce(
         tf.distribute.ReduceOp.SUM,
         tf.one_hot(replica, count) * tf.cast(batch_size, tf.float32),

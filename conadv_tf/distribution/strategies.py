@@ -1,4 +1,4 @@
-"""Distribution strategies by name."""
+"""Creates distribution strategies by name."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ def strategy(
     workers: Optional[Sequence[str]] = None,
     worker_index: Optional[int] = None,
 ) -> tf.distribute.Strategy:
-    """Makes a `tf.distribute` strategy.
+    """Creates a `tf.distribute` strategy.
 
     Args:
       name: "auto" (a TPU if `tpu` is given, all GPUs if there are several,
         else one device), "one_device", "mirrored" (all GPUs, or all logical
-        CPUs where there is no GPU), "multi_worker" (one process on each host;
+        CPUs if there is no GPU), "multi_worker" (one process on each host;
         call it before TensorFlow computes anything) or "tpu".
       tpu: TPU name, "local" on a TPU VM, or grpc:// address.
-      num_replicas: how many local devices "mirrored" uses; None is all.
+      num_replicas: number of local devices for "mirrored"; None is all.
       workers: "host:port" of each process of "multi_worker", the same list in
-        each; None takes the cluster in TF_CONFIG.
-      worker_index: which of them this process is, from 0.
+        every process; None reads the cluster from TF_CONFIG.
+      worker_index: index of this process in `workers`, from 0.
 
     Returns:
       A `tf.distribute.Strategy`.
 
     Raises:
-      ValueError: if the name is unknown, `tpu` is missing or superfluous, or
-        there are not that many devices; if the TPU or the other workers do
-        not answer in time.
+      ValueError: if the name is unknown, if an argument is missing or does
+        not go with the name, if there are fewer devices than `num_replicas`,
+        or if the TPU or another worker does not answer in time.
 
     Example:
       >>> strategy = ca.distribution.strategy("one_device")
@@ -52,27 +52,29 @@ def strategy(
     """
     if name not in NAMES:
         raise ValueError(
-            f"Expected a strategy among {NAMES}; received {name!r}."
+            f"Expected name to be one of {NAMES}; received {name!r}."
         )
     if tpu and name not in ("auto", "tpu"):
         raise ValueError(
             f"Expected strategy 'tpu' or 'auto' with tpu={tpu!r}; received "
-            f"{name!r}."
+            f"{name!r}. Leave out the TPU, or use one of the two."
         )
     if name == "tpu" and not tpu:
         raise ValueError(
-            "Strategy 'tpu' needs the TPU's name: its name in the project, "
-            "'local' on a TPU VM, or a grpc:// address."
+            f"Expected a TPU with strategy 'tpu'; received tpu={tpu!r}. Pass "
+            "its name in the project, 'local' on a TPU VM, or a grpc:// "
+            "address."
         )
     if num_replicas is not None and name != "mirrored":
         raise ValueError(
             f"Expected strategy 'mirrored' with num_replicas={num_replicas}; "
-            f"received {name!r}, which uses all devices it finds."
+            f"received {name!r}, which uses all devices that it finds."
         )
     if (workers or worker_index is not None) and name != "multi_worker":
         raise ValueError(
             f"Expected strategy 'multi_worker' with workers={workers} and "
-            f"worker_index={worker_index}; received {name!r}."
+            f"worker_index={worker_index}; received {name!r}. Leave out the "
+            "workers, or use 'multi_worker'."
         )
     if tpu:
         return _tpu_strategy(tpu)
@@ -85,7 +87,7 @@ def strategy(
 
 
 def describe(chosen: tf.distribute.Strategy) -> str:
-    """One line that says what a strategy runs on."""
+    """Returns the class and the number of replicas of a strategy."""
     count = chosen.num_replicas_in_sync
     return f"{type(chosen).__name__}, {count} replica{'s' * (count != 1)}"
 
@@ -93,7 +95,7 @@ def describe(chosen: tf.distribute.Strategy) -> str:
 def _mirrored(
     gpus: Sequence[tf.config.LogicalDevice], num_replicas: Optional[int]
 ) -> tf.distribute.Strategy:
-    """One replica on each GPU, or, for tests, on each logical CPU."""
+    """Creates one replica on each GPU, or in tests on each logical CPU."""
     devices = gpus or tf.config.list_logical_devices("CPU")
     if num_replicas is not None and not 1 <= num_replicas <= len(devices):
         raise ValueError(
@@ -103,8 +105,8 @@ def _mirrored(
     names = [device.name for device in devices[:num_replicas]]
     if gpus:
         return tf.distribute.MirroredStrategy(names)
-    # Collectives between logical devices of one process have instance keys
-    # that a second strategy would use again; adding up on one device has not.
+    # Collectives between logical devices of one process have instance keys,
+    # which a second strategy would reuse. A reduction to one device has none.
     return tf.distribute.MirroredStrategy(
         names, cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
@@ -113,21 +115,22 @@ def _mirrored(
 def _multi_worker(
     workers: Optional[Sequence[str]], index: Optional[int]
 ) -> tf.distribute.Strategy:
-    """A strategy over processes, each with its own devices."""
+    """Creates a strategy over several processes."""
     if not workers and index is None:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         workers = resolver.cluster_spec().as_dict().get("worker", [])
         index = resolver.task_id
         if not workers:
             raise ValueError(
-                "Strategy 'multi_worker' needs the workers: a list host:port "
-                "and the index of this one, or the variable TF_CONFIG."
+                "Expected workers with strategy 'multi_worker'; received none. "
+                "Pass a list of host:port and the index of this process, or "
+                "set the environment variable TF_CONFIG."
             )
     else:
         workers = list(workers or ())
         if index is None or not 0 <= index < len(workers):
             raise ValueError(
-                f"Expected worker_index from 0 to {len(workers) - 1}, the last "
+                f"Expected worker_index from 0 to {len(workers) - 1}, an index "
                 f"of the workers {workers}; received {index}."
             )
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -141,11 +144,12 @@ def _multi_worker(
 
 
 def _wait_for_workers(workers: Sequence[str], index: int) -> None:
-    """Waits until all workers answer; TensorFlow would wait without end.
+    """Waits until all workers answer, with a time limit.
 
-    It also holds Python's lock meanwhile, so that no thread can watch it. Here
-    a worker listens on its port until it has seen all others once. They then
-    see its listener, or TensorFlow's server in its place.
+    TensorFlow would wait forever, and it would hold Python's global lock, so
+    that no other thread could stop it. Here a worker listens on its port until
+    it has reached every other worker once. The others reach this listener, or
+    TensorFlow's server, which takes its place.
     """
     missing = [each for i, each in enumerate(workers) if i != index]
     end = time.monotonic() + _WORKERS_SECONDS
@@ -154,8 +158,8 @@ def _wait_for_workers(workers: Sequence[str], index: int) -> None:
         listener = socket.create_server(("", int(port)), backlog=128)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"Worker {index} cannot listen at {workers[index]!r} ({error}). "
-            "Expected host:port with a free port of this machine."
+            f"Expected host:port with a free port of this machine; worker "
+            f"{index} cannot listen at {workers[index]!r} ({error})."
         ) from error
     with listener:
         while missing and time.monotonic() < end:
@@ -165,8 +169,8 @@ def _wait_for_workers(workers: Sequence[str], index: int) -> None:
     if missing:
         raise ValueError(
             f"Worker {index} of {workers} waited {_WORKERS_SECONDS} s for "
-            f"{missing}. Start all workers with the same list, and let the "
-            "ports through."
+            f"{missing}. Start all workers with the same list, and open the "
+            "ports in the firewall."
         )
 
 
@@ -193,12 +197,15 @@ def _tpu_strategy(tpu: str) -> tf.distribute.Strategy:
         _TPU_SECONDS,
         f"The TPU {tpu!r} could not be reached",
         "Use 'local' on a TPU VM, the TPU's name in this project and zone, or "
-        "its grpc:// address; see that it is READY.",
+        "its grpc:// address. Check that its state is READY.",
     )
 
 
 def _check_answers(address: str) -> None:
-    """Raises an OSError where TensorFlow would abort the process instead."""
+    """Raises an OSError if a TPU does not answer.
+
+    TensorFlow would abort the process.
+    """
     parts = urllib.parse.urlsplit(address)
     socket.create_connection(
         (parts.hostname, parts.port or 8470), timeout=_CONNECT_SECONDS
@@ -211,16 +218,26 @@ def _in_time(
     failure: str,
     remedy: str,
 ) -> tf.distribute.Strategy:
-    """The result of a call that may block; a ValueError if it does or fails.
+    """Returns the result of a call that may block or fail.
 
-    The call goes on in its thread: TensorFlow cannot cancel it.
+    TensorFlow cannot cancel the call, so after the time limit it continues in
+    its thread.
+
+    Args:
+      connect: the call.
+      seconds: the time limit.
+      failure: first part of the error.
+      remedy: last part of the error.
+
+    Raises:
+      ValueError: if the call fails or takes too long.
     """
     outcome = {}
 
     def run() -> None:
         try:
             outcome["result"] = connect()
-        except Exception as error:  # Clients of clouds raise anything.
+        except Exception as error:  # Cloud clients raise many kinds.
             outcome["error"] = error
 
     thread = threading.Thread(target=run, daemon=True)
@@ -239,12 +256,12 @@ def _in_time(
 def worker_index_and_count(
     strategy: Optional[tf.distribute.Strategy],
 ) -> tuple[int, int]:
-    """(number of this process, processes) of a strategy.
+    """Returns (index of this process, number of processes).
 
     Args:
-      strategy: None is one process.
+      strategy: a strategy; None is a single process.
 
-    Example: only the first of several writes files.
+    Example: if the index is 0, this process writes the files.
       >>> ca.distribution.worker_index_and_count(tf.distribute.get_strategy())
       (0, 1)
     """

@@ -1,4 +1,4 @@
-"""LARS, and the learning rates of large batches."""
+"""LARS, and learning rates for large batches."""
 
 from conadv_tf.optimizers.lars import LARS
 from conadv_tf.optimizers.learning_rates import WarmupPolynomialDecay

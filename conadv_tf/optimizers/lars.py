@@ -1,6 +1,6 @@
-"""LARS: layer-wise adaptive rate scaling (You et al. 2017, 1708.03888).
+"""LARS: layer-wise adaptive rate scaling (You et al. 2017, arXiv 1708.03888).
 
-The Keras optimizer around the pure function `trust_ratio.lars_update`.
+The Keras optimizer applies the pure function `trust_ratio.lars_update`.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ from conadv_tf.optimizers.trust_ratio import lars_update
 from conadv_tf.types import Config
 
 KINDS = ("normalization", "bias")
-# Last part of a Keras variable name, for variables of which nobody has said
-# by identity what they are.
+# Kind by the last part of a Keras variable name, for variables that were not
+# passed to `exclude_variables`.
 _KIND_BY_NAME = {
     "gamma": "normalization",
     "beta": "normalization",
@@ -38,30 +38,32 @@ class LARS(keras_internals.Optimizer):
         w <- w - m              (nesterov: w - (momentum * m + learning_rate *
                                  trust * g))
 
-    The learning rate is inside the momentum buffer and the denominator is
-    the sum of the two norms: the authors' code and MLPerf's closed division.
-    `decay_in_norm=True` is the variant of the TensorFlow model garden: g <- g
-    + weight_decay * w comes first and trust = trust_coefficient * |w| /
-    (|g| + epsilon). Excluded weights get no decay and the plain rate:
+    As in the authors' code and in MLPerf's closed division, the learning rate
+    is inside the momentum buffer, and the denominator is the sum of the two
+    norms. `decay_in_norm=True` is the variant of the TensorFlow model garden:
+    g <- g + weight_decay * w comes first, and trust = trust_coefficient * |w|
+    / (|g| + epsilon). Excluded weights get no decay and the unscaled rate:
     m <- momentum * m + learning_rate * g.
 
-    A zero gradient still decays the weight. All arithmetic is float32.
+    A weight with a zero gradient still decays. All arithmetic is float32.
 
     Args:
       learning_rate: float or Keras `LearningRateSchedule`, such as
         `ca.WarmupPolynomialDecay`.
       momentum: in [0, 1).
       weight_decay: L2 coefficient, >= 0.
-      trust_coefficient: often called eeta; > 0.
+      trust_coefficient: factor of the trust ratio, often called eeta; > 0.
       epsilon: added to the denominator; >= 0.
-      nesterov: whether to look ahead.
-      exclude: regular expressions; a weight whose name one of them is found
-        in (`re.search`) is excluded, besides `exclude_kinds`.
-      exclude_kinds: which kinds of variables are excluded: "normalization"
-        (scales and offsets of normalization layers) and "bias". The kind is
-        known by identity where `exclude_variables` was called, as
-        `ConAdvModel` does, and else by Keras's own names (gamma, beta, bias).
-      decay_in_norm: see above.
+      nesterov: whether to use Nesterov momentum.
+      exclude: one or several regular expressions. Weights whose name matches
+        one of them (`re.search`) are excluded, in addition to
+        `exclude_kinds`.
+      exclude_kinds: kinds of variables to exclude: "normalization" (scales
+        and offsets of normalization layers) and "bias". `exclude_variables`
+        sets the kind of a variable, and `ConAdvModel` calls it. Other
+        variables have the kind of their Keras name (gamma, beta, bias).
+      decay_in_norm: whether the gradient's norm includes the weight decay,
+        as described above.
       record_trust_ratios: whether to keep the last trust ratio of each
         weight, for `trust_ratios` and the logs of `ca.TrainingMonitor`.
       name: optimizer name.
@@ -71,7 +73,7 @@ class LARS(keras_internals.Optimizer):
     Raises:
       ValueError: if an argument is out of its range.
 
-    Example: however large the gradient, a weight of norm 5 moves by 0.1 * 5.
+    Example: a weight of norm 5 moves by 0.1 * 5 for a gradient of any length.
       >>> weight = tf.Variable([3.0, 4.0], name="kernel")
       >>> optimizer = ca.LARS(learning_rate=1.0, trust_coefficient=0.1)
       >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 1e6]), weight)])
@@ -102,7 +104,7 @@ class LARS(keras_internals.Optimizer):
         )
         if isinstance(exclude, str):
             exclude = (exclude,)
-        # None: Keras must not decay the weights a second time.
+        # With None, Keras does not decay the weights a second time.
         super().__init__(learning_rate, name=name, weight_decay=None, **kwargs)
         self.momentum = float(momentum)
         self.decay_coefficient = float(weight_decay)
@@ -119,12 +121,12 @@ class LARS(keras_internals.Optimizer):
     def exclude_variables(
         self, variables: Iterable[tf.Variable], kind: str
     ) -> None:
-        """Says by identity which variables are of a kind.
+        """Sets the kind of variables, whatever their names are.
 
         Args:
           variables: variables of the network.
-          kind: "normalization" or "bias"; has an effect where
-            `exclude_kinds` names it.
+          kind: "normalization" or "bias". Has an effect if `exclude_kinds`
+            contains it.
 
         Raises:
           ValueError: if the kind is unknown.
@@ -134,7 +136,7 @@ class LARS(keras_internals.Optimizer):
             self._kind_by_variable[self.key(variable)] = kind
 
     def is_excluded(self, variable: tf.Variable) -> bool:
-        """Whether a weight gets the plain rate and no decay."""
+        """Whether a weight gets the unscaled rate and no decay."""
         kind = self._kind_by_variable.get(
             self.key(variable),
             _KIND_BY_NAME.get(_last_name(variable.name)),
@@ -161,9 +163,9 @@ class LARS(keras_internals.Optimizer):
 
     @property
     def trust_ratios(self) -> list[float]:
-        """The last trust ratio of each adapted weight; list of floats.
+        """The last trust ratio of each weight that is not excluded.
 
-        Empty unless `record_trust_ratios`, and before the first update.
+        Empty before the first update and without `record_trust_ratios`.
         """
         return [
             ratio.numpy().item()
@@ -193,7 +195,7 @@ class LARS(keras_internals.Optimizer):
             recorded.assign(ratio)
 
     def get_config(self) -> Config:
-        """Everything the constructor takes."""
+        """Returns the constructor arguments."""
         return {
             **super().get_config(),
             "momentum": self.momentum,

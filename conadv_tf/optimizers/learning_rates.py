@@ -1,4 +1,4 @@
-"""Learning rates of large-batch training: durations, warm-up, decay."""
+"""Learning rate schedules with warm-up, in steps, epochs or examples."""
 
 import math
 from typing import Optional
@@ -18,21 +18,23 @@ def duration_in_steps(
 ) -> float:
     """Converts a duration in steps, epochs or examples to steps.
 
+    Exactly one of `steps`, `epochs` and `examples` must be given.
+
     Args:
-      name: what the duration is, for the error.
-      steps: number of updates; or
-      epochs: passes over the training set, may be fractional; or
-      examples: number of images seen.
+      name: name of the duration in errors, such as "warmup".
+      steps: number of updates.
+      epochs: number of passes over the training set, may be fractional.
+      examples: number of training images seen.
       global_batch_size: images per step over all replicas; needed for epochs
         and examples.
       num_examples: size of the training set; needed for epochs.
 
     Returns:
-      float number of steps.
+      The number of steps, a float.
 
     Raises:
-      ValueError: unless exactly one duration is given, it is >= 0, and what
-        converts it is known.
+      ValueError: if not exactly one duration is given, if it is negative, or
+        if a size that the conversion needs is missing.
     """
     given = {
         f"{name}_{unit}": value
@@ -78,26 +80,33 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
         base * (t + 1) / w                                    for t < w
         end + (base - end) * (1 - (t + 1 - w) / (n - w)) ** power    after
 
-    so that no update has rate 0, update w - 1 has the base rate and update
-    n - 1 the end rate; later ones keep it. The paper's runs use power 1.6,
-    the end rate 1e-4 and the base rates of `scaling_rule`.
+    So no update has rate 0, update w - 1 has the base rate, and update n - 1
+    and all later ones have the end rate. The paper's runs use power 1.6, the
+    end rate 1e-4 and the base rates of `scaling_rule`.
+
+    The duration of the training is one of `train_steps`, `train_epochs` and
+    `train_examples`, and includes the warm-up.
 
     Args:
       base_learning_rate: peak rate, > 0.
-      train_steps: updates of the whole run (warm-up included); or
-      train_epochs: passes over the training set; or
-      train_examples: images seen.
-      warmup_steps, warmup_epochs, warmup_examples: the same for the warm-up;
-        none of them means no warm-up.
-      power: of the decay; > 0.
+      train_steps: number of updates of the training.
+      warmup_steps: number of updates of the warm-up. Without any duration
+        of the warm-up there is none.
+      power: exponent of the decay; > 0.
       end_learning_rate: rate at the end; >= 0.
-      global_batch_size: images per step, needed for epochs and examples.
+      train_epochs: passes over the training set in the training.
+      train_examples: images seen in the training.
+      warmup_epochs: passes over the training set in the warm-up.
+      warmup_examples: images seen in the warm-up.
+      global_batch_size: images per step over all replicas, needed for epochs
+        and examples.
       num_examples: size of the training set, needed for epochs.
 
     Raises:
-      ValueError: if durations are missing, doubled or contradictory.
+      ValueError: if a duration is missing or given twice, if the warm-up is
+        longer than the training, or if a rate or power is out of its range.
 
-    Example: two updates up, four down.
+    Example: two updates of warm-up, then four of decay.
       >>> schedule = ca.WarmupPolynomialDecay(
       ...     1.0, train_steps=6, warmup_steps=2, end_learning_rate=0.0
       ... )
@@ -154,7 +163,7 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.end_learning_rate = float(end_learning_rate)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The learning rate of update `step`, float32 scalar."""
+        """Returns the learning rate of update `step`, float32 scalar."""
         done = tf.cast(step, tf.float32) + 1.0
         base, end = self.base_learning_rate, self.end_learning_rate
         remaining = max(self.train_steps - self.warmup_steps, 1e-6)
@@ -165,7 +174,7 @@ class WarmupPolynomialDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
         return tf.where(done <= self.warmup_steps, warming, decayed)
 
     def get_config(self) -> Config:
-        """The schedule in steps, whatever units it was given in."""
+        """Returns the constructor arguments, with durations in steps."""
         return {
             "base_learning_rate": self.base_learning_rate,
             "train_steps": self.train_steps,

@@ -1,4 +1,4 @@
-"""The learning rate of a batch size: the paper's table, linear, square root."""
+"""Rules that scale the learning rate with the batch size."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ from typing import Optional
 
 from conadv_tf.optimizers.learning_rates import WarmupPolynomialDecay
 
-# Upper end of the batch size (exclusive), base rate, warm-up epochs: the
+# (exclusive upper end of the batch size, base rate, warm-up epochs) of the
 # authors' released code, for ResNet-50 on ImageNet.
 _PAPER_RATES = (
     (16384, 10.0, 5.0),
@@ -19,7 +19,16 @@ RULES = ("paper", "linear", "sqrt")
 
 @dataclasses.dataclass(frozen=True)
 class ScaledRate:
-    """What `scaling_rule` found: a peak rate and a warm-up in all units."""
+    """Result of `scaling_rule`: a peak rate and a warm-up in all units.
+
+    Attributes:
+      base_learning_rate: the peak rate.
+      warmup_epochs: passes over the training set in the warm-up.
+      warmup_steps: updates of the warm-up.
+      warmup_examples: images seen in the warm-up.
+      global_batch_size: images per step over all replicas.
+      num_examples: images in the training set.
+    """
 
     base_learning_rate: float
     warmup_epochs: float
@@ -34,7 +43,13 @@ class ScaledRate:
         power: float = 1.6,
         end_learning_rate: float = 1e-4,
     ) -> WarmupPolynomialDecay:
-        """A `WarmupPolynomialDecay` with this rate over `train_epochs`."""
+        """Returns a `WarmupPolynomialDecay` with this rate and warm-up.
+
+        Args:
+          train_epochs: passes over the training set, warm-up included.
+          power: exponent of the decay; > 0.
+          end_learning_rate: rate at the end; >= 0.
+        """
         return WarmupPolynomialDecay(
             self.base_learning_rate,
             train_epochs=train_epochs,
@@ -55,12 +70,12 @@ def scaling_rule(
     base_batch_size: Optional[int] = None,
     warmup_epochs: Optional[float] = None,
 ) -> ScaledRate:
-    """The peak learning rate and the warm-up for a batch size.
+    """Computes the peak learning rate and the warm-up for a batch size.
 
     Rules:
       "paper": the table of the authors' code for LARS and ResNet-50 on
         ImageNet: rate/warm-up epochs 10/5 below 16384 images, 25/5 below
-        32768, 31.2/25 below 65536, 43/41 above.
+        32768, 31.2/25 below 65536, 43/41 from there on.
       "linear": base * global_batch_size / base_batch_size (Goyal et al. 2017,
         arXiv 1706.02677).
       "sqrt": base * sqrt(global_batch_size / base_batch_size).
@@ -68,18 +83,21 @@ def scaling_rule(
     Args:
       global_batch_size: images per step over all replicas.
       num_examples: images in the training set; ImageNet's by default.
-      rule: one of the above.
-      base_learning_rate: rate at `base_batch_size`, for "linear" and "sqrt";
-        None: 0.1.
-      base_batch_size: likewise; None: 256.
-      warmup_epochs: likewise; None: 5.
+      rule: "paper", "linear" or "sqrt".
+      base_learning_rate: rate at `base_batch_size`; only for "linear" and
+        "sqrt". None is 0.1.
+      base_batch_size: batch size of the base rate, in images; only for
+        "linear" and "sqrt". None is 256.
+      warmup_epochs: passes over the training set in the warm-up; only for
+        "linear" and "sqrt". None is 5.
 
     Returns:
-      A `ScaledRate`; its `.schedule(train_epochs)` is a Keras schedule.
+      A `ScaledRate`. Its method `schedule(train_epochs)` returns a Keras
+      schedule.
 
     Raises:
-      ValueError: if the rule is unknown, is given what its table has, or a
-        size is not positive.
+      ValueError: if the rule is unknown, if a size is not positive, or if an
+        argument of the other rules is given with "paper".
 
     Example:
       >>> rate = ca.scaling_rule(32768)
@@ -109,7 +127,7 @@ def scaling_rule(
             raise ValueError(
                 f'Expected {", ".join(superfluous)} with rule="linear" or '
                 f'"sqrt" only; received {superfluous} with "paper", whose '
-                "table has its own."
+                "table defines them. Leave them out, or use another rule."
             )
         rate, epochs = next(
             row[1:] for row in _PAPER_RATES if global_batch_size < row[0]

@@ -1,4 +1,7 @@
-"""The update rule of LARS as pure functions; see `LARS` for its sources."""
+"""The update rule of LARS as pure functions.
+
+The docstring of `LARS` names the sources of the rule.
+"""
 
 import tensorflow as tf
 
@@ -12,23 +15,24 @@ def trust_ratio(
     epsilon: float,
     decay_in_norm: bool,
 ) -> tf.Tensor:
-    """The factor by which LARS scales a layer's learning rate.
+    """Computes the factor by which LARS scales a weight's learning rate.
 
         trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)
 
-    or, with `decay_in_norm` (where g already holds the decay),
+    or, with `decay_in_norm`,
 
         trust_coefficient * |w| / (|g| + epsilon)
 
-    and 1 where |w| or |g| is 0.
+    and 1 if |w| or |g| is 0.
 
     Args:
       weight: float32 tensor w.
-      gradient: float32 tensor g of the same shape.
-      weight_decay: float.
-      trust_coefficient: float.
-      epsilon: float.
-      decay_in_norm: bool.
+      gradient: float32 tensor g of the same shape; with `decay_in_norm`, the
+        gradient including the weight decay.
+      weight_decay: L2 coefficient, >= 0.
+      trust_coefficient: factor of the ratio, > 0.
+      epsilon: added to the denominator, >= 0.
+      decay_in_norm: whether |g| includes the weight decay.
 
     Returns:
       float32 scalar.
@@ -59,23 +63,25 @@ def lars_update(
     decay_in_norm: bool,
     adapt: bool,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One LARS step for one weight; see `LARS` for the rule.
+    """Computes one update of one weight, by the rule of `LARS`.
 
     Args:
       weight: float32 tensor w.
-      gradient: float32 tensor g.
-      buffer: float32 tensor m, the momentum buffer.
+      gradient: float32 tensor g of the same shape.
+      buffer: float32 tensor m of the same shape, the momentum buffer.
       learning_rate: float32 scalar.
-      momentum: float.
-      weight_decay: float.
-      trust_coefficient: float.
-      epsilon: float.
-      nesterov: bool.
-      decay_in_norm: bool.
-      adapt: bool; False is momentum SGD at the plain rate without decay.
+      momentum: factor of the buffer, in [0, 1).
+      weight_decay: L2 coefficient, >= 0.
+      trust_coefficient: factor of the trust ratio, > 0.
+      epsilon: added to the ratio's denominator, >= 0.
+      nesterov: whether to use Nesterov momentum.
+      decay_in_norm: whether the gradient's norm in the ratio includes the
+        weight decay.
+      adapt: whether to scale the rate and to decay the weight. With False the
+        update is momentum SGD.
 
     Returns:
-      (new weight, new buffer, trust ratio).
+      (new weight, new buffer, trust ratio), the last a float32 scalar.
     """
     ratio = tf.constant(1.0)
     if adapt:
