@@ -1,4 +1,4 @@
-"""Split batch norm's two forms: one layer trained as if for XLA, or not."""
+"""Trains a split batch norm in its form for XLA or in its other form."""
 
 import contextlib
 from unittest import mock
@@ -11,7 +11,7 @@ from conadv_tf import keras_internals
 
 
 def inputs(shape, dtype=np.float32):
-    """Values about 1 +- 2, those of the last part about 4 +- 8."""
+    """Values of about 1 +- 2 in the first half, 4 +- 8 in the second."""
     values = np.random.default_rng(1).normal(1.0, 2.0, size=shape)
     values[-shape[0] // 2 :] *= 4.0
     return values.astype(dtype)
@@ -19,7 +19,7 @@ def inputs(shape, dtype=np.float32):
 
 @contextlib.contextmanager
 def routed(compiled, branch="split", **arguments):
-    """Routes calls, as if traced for XLA or not."""
+    """Routes calls, and sets whether layers see a trace for XLA."""
     name = "is_compiled_by_xla"
     with mock.patch.object(keras_internals, name, lambda: compiled):
         with ca.batch_norm_branch(branch, **arguments):
@@ -27,7 +27,7 @@ def routed(compiled, branch="split", **arguments):
 
 
 def train(layer, inputs, compiled, jit_compile=False, branch="split"):
-    """Outputs, gradients of inputs and weights, and all weights after it."""
+    """Returns outputs, gradients of inputs and weights, and all weights."""
     cotangents = np.random.default_rng(2).normal(size=inputs.shape)
 
     @tf.function(jit_compile=jit_compile)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 
 def make():
-    """Weights of each kind that LARS treats differently, by name."""
+    """Creates the variables, by name."""
     rng = np.random.default_rng(0)
     return {
         name: tf.Variable(value.astype(np.float32), name=name)

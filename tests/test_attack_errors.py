@@ -1,4 +1,4 @@
-"""Wrong use of attacks is refused; their configuration round-trips."""
+"""Wrong attacks and arguments are refused; configurations round-trip."""
 
 import functools
 import json
@@ -105,7 +105,7 @@ def test_config_round_trip(attack):
         assert vars(copy) == vars(attack)
 
 
-def test_serialize_none_and_refuse_other_attacks():
+def test_serialize_accepts_none_and_refuses_unregistered_attacks():
     class Mine(ca.PGD):
         pass
 
@@ -115,7 +115,7 @@ def test_serialize_none_and_refuse_other_attacks():
 
 
 class Shift:
-    """A custom attack; `shift` is a function with the same arguments."""
+    """A custom attack; the function `shift` does the same."""
 
     value_range = (0.0, 1.0)
 

@@ -1,4 +1,4 @@
-"""Label formats, targets, and the wrong labels that are drawn."""
+"""Label formats, targets and random wrong labels."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_untargeted_attack_raises_the_loss_of_every_image(norm):
 
 
 @pytest.mark.parametrize("targeted", [None, "random"])
-def test_given_targets_are_approached_whatever_the_mode(targeted):
+def test_given_targets_override_targeted(targeted):
     network = networks.linear()
     images, labels = networks.batch(value_range=(0.2, 0.8))
     targets = (labels + 1) % networks.CLASSES
@@ -58,7 +58,7 @@ def test_given_targets_are_approached_whatever_the_mode(targeted):
     assert (_losses(network, adversarial, targets) < before).all()
 
 
-def test_targeted_random_approaches_the_drawn_labels():
+def test_targeted_random_descends_towards_the_drawn_labels():
     network = networks.linear()
     images, labels = networks.batch()
     seed = tf.constant([5, 7], tf.int64)
@@ -72,7 +72,7 @@ def test_targeted_random_approaches_the_drawn_labels():
 
 
 # A binary classifier with one logit has one wrong label.
-def test_targeted_random_with_one_logit_approaches_the_other_class():
+def test_targeted_random_with_one_logit_descends_to_the_other_class():
     network = networks.linear(num_classes=1)
     images, _ = networks.batch()
     labels = np.arange(8) % 2
@@ -121,10 +121,10 @@ def test_random_wrong_labels_keep_the_format(labels):
     np.testing.assert_array_equal(ids.reshape(-1), expected)
 
 
-def test_a_wrong_label_is_none_of_several():
+def test_wrong_label_is_not_among_several_ones():
     rows = np.array(
         [[1, 0, 1, 0, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]
-        + [[0.5, 0.5, 0, 0, 0]],  # Mixed; the rest has no largest one.
+        + [[0.5, 0.5, 0, 0, 0]],  # A label of mixup.
         "float32",
     )
     wrong = attack_ops.random_wrong_labels(

@@ -1,4 +1,4 @@
-"""Attacks that grow or start late."""
+"""Attacks with a growing radius or a late start."""
 
 import numpy as np
 import pytest
@@ -22,11 +22,11 @@ def _seed(step):
     return tf.constant([7, step], tf.int64)
 
 
-# The same attack as one with the smaller radius, at every step and norm.
+# Equal to an attack that is constructed with the scaled radius.
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("num_steps", [1, 3])
 @pytest.mark.parametrize("step, scale", [(0, 0), (1, 0.25), (4, 1), (9, 1)])
-def test_a_scaled_attack_has_the_smaller_radius(norm, num_steps, step, scale):
+def test_equals_an_attack_of_the_scaled_radius(norm, num_steps, step, scale):
     network = networks.linear()
     images, labels = _batch()
     arguments = {"num_steps": num_steps, "random_start": 0.8, "norm": norm}
@@ -42,8 +42,9 @@ def test_a_scaled_attack_has_the_smaller_radius(norm, num_steps, step, scale):
         np.testing.assert_array_equal(adversarial, images)
 
 
-# A step before the first (micro-batches of stale weights) has no radius < 0.
-def test_a_scale_stays_between_0_and_1():
+# With a negative step, as of micro-batches with stale weights, a schedule can
+# be negative.
+def test_schedule_is_clipped_to_0_and_1():
     network = networks.linear()
     images, labels = _batch()
     attack = ca.FGSM(0.2)
@@ -66,8 +67,9 @@ def test_an_int_seed_has_the_full_radius():
     assert attack.epsilon == 0.2 and attack.value_range == (0.0, 1.0)
 
 
-# The first update that sees an attack is that of its step, or of the step after
-# where the attack runs ahead; the weights before are those without one.
+# With staleness 0 the update of the start step is the first that sees the
+# attack, with staleness 1 it is the next one. The weights before are equal to
+# training without an attack.
 @pytest.mark.parametrize("staleness", [0, 1])
 def test_training_starts_the_attack_at_its_step(staleness):
     def train(attack, steps):

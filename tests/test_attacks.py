@@ -1,4 +1,4 @@
-"""FGSM and PGD: closed forms, the ball and the range they stay in."""
+"""FGSM and PGD equal closed forms and stay in the ball and the range."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def _numpy_pgd(weights, x, y, attack):
     [
         lambda **kwargs: ca.FGSM(0.3, **kwargs),
         lambda **kwargs: ca.PGD(0.3, num_steps=5, random_start=False, **kwargs),
-        # Steps that do not reach the ball's surface.
+        # The steps do not reach the surface of the ball.
         lambda **kwargs: ca.PGD(
             0.3, step_size=0.04, num_steps=4, random_start=False, **kwargs
         ),
@@ -109,7 +109,7 @@ def test_result_stays_in_the_ball_and_the_range(
     epsilon = 0.3
     attack = ca.PGD(
         epsilon,
-        step_size=0.5,  # Overshoots, so that projection has work to do.
+        step_size=0.5,  # Longer than epsilon, so that the projection matters.
         num_steps=num_steps,
         random_start=random_start,
         value_range=value_range,
@@ -127,11 +127,11 @@ def test_result_stays_in_the_ball_and_the_range(
     assert adversarial.min() >= low and adversarial.max() <= high
     distance = distances.between(adversarial, images, norm)
     assert distance.max() <= epsilon + distances.ROUNDING
-    # Those in the middle of the range get to the surface of the ball.
+    # Images inside the range reach the surface of the ball.
     assert distance[2:].max() == pytest.approx(epsilon, abs=1e-5)
 
 
-# L2: an image whose gradient is 0, or so small that its square underflows.
+# The gradient is 0, or so small that its square underflows.
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(
     "scale, moves", [(0.0, False), (1e-30, True)], ids=["zero", "tiny"]

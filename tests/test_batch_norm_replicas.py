@@ -17,7 +17,7 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
         layer = batch_norms.layer(shape, synchronized=True)
-    # Not fused: the fused kernel's moving variance is the unbiased one.
+    # Not fused, because the fused kernel's moving variance is unbiased.
     whole = tf.keras.layers.BatchNormalization(fused=False)
     whole.build(shape)
     whole.set_weights(layer.branch_layers[1].get_weights())
@@ -43,7 +43,7 @@ def test_synchronized_on_two_replicas_equals_the_whole_batch(
 
     before = layer.branch_layers[1].get_weights()
     outputs = strategy.experimental_local_results(step())
-    # Mean of squares minus square of the mean: inputs are about 1 +- 2.
+    # Computed as mean of squares minus square of the mean.
     np.testing.assert_allclose(
         tf.concat(outputs, 0),
         whole(inputs, training=True, mask=mask),
@@ -71,13 +71,12 @@ def test_statistics_are_per_replica_by_default():
     first, second = strategy.experimental_local_results(
         tf.function(lambda: strategy.run(forward))()
     )
-    # float32 at 100: the offset between the replicas is gone.
+    # The offset of 100 leaves this precision in float32.
     np.testing.assert_allclose(first, second, atol=1e-3)
 
 
-# A synchronized layer is an ordinary one where there is a single replica.
 @pytest.mark.parametrize("update_statistics", [False, True])
-def test_synchronized_on_one_device(update_statistics):
+def test_synchronized_on_one_device_equals_an_ordinary_layer(update_statistics):
     layer = batch_norms.layer((8, 3), synchronized=True)
     plain = batch_norms.layer((8, 3))
     inputs = batch_norms.inputs((8, 3))

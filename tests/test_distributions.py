@@ -1,4 +1,4 @@
-"""What is built to be installed: a wheel is enough, an sdist has its tests."""
+"""A wheel has working commands, and an sdist has tests that pass."""
 
 import os
 import pathlib
@@ -26,7 +26,7 @@ def run(*command, cwd, **variables):
     return result.stdout
 
 
-# The wheel is built from the sdist, by itself.
+# `build` builds the wheel from the sdist.
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
@@ -45,7 +45,7 @@ def test_commands_of_a_wheel(built, tmp_path):
     )
     commands = sorted(path.name for path in (installed / "bin").iterdir())
     assert commands == ["conadv-report", "conadv-run", "conadv-sweep"]
-    # No folder with a name that is anybody's.
+    # No top-level package has a common name.
     names = {path.name.partition("-")[0] for path in installed.iterdir()}
     assert names == {"bin", "conadv_tf", "conadv_tf_commands"}
     small = "--set=epochs=1", "--set=network.depth=8", "--set=network.width=4"
@@ -66,7 +66,7 @@ def test_commands_of_a_wheel(built, tmp_path):
 
 def test_tests_of_an_sdist(built, tmp_path):
     with tarfile.open(built[1]) as archive:
-        archive.extractall(tmp_path)  # Our own.
+        archive.extractall(tmp_path)  # We built it, so it is safe.
     (root,) = tmp_path.iterdir()
     found = {
         path.relative_to(ROOT).as_posix()

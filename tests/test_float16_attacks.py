@@ -1,7 +1,7 @@
-"""A network that is sure of its examples is attacked in float16 too.
+"""Attacks on confident networks in float16.
 
-Where the attack's loss was not scaled, its gradient by the images was zero in
-float16, sign(0) is 0, and no pixel moved.
+Without loss scaling the gradient by the images underflowed to zero in float16,
+sign(0) is 0, and no pixel moved.
 """
 
 import numpy as np
@@ -14,16 +14,16 @@ from conadv_tf.steps.batch import Part
 from tests import networks
 
 POLICIES = ("float32", "mixed_float16")
-# exp(-20) is no number of float16 at all. In large networks, with more to
-# divide a gradient by on its way, 9 was too far.
+# Distances between the largest two logits; exp(-20) is zero in float16. In
+# large networks more layers divide the gradient, and 9 was already too much.
 DISTANCES = (20.0, 60.0)
 (IMAGES, _), *_ = networks.batches(1)
 IMAGES = 0.2 + 0.6 * IMAGES
 LABELS = np.zeros(8, np.int64)
 
 
-def sure_network(policy, distance, batch_norm=True):
-    """Three classes, of which the first is ahead by about this distance."""
+def confident_network(policy, distance, batch_norm=True):
+    """A classifier whose first logit is larger by about `distance`."""
     tf.keras.mixed_precision.set_global_policy(policy)
     layers = [
         tf.keras.Input((6, 6, 1)),
@@ -42,7 +42,7 @@ def sure_network(policy, distance, batch_norm=True):
 
 
 class RawGradient:
-    """An attack of a user's own, for which the gradient's length matters."""
+    """A custom attack that depends on the length of the gradient."""
 
     value_range = (0.0, 1.0)
 
@@ -56,8 +56,8 @@ class RawGradient:
         return images + self.rate * tape.gradient(value, images)
 
 
-def perturbations(network, attack):
-    """As the attack of a training step."""
+def in_training(network, attack):
+    """Perturbations of the attack in a training step."""
     model = ca.ConAdvModel(network, attack)
     model.compile("sgd", networks.LOSS)
     images = tf.constant(IMAGES)
@@ -67,14 +67,14 @@ def perturbations(network, attack):
     return adversarial.numpy() - IMAGES
 
 
-def direct(network, attack):
-    """As users call it."""
+def with_model(network, attack):
+    """Perturbations of an attack that is called with a Keras model."""
     return attack(network, IMAGES, LABELS, seed=0).numpy() - IMAGES
 
 
-def function(network, attack):
-    """A function, of which nothing is known."""
-    return direct(lambda images: network(images, training=False), attack)
+def with_function(network, attack):
+    """Perturbations of an attack that is called with a function."""
+    return with_model(lambda images: network(images, training=False), attack)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -86,10 +86,10 @@ def function(network, attack):
     ],
     ids=["fgsm", "pgd-l2"],
 )
-@pytest.mark.parametrize("how", [perturbations, direct, function])
+@pytest.mark.parametrize("how", [in_training, with_model, with_function])
 def test_float16_attacks_as_float32(how, attack, distance):
     wanted, found = (
-        how(sure_network(policy, distance), attack) for policy in POLICIES
+        how(confident_network(policy, distance), attack) for policy in POLICIES
     )
     assert np.mean(wanted == 0) < 0.01
     assert np.mean(found == 0) < 0.01
@@ -99,49 +99,49 @@ def test_float16_attacks_as_float32(how, attack, distance):
     assert cosine > 0.95
 
 
-# The factor is taken off again: what an attack gets is the gradient.
+# The scale factor is divided out again.
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_an_attack_gets_the_gradient_itself(batch_norm):
+def test_attack_receives_the_unscaled_gradient(batch_norm):
     attack = RawGradient(rate=np.exp(20.0))
     wanted, found = (
-        perturbations(sure_network(policy, 20.0, batch_norm), attack)
+        in_training(confident_network(policy, 20.0, batch_norm), attack)
         for policy in POLICIES
     )
     error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
     assert 0 < error < 0.02
 
 
-# Of a network without batch statistics each image is attacked by itself,
-# however sure the network is of the others.
-def test_sure_and_unsure_examples_in_one_batch():
+# Without batch statistics each example is scaled separately, so confident
+# examples do not affect the others.
+def test_confident_and_wrong_examples_in_one_batch():
     attack = ca.FGSM(0.1)
 
-    def of_both(policy):
-        network = sure_network(policy, 20.0, batch_norm=False)
+    def perturbations_of(policy):
+        network = confident_network(policy, 20.0, batch_norm=False)
         model = ca.ConAdvModel(network, attack)
         model.compile("sgd", networks.LOSS)
-        # Far from right of the last four.
+        # The network is confident and wrong about the last four.
         labels = tf.constant([0, 0, 0, 0, 1, 1, 1, 1])
         part = Part(tf.constant(IMAGES), labels, None)
         seed = tf.constant([0, 0], tf.int64)
         return model.step.attack.craft(model.network, part, seed) - IMAGES
 
-    wanted, found = map(of_both, POLICIES)
+    wanted, found = map(perturbations_of, POLICIES)
     assert np.mean(np.sign(wanted) == np.sign(found)) > 0.95
 
 
-# One pass for the weights and the images: the loss is scaled as a whole, and
-# what is learned stays what it was.
+# One backward pass serves the weights and the images, so the whole loss is
+# scaled. The update of the weights must not change.
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_shared_pass(distance):
+def test_shared_pass_in_float16_equals_float32(distance):
     found = []
     for policy in POLICIES:
         model = ca.ConAdvModel(
-            sure_network(policy, distance),
+            confident_network(policy, distance),
             ca.PGD(0.1, random_start=False),
             attack_pass="shared",
         )
-        # Steps as if the network were not sure.
+        # A large rate makes up for the small gradients.
         model.compile(tf.keras.optimizers.SGD(np.exp(distance)), networks.LOSS)
         before = networks.weights(model.network)
         model.train_on_batch(IMAGES, LABELS)

@@ -1,4 +1,4 @@
-"""LARS against ten lines of NumPy, against SGD, and by hand."""
+"""LARS against NumPy, against SGD, and against steps computed by hand."""
 
 import functools
 
@@ -11,7 +11,7 @@ from tests import lars_variables
 
 
 def _numpy_step(w, g, m, rate, momentum, decay, trust, epsilon, variant):
-    """The rule as its sources print it, float64."""
+    """The update rule as in the papers, float64."""
     nesterov, decay_in_norm, excluded = variant
     if excluded:
         update = rate * g
@@ -69,14 +69,14 @@ def test_100_random_steps_equal_numpy(
                 (nesterov, decay_in_norm, excluded),
             )
     for name, variable in variables.items():
-        # float32 against float64 over 100 steps.
+        # float32 against float64, after 100 steps.
         np.testing.assert_allclose(
             variable, expected[name][0], rtol=1e-4, atol=1e-5, err_msg=name
         )
 
 
-# Trust is 1 where the gradient is 0, and Keras must not decay once more.
-def test_zero_gradient_decays_once():
+# The trust ratio is 1 if the gradient is 0. Keras must not decay again.
+def test_weight_with_zero_gradient_decays_once():
     optimizer = ca.LARS(0.5, momentum=0.0, weight_decay=0.1)
     variables = {
         name: tf.Variable([3.0, -4.0], name=name) for name in ("kernel", "bias")
@@ -100,7 +100,7 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(variables["kernel"], [2.88, 3.04], rtol=1e-6)
 
 
-# With the rate inside the buffer, as in Keras; a changing rate shows it.
+# The rate is inside the momentum buffer, as in Keras. A changing rate shows it.
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_all_excluded_is_momentum_sgd(nesterov):
     schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
@@ -132,7 +132,7 @@ _schedules = tf.keras.optimizers.schedules
     ],
     ids=lambda rate: type(rate).__name__,
 )
-def test_any_keras_rate(rate):
+def test_learning_rate_schedules_of_keras(rate):
     optimizer = ca.LARS(rate, momentum=0.0)
     bias = tf.Variable([0.0], name="bias")
     for step in range(5):

@@ -1,4 +1,4 @@
-"""Warm-up and decay against the plain formula; durations; scaling rules."""
+"""Warm-up and decay against the formula, durations, scaling rules."""
 
 import math
 
@@ -11,7 +11,7 @@ from conadv_tf.optimizers import learning_rates
 
 
 def _plain(t, base, n, w, power, end):
-    """The rate of update t as the docstring prints it, float64."""
+    """The rate of update t by the formula of the docstring, float64."""
     if t < w:
         return base * (t + 1) / w
     done = min((t + 1 - w) / (n - w), 1.0)
@@ -46,14 +46,14 @@ def test_no_update_has_rate_0(n, w):
     assert min(float(schedule(t)) for t in range(30)) >= 1e-4 * (1 - 1e-6)
 
 
-# A fractional warm-up must not overshoot the base rate.
+# A fractional warm-up must not exceed the base rate.
 @pytest.mark.parametrize("w", [0.4, 2.5, 3.0])
 def test_base_rate_is_the_peak(w):
     schedule = ca.WarmupPolynomialDecay(2.0, 20, w)
     assert max(float(schedule(t)) for t in range(20)) <= 2.0 + 1e-6
 
 
-# Training that is all warm-up has no decay to divide by.
+# Without a decay there must be no division by zero.
 def test_warmup_may_last_the_whole_training():
     schedule = ca.WarmupPolynomialDecay(2.0, 4, 4)
     rates = [float(schedule(t)) for t in range(5)]
@@ -138,15 +138,15 @@ def test_round_trip_through_keras():
         ),
         (
             {"train_epochs": 10, "num_examples": 100},
-            "train_epochs=10 needs global_batch_size > 0 .* received None",
+            "global_batch_size > 0 .* train_epochs=10 .* received None",
         ),
         (
             {"train_epochs": 10, "global_batch_size": 8},
-            "train_epochs=10 needs num_examples > 0 .* received None",
+            "num_examples > 0 .* train_epochs=10 .* received None",
         ),
         (
             {"train_examples": 10, "global_batch_size": -8},
-            "train_examples=10 needs global_batch_size > 0 .* received -8",
+            "global_batch_size > 0 .* train_examples=10 .* received -8",
         ),
         (
             {"train_steps": 10, "base_learning_rate": 0.0},
@@ -167,7 +167,7 @@ def test_bad_arguments_are_named_with_their_value(arguments, message):
 # --- Scaling rules ----------------------------------------------------------
 
 
-# The authors' code, at and around the edges of its table.
+# The batch sizes are the edges of the table in the authors' code.
 @pytest.mark.parametrize(
     "global_batch_size, rate, epochs",
     [

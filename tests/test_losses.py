@@ -1,4 +1,4 @@
-"""Losses, label formats and weights of examples train as in Keras."""
+"""Losses, label formats and sample weights train as in Keras."""
 
 import numpy as np
 import pytest
@@ -40,15 +40,15 @@ def _trained(network, loss, labels, **arguments):
 
 @pytest.fixture(scope="module")
 def sparse():
-    """A network, and what it learns from class numbers."""
-    tf.keras.utils.set_random_seed(0)  # Comes before the tests' own.
+    """A network, and its weights after training with class ids."""
+    tf.keras.utils.set_random_seed(0)  # Runs before the tests set a seed.
     network = networks.linear((6, 6, 1))
     _, labels = models.arrays()
     return network, _trained(network, networks.LOSS, labels)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_label_formats_train_alike(name, sparse):
+def test_label_formats_train_equal_weights(name, sparse):
     network, expected = sparse
     loss, encode = LOSSES[name]
     _, labels = models.arrays()
@@ -86,11 +86,11 @@ def test_other_keras_losses(loss, method):
     assert np.isfinite(history.history["loss"]).all()
 
 
-def test_sample_weight_0_is_absence():
+def test_sample_weight_0_equals_leaving_the_example_out():
     images, labels = models.arrays(16)
     weights = np.tile([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2)
     network = networks.linear((6, 6, 1))
-    # Sums, since Keras's mean divides by the number of examples.
+    # Summed, because Keras's mean divides by the number of all examples.
     loss = tf.keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, reduction="sum"
     )
@@ -145,13 +145,13 @@ def test_regularization_penalties_count_once():
     )
 
 
-# One output column: its boundary is 0 for logits and 0.5 for probabilities.
+# With one output, the decision boundary is 0 for logits, 0.5 for probabilities.
 @pytest.mark.parametrize("activation", ["linear", "sigmoid"])
 def test_binary_classifiers(activation):
     network = networks.small(num_classes=1)
     outputs = tf.keras.layers.Activation(activation)(network.output)
     model = ca.ConAdvModel(tf.keras.Model(network.input, outputs), ca.FGSM(0.0))
-    # Positional arguments as in Keras: optimizer, loss, metrics.
+    # Keras accepts optimizer, loss and metrics as positional arguments.
     boundary = 0.5 if activation == "sigmoid" else 0.0
     model.compile(
         tf.keras.optimizers.SGD(0.0),
@@ -161,6 +161,6 @@ def test_binary_classifiers(activation):
     images, labels = models.arrays(8)
     labels = (labels > 0) * 1
     logs = model.train_on_batch(images, labels[:, None], return_dict=True)
-    # Epsilon 0, and both branches use the statistics of the same batch.
+    # With epsilon 0 both branches see the same batch.
     assert 0 < logs["accuracy"] < 1
     np.testing.assert_allclose(logs["adversarial_accuracy"], logs["accuracy"])

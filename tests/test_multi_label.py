@@ -1,4 +1,4 @@
-"""Labels with any number of ones: what accuracies of them mean."""
+"""Accuracies for label rows with any number of ones."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ LABELS = (IMAGES > 0.5).astype(np.float32)
 
 
 def perfect_network():
-    """Each logit is above 0 where its pixel is bright."""
+    """Logits that are positive for bright pixels."""
     images = tf.keras.Input((2,))
     network = tf.keras.Model(images, tf.keras.layers.Dense(2)(images))
     network.set_weights([np.diag([10.0, 20.0]), np.array([-5.0, -10.0])])
@@ -30,7 +30,7 @@ def _logs(metrics, epsilon, attack_pass="own"):
     return model.train_on_batch(IMAGES, LABELS, return_dict=True)
 
 
-# The argmax of labels and of logits differ where two labels are 1.
+# The argmax of labels and of logits can differ if two labels are 1.
 @pytest.mark.parametrize(
     "metric, clean",
     [
@@ -41,7 +41,9 @@ def _logs(metrics, epsilon, attack_pass="own"):
     ],
     ids=["object", "name", "accuracy", "classes"],
 )
-def test_equals_the_clean_accuracy_without_a_perturbation(metric, clean):
+def test_adversarial_accuracy_without_perturbation_is_the_clean_accuracy(
+    metric, clean
+):
     logs = _logs([tf.keras.metrics.AUC(multi_label=True), metric], 0.0)
     assert logs["adversarial_accuracy"] == clean
     name = next(name for name in logs if name.endswith("accuracy"))
@@ -49,19 +51,19 @@ def test_equals_the_clean_accuracy_without_a_perturbation(metric, clean):
 
 
 @pytest.mark.parametrize("attack_pass", ["own", "shared"])
-def test_falls_under_an_attack(attack_pass):
+def test_adversarial_accuracy_falls_under_an_attack(attack_pass):
     metric = tf.keras.metrics.BinaryAccuracy(threshold=0.0)
     logs = _logs([metric], 0.5, attack_pass)
     assert logs["adversarial_accuracy"] == 0.0
     assert logs["binary_accuracy"] == 1.0
 
 
-def test_is_left_out_where_nothing_says_what_it_is():
+def test_no_adversarial_accuracy_if_no_metric_defines_it():
     logs = _logs([tf.keras.metrics.AUC(multi_label=True)], 0.0)
     assert list(logs)[-1] == "auc"
 
 
-def test_robust_accuracy_refuses_such_labels():
+def test_robust_accuracy_refuses_labels_with_several_ones():
     data = [(IMAGES, LABELS)]
     with pytest.raises(ValueError, match="rows that add up to 1.*from 0 to 2"):
         ca.analysis.accuracy(perfect_network(), data, attack=None)

@@ -44,7 +44,7 @@ def test_attack_loss_is_the_sum_without_smoothing(loss, labels):
     np.testing.assert_allclose(value, _cross_entropies().sum(), rtol=1e-5)
 
 
-def test_attack_loss_leaves_the_given_loss_alone():
+def test_attack_loss_does_not_change_the_given_loss():
     loss = losses.CategoricalCrossentropy(True, 0.1, reduction="none")
     before = loss(ONE_HOT, LOGITS).numpy()
     objectives.attack_loss(loss)(ONE_HOT, LOGITS)
@@ -52,7 +52,7 @@ def test_attack_loss_leaves_the_given_loss_alone():
     assert loss.get_config()["label_smoothing"] == 0.1
 
 
-def test_binary_loss_loses_its_smoothing_too():
+def test_attack_loss_of_binary_cross_entropy_has_no_smoothing():
     labels, logits = np.array([[1.0], [0.0]]), np.array([[2.0], [3.0]])
     smoothed = losses.BinaryCrossentropy(True, label_smoothing=0.2)
     expected = np.log1p(np.exp(-2.0)) + np.log1p(np.exp(3.0))
@@ -76,7 +76,7 @@ def test_attack_loss_of_a_plain_function():
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
-# A user's class need not have a config: it is copied as it is.
+# A custom class need not have a config. It is copied.
 @pytest.mark.parametrize("with_config", ["inherited", "not implemented"])
 def test_attack_loss_of_a_loss_class_without_config(with_config):
     class Margin(losses.Loss):
@@ -132,7 +132,7 @@ def _nested(activation):
     return _network(layers.Dense(4), head)
 
 
-# Layers are made anew for each test: factories, by what they end in.
+# Functions that build networks, by the output of the network.
 SOFTMAX = {
     "dense": lambda: _network(layers.Dense(3, activation="softmax")),
     "sigmoid": lambda: _network(layers.Dense(3, activation="sigmoid")),
@@ -163,7 +163,7 @@ LINEAR = {
         layers.Dense(3, activation="softmax"), layers.Dense(3)
     ),
 }
-# What cannot be told is let through.
+# Networks whose output cannot be determined pass the check.
 UNKNOWN = {
     "lambda": lambda: _network(layers.Dense(3), layers.Lambda(lambda x: x)),
     "reshape": lambda: _network(layers.Dense(3), layers.Reshape((3,))),
@@ -227,7 +227,7 @@ def test_logits_and_their_losses_pass(network):
             objectives.check_output(made, loss)
 
 
-def test_losses_that_do_not_say_pass():
+def test_losses_without_from_logits_pass():
     for make in (SOFTMAX["dense"], LINEAR["dense"]):
         objectives.check_output(make(), "mse")
         objectives.check_output(make(), lambda y, p: tf.reduce_sum(p - y))

@@ -1,4 +1,4 @@
-"""LAMB of tensorflow-addons beside LARS, in configurations."""
+"""LAMB of tensorflow-addons in experiment configurations."""
 
 import importlib.util
 import sys
@@ -18,12 +18,12 @@ LAMB = config_lib.OptimizerConfig(
 )
 in_stack_a = pytest.mark.skipif(
     not importlib.util.find_spec("tensorflow_addons"),
-    reason="tensorflow-addons is not there",
+    reason="tensorflow-addons is not installed",
 )
 
 
 def lamb_update(weight, gradient, adapt):
-    """The first step of LAMB by hand; moments are the gradient and its square.
+    """The first update of LAMB, where the moments are g and its square.
 
     Algorithm 2 of arXiv 1904.00962 with bias correction.
     """
@@ -34,9 +34,9 @@ def lamb_update(weight, gradient, adapt):
     return weight - LAMB.learning_rate * direction
 
 
-# The variables that LARS leaves out get neither decay nor a rate of their own.
+# Variables that LARS excludes get neither decay nor a trust ratio.
 @in_stack_a
-def test_lamb_takes_the_step_of_the_paper_and_leaves_out_what_lars_does():
+def test_lamb_equals_the_paper_and_excludes_the_same_variables_as_lars():
     network = ca.split_batch_norm(networks.convolutional())
     weights = network.trainable_variables
     generator = np.random.default_rng(0)
@@ -82,7 +82,8 @@ def test_without_addons_the_error_says_what_to_do(monkeypatch):
         optimizers.build(LAMB, 0.1)
 
 
-# It would be LARS's: four times the norm of each weight, in each step.
-def test_a_rate_of_lars_is_refused():
+# The default rate is for LARS. LAMB would move each weight by four times its
+# norm in each step.
+def test_learning_rate_of_lars_is_refused_for_lamb():
     with pytest.raises(ValueError, match="< 1 with.*received 4.0. Begin with"):
         config_lib.OptimizerConfig(name="lamb")

@@ -1,4 +1,4 @@
-"""Draws depend on seed, stream and global position, and on nothing else."""
+"""Draws depend only on the seed, the stream and the global position."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def _draw(seed=(0, 0), stream=0, offset=0, batch_size=8, shape=(2, 3)):
     ).numpy()
 
 
-# One example's draw fills counters of four words each, so sizes that are no
-# multiple of four are where a split batch could go wrong.
+# An example's draw fills counters of four words. If its size is no multiple of
+# four, splitting the batch could go wrong.
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("cuts", [(4,), (3,), (1, 2, 6)], ids=str)
 def test_draws_do_not_depend_on_the_split_of_the_batch(shape, cuts):
@@ -33,7 +33,7 @@ def test_draws_do_not_depend_on_the_split_of_the_batch(shape, cuts):
 
 
 # CPUs fill large tensors with several threads.
-def test_large_draws_do_not_depend_on_the_split_either():
+def test_large_draws_do_not_depend_on_the_split_of_the_batch():
     shape = (50, 50, 3)
     np.testing.assert_array_equal(
         _draw(batch_size=64, shape=shape)[40:],
@@ -78,7 +78,7 @@ def _philox(counters, stream, key):
 # last offset counters pass 32 bits within the batch.
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("offset", [0, 7, 2**32 - 1])
-def test_draws_are_those_of_philox(shape, offset):
+def test_draws_equal_philox(shape, offset):
     seed, step, stream, batch_size = 3, 2**32 - 5, 2, 2
     size = int(np.prod(shape))
     count = -(-size // 4)
@@ -94,7 +94,7 @@ def test_draws_are_those_of_philox(shape, offset):
         )
 
 
-def test_no_examples():
+def test_draw_for_an_empty_batch():
     assert _draw(batch_size=0, shape=(5, 5)).shape == (0, 5, 5)
 
 
@@ -108,7 +108,7 @@ def test_seeds_steps_and_streams_draw_different_numbers():
     draws = [
         _draw((seed, step), stream, batch_size=2) for seed, step, stream in keys
     ]
-    # 12 numbers of 24 bits each: equal ones are a collision of keys.
+    # Each draw has 12 numbers of 24 bits, so equal draws are a key collision.
     assert len(np.unique(np.stack(draws), axis=0)) == len(keys)
 
 
@@ -135,13 +135,13 @@ def _on_each_replica(strategy, function, *arguments):
     ]
 
 
-def test_global_offset_is_0_on_one_device():
+def test_global_position_is_0_on_one_device():
     assert random.first_global_position(8).numpy() == 0
     assert random.first_global_position(tf.constant(8)).numpy() == 0
     assert random.first_global_position(8).dtype == tf.int64
 
 
-def test_global_offset_of_static_batches():
+def test_global_position_of_static_batches():
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     offsets = _on_each_replica(
         strategy, lambda: random.first_global_position(3)
@@ -150,7 +150,7 @@ def test_global_offset_of_static_batches():
 
 
 @pytest.mark.parametrize("sizes", [(5, 2), (4, 4), (0, 3), (3, 0)], ids=str)
-def test_global_offset_of_unequal_dynamic_batches(sizes):
+def test_global_position_of_unequal_dynamic_batches(sizes):
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     distributed = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(sizes[context.replica_id_in_sync_group])
@@ -165,7 +165,7 @@ def test_global_offset_of_unequal_dynamic_batches(sizes):
 # parts of a smaller last batch have a dynamic size.
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("size", [8, 7])
-def test_two_replicas_start_where_one_does(norm, size):
+def test_two_replicas_draw_the_same_starts_as_one(norm, size):
     images = np.random.default_rng(0).uniform(size=(size, 3, 1))
     images = images.astype(np.float32)
     seed = tf.constant([1, 2], tf.int64)

@@ -1,4 +1,4 @@
-"""Random starts: how they are distributed and what they depend on."""
+"""The distribution of random starts, and their dependence on the seed."""
 
 import numpy as np
 import pytest
@@ -12,15 +12,15 @@ from tests import networks
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.8, 1.0])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_random_start_moves_that_share_of_the_examples(probability, norm):
+def test_random_start_moves_the_given_share_of_examples(probability, norm):
     count = 2000
     images = np.full([count, 2, 2, 1], 0.5, np.float32)
     attack = ca.PGD(0.1, step_size=1e-6, random_start=probability, norm=norm)
     adversarial = attack(
         networks.linear(), images, np.zeros(count, int), seed=0
     )
-    # Farther than the gradient step of 1e-6 goes; a start so near the image
-    # has probability 1e-5 ** 4.
+    # Farther than the gradient step of 1e-6. A random start is this close to
+    # the image with probability 1e-5 ** 4.
     share = (distances.between(adversarial.numpy(), images, norm) > 1e-5).mean()
     deviation = np.sqrt(probability * (1 - probability) / count)
     assert abs(share - probability) <= 4 * deviation
@@ -59,8 +59,8 @@ def test_l2_start_is_uniform_in_the_ball():
     )
 
 
-# Each draw has a stream of its own. With 4 dimensions, one Philox counter per
-# example, shared streams would choose examples and radii by the direction.
+# Each draw has a separate stream. With 4 dimensions an example uses one Philox
+# counter, and shared streams would tie its choice and radius to its direction.
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_choice_radius_and_direction_are_independent(norm):
     count = 4000
@@ -107,7 +107,7 @@ def test_same_seed_repeats_and_other_seeds_or_steps_do_not():
             assert (first != second).any(axis=(1, 2, 3)).all()
 
 
-# The start of an example does not say in which direction the next one starts.
+# The start of one example must not determine the start of the next.
 def test_examples_start_at_different_points():
     starts = attack_ops.random_start(
         tf.zeros([50, 5]), 1.0, "linf", 1.0, tf.constant([0, 0])

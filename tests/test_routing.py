@@ -1,4 +1,4 @@
-"""Routes lead to one branch, nest, and belong to a thread."""
+"""Routes select a branch, nest, and are per thread."""
 
 import threading
 
@@ -18,7 +18,7 @@ NAMES = {
 
 
 def _used_branch(layer, route, training=False):
-    """Index of the branch that a route leads to, read off its beta."""
+    """Index of the branch that a route selects, as its beta tells."""
     for index, branch in enumerate(layer.branch_layers):
         branch.beta.assign(tf.fill(branch.beta.shape, 10.0 * index))
         branch.moving_mean.assign(tf.zeros_like(branch.moving_mean))
@@ -47,13 +47,13 @@ def _used_branch(layer, route, training=False):
     ],
 )
 @pytest.mark.parametrize("training", [False, True])
-def test_route_leads_to_one_branch(branches, route, expected, training):
+def test_route_selects_one_branch(branches, route, expected, training):
     layer = batch_norms.layer((None, 2), branches)
     assert [b.name for b in layer.branch_layers] == NAMES[branches]
     assert _used_branch(layer, route, training) == expected
 
 
-def test_only_the_routed_branch_learns_statistics():
+def test_only_the_selected_branch_updates_its_statistics():
     layer = batch_norms.layer((None, 3), 3)
     before = [branch.get_weights() for branch in layer.branch_layers]
     with ca.batch_norm_branch("augmented"):
@@ -77,8 +77,8 @@ def test_contexts_nest_and_end_with_an_exception():
     assert routing.current_route() == routing.Route("main", True)
 
 
-# MirroredStrategy traces each replica in a thread of its own.
-def test_each_thread_has_its_own_route():
+# MirroredStrategy traces each replica in a separate thread.
+def test_routes_are_per_thread():
     layer = batch_norms.layer((None, 2), 2)
     barrier = threading.Barrier(2, timeout=30)
     inputs = tf.ones([1, 2])
@@ -103,7 +103,9 @@ def test_each_thread_has_its_own_route():
 @pytest.mark.parametrize(
     "branches, route", [(2, "augmented"), (2, 2), (1, 1), (3, 3)]
 )
-def test_missing_branch_names_the_layer_and_the_route(branches, route):
+def test_error_for_a_missing_branch_names_the_layer_and_the_route(
+    branches, route
+):
     layer = ca.SplitBatchNormalization(branches, name="stem_norm")
     message = f"'stem_norm' has {branches} branches .* routed to {route!r}"
     with ca.batch_norm_branch(route):

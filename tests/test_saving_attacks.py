@@ -1,4 +1,4 @@
-"""Attacks in a model that is saved whole: this package's, and registered."""
+"""Saved models keep their attack: of this package, or registered."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ registered = tf.keras.utils.register_keras_serializable(package="tests")
 
 @registered
 class Upward:
-    """An attack of a user's own."""
+    """A custom attack."""
 
     value_range = (0.0, 1.0)
 
@@ -32,7 +32,7 @@ class Upward:
 
 @registered
 class Gentle(ca.PGD):
-    """One that has more than `PGD`."""
+    """A subclass of `PGD`."""
 
 
 @registered
@@ -47,7 +47,7 @@ def scheduled(attack, schedule=None):
     return ca.ScheduledAttack(attack, schedule)
 
 
-# It failed at the end of the first epoch, where ModelCheckpoint saves.
+# ModelCheckpoint failed at the end of the first epoch.
 @pytest.mark.parametrize(
     "attack",
     [
@@ -58,7 +58,7 @@ def scheduled(attack, schedule=None):
     ],
     ids=lambda attack: type(attack).__name__,
 )
-def test_a_saved_attack_is_the_same(tmp_path, attack):
+def test_loaded_attack_equals_the_saved_one(tmp_path, attack):
     network = networks.linear()
     model = ca.ConAdvModel(network, attack)
     model.compile("sgd", networks.LOSS)
@@ -85,7 +85,9 @@ def test_a_saved_attack_is_the_same(tmp_path, attack):
         (scheduled(type("Mine", (ca.PGD,), {})(0.1)), "registered.*Mine"),
     ],
 )
-def test_what_cannot_be_saved_says_so(tmp_path, attack, message):
+def test_unregistered_schedules_and_attacks_cannot_be_saved(
+    tmp_path, attack, message
+):
     model = ca.ConAdvModel(networks.linear(), attack)
     with pytest.raises(ValueError, match=message):
         model.get_config()

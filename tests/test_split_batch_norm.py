@@ -89,7 +89,7 @@ def test_masked_branch_is_keras_batch_norm(shape, mask_shape, training):
     theirs.set_weights(layer.branch_layers[1].get_weights())
     for each in (None, mask, mask.numpy()):
         expected = theirs(inputs, training=training, mask=each)
-        # It changes nothing, so that it goes first.
+        # This call updates nothing, so the next one equals it.
         with ca.batch_norm_branch("auxiliary", update_statistics=False):
             batch_norms.assert_equal(
                 layer(inputs, training=training, mask=each), expected
@@ -157,7 +157,7 @@ def sequence_network(masking):
     return tf.keras.Model(inputs, layers.Dense(networks.CLASSES)(x))
 
 
-# Masks were a TypeError, and the implicit ones were lost.
+# Explicit masks were a TypeError, and implicit masks were ignored.
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("masking", ["implicit", "explicit", None])
 def test_masked_network_trains_as_in_keras(masking, jit_compile):
@@ -191,7 +191,7 @@ def test_mixed_precision_keeps_float32_variables(shape, policy):
     with ca.batch_norm_branch("main", update_statistics=False):
         outputs = layer(inputs, training=True)
     assert outputs.dtype == half
-    # Statistics in float32: only the result is rounded, to 8 or 11 bits.
+    # Statistics are float32. Only the result is rounded, to 8 or 11 bits.
     ulp = 2.0 ** (-8 if half == "bfloat16" else -11)
     np.testing.assert_allclose(
         tf.cast(outputs, tf.float32), expected, rtol=ulp, atol=ulp

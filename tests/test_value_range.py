@@ -1,4 +1,4 @@
-"""Pixels that do not go with the attack's range: told apart, with a remedy."""
+"""Pixels and radii that do not fit the value range: errors and warnings."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ RANGES = [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (-2.0, 3.0), (10.0, 11.0)]
 
 
 def batch(*pixels):
-    """Images of 2x2, all pixels 0.5 but one in each of the first ones."""
+    """Images of 2x2 pixels of 0.5; images 1, 2, ... contain a given pixel."""
     images = np.full([8, 2, 2, 1], 0.5, np.float32)
     images[0, 0, 0] = 0.0
     for index, pixel in enumerate(pixels):
@@ -31,7 +31,7 @@ def compiled(attack):
     return model
 
 
-# tf.image.resize of white images gives 1.00000024: two float32 units too much.
+# tf.image.resize of white images returns 1.00000024, two float32 units over 1.
 @pytest.mark.parametrize("valid", RANGES, ids=str)
 def test_rounding_at_the_ends_is_in_range(valid):
     low, high = np.float32(valid)
@@ -73,31 +73,31 @@ def test_rounding_at_the_ends_is_in_range(valid):
     ],
     ids=str,
 )
-def test_bad_pixels_are_told_with_the_remedy_of_the_range(
+def test_error_for_bad_pixels_suggests_a_fix_for_the_range(
     pixels, valid, message
 ):
     width = valid[1] - valid[0]
     attack = ca.FGSM(width / 10, value_range=valid)
-    # The range is used, whichever it is.
+    # With one brighter image the batch uses more than 1% of any range.
     images = batch(*pixels)
     images[7] *= width
     with pytest.raises(ValueError, match=message):
         attacked(images, attack)
 
 
-def test_training_counts_on_all_replicas():
+def test_training_counts_bad_images_of_all_replicas():
     images = batch(np.nan, np.nan, 9.0, 9.0, 9.0)
     images[7, 0, 0] = -4.0
     with ca.distribution.strategy("mirrored").scope():
         model = compiled(ca.FGSM(0.1))
     message = r"2 image.*NaN.* training.*4 image\(s\).* from -4 to 9"
-    for _ in range(2):  # Not those of the last time, too.
+    for _ in range(2):  # The error resets the counts.
         with pytest.raises(ValueError, match=message):
             model.train_on_batch(images, np.zeros(8))
 
 
 @pytest.mark.parametrize("valid", RANGES, ids=str)
-def test_scaling_takes_grey_levels_to_the_range(valid):
+def test_scaling_expression_maps_grey_levels_to_the_range(valid):
     scaled = eval(value_range_lib.scaling("levels", valid), {"levels": LEVELS})
     np.testing.assert_allclose(scaled, np.linspace(*valid, 256), atol=1e-5)
     with pytest.raises(ValueError) as raised:
@@ -108,8 +108,8 @@ def test_scaling_takes_grey_levels_to_the_range(valid):
     assert value_range_lib.scaling("levels", (0.0, 255.0)) == "levels"
 
 
-# Training went on silently with a perturbation of eight times the range.
-def test_images_that_use_little_of_the_range():
+# Training continued silently with perturbations of eight times the pixels.
+def test_images_that_use_little_of_the_range_are_reported():
     attack = ca.FGSM(8, value_range=(0, 255))
     message = r"from 0 to 1, 0\.39% of it.*value_range=\(0, 1\).*images \* 255"
     with pytest.warns(UserWarning, match=message):
@@ -119,11 +119,11 @@ def test_images_that_use_little_of_the_range():
         attacked(batch(1.0), attack)
 
 
-# A first batch may happen to be dark, the epoch not; once is enough.
-def test_little_at_first_is_a_warning_only():
+# The first batch can be dark by chance, so it only warns, and once.
+def test_little_used_range_in_the_first_batches_only_warns():
     model = compiled(ca.FGSM(0.1))
     labels = np.zeros(8)
-    # Images of one value, which tests and benchmarks make, are none of it.
+    # Constant images, as in tests and benchmarks, do not warn.
     model.train_on_batch(np.zeros([8, 2, 2, 1], "float32"), labels)
     with pytest.warns(UserWarning, match=r"0\.5% of it") as caught:
         for _ in range(2):
@@ -142,7 +142,7 @@ def test_little_at_first_is_a_warning_only():
         (300, (0, 255), r"\[0, 255\].*received 300\.$"),
     ],
 )
-def test_a_radius_wider_than_the_range(make, epsilon, valid, message):
+def test_radius_wider_than_the_range_is_refused(make, epsilon, valid, message):
     with pytest.raises(ValueError, match=message):
         make(epsilon, value_range=valid)
     make(epsilon, value_range=valid, norm="l2")
@@ -150,7 +150,7 @@ def test_a_radius_wider_than_the_range(make, epsilon, valid, message):
         make(fine, value_range=valid)
 
 
-def test_a_step_wider_than_the_range():
+def test_step_wider_than_the_range_is_refused():
     with pytest.raises(ValueError, match="step_size in .*2 of 255 grey levels"):
         ca.PGD(8 / 255, step_size=2)
 
@@ -171,7 +171,7 @@ def test_a_step_wider_than_the_range():
         ),
     ],
 )
-def test_a_radius_of_next_to_nothing_warns(epsilon, valid, message):
+def test_tiny_radius_warns(epsilon, valid, message):
     with pytest.warns(UserWarning, match=message) as caught:
         ca.PGD(epsilon, value_range=valid)
     assert caught[0].filename == __file__

@@ -31,7 +31,7 @@ def local_variable(
     Args:
       initial_value: value of every copy.
       name: name of the variable.
-      shape: shape, if `initial_value` has less dynamic dimensions.
+      shape: static shape; None is the shape of `initial_value`.
       aggregation: how a read across replicas combines the copies; None reads
         the first replica's copy.
     """

@@ -258,10 +258,12 @@ def worker_index_and_count(
 ) -> tuple[int, int]:
     """Returns (index of this process, number of processes).
 
+    Only process 0 should write files that all processes share.
+
     Args:
       strategy: a strategy; None is a single process.
 
-    Example: if the index is 0, this process writes the files.
+    Example: a program that does not run on several hosts.
       >>> ca.distribution.worker_index_and_count(tf.distribute.get_strategy())
       (0, 1)
     """

@@ -57,15 +57,15 @@ def duration_in_steps(
         return float(steps)
     if not global_batch_size or global_batch_size < 0:
         raise ValueError(
-            f"{key}={value} needs global_batch_size > 0 to become steps; "
-            f"received {global_batch_size!r}."
+            "Expected global_batch_size > 0 (images per step) to convert "
+            f"{key}={value} to steps; received {global_batch_size!r}."
         )
     images = value
     if epochs is not None:
         if not num_examples or num_examples < 0:
             raise ValueError(
-                f"{key}={value} needs num_examples > 0 (images in the "
-                f"training set) to become steps; received {num_examples!r}."
+                "Expected num_examples > 0 (images in the training set) to "
+                f"convert {key}={value} to steps; received {num_examples!r}."
             )
         images = epochs * num_examples
     return images / global_batch_size

@@ -1,14 +1,23 @@
-"""Split batch norm in one piece against one Keras batch norm per branch."""
+"""The form of split batch norm for XLA, against a batch norm per branch.
+
+The first tests compare numbers, the last ones tell which form is used and which
+program XLA gets.
+"""
+
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.batch_norm import fused as fused_batch_norm
 from tests import batch_norms
 from tests import fused
+from tests import networks
 
-# Rank 4 is Keras's fused kernel (unbiased moving variance), others are not.
+# Rank 4 uses Keras's fused kernel, whose moving variance is unbiased. Other
+# ranks do not.
 CASES = [
     ((12, 5, 4, 3), 2, {}),
     ((12, 5, 4, 3), 3, {"momentum": 0.8, "epsilon": 0.1}),
@@ -35,17 +44,19 @@ def test_equals_a_batch_norm_per_branch(shape, branches, arguments):
     fused.assert_close(ours, theirs, 1e-5)
 
 
-# The tolerances are a few units in the last place of the type of the inputs.
+# The tolerances are a few units in the last place of the inputs' type.
 @pytest.mark.parametrize(
     "dtype, tolerance",
     [
-        ("float64", 1e-9),  # Keras's decay of moving averages is a float32.
+        ("float64", 1e-9),  # Keras computes the decay of averages in float32.
         ("mixed_bfloat16", 1e-2),
         ("mixed_float16", 2e-3),
     ],
 )
 @pytest.mark.parametrize("shape", [(12, 5, 4, 3), (12, 3)], ids=str)
-def test_equals_in_other_precisions(dtype, tolerance, shape):
+def test_equals_a_batch_norm_per_branch_in_other_precisions(
+    dtype, tolerance, shape
+):
     policy = tf.keras.mixed_precision.Policy(dtype)
     is_double = dtype == "float64"
     inputs = fused.inputs(shape, np.float64 if is_double else np.float32)
@@ -58,7 +69,7 @@ def test_equals_in_other_precisions(dtype, tolerance, shape):
 
 
 @pytest.mark.parametrize("shape", [(12, 5, 4, 3), (12, 3)], ids=str)
-def test_equals_under_xla(shape):
+def test_equals_a_batch_norm_per_branch_under_xla(shape):
     inputs = fused.inputs(shape)
     ours = fused.train(
         batch_norms.layer(shape), inputs, compiled=True, jit_compile=True
@@ -71,7 +82,7 @@ def test_equals_under_xla(shape):
 
 
 def _oracle(inputs, cotangents, gamma, beta, mean, variance):
-    """One branch: outputs, gradients, moving statistics."""
+    """Returns one branch's outputs, gradients and moving statistics."""
     axes = tuple(range(inputs.ndim - 1))
     count = inputs[..., 0].size
     centered = inputs - inputs.mean(axes)
@@ -108,8 +119,8 @@ def test_equals_the_formulas():
         fused.assert_close(found, wanted, 1e-5)
 
 
-# A sum of ones in bfloat16 stops at 256.
-def test_sums_of_bfloat16_are_float32():
+# In bfloat16 a sum of ones would stop at 256.
+def test_bfloat16_is_summed_in_float32():
     layer = batch_norms.layer((4, 32, 32, 1), dtype="mixed_bfloat16")
     inputs = tf.cast(fused.inputs((4, 32, 32, 1)), tf.bfloat16)
     with tf.GradientTape() as tape:
@@ -121,7 +132,7 @@ def test_sums_of_bfloat16_are_float32():
         np.testing.assert_array_equal(gradient, [2 * 32 * 32])
 
 
-def test_one_part_with_nan_leaves_the_others():
+def test_nan_in_one_part_does_not_reach_the_others():
     layer = batch_norms.layer((4, 3))
     inputs = fused.inputs((4, 3))
     inputs[3] = np.nan
@@ -131,7 +142,7 @@ def test_one_part_with_nan_leaves_the_others():
     assert np.isnan(outputs[2:]).all()
 
 
-def test_open_shapes_and_empty_batches():
+def test_dynamic_shapes_and_empty_batches():
     layer = batch_norms.layer((None, None, None, 3))
     before = layer.get_weights()
 
@@ -150,7 +161,7 @@ def test_open_shapes_and_empty_batches():
     fused.assert_close(layer.get_weights(), expected[2], 1e-5)
 
 
-def test_without_update_the_statistics_stay():
+def test_statistics_are_not_updated_with_update_statistics_false():
     layer, inputs = batch_norms.layer((4, 3)), fused.inputs((4, 3))
     before = layer.get_weights()
     with fused.routed(True, update_statistics=False):
@@ -177,9 +188,96 @@ def test_synchronized_over_two_replicas(shape):
             with ca.batch_norm_branch("split"):
                 return layer(part, training=True)
 
-        with fused.routed(compiled):  # Once for the threads of all replicas.
+        with fused.routed(compiled):  # One context for all replicas' threads.
             outputs = tf.function(lambda: strategy.run(forward))()
         outputs = strategy.experimental_local_results(outputs)
         return outputs, [np.array(w) for w in layer.get_weights()]
 
     fused.assert_close(results(True), results(False), 1e-5)
+
+
+@pytest.fixture
+def fused_calls(monkeypatch):
+    """Collects the branch names of each call of the form for XLA."""
+    calls = []
+    normalize = fused_batch_norm.normalize
+
+    def spy(layers, *args):
+        calls.append([layer.name for layer in layers])
+        return normalize(layers, *args)
+
+    monkeypatch.setattr(fused_batch_norm, "normalize", spy)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "shape, arguments, frozen",
+    [
+        ((4, 4, 4, 3), {"axis": 1}, None),
+        ((4, 4, 4, 3), {"axis": (2, 3)}, None),
+        ((4, 3), {"renorm": True}, None),
+        ((4, 3), {"trainable": False}, None),
+        ((4, 3), {}, 1),
+    ],
+    ids=str,
+)
+def test_unsupported_layers_use_one_batch_norm_per_branch(
+    fused_calls, shape, arguments, frozen
+):
+    layers = [batch_norms.layer(shape, **arguments) for _ in range(2)]
+    for layer in layers:
+        if frozen is not None:
+            layer.branch_layers[frozen].trainable = False
+    ours, theirs = (
+        fused.train(layer, fused.inputs(shape), compiled)
+        for layer, compiled in zip(layers, (True, False))
+    )
+    assert not fused_calls
+    fused.assert_close(ours, theirs, 0.0)
+
+
+@pytest.mark.parametrize("training", [None, False, 0])
+def test_inference_uses_moving_statistics(fused_calls, training):
+    layer, inputs = batch_norms.layer((4, 3)), fused.inputs((4, 3))
+    with fused.routed(True):
+        outputs = layer(inputs, training=training)
+    with ca.batch_norm_branch("split"):
+        fused.assert_close(outputs, layer(inputs, training=training), 0.0)
+    assert not fused_calls
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_form_for_xla_is_used_if_the_model_compiles_with_xla(
+    fused_calls, compiled
+):
+    network = networks.convolutional()
+    model = ca.ConAdvModel(network, ca.FGSM(0.1), staleness=0)
+    model.compile("sgd", networks.LOSS, jit_compile=compiled)
+    images, labels = networks.batches(1, size=4)[0]
+    tf.function(model.train_step, jit_compile=compiled).get_concrete_function(
+        (images, labels)
+    )
+    # The attack uses a single branch, for which Keras's kernel is as fast.
+    assert bool(fused_calls) == compiled
+    assert all(names == ["main", "auxiliary"] for names in fused_calls)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_form_for_xla_neither_splits_nor_joins_the_batch(compiled):
+    layer = batch_norms.layer((8, 5, 7, 3))
+
+    @tf.function(jit_compile=True)
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            with fused.routed(compiled):
+                outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs**3)
+        return tape.gradient(loss, [inputs, *layer.trainable_weights])
+
+    hlo = step.experimental_get_compiler_ir(
+        tf.TensorSpec((8, 5, 7, 3), tf.float32)
+    )(stage="hlo")
+    parts = re.search(r"f32\[(4|2,4),5,7,3\]", hlo)
+    moves = re.search(r"f32\[8,5,7,3\]\S* (concatenate|pad|slice)\(", hlo)
+    assert bool(parts) == bool(moves) == (not compiled)
