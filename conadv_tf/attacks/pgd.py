@@ -82,7 +82,7 @@ class PGD:
         norm: str = "linf",
         targeted: Optional[str] = None,
     ) -> None:
-        low, high = value_range_lib.checked_range(value_range)
+        value_range = value_range_lib.checked_range(value_range)
         hyper_parameters.check(
             epsilon,
             step_size,
@@ -90,7 +90,7 @@ class PGD:
             random_start,
             norm,
             targeted,
-            (low, high),
+            value_range,
         )
         if step_size is None:
             step_size = epsilon * (1.0 if num_steps == 1 else 2.5 / num_steps)
@@ -98,7 +98,7 @@ class PGD:
         self.step_size = float(step_size)
         self.num_steps = int(num_steps)
         self.random_start = float(random_start)
-        self.value_range = (low, high)
+        self.value_range = value_range
         self.norm = norm
         self.targeted = targeted
 

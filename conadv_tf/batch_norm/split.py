@@ -124,13 +124,9 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         if training is None:
             training = tf.keras.backend.learning_phase()
         route = routing.current_route()
-        if route.branch != routing.SPLIT:
+        if route.branch != routing.SPLIT or self.branches == 1:
             layer = self.branch_layers[self._index(route.branch)]
             return self._normalize(layer, inputs, mask, training, route)
-        if self.branches == 1:
-            return self._normalize(
-                self.branch_layers[0], inputs, mask, training, route
-            )
         sizes = self._part_sizes(inputs, route)
         if (
             mask is None
