@@ -1,4 +1,4 @@
-"""From a configuration to its dataset, network, attack and model."""
+"""Builds the dataset, attack and model that a configuration describes."""
 
 import dataclasses
 import math
@@ -12,15 +12,15 @@ from experiments import optimizers
 
 
 def dataset(config, num_replicas):
-    """The dataset of a configuration.
+    """Loads the dataset of a configuration.
 
     Args:
       config: a `RunConfig`.
-      num_replicas: replicas that share a batch.
+      num_replicas: number of replicas that share a batch.
 
     Returns:
-      A `ca.data.Dataset`; where replicas are emulated, one batch of its
-      training data is one micro-batch.
+      A `ca.data.Dataset`. If replicas are emulated, a batch of its training
+      data is a micro-batch.
     """
     augment = None
     if config.augmentation in config_lib.AUTO_AUGMENT:
@@ -47,7 +47,7 @@ def dataset(config, num_replicas):
 
 
 def microbatches(config, num_replicas):
-    """Micro-batches of an update: emulated replicas for each real one."""
+    """Returns the micro-batches per update: emulated replicas per replica."""
     if config.emulate_replicas is None:
         return 1
     if config.emulate_replicas % num_replicas:
@@ -60,12 +60,14 @@ def microbatches(config, num_replicas):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How the updates of a run are divided.
+    """The number of updates of a run and their division into Keras epochs.
 
-    updates: updates in all.
-    epochs: calls of Keras's epoch; passes over the training set, or updates
-      where one update takes more than a pass.
-    batches_per_epoch: batches of the data, micro-batches included.
+    Attributes:
+      updates: updates of the whole run.
+      epochs: Keras epochs. One is a pass over the training set, or a single
+        update if an update needs more than a pass.
+      batches_per_epoch: batches of the data per Keras epoch; micro-batches
+        count as batches.
     """
 
     updates: int
@@ -74,12 +76,12 @@ class Schedule:
 
 
 def schedule(config, dataset, num_replicas):
-    """The `Schedule` of a configuration.
+    """Returns the `Schedule` of a configuration.
 
     Args:
       config: a `RunConfig`.
       dataset: its `ca.data.Dataset`.
-      num_replicas: replicas that share a batch.
+      num_replicas: number of replicas that share a batch.
 
     Raises:
       ValueError: if the run is shorter than one update.
@@ -94,7 +96,7 @@ def schedule(config, dataset, num_replicas):
     if not updates:
         needed = math.ceil(number / dataset.steps_per_epoch)
         raise ValueError(
-            f"Expected epochs >= {needed}: an update of "
+            f"Expected epochs >= {needed}, because an update of "
             f"{config.global_batch_size} images takes that many passes over "
             f"the {dataset.num_train} training images; received "
             f"{config.epochs}."
@@ -103,12 +105,12 @@ def schedule(config, dataset, num_replicas):
 
 
 def test_data(dataset):
-    """The test set with one-hot labels."""
+    """Returns the test set of a `ca.data.Dataset` with one-hot labels."""
     return dataset.test.map(_one_hot(dataset))
 
 
 def _one_hot(dataset):
-    # Only such labels can be smoothed or mixed.
+    # Label smoothing and mixing need one-hot labels.
     return lambda images, labels: (
         images,
         tf.one_hot(labels, dataset.num_classes),
@@ -116,30 +118,30 @@ def _one_hot(dataset):
 
 
 def training_data(config, dataset, schedule, epoch=0, batch=0):
-    """Endless batches with one-hot labels.
+    """Returns endless training batches with one-hot labels.
 
     Args:
       config: a `RunConfig`.
       dataset: its `ca.data.Dataset`, not iterated yet.
       schedule: its `Schedule`.
-      epoch: Keras's epoch to begin with.
-      batch: batches of it to leave out.
+      epoch: Keras epoch to begin with.
+      batch: number of batches of this epoch to skip.
     """
     data = dataset.train.map(_one_hot(dataset))
     if config.augmentation in ca.data.AUGMENTATIONS:
         augment = ca.data.augmentation(config.augmentation)
 
-        def augment_last(images, labels):
+        def augment_last_view(images, labels):
             if config.views == 1:
                 return augment(images, labels)
             augmented, _ = augment(images[1], labels)
             return (images[0], augmented), labels
 
-        # Repeated before, because each iteration draws the same.
-        data = data.repeat().map(augment_last)
-        # What was drawn for the batches before is not known otherwise.
-        return data.skip(epoch * schedule.batches_per_epoch + batch)
-    # An update may go on over the end of a pass.
+        # An iteration always draws the same augmentations, so that a single
+        # iteration covers all epochs. To resume it, all earlier batches have
+        # to be augmented, too.
+        data = data.repeat().map(augment_last_view)
+    # An update can extend over the end of a pass.
     passes, batch = divmod(
         epoch * schedule.batches_per_epoch + batch, dataset.steps_per_epoch
     )
@@ -149,17 +151,18 @@ def training_data(config, dataset, schedule, epoch=0, batch=0):
 
 
 def attack(config, schedule=None):
-    """The attack of a configuration; the baseline's is only for the plot.
+    """Returns the attack of a configuration.
+
+    The baseline has one too, for the plot of adversarial examples.
 
     Args:
       config: a `RunConfig`.
-      schedule: its `Schedule`, for training; None is the attack at full
+      schedule: its `Schedule`, for training; None returns the attack at full
         strength.
     """
     arguments = dataclasses.asdict(config.attack)
-    start, warmup = (
-        arguments.pop(name) for name in ("start_epoch", "warmup_epochs")
-    )
+    start = arguments.pop("start_epoch")
+    warmup = arguments.pop("warmup_epochs")
     attack = ca.PGD(**arguments)
     if schedule is None or not (start or warmup):
         return attack
@@ -173,16 +176,15 @@ def attack(config, schedule=None):
 
 
 def model(config, dataset, schedule, num_replicas):
-    """The compiled `ConAdvModel` of a configuration.
+    """Builds and compiles the `ca.ConAdvModel` of a configuration.
+
+    Call this in the scope of the distribution strategy.
 
     Args:
       config: a `RunConfig`.
-      dataset: a `ca.data.Dataset`.
+      dataset: its `ca.data.Dataset`.
       schedule: its `Schedule`.
-      num_replicas: replicas that share a batch.
-
-    Returns:
-      A compiled model; call this under the strategy scope.
+      num_replicas: number of replicas that share a batch.
     """
     model = ca.ConAdvModel(
         networks.build(config.network, dataset),
@@ -197,13 +199,12 @@ def model(config, dataset, schedule, num_replicas):
         attack_pass=config.attack_pass,
         start_replaces_clean=config.start_replaces_clean,
     )
+    # The warm-up of a run that is shorter than it takes the whole run.
+    warmup_epochs = min(config.optimizer.warmup_epochs, config.epochs)
     rate = ca.WarmupPolynomialDecay(
         config.optimizer.learning_rate,
         train_steps=schedule.updates,
-        # A run shorter than the warm-up warms up all the way.
-        warmup_steps=schedule.updates
-        * min(config.optimizer.warmup_epochs, config.epochs)
-        / config.epochs,
+        warmup_steps=schedule.updates * warmup_epochs / config.epochs,
         power=config.optimizer.power,
         end_learning_rate=config.optimizer.end_learning_rate,
     )

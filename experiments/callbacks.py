@@ -1,4 +1,4 @@
-"""Callbacks of a run that are not the library's."""
+"""Callbacks of a run that are not part of the library."""
 
 import tensorflow as tf
 
@@ -6,67 +6,71 @@ from conadv_tf import csv_file
 
 
 class LearningRateLogger(tf.keras.callbacks.Callback):
-    """Adds the learning rate of the last update to an epoch's logs."""
+    """Adds the learning rate of the last update to the logs of each epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
-        """Reads it from the optimizer."""
+        """Reads the learning rate from the optimizer."""
         if logs is not None:
             optimizer = self.model.optimizer
             rate = optimizer.learning_rate
-            if callable(rate):  # tensorflow-addons's keep the schedule here.
+            if callable(rate):  # tensorflow-addons stores the schedule here.
                 rate = rate(optimizer.iterations - 1)
-            # Of several replicas it is no number by itself.
+            # With several replicas the rate is a distributed value.
             logs["learning_rate"] = float(tf.convert_to_tensor(rate))
 
 
 class HistoryFile(tf.keras.callbacks.Callback):
-    """Writes the logs of each epoch as a row of a CSV file.
+    """Writes the logs of all epochs to a CSV file, one row for each epoch.
 
-    The file is written whole after each epoch. What an epoch did not log,
-    because it did not evaluate, is empty.
+    The file is rewritten atomically after each epoch. Values that an epoch did
+    not log, because it had no evaluation, are empty.
 
     Args:
-      path: of the file.
-      epoch: first epoch to come; rows of earlier ones are kept, others are of
-        epochs that will be trained again.
+      path: path of the file.
+      epoch: first epoch to be trained. Rows of earlier epochs are kept; the
+        other rows of an existing file are discarded.
     """
 
     def __init__(self, path, epoch=0):
         super().__init__()
         self._path = path
         before = csv_file.read(path) if epoch and path.exists() else []
-        self.rows = [row for row in before if int(row["epoch"]) < epoch]
+        self._rows = [row for row in before if int(row["epoch"]) < epoch]
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds a row."""
-        self.rows.append({"epoch": epoch, **(logs or {})})
-        columns = sorted(set().union(*self.rows) - {"epoch"})
-        csv_file.write(self._path, self.rows, ["epoch", *columns])
+        self._rows.append({"epoch": epoch, **(logs or {})})
+        columns = sorted(set().union(*self._rows) - {"epoch"})
+        csv_file.write(self._path, self._rows, ["epoch", *columns])
+
+
+def files(config, model_dir, epoch):
+    """Returns the callbacks that write history.csv and tensorboard/.
+
+    Args:
+      config: a `RunConfig`.
+      model_dir: path of the folder of the run.
+      epoch: first epoch to be trained.
+    """
+    found = [HistoryFile(model_dir / "history.csv", epoch)]
+    if config.tensorboard or config.profile_batches is not None:
+        found.append(
+            tf.keras.callbacks.TensorBoard(
+                str(model_dir / "tensorboard"),
+                profile_batch=config.profile_batches or 0,
+            )
+        )
+    return found
 
 
 def evaluated_epochs(epochs, every):
-    """Epochs that end with an evaluation, as Keras's validation_freq.
+    """Returns the epochs that end with an evaluation, for `validation_freq`.
 
     Args:
-      epochs: of the run.
-      every: epochs from one evaluation to the next; the last epoch has one.
+      epochs: number of epochs of the run.
+      every: epochs between evaluations. The last epoch always has one.
 
     Returns:
       List of epochs, counted from 1.
     """
     return sorted({*range(every, epochs + 1, every), epochs})
-
-
-def tensorboard(config, model_dir):
-    """Keras's TensorBoard callback, or none, as a list."""
-    if not config.tensorboard and config.profile_batches is None:
-        return []
-    profile = config.profile_batches
-    return [
-        tf.keras.callbacks.TensorBoard(
-            str(model_dir / "tensorboard"),
-            profile_batch=[int(n) for n in profile.split(",")]
-            if profile
-            else 0,
-        )
-    ]

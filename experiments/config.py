@@ -88,8 +88,8 @@ class RunConfig:
       epochs: passes over the training images.
       staleness: updates between the weights of the attack and the weights
         trained on its result, for conadv; `tau` is the value for all methods.
-      placement: "local", or "phased" for attacks on replicas of their own, for
-        conadv.
+      placement: "local", or "phased" to attack and train on different replicas,
+        for conadv.
       label_smoothing: label smoothing of the loss.
       adversarial_weight: weight of the adversarial loss relative to each other
         loss.

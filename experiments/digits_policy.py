@@ -1,8 +1,9 @@
-"""A policy for 8 by 8 digits, in AutoAugment's form; nobody searched for it.
+"""An augmentation policy in AutoAugment's form for the 8 by 8 digits.
 
-ImageNet's and CIFAR's policies do not fit digits: mirrored, inverted or moved
-by half the image a digit is another or none. This one turns, slants, moves by
-one pixel and changes the ink, on the black ground that digits have.
+It was not found by a search. The policies for ImageNet and CIFAR do not suit
+digits: mirrored, inverted or moved by half the image, a digit is another digit
+or none. This policy rotates and shears, moves by one pixel and changes the
+brightness, and keeps the black background of the digits.
 """
 
 from conadv_tf.data.policies import Policy
@@ -21,7 +22,7 @@ DIGITS = Policy(
         (("Sharpness", 0.6, 8), ("ShearX", 0.4, 4)),
     ),
     {
-        # Degrees, slopes, pixels, factors.
+        # Units: degrees, slopes, pixels and factors.
         "Rotate": Range(0.0, 20.0, signed=True),
         "ShearX": Range(0.0, 0.3, signed=True),
         "ShearY": Range(0.0, 0.3, signed=True),

@@ -1,4 +1,4 @@
-"""What staleness changes during a run: measured, drawn, held to the theory."""
+"""The drift due to staleness during a run: measured, plotted and summarized."""
 
 import itertools
 
@@ -7,17 +7,33 @@ from experiments import build
 from experiments import plots
 from experiments import results
 
-_NUM_IMAGES = 64  # A measurement costs some hundred passes of them.
+# A measurement takes about a hundred passes over these images.
+_NUM_IMAGES = 64
+# {title of a subplot: columns of drift.csv}.
+_CURVES = {
+    "weights: |change over tau| / |theta|": ("relative_weight_drift",),
+    "examples: largest L2 distance": (
+        "example_drift",
+        "lemma_1_bound",
+        "lemma_1_approximate_bound",
+    ),
+    "pixels moved the same way": ("sign_agreement",),
+    "loss that the attack forgoes": ("loss_gap",),
+    "Lipschitz constants": ("L_thetatheta", "L_thetax", "L_xtheta"),
+    "mu of Assumption 2": ("mu",),
+}
 
 
-def callback(config, dataset, path=None):
-    """The callback of a run, or none, as a list.
+def callbacks(config, dataset, path=None):
+    """Returns a list with the callback that measures the drift, if enabled.
+
+    The drift is measured on the first test images, which are the same at every
+    step.
 
     Args:
       config: a `RunConfig`.
-      dataset: a `ca.data.Dataset`. Measured on its first test images, as they
-        are the same at every step.
-      path: of the CSV file, or None. A resumed run continues it.
+      dataset: a `ca.data.Dataset`.
+      path: path of the CSV file, or None. A resumed run continues the file.
     """
     if config.drift_every is None:
         return []
@@ -35,18 +51,18 @@ def callback(config, dataset, path=None):
 
 
 def finish(drift, model_dir):
-    """Draws drift.png, writes drift.json, and says what came out.
+    """Writes drift.png and drift.json and prints a summary of the drift.
 
     Args:
-      drift: a `StalenessDrift` that has watched a run.
-      model_dir: path of the run.
+      drift: the `StalenessDrift` of a finished run.
+      model_dir: path of the folder of the run.
     """
     if not drift.history:
         print("\nNo drift was measured: too few steps for drift_every.")
         return
     theorem = drift.theorem_1()
     results.write_json(model_dir / "drift.json", {"theorem_1": theorem})
-    draw(drift.history, model_dir / "drift.png")
+    plot(drift.history, model_dir / "drift.png")
     last = drift.history[-1]
     print(
         f"\ndrift at step {last['step']}: weights "
@@ -61,44 +77,29 @@ def finish(drift, model_dir):
     )
 
 
-def draw(rows, path):
-    """Draws the drift and the local constants of the theory by step.
+def plot(rows, path):
+    """Plots the drift and the local constants of the theory by step.
 
     Args:
-      rows: `StalenessDrift.history`, not empty.
-      path: PNG file to write.
+      rows: history of a `StalenessDrift`, not empty.
+      path: path of the PNG file to write.
     """
     steps = [row["step"] for row in rows]
     figure, axes = plots.subplots(2, 3, width=4.0, height=3.0, sharex=True)
-    for axis, (title, lines) in zip(
-        itertools.chain(*axes),
-        {
-            "weights: |change over tau| / |theta|": ("relative_weight_drift",),
-            "examples: largest L2 distance": (
-                "example_drift",
-                "lemma_1_bound",
-                "lemma_1_approximate_bound",
-            ),
-            "pixels moved the same way": ("sign_agreement",),
-            "loss that the attack forgoes": ("loss_gap",),
-            "Lipschitz constants": ("L_thetatheta", "L_thetax", "L_xtheta"),
-            "mu of Assumption 2": ("mu",),
-        }.items(),
-    ):
-        drawn = [
-            name for name in lines if any(row[name] is not None for row in rows)
-        ]
-        for name in drawn:
-            # NaN leaves a gap: a bound exists for mu > 0 only.
-            values = [
-                float("nan") if row[name] is None else row[name] for row in rows
-            ]
+    for axis, (title, names) in zip(itertools.chain(*axes), _CURVES.items()):
+        # A bound exists only where mu > 0. NaN leaves a gap in a curve.
+        curves = {
+            name: [float("nan") if r[name] is None else r[name] for r in rows]
+            for name in names
+            if any(row[name] is not None for row in rows)
+        }
+        for name, values in curves.items():
             axis.plot(steps, values, marker=".", label=name)
-        if len(drawn) < len(lines):
+        if len(curves) < len(names):
             title += " (no bound: mu <= 0)"
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
-        if len(drawn) > 1:
+        if len(curves) > 1:
             axis.set_yscale("log")
             axis.legend(fontsize=7)
     for axis in axes[-1]:

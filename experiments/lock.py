@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks that let one process at a time work in a folder."""
 
 import contextlib
 import fcntl
@@ -11,40 +11,40 @@ import time
 
 @contextlib.contextmanager
 def exclusive(path, refusal, patience=0.0):
-    """Holds the lock of a file; it ends with the process, however that ends.
+    """Holds the lock of a file. The lock ends with the process at the latest.
 
-    A bucket has no locks. Of a file in one the lock is a file of this
-    machine: processes here exclude each other, those of other machines do not.
+    Buckets have no locks. The lock of a file in a bucket is a local file of
+    this machine: it excludes processes of this machine but not of others.
 
     Args:
-      path: of the file; is made, if on a disk. What it holds stays.
-      refusal: function of what the locked file holds: the message if another
-        process has the lock.
-      patience: seconds to wait for it.
+      path: path of the file. A local file is created if it does not exist; its
+        content stays as it is.
+      refusal: function that maps the content of the lock file to an error
+        message, for the case that another process holds the lock.
+      patience: seconds to wait for the lock.
 
     Yields:
-      The open file. Processes that inherit it hold the lock too.
+      The open lock file. Processes that inherit it hold the lock too.
 
     Raises:
-      ValueError: if another process has it.
+      ValueError: if another process holds the lock.
     """
-    with open(_locked_file(path), "a+", encoding="utf-8") as file:
+    with open(_lock_file(path), "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(0.1)
-                    continue
-                file.seek(0)
-                raise ValueError(refusal(file.read().strip())) from None
+                if time.monotonic() >= deadline:
+                    file.seek(0)
+                    raise ValueError(refusal(file.read().strip())) from None
+                time.sleep(0.1)
         yield file
 
 
-def _locked_file(path):
-    """The file itself, or one of this machine and user that stands for it."""
+def _lock_file(path):
+    """Returns the path itself, or a local file that stands for a remote one."""
     if isinstance(path, pathlib.Path):
         return path
     address = hashlib.sha256(str(path).encode()).hexdigest()[:32]

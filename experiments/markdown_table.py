@@ -1,15 +1,15 @@
-"""Tables as GitHub's Markdown."""
+"""Tables in GitHub's Markdown."""
 
 import re
 
 
 def lines(header, rows, numbers=()):
-    """Yields the lines of a table, each as soon as its row is there.
+    """Yields the lines of a table, each as soon as its row is available.
 
     Args:
-      header: texts above the columns.
-      rows: iterable of rows of texts.
-      numbers: positions of the columns that are set to the right.
+      header: titles of the columns.
+      rows: iterable of rows, which are sequences of texts.
+      numbers: positions of the columns to align right.
     """
     yield _line(header)
     rules = ["---"] * len(header)
@@ -20,13 +20,13 @@ def lines(header, rows, numbers=()):
 
 
 def table(header, rows, numbers=()):
-    """The lines of a table in one text, see `lines`."""
+    """Returns the table with these arguments of `lines` as one text."""
     return "\n".join(lines(header, rows, numbers))
 
 
 def plain(text):
-    """One line that Markdown takes for text, not for HTML."""
-    # A blank after it makes "<" a sign, not the start of a tag.
+    """Returns a text on one line, with "<" escaped where it starts a tag."""
+    # Before a blank, "<" is a sign in Markdown and not the start of a tag.
     return re.sub(r"<(?! )", "&lt;", " ".join(text.split()))
 
 

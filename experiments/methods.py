@@ -36,10 +36,9 @@ class Method:
 
     @property
     def staleness(self):
-        """Updates between the attack's weights and those of the training step.
+        """Number of updates by which the attack's weights are behind.
 
-        None without an attack. Where it is not 0, a run may choose a larger
-        staleness.
+        None without an attack. If it is not 0, a run may choose a larger one.
         """
         return _STALENESS[self.base]
 

@@ -63,13 +63,12 @@ FAMILIES = {
         ca.networks.efficientnet,
     ),
 }
-# Common spellings of members, and the families they may belong to.
-_SPELLINGS = (
-    (r"resnet[-_]?(\d+)", ("resnet", "resnet_cifar")),
-    (r"resnet[-_]?(\d+)[-_]?cifar", ("resnet_cifar",)),
-    (r"resnet[-_]?cifar[-_]?(\d+)", ("resnet_cifar",)),
-    (r"efficientnet[-_]?(b\d+)", ("efficientnet",)),
-)
+# {common name without its number and separators: families it may mean}.
+_COMMON_NAMES = {
+    "resnet": ("resnet", "resnet_cifar"),
+    "resnetcifar": ("resnet_cifar",),
+    "efficientnet": ("efficientnet",),
+}
 
 
 def remedy(name):
@@ -82,10 +81,11 @@ def remedy(name):
       "Write network.name=resnet with network.depth=50.", or "" if no family
       has such a member.
     """
-    for pattern, families in _SPELLINGS:
-        found = re.fullmatch(pattern, name.lower())
-        for family in families if found else ():
-            member = found[1] if found[1].startswith("b") else int(found[1])
+    found = re.search(r"b?\d+", name.lower())
+    if found:
+        member = found[0] if found[0].startswith("b") else int(found[0])
+        stem = re.sub(r"[-_]", "", name.lower().replace(found[0], "", 1))
+        for family in _COMMON_NAMES.get(stem, ()):
             if member in FAMILIES[family].members:
                 field = FAMILIES[family].fields[0]
                 return (

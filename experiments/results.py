@@ -66,7 +66,10 @@ def write_json(path, content):
         written as null.
     """
     with paths.atomic_write(path) as temporary:
-        text = json.dumps(_finite(content), indent=2, allow_nan=False)
+        finite = json.loads(
+            json.dumps(content), parse_constant=lambda constant: None
+        )
+        text = json.dumps(finite, indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -74,16 +77,6 @@ def save_weights(network, path):
     """Writes a network's weights atomically to a path that ends in .h5."""
     with paths.atomic_write(path) as temporary:
         network.save_weights(temporary)
-
-
-def _finite(content):
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content
 
 
 def print_summary(summary, model_dir):

@@ -1,4 +1,4 @@
-"""Runs that go on: checkpoints, preemption, what an earlier start left."""
+"""Checkpoints, signals and the folder of a run that is resumed."""
 
 import signal
 import sys
@@ -19,40 +19,43 @@ FLAGS = flags.FLAGS
 flags.DEFINE_integer(
     "checkpoint_every",
     0,
-    "Batches between two checkpoints; 0 is at the end of each epoch.",
+    "Batches between checkpoints; 0 saves at the end of each epoch.",
     lower_bound=0,
 )
 flags.DEFINE_integer(
     "keep_checkpoints",
     3,
-    "How many of the last checkpoints are kept; 0 writes none.",
+    "Number of the latest checkpoints to keep; 0 saves none.",
     lower_bound=0,
 )
 flags.DEFINE_bool(
     "resume",
     False,
-    "Continue the run in --model_dir, with the same other flags; if it is "
-    "finished, print its summary.",
+    "Continue the run in --model_dir, given the same other flags. If the run "
+    "is finished, print its summary.",
 )
 
-# EX_TEMPFAIL: start it again.
+# EX_TEMPFAIL: the process can be started again.
 PREEMPTED = 75
 
 
 class Preempted(Exception):
-    """The machine is about to go away."""
+    """Raised when a signal has stopped the training."""
 
 
 class SavesOnSignal(keras_internals.Callback):
-    """On SIGTERM or Ctrl-C saves after the batch, and raises `Preempted`.
+    """Saves a checkpoint on SIGTERM or Ctrl-C and raises `Preempted`.
 
-    A second Ctrl-C ends at once.
+    The checkpoint is saved after the current batch if the run can continue
+    from there, otherwise at the end of the epoch. A second Ctrl-C ends the
+    process at once.
 
     Args:
-      checkpoints: a `ca.Checkpoints` of the same `fit`, or None.
-      alone: whether this process trains alone. Of several one may be told
-        and others not, and saving takes all: then only the end of an epoch
-        saves.
+      checkpoints: the `ca.Checkpoints` of the same `fit`, or None. It must
+        come before this callback.
+      alone: whether this process trains alone. A signal may reach only some of
+        several processes, but saving needs all of them, so that then only the
+        end of an epoch saves.
     """
 
     def __init__(self, checkpoints, alone=True):
@@ -62,37 +65,34 @@ class SavesOnSignal(keras_internals.Callback):
         self._received = False
 
     def on_train_begin(self, logs=None):
-        """Waits for the signals."""
+        """Installs the signal handlers."""
         self._before = {
             number: signal.signal(number, self._note)
             for number in (signal.SIGTERM, signal.SIGINT)
         }
 
     def on_train_end(self, logs=None):
-        """Leaves the signals to whom they were."""
+        """Restores the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves where a run can continue; else an epoch's end does it."""
-        if self._received and self._can_save():
-            self._checkpoints.save()
-            self._checkpoints.wait()
-            raise Preempted
+        """Saves and stops after a signal if the run can continue from here."""
+        checkpoints = self._checkpoints
+        if self._received and self._alone and checkpoints is not None:
+            if checkpoints.can_save:
+                checkpoints.save()
+                self._stop()
 
     def on_epoch_end(self, epoch, logs=None):
-        """`Checkpoints`, which comes before, has saved."""
+        """Stops after a signal; `Checkpoints` has saved the epoch before."""
         if self._received:
-            if self._checkpoints is not None:
-                self._checkpoints.wait()
-            raise Preempted
+            self._stop()
 
-    def _can_save(self):
-        return (
-            self._alone
-            and self._checkpoints is not None
-            and self._checkpoints.can_save
-        )
+    def _stop(self):
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
+        raise Preempted
 
     def _note(self, number, frame):
         self._received = True
@@ -102,10 +102,13 @@ class SavesOnSignal(keras_internals.Callback):
 
 
 def exclusive_run(model_dir):
-    """A context in which no other process trains in a run's folder.
+    """Returns a context in which no other process trains in the same folder.
+
+    Args:
+      model_dir: path of the folder of the run.
 
     Raises:
-      ValueError: if one does.
+      ValueError: on entry, if another process trains in the folder.
     """
     return lock.exclusive(
         model_dir / "config.json",
@@ -117,19 +120,17 @@ def exclusive_run(model_dir):
 
 
 def check_flags():
-    """Raises a ValueError where there are no checkpoints to speak of."""
-    if FLAGS.keep_checkpoints:
-        return
+    """Raises a ValueError for flags that require checkpoints without any."""
     for flag in ("resume", "checkpoint_every"):
-        if FLAGS[flag].value:
+        if FLAGS[flag].value and not FLAGS.keep_checkpoints:
             raise ValueError(
                 f"Expected --keep_checkpoints above 0 with --{flag}; received "
-                "0, which writes no checkpoints and reads none."
+                "0, with which no checkpoints are written or read."
             )
 
 
 def preempted(model_dir):
-    """Says how to continue, and ends the process."""
+    """Prints the command that continues the run and exits."""
     print(
         f"preempted; continue with: {' '.join(sys.argv)} --resume"
         + ("" if FLAGS.model_dir else f" --model_dir={model_dir}"),
@@ -139,7 +140,7 @@ def preempted(model_dir):
 
 
 def checkpoints(model_dir, strategy):
-    """The `ca.Checkpoints` of the flags, or None."""
+    """Returns the `ca.Checkpoints` that the flags describe, or None."""
     if not FLAGS.keep_checkpoints:
         return None
     return ca.Checkpoints(
@@ -152,20 +153,23 @@ def checkpoints(model_dir, strategy):
 
 
 def open_model_dir(name, config):
-    """The folder of a run to continue, and its summary if it is finished.
+    """Opens the folder of a run to continue.
 
     Args:
-      name: --model_dir.
+      name: value of --model_dir.
       config: the `RunConfig` of the flags.
 
     Returns:
-      (its path, summary or None).
+      (path of the folder, summary of the run or None if it is not finished).
 
     Raises:
-      ValueError: if there is no run, or one with another configuration.
+      ValueError: if the folder has no run, or a run with another
+        configuration.
     """
     if name is None:
-        raise ValueError("--resume needs the --model_dir of the run.")
+        raise ValueError(
+            "Expected the --model_dir of the run with --resume; received none."
+        )
     path = paths.as_path(name)
     try:
         before = results.read_json(path / "config.json")
@@ -173,11 +177,13 @@ def open_model_dir(name, config):
         raise ValueError(
             f"--model_dir={name} holds no run to continue ({error})."
         ) from error
-    differing = config_fields.differences(config_lib.from_dict(before), config)
-    if differing:
+    differences = config_fields.differences(
+        config_lib.from_dict(before), config
+    )
+    if differences:
         raise ValueError(
             f"The run in --model_dir={name} has another configuration: "
-            + "; ".join(differing)
+            + "; ".join(differences)
             + ". Give the same flags, or choose a new folder."
         )
     check_writable(path)
@@ -186,6 +192,6 @@ def open_model_dir(name, config):
 
 
 def last_row(path):
-    """The last epoch's {name: number} in history.csv."""
+    """Returns {name: number} of the last epoch in a history.csv."""
     row = csv_file.read(path)[-1]
     return {name: float(value) for name, value in row.items() if value}

@@ -1,4 +1,4 @@
-"""Trains a classifier: from flags to a trained model and its plots.
+"""Trains and evaluates a classifier.
 
     python experiments/run.py                      # ConAdv on digits, 1 minute
     python experiments/run.py --method=baseline --global_batch_size=432
@@ -17,9 +17,9 @@ import pathlib
 import sys
 import time
 
-# TensorFlow's start-up messages are noise here; set it yourself to see them.
+# Hides TensorFlow's start-up messages, unless the user has set a level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Runs as a script from any folder.
+# Allows running this script from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app
@@ -45,7 +45,7 @@ flags.adopt_module_key_flags(resume)
 
 
 def main(argv):
-    """Parses flags, trains, and says what came out."""
+    """Trains one configuration, or lists the presets."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     if FLAGS.list_presets:
@@ -55,7 +55,7 @@ def main(argv):
     model_dir = None
     try:
         resume.check_flags()
-        config = described_config()
+        config = read_config()
         strategy = run_flags.make_strategy(config)
         if FLAGS.resume:
             model_dir, summary = resume.open_model_dir(FLAGS.model_dir, config)
@@ -64,10 +64,10 @@ def main(argv):
                 return
         elif is_chief(strategy):
             model_dir = new_model_dir(FLAGS.model_dir, config)
-        alone = contextlib.nullcontext()
+        lock = contextlib.nullcontext()
         if is_chief(strategy):
-            alone = resume.exclusive_run(model_dir)
-        with alone:
+            lock = resume.exclusive_run(model_dir)
+        with lock:
             train(config, model_dir or paths.as_path(FLAGS.model_dir), strategy)
     except resume.Preempted:
         resume.preempted(model_dir)
@@ -79,8 +79,8 @@ def main(argv):
         sys.exit(f"error: {error}")
 
 
-def described_config():
-    """The configuration of the flags, and what it is, if that is a preset."""
+def read_config():
+    """Returns the `RunConfig` of the flags; describes it if it is a preset."""
     config = run_flags.read_config()
     if FLAGS.preset:
         preset = presets.get(FLAGS.preset)
@@ -94,27 +94,22 @@ def described_config():
 
 
 def is_chief(strategy):
-    """Whether this process writes the files."""
+    """Returns whether this process writes the files of the run."""
     return ca.distribution.worker_index_and_count(strategy)[0] == 0
 
 
-def progress():
-    """Keras's `verbose`: a bar on a terminal, in a log a line an epoch."""
-    return 1 if sys.stdout.isatty() else 2
-
-
 def new_model_dir(name, config):
-    """Creates the folder for a run; never one that holds another run.
+    """Creates the folder of a run. Never returns a folder of another run.
 
     Args:
-      name: folder or address in a bucket, or None for a new one under runs/.
-      config: a `RunConfig`, from which a default name is made.
+      name: folder, address in a bucket, or None for a new folder in runs/.
+      config: a `RunConfig`, which gives the default folder its name.
 
     Returns:
-      Path of an empty folder.
+      Path of a folder that contains config.json only.
 
     Raises:
-      ValueError: if the folder holds files or cannot be written.
+      ValueError: if the folder has files or cannot be written.
     """
     if name is None:
         stem = (
@@ -150,14 +145,16 @@ def train(config, model_dir, strategy):
       strategy: a `tf.distribute.Strategy`.
 
     Returns:
-      The summary, as written to summary.json; None in all processes but the
-      first.
+      The content of summary.json in the first process, None in the others.
     """
     started = time.time()
+    chief = is_chief(strategy)
     tf.keras.utils.set_random_seed(config.seed)
     tf.keras.mixed_precision.set_global_policy(config.precision)
-    where = ca.distribution.describe(strategy)
-    print(f"{config.method} on {config.dataset}: {where}")
+    print(
+        f"{config.method} on {config.dataset}: "
+        f"{ca.distribution.describe(strategy)}"
+    )
     if (
         config.optimizer.warmup_epochs >= config.epochs
         and not config.smoke_test
@@ -178,22 +175,8 @@ def train(config, model_dir, strategy):
     )
     checkpoints = resume.checkpoints(model_dir, strategy)
     epoch, batch = checkpoints.position if checkpoints else (0, 0)
-    observers = [throughput, ca.TrainingMonitor(config.max_skipped_steps)]
-    observers.append(callbacks.LearningRateLogger())
-    if is_chief(strategy):
-        observers.append(
-            callbacks.HistoryFile(model_dir / "history.csv", epoch)
-        )
-        observers += callbacks.tensorboard(config, model_dir)
-    watch = drift.callback(
-        config,
-        dataset,
-        model_dir / "drift.csv" if is_chief(strategy) else None,
-    )
-    observers += watch
-    observers += [checkpoints] if checkpoints else []
-    observers.append(
-        resume.SavesOnSignal(checkpoints, config.strategy != "multi_worker")
+    drift_callbacks = drift.callbacks(
+        config, dataset, model_dir / "drift.csv" if chief else None
     )
     try:
         model.fit(
@@ -204,23 +187,34 @@ def train(config, model_dir, strategy):
             ),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
-            verbose=progress() if is_chief(strategy) else 0,
-            callbacks=observers,
+            # A progress bar on a terminal, one line per epoch in a log.
+            verbose=(1 if sys.stdout.isatty() else 2) if chief else 0,
+            callbacks=[
+                throughput,
+                ca.TrainingMonitor(config.max_skipped_steps),
+                callbacks.LearningRateLogger(),
+                *(callbacks.files(config, model_dir, epoch) if chief else []),
+                *drift_callbacks,
+                *([checkpoints] if checkpoints else []),
+                resume.SavesOnSignal(
+                    checkpoints, alone=config.strategy != "multi_worker"
+                ),
+            ],
         )
     except tf.errors.InvalidArgumentError as error:
         if dataset.faults.error is None:
             raise
         raise ValueError(dataset.faults.error) from error
-    # Of all processes: reading a moving mean takes the mean over them.
+    # All processes take part, because reading a moving mean averages over them.
     network = model.export_network()
-    if not is_chief(strategy):
+    if not chief:
         return None
     last = resume.last_row(model_dir / "history.csv")
     summary = {
         "smoke_test": config.smoke_test,
         "split": config.split,
         "top1": last["val_accuracy"],
-        # Of clean images, while the weights still changed.
+        # Accuracy on clean images during the last epoch.
         "train_top1": last["accuracy"],
         "final_loss": last["loss"],
         "images_per_second": throughput.images_per_second,
@@ -239,8 +233,8 @@ def train(config, model_dir, strategy):
     )
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
-    for each in watch:
-        drift.finish(each, model_dir)
+    for callback in drift_callbacks:
+        drift.finish(callback, model_dir)
     return summary
 
 

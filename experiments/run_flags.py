@@ -11,114 +11,92 @@ from experiments import methods
 from experiments import presets
 from experiments import unused_settings
 
-_DEFAULT = config_lib.RunConfig()
 FLAGS = flags.FLAGS
-flags.DEFINE_enum(
-    "method",
-    _DEFAULT.method,
-    list(methods.BASE_METHODS),
-    methods.describe(methods.BASE_METHODS) + ".",
-)
-flags.DEFINE_string(
-    "dataset",
-    _DEFAULT.dataset,
-    f"What to train on: one of {', '.join(ca.data.NAMES)}, any other image "
-    "classification set of tensorflow-datasets, folder:PATH with one folder "
-    "of images for each class, or npz:PATH with arrays x_train, y_train, "
-    "x_test and y_test.",
-)
-flags.DEFINE_enum(
-    "augmentation",
-    _DEFAULT.augmentation,
-    config_lib.AUGMENTATIONS,
-    "Of all training images for the baseline; else of a second view beside "
-    "the clean one, with a batch norm of its own.",
-)
-flags.DEFINE_integer(
-    "global_batch_size",
-    _DEFAULT.global_batch_size,
-    "Images per step over all replicas.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "emulate_replicas",
-    None,
-    "Train exactly as this many replicas of --per_replica_batch_size images "
-    "would, one after another; in place of --global_batch_size.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "per_replica_batch_size", None, "See --emulate_replicas.", lower_bound=1
-)
+_DEFAULT = config_lib.RunConfig()
+_NAMES = config_fields.names(config_lib.RunConfig)
+# {flag: help} of the flags that set a setting. They have its type, default and
+# bounds.
+_HELP = {
+    "method": f"{methods.describe(methods.BASE_METHODS)}.",
+    "dataset": f"What to train on: one of {', '.join(ca.data.NAMES)}, any "
+    "other image classification dataset of tensorflow-datasets, folder:PATH "
+    "with one folder of images for each class, or npz:PATH with arrays "
+    "x_train, y_train, x_test and y_test.",
+    "augmentation": "Augmentation of the training images. The baseline trains "
+    "on augmented images only; the other methods train on the clean images "
+    "and, as a second view with a separate batch norm, on the augmented ones.",
+    "global_batch_size": "Images per update over all replicas.",
+    "emulate_replicas": "Train exactly as this many replicas of "
+    "--per_replica_batch_size images would, one after another; instead of "
+    "--global_batch_size.",
+    "per_replica_batch_size": "Images of each replica of --emulate_replicas.",
+    "epochs": "Passes over the training set.",
+    "epsilon": "Radius of the attack for pixels in [0, 1]; 8/255 is 0.0314.",
+    "num_steps": "Gradient steps of the attack.",
+    "staleness": "Updates between the weights of the attack and the weights "
+    "trained on its result, for conadv.",
+    "strategy": "Distribution strategy.",
+    "tpu": "TPU name, 'local' or grpc:// address.",
+    "max_bad_records": "Images without a valid label, or that cannot be "
+    "decoded, to skip before the run stops.",
+    "max_skipped_steps": "Steps with a gradient that is not finite to skip "
+    "before the run stops.",
+    "seed": "Seed of all random numbers.",
+    "data_dir": "Folder or bucket of prepared tensorflow-datasets.",
+}
+# Settings of a group that have a flag without the name of the group.
+_GROUPED = {"epsilon": "attack.epsilon", "num_steps": "attack.num_steps"}
+
+
+def _define(flag, text):
+    """Defines the flag of a setting, given its help."""
+    setting = _GROUPED.get(flag, flag)
+    field = config_fields.settings(config_lib.RunConfig)[setting]
+    default = config_fields.value(_DEFAULT, setting)
+    kind, _ = config_fields.kind_of(field)
+    values = field.metadata.get("values")
+    if kind is not str:
+        define = flags.DEFINE_integer if kind is int else flags.DEFINE_float
+        low, _ = config_fields.bounds(values)
+        define(flag, default, text, lower_bound=kind(low))
+    elif values:
+        flags.DEFINE_enum(flag, default, values, text)
+    else:
+        flags.DEFINE_string(flag, default, text)
+
+
+for _flag, _text in _HELP.items():
+    _define(_flag, _text)
 flags.DEFINE_alias("per_replica_batch", "per_replica_batch_size")
-flags.DEFINE_integer(
-    "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
-)
-flags.DEFINE_float(
-    "epsilon",
-    _DEFAULT.attack.epsilon,
-    "Radius of the attack in pixels of [0, 1] (8/255 is 0.0314).",
-    lower_bound=0.0,
-)
-flags.DEFINE_integer(
-    "num_steps",
-    _DEFAULT.attack.num_steps,
-    "Gradient steps of the attack.",
-    lower_bound=1,
-)
 flags.DEFINE_alias("attack_steps", "num_steps")
-flags.DEFINE_integer(
-    "staleness",
-    _DEFAULT.staleness,
-    "Updates the attack's weights are behind, for conadv.",
-    lower_bound=0,
-)
-flags.DEFINE_enum(
-    "strategy", _DEFAULT.strategy, ca.distribution.NAMES, "How to distribute."
-)
 flags.DEFINE_list(
     "workers", [], "host:port of each process of --strategy=multi_worker."
 )
 flags.DEFINE_integer(
-    "worker_index", None, "Which of --workers this is, from 0.", lower_bound=0
+    "worker_index",
+    None,
+    "Position of this process in --workers, from 0.",
+    lower_bound=0,
 )
 flags.DEFINE_integer(
     "num_replicas",
     None,
-    "Devices of --strategy=mirrored; without a GPU the CPU is divided.",
+    "Devices of --strategy=mirrored. Without a GPU the CPU is divided.",
     lower_bound=1,
 )
-flags.DEFINE_string("tpu", None, "TPU name, 'local' or grpc:// address.")
-flags.DEFINE_integer(
-    "max_bad_records",
-    _DEFAULT.max_bad_records,
-    "Images that cannot be decoded, or without a valid label, to skip before "
-    "stopping.",
-    lower_bound=0,
-)
-flags.DEFINE_integer(
-    "max_skipped_steps",
-    _DEFAULT.max_skipped_steps,
-    "Steps with a gradient that is not finite to skip before stopping.",
-    lower_bound=0,
-)
-flags.DEFINE_integer("seed", _DEFAULT.seed, "Seed of everything random.")
 flags.DEFINE_string(
     "model_dir",
     None,
-    "Folder for the results, which must not hold anything yet; by default a "
-    "new one under runs/.",
-)
-flags.DEFINE_string(
-    "data_dir", None, "Folder or bucket of prepared tfds datasets."
+    "Folder for the results, which must be empty or new. Default: a new folder "
+    "in runs/.",
 )
 flags.DEFINE_string(
     "preset",
     None,
-    "A row of the paper, or of digits, to start from; other flags change it. "
-    "See --list_presets.",
+    "Preset to start from: a row of the paper's tables, or one for the digits. "
+    "Other flags change its settings. --list_presets lists them.",
 )
-flags.DEFINE_bool("list_presets", False, "List the presets and stop.")
+flags.DEFINE_bool("list_presets", False, "List the presets and exit.")
 flags.DEFINE_bool(
     "quick",
     False,
@@ -128,53 +106,57 @@ flags.DEFINE_bool(
 flags.DEFINE_multi_string(
     "set",
     [],
-    "key=value for everything else; may be repeated. Keys: "
-    + ", ".join(config_fields.names(config_lib.RunConfig)),
+    "key=value for all other settings; may be repeated. Keys: "
+    + ", ".join(_NAMES),
 )
-# Settings of groups that have a flag of their own.
-_GROUPED = {"epsilon": "attack.epsilon", "num_steps": "attack.num_steps"}
 
 
 def read_config():
-    """The configuration that the flags describe.
+    """Returns the `RunConfig` that the flags describe.
 
     Raises:
-      ValueError: if a value does not fit, is given twice, or is given and
-        has no effect.
+      ValueError: if a value is wrong, is given twice or has no effect.
     """
     config = presets.get(FLAGS.preset).config if FLAGS.preset else _DEFAULT
-    given = {}
-    for flag in FLAGS:
-        name = _GROUPED.get(flag, flag)
-        if FLAGS[flag].present and name in config_fields.names(
-            config_lib.RunConfig
-        ):
-            given[name] = FLAGS[flag].value
+    given = {
+        _GROUPED.get(flag, flag): FLAGS[flag].value
+        for flag in _HELP
+        if FLAGS[flag].present
+    }
     by_name = config_fields.parse(config_lib.RunConfig, FLAGS.set)
     for name in given.keys() & by_name.keys():
         raise ValueError(
             f"Expected {name} once; received it as a flag, {given[name]!r}, "
             f"and with --set, {by_name[name]!r}."
         )
-    given.update(by_name)
+    given |= by_name
     config = config_fields.replace(config, given)
     unused_settings.check_given([config], given)
     return config
 
 
 def make_strategy(config):
-    """The strategy of the flags; TensorFlow must not have computed before."""
+    """Returns the distribution strategy of the flags.
+
+    Call it before TensorFlow runs an operation, because it may divide the CPU.
+
+    Args:
+      config: the `RunConfig` of the flags.
+    """
     if FLAGS.num_replicas and not tf.config.list_physical_devices("GPU"):
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * FLAGS.num_replicas,
         )
-    # Not a line for each collective and each checkpoint.
+    # Otherwise TensorFlow logs each collective and each checkpoint.
     tf.get_logger().setLevel("WARNING")
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     if config.strategy == "multi_worker" and not FLAGS.model_dir:
-        raise ValueError("Several workers need a --model_dir that all share.")
+        raise ValueError(
+            "Expected a --model_dir that all workers share with "
+            "--strategy=multi_worker; received none."
+        )
     return ca.distribution.strategy(
         config.strategy,
         tpu=config.tpu,

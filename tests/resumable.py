@@ -1,4 +1,4 @@
-"""Training that stops in the middle and goes on from a checkpoint."""
+"""Training that is stopped and continued from a checkpoint."""
 
 import shutil
 
@@ -12,11 +12,11 @@ EPOCHS, STEPS = 2, 3
 
 
 class Stop(Exception):
-    """Stands for a machine that goes away."""
+    """Simulates the loss of a machine."""
 
 
 class CopyAt(tf.keras.callbacks.Callback):
-    """Copies the checkpoints: as if a machine had gone away just then."""
+    """Copies the checkpoints, as a machine lost at that batch leaves them."""
 
     def __init__(self, checkpoints, batches, source, target):
         super().__init__()
@@ -42,7 +42,7 @@ class StopAt(tf.keras.callbacks.Callback):
 
 
 def data(checkpoints=None):
-    """Shuffled anew in each epoch, from where a run was left."""
+    """Data that each epoch shuffles, from the position of the checkpoints on."""
     images, labels = (
         np.concatenate(part) for part in zip(*networks.batches(STEPS))
     )
@@ -67,10 +67,13 @@ def train(
     after_batch=None,
     **compile_args,
 ):
-    """Returns (model, history of the epochs it finished).
+    """Returns (model, history of the finished epochs).
 
-    `copy_at=(batches, target)` copies the folder after so many batches.
-    `after_batch(model, checkpoints)` is called once, after the first save.
+    Args:
+      stop_at: number of batches after which the training stops.
+      copy_at: (batches, target); the folder is copied after so many batches.
+      after_batch: function of (model, checkpoints) that is called after the
+        first save.
     """
     tf.keras.utils.set_random_seed(1)
     strategy = tf.distribute.get_strategy()
@@ -124,9 +127,10 @@ def train(
     return model, model.history.history
 
 
-def everything(model):
+def state(model):
+    """The weights, the optimizer variables and the state of the step."""
     slots = model.optimizer.variables
-    if callable(slots):  # A legacy optimizer's.
+    if callable(slots):  # Legacy optimizers have a method.
         slots = slots()
     return [
         *model.get_weights(),
@@ -136,7 +140,7 @@ def everything(model):
 
 
 def assert_same(one, two):
-    for left, right in zip(everything(one[0]), everything(two[0])):
+    for left, right in zip(state(one[0]), state(two[0])):
         np.testing.assert_array_equal(left, right)
     finished = len(two[1]["loss"])
     for key, values in two[1].items():

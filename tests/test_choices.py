@@ -1,4 +1,4 @@
-"""Choices that once fell through to another one, or were ignored."""
+"""Wrong values that were once replaced by another value or ignored."""
 
 import pytest
 import tensorflow as tf
@@ -9,7 +9,7 @@ from conadv_tf.attacks import attack_ops
 IMAGES = tf.fill([2, 4, 4, 1], 0.5)
 
 
-# Any norm but "linf" was L2.
+# Any norm but "linf" was once L2.
 @pytest.mark.parametrize(
     "function, arguments",
     [

@@ -1,4 +1,4 @@
-"""run.py killed, preempted and resumed."""
+"""A run that is killed, preempted and resumed."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def finish(process):
     return process.returncode, output, errors
 
 
-def is_whole(checkpoint):
+def is_complete(checkpoint):
     try:
         checkpoint_files.verify(str(checkpoint))
     except ValueError:
@@ -60,13 +60,13 @@ def is_whole(checkpoint):
 
 
 def stop_after(process, checkpoint, number):
-    """Sends a signal once a checkpoint is whole; its files are empty first.
+    """Sends a signal once a checkpoint is complete.
 
-    A process that was killed between the two left nothing to continue from,
-    which now and then was the end of the test.
+    The files of a checkpoint are empty at first. A process that is killed then
+    leaves nothing to continue from.
     """
     end = time.monotonic() + 240
-    while not is_whole(checkpoint):
+    while not is_complete(checkpoint):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.002)
     process.send_signal(number)
@@ -91,7 +91,7 @@ def result(folder):
     return weights, rows, (summary["top1"], summary["final_loss"])
 
 
-def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
+def test_a_killed_preempted_and_resumed_run_equals_an_undisturbed_one(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     code, _, errors = finish(start(whole))
     assert code == 0, errors
@@ -101,7 +101,7 @@ def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
     assert finish(process)[0] == -signal.SIGKILL
 
     process = start(cut, "--resume")
-    # At the end of the first epoch, which has 5 steps.
+    # The first epoch ends after 5 steps.
     stop_after(process, cut / "checkpoints/ckpt-5", signal.SIGTERM)
     code, output, errors = finish(process)
     assert code == 75, errors
@@ -114,7 +114,7 @@ def test_killed_preempted_and_resumed_equals_undisturbed(tmp_path):
         for left, right in zip(one, other):
             np.testing.assert_array_equal(left, right)
 
-    # A finished run only prints its summary; another is refused.
+    # A finished run prints its summary. Another configuration is refused.
     before = (cut / "summary.json").stat().st_mtime_ns
     code, output, _ = finish(start(cut, "--resume"))
     assert code == 0 and "top-1 (test)" in output
@@ -128,7 +128,7 @@ def test_a_signal_saves_where_a_run_can_continue(number, capsys):
     checkpoints = mock.Mock(can_save=False)
     preemption = resume.SavesOnSignal(checkpoints)
     if signal.getsignal(number) == signal.SIG_IGN:
-        # So it is where a script runs the tests in the background.
+        # A script that runs the tests in the background ignores SIGINT.
         signal.signal(number, signal.default_int_handler)
     before = signal.getsignal(number)
     preemption.on_train_begin()
@@ -158,11 +158,10 @@ def test_one_process_at_a_time_in_a_folder(tmp_path):
     assert (tmp_path / "config.json").read_text() == "{}"
 
 
-# Resumed after its last step, a run has no rate.
-def test_a_summary_is_json_and_whole(tmp_path):
+# A run that is resumed after its last step has no throughput.
+def test_files_are_valid_json_and_written_atomically(tmp_path):
     path = tmp_path / "summary.json"
-    summary = {"method": "conadv", "batch_size": 1, "seed": 0, "top1": 0.5}
-    summary |= {"final_loss": 1.0, "steps": 2, "seconds": 3.0}
+    summary = {"method": "conadv", "steps": 2, "top1": 0.5}
     summary |= {"images_per_second": np.nan, "step_time_ms": [np.inf, 1.0]}
     results.write_json(path, summary)
     assert json.loads(path.read_text(), parse_constant=pytest.fail) == {

@@ -1,4 +1,4 @@
-"""experiments/run.py as a user runs it."""
+"""experiments/run.py as a user runs it, and the files that it writes."""
 
 import json
 import os
@@ -9,10 +9,13 @@ import sys
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import csv_file
+from experiments import callbacks
 from experiments import methods
+from experiments import plots
 from experiments import results
 from tools.runs import trained
 
@@ -22,7 +25,7 @@ QUICK = ("--epochs=2", "--set=network.depth=8", "--set=network.width=4")
 
 def run(script, *arguments, cwd=ROOT, **variables):
     environment = {**os.environ, **variables}
-    environment.pop("TF_CPP_MIN_LOG_LEVEL")  # It is the command's to set.
+    environment.pop("TF_CPP_MIN_LOG_LEVEL")  # The command sets it.
     return subprocess.run(
         [sys.executable, str(ROOT / "experiments" / script), *arguments],
         cwd=cwd,
@@ -35,7 +38,7 @@ def run(script, *arguments, cwd=ROOT, **variables):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One finished run of each method on the same seed."""
+    """A finished run of each method with the same seed."""
     folder = tmp_path_factory.mktemp("runs")
     results = {}
     for method in methods.BASE_METHODS:
@@ -46,7 +49,7 @@ def finished(tmp_path_factory):
             *(["--set=drift_every=7"] if method == "conadv" else []),
             *QUICK,
             cwd=folder,
-            # The first one prepares the digits, without a word on stderr.
+            # The first run prepares the digits without printing to stderr.
             TFDS_DATA_DIR=str(folder / "tfds"),
         )
         assert result.returncode == 0, result.stderr
@@ -54,7 +57,7 @@ def finished(tmp_path_factory):
     return results
 
 
-def test_files_of_a_run(finished):
+def test_a_run_writes_its_files(finished):
     for method, (folder, output, errors) in finished.items():
         summary = json.loads((folder / "summary.json").read_text())
         assert set(summary) == {
@@ -83,25 +86,27 @@ def test_files_of_a_run(finished):
                 assert (
                     picture.width > 600 and len(picture.getcolors(1 << 24)) > 50
                 )
-        # A line each epoch has the rate; the table closes the run.
+        # One line for each epoch has the throughput; the summary comes last.
         assert output.count("images_per_second") == 2
         assert "\b" not in output and "\r" not in output and not errors
         assert f"{summary['top1']:.2%}" in output
         assert str(folder) in output
-        assert "for all of the 2 epochs" in output  # A warm-up of 5.
+        assert "for all of the 2 epochs" in output
 
 
-# The name of the file told Keras another format than it has inside.
+# The name of the weights file once told Keras the wrong format.
 def test_the_weights_of_a_run_load(finished):
     dataset = ca.data.load("digits", 8)
     for folder, *_ in finished.values():
         network = trained.TrainedRun(folder).network(dataset)
-        right = total = 0
-        for images, labels in dataset.test:
-            right += np.sum(np.argmax(network(images), -1) == labels)
-            total += len(labels)
+        correct = np.concatenate(
+            [
+                np.argmax(network(images), -1) == labels
+                for images, labels in dataset.test
+            ]
+        )
         summary = json.loads((folder / "summary.json").read_text())
-        assert right / total == pytest.approx(summary["top1"])
+        assert correct.mean() == pytest.approx(summary["top1"])
 
 
 def test_methods_differ_only_in_the_method(finished):
@@ -123,7 +128,7 @@ def test_a_finished_run_is_not_overwritten(finished):
     assert (folder / "summary.json").read_text() == before
 
 
-def test_drift_of_a_run(finished):
+def test_a_run_measures_its_drift(finished):
     folder, output, _ = finished["conadv"]
     rows = csv_file.read(folder / "drift.csv")
     assert [(row["epoch"], row["step"]) for row in rows] == [
@@ -139,7 +144,7 @@ def test_drift_of_a_run(finished):
         assert picture.width > 1000 and len(picture.getcolors(1 << 24)) > 50
 
 
-# More of them, in one process: tests/test_documents.py.
+# More wrong flags are tested in one process: tests/test_documents.py.
 @pytest.mark.parametrize(
     "flag, message",
     [
@@ -158,18 +163,20 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     result = run("run.py", flag, f"--model_dir={tmp_path / 'x'}")
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
-    assert not (tmp_path / "x").exists()  # Free for the corrected command.
+    assert not (tmp_path / "x").exists()  # The corrected command can use it.
 
 
 @pytest.mark.parametrize(
-    ("files", "remains"),
+    "files, remains",
     [
         (["config.json"], False),
         (["config.json", "history.csv"], True),
         (["config.json", "checkpoints/at_1"], True),
     ],
 )
-def test_a_folder_without_work_is_free_again(files, remains, tmp_path):
+def test_the_folder_of_a_run_that_failed_early_is_removed(
+    files, remains, tmp_path
+):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     for name in files:
         (tmp_path / "run" / name).touch()
@@ -178,3 +185,54 @@ def test_a_folder_without_work_is_free_again(files, remains, tmp_path):
     if remains:
         found = {path.name for path in (tmp_path / "run").rglob("*")}
         assert found == {"checkpoints", *(n.split("/")[-1] for n in files)}
+
+
+def fit(path, first, epochs, every):
+    """Trains the epochs from `first` on and writes the history to a file."""
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["accuracy"])
+    images = np.ones((4, 2), np.float32)
+    return model.fit(
+        images,
+        images[:, :1],
+        validation_data=(images, images[:, :1]),
+        validation_freq=callbacks.evaluated_epochs(epochs, every),
+        initial_epoch=first,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[callbacks.HistoryFile(path, first)],
+    ).history
+
+
+def test_the_history_file_has_the_logs_of_each_epoch(tmp_path):
+    path = tmp_path / "history.csv"
+    history = fit(path, 0, 5, 2)
+    rows = csv_file.read(path)
+    assert list(rows[0]) == ["epoch", *sorted(history)]
+    assert [row["epoch"] for row in rows] == list("01234")
+    assert [float(row["loss"]) for row in rows] == history["loss"]
+    assert [float(rows[n]["val_loss"]) for n in (1, 3, 4)] == history[
+        "val_loss"
+    ]
+    assert rows[0]["val_loss"] == rows[2]["val_loss"] == ""
+    plots.curves(path, tmp_path / "curves.png")
+
+
+def test_a_resumed_run_replaces_the_rows_of_epochs_that_it_repeats(tmp_path):
+    path = tmp_path / "history.csv"
+    before = fit(path, 0, 5, 1)
+    after = fit(path, 3, 6, 2)
+    rows = csv_file.read(path)
+    assert [row["epoch"] for row in rows] == list("012345")
+    losses = before["loss"][:3] + after["loss"]
+    assert [float(row["loss"]) for row in rows] == losses
+    fit(path, 0, 1, 1)
+    assert len(csv_file.read(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "epochs, every, expected",
+    [(4, 1, [1, 2, 3, 4]), (5, 2, [2, 4, 5]), (3, 7, [3])],
+)
+def test_the_last_epoch_is_evaluated(epochs, every, expected):
+    assert callbacks.evaluated_epochs(epochs, every) == expected

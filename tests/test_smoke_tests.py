@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from conadv_tf import csv_file
 from experiments import config as config_lib
 from experiments import config_fields
 from experiments import presets
@@ -43,7 +44,7 @@ def test_the_printed_summary_is_marked(capsys):
     assert "smoke test" not in capsys.readouterr().out
 
 
-# A table once compared accuracies on noise with those of the paper.
+# A table once compared accuracies on noise with published ones.
 def test_the_table_of_a_sweep_is_marked(tmp_path):
     rows = grid.make_specs("resnet50_table1", ["conadv"], [98304])
     small = [
@@ -60,16 +61,10 @@ def test_the_table_of_a_sweep_is_marked(tmp_path):
         made = files.write_results(
             tmp_path / "results.csv", specs, {c.name: SUMMARY for c in specs}
         )
-        for read in table_of(tmp_path):
+        for read in csv_file.read(tmp_path / "results.csv"):
             assert (read["smoke_test"], read["published"]) == (kind, published)
         text = overview.markdown([*made.values()])
         assert (smoke_test.NOTE in text) == (kind == "True")
-
-
-def table_of(folder):
-    from conadv_tf import csv_file
-
-    return csv_file.read(folder / "results.csv")
 
 
 def written(folder, rows):
