@@ -82,14 +82,14 @@ class SavesOnSignal(keras_internals.Callback):
         if self._received and self._alone and checkpoints is not None:
             if checkpoints.can_save:
                 checkpoints.save()
-                self._stop()
+                self._preempt()
 
     def on_epoch_end(self, epoch, logs=None):
         """Stops after a signal; `Checkpoints` has saved the epoch before."""
         if self._received:
-            self._stop()
+            self._preempt()
 
-    def _stop(self):
+    def _preempt(self):
         if self._checkpoints is not None:
             self._checkpoints.wait()
         raise Preempted

@@ -42,7 +42,7 @@ class StopAt(tf.keras.callbacks.Callback):
 
 
 def data(checkpoints=None):
-    """Data that each epoch shuffles, from the position of the checkpoints on."""
+    """Batches from the position of the checkpoints on; each epoch shuffles."""
     images, labels = (
         np.concatenate(part) for part in zip(*networks.batches(STEPS))
     )
