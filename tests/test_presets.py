@@ -1,4 +1,4 @@
-"""Presets: complete, consistent with the paper, and they run."""
+"""Presets are complete, agree with the paper, and run."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from experiments import digits_policy
 from experiments import presets
 from experiments import smoke_test
 from experiments.presets import paper
-from experiments.presets import slices
+from experiments.presets import tpu
 from experiments.sweeps import grid
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def _run(*arguments, cwd):
     )
 
 
-def test_every_cell_of_the_paper_has_a_preset():
+def test_every_cell_of_the_papers_tables_has_a_preset():
     for network, rows in paper.TABLES.items():
         for method, cells in rows.items():
             for size, published in cells.items():
@@ -47,7 +47,7 @@ def test_every_cell_of_the_paper_has_a_preset():
         for p in cells:
             preset = presets.get(f"{network}_{size}_{method}_p{p}")
             assert preset.config.attack.epsilon == p / 255
-    # Two cells are known to exist, but not what they say.
+    # The accuracies of two cells are unknown.
     assert len(presets.PRESETS) == 67 + 2 + 144 + 48 + 2
 
 
@@ -80,7 +80,8 @@ def test_groups(group, size, methods):
         assert [row.published for row in rows][-4:] == [76.2, 76.2, 76.0, 76.0]
 
 
-# Of any number of images as much remains as after one batch of 64.
+# An image's weight in the moving statistics decays with the number of images
+# since, as with batches of 64.
 def test_moving_statistics_of_digits_span_as_many_images_at_all_sizes():
     for name in presets.GROUPS["digits_table1"]:
         config = presets.get(name).config
@@ -94,12 +95,12 @@ def test_moving_statistics_of_digits_span_as_many_images_at_all_sizes():
 
 def test_every_preset_is_in_a_group():
     grouped = {name for names in presets.GROUPS.values() for name in names}
-    # What Figure 2 alone would add of DisAdv and ConAdv nobody printed.
+    # Figure 2 shows more of DisAdv and ConAdv, but without numbers.
     assert set(presets.PRESETS) == grouped
 
 
-# The size of the run in section 4.1 and DESIGN of its authors: 1024 cores
-# of 96 images, 1173 updates in 90 epochs, rate 43 after 41 epochs.
+# The run of section 4.1: 1024 cores with 96 images each, 1173 updates in 90
+# epochs, learning rate 43 after 41 epochs.
 def test_the_96k_run():
     preset = presets.get("resnet50_96k_conadv_aa")
     config = preset.config
@@ -117,14 +118,14 @@ def test_the_96k_run():
 @pytest.mark.parametrize(
     "preset", presets.PRESETS.values(), ids=lambda p: p.name
 )
-def test_a_preset_survives_its_json(preset):
+def test_a_preset_is_restored_from_json(preset):
     values = json.loads(json.dumps(dataclasses.asdict(preset.config)))
     assert config_lib.from_dict(values) == preset.config
     per_core = preset.config.global_batch_size / (preset.cores or 1)
     assert per_core >= 64
 
 
-def test_an_unknown_preset_names_close_ones():
+def test_the_error_of_an_unknown_preset_suggests_others():
     with pytest.raises(ValueError, match="resnet50_96k_conadv_aa"):
         presets.get("resnet50_96k_conadv+aa")
 
@@ -140,8 +141,8 @@ def test_a_smoke_test_keeps_what_defines_a_run():
     assert data.num_classes == 4 and data.steps_per_epoch == 4
 
 
-# Black ground stays black: nothing grey comes in from outside.
-def test_the_digits_policy_keeps_the_ground():
+# The policy fills with black, never with grey.
+def test_the_digits_policy_keeps_the_background_black():
     digit = np.zeros((8, 8, 1), np.uint8)
     digit[2:6, 3:5] = 255
     augment = tf.function(
@@ -151,7 +152,7 @@ def test_the_digits_policy_keeps_the_ground():
     assert len(np.unique(images, axis=0)) > 20
     borders = np.concatenate([images[:, 0], images[:, -1]]).ravel()
     assert borders.max() < 32
-    # There is always ink.
+    # The digit never vanishes.
     assert images.max(axis=(1, 2, 3)).min() > 64
 
 
@@ -167,7 +168,7 @@ def test_a_digits_preset_runs(tmp_path):
     assert '"augmentation": "autoaugment_digits"' in result.stdout
 
 
-# Every network and method; those that differ most in the slow job.
+# Of all networks and methods, the slow job runs the most different ones.
 _SLOW = (
     ("resnet50", "baseline"),
     ("resnet50", "conadv_aa"),
@@ -189,7 +190,7 @@ _SLOW = (
         for method in paper.RESNET50
     ],
 )
-def test_an_imagenet_preset_runs_shrunk(network, method, tmp_path):
+def test_a_smoke_test_of_an_imagenet_preset_runs(network, method, tmp_path):
     result = _run(
         f"--preset={network}_16k_{method}",
         "--quick",
@@ -209,8 +210,10 @@ def test_an_imagenet_preset_runs_shrunk(network, method, tmp_path):
         (1024, [("v5litepod-256", 4), ("v6e-256", 4), ("v5p-2048", 1)]),
     ],
 )
-def test_newer_slices_have_as_many_devices(cores, expected):
-    assert slices.equivalents(cores) == expected
+def test_newer_slices_have_as_many_micro_batches_as_v3_has_cores(
+    cores, expected
+):
+    assert tpu.equivalents(cores) == expected
     chips = {"v5litepod": 1, "v6e": 1, "v5p": 2}
     for name, count in expected:
         family, _, size = name.partition("-")

@@ -1,8 +1,8 @@
-"""The rows of the paper, and their analogues on digits, as names to run."""
+"""Named configurations: the paper's runs, and similar runs on digits."""
 
 from experiments.presets.catalog import get
+from experiments.presets.catalog import GROUPS
 from experiments.presets.catalog import Preset
 from experiments.presets.catalog import PRESETS
-from experiments.presets.groups import GROUPS
 
 __all__ = ["GROUPS", "PRESETS", "Preset", "get"]

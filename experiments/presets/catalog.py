@@ -1,7 +1,6 @@
-"""All presets: what the paper trained, at its sizes, and digits in its image.
+"""Presets and their groups: the paper's runs, and similar runs on digits.
 
-A preset is a `RunConfig` with what was published about it. Hyper-parameters and
-their sources:
+Hyper-parameters of the paper's runs and their sources:
 
     rate, warm-up             `ca.scaling_rule`: the authors' code
     momentum, weight decay    0.92, 5e-5: the authors' code
@@ -12,8 +11,8 @@ their sources:
     random start              probability 0.8: the authors' code
     precision                 bfloat16 activations: the authors' code
 
-The authors' code perturbs normalized images, so that its P is about 0.45 P /
-255 in pixels; presets take the paper at its word.
+The authors' code perturbs normalized images, so its P is about 0.45 P / 255 in
+pixels. The presets use P / 255 in pixels, as the paper says.
 """
 
 import dataclasses
@@ -24,73 +23,49 @@ from conadv_tf import spelling
 from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
 from experiments import config_fields
-from experiments import methods
+from experiments import methods as methods_lib
 from experiments.presets import paper
-from experiments.presets import slices
+from experiments.presets import tpu
 
-_IMAGENET_IMAGES = 1_281_167
-_EPOCHS = {"resnet50": 90, "efficientnet_b2": 350}
-_IMAGE_SIZES = {"resnet50": 224, "efficientnet_b2": 260}
 _NETWORKS = {
-    "resnet50": config_lib.NetworkConfig(name="resnet", depth=50),
-    "efficientnet_b2": config_lib.NetworkConfig(
-        name="efficientnet", variant="b2"
-    ),
+    "resnet50": {
+        "network": config_lib.NetworkConfig(name="resnet", depth=50),
+        "image_size": 224,
+        "epochs": 90,
+    },
+    "efficientnet_b2": {
+        "network": config_lib.NetworkConfig(name="efficientnet", variant="b2"),
+        "image_size": 260,
+        "epochs": 350,
+    },
 }
 _DIGITS_BATCH_SIZES = (64, 128, 256, 432, 648, 1297)
-# Of the rows with LAMB, see docs/study.md.
+# The presets with LAMB; docs/study.md explains the learning rate.
 _LAMB_BATCH_SIZE, _LAMB_RATE = 432, 0.08
-# Up to here the networks' own batch norm momentum will do.
-_BATCH_SIZE_OF_MOMENTUM = 64
-# Cells that the paper has and our source has not, of DisAdv and ConAdv.
-_LOST = {("resnet50", "8k")}
-# Cores of the slices of TPU v3 that one can ask for, and what a core needs for
-# its batch norm statistics (the paper, section 4.2).
-_SLICES = (8, 32, 64, 128, 256, 512, 1024, 2048)
-_IMAGES_PER_CORE = 64
-# Images per second and core of what is trained. ResNet-50: Figure 4(a), 81.7
-# images/ms of DisAdv on 512 cores, and "about 1.5x" for ConAdv; the baseline by
-# arithmetic (3 units, DisAdv 8). EfficientNet-B2: Figure 4(c), 4.1 and 7.8
-# images/ms on 256 cores, which had only 2 images each: an upper bound of the
-# hours.
-_RATES = {
-    "resnet50": {"baseline": 426, "disadv": 160, "conadv": 240},
-    "efficientnet_b2": {"baseline": 43, "disadv": 16, "conadv": 30},
-}
-# Settings that leave a training comparable with what is published of it: where
-# and how it is computed, and the rate, which a table shows.
-_SAME_TRAINING = {
-    "data_dir",
-    "drift_every",
-    "emulate_replicas",
-    "evaluate_every",
-    "jit_compile",
-    "max_bad_records",
-    "max_skipped_steps",
-    "optimizer.learning_rate",
-    "per_replica_batch_size",
-    "precision",
-    "profile_batches",
-    "seed",
-    "steps_per_execution",
-    "strategy",
-    "tensorboard",
-    "tpu",
-}
-_CLOSE = 6  # As many as a row has methods.
-_THIRD_BRANCH = 8 / 11  # Of that rate, by arithmetic, where views are two.
+# Batch size for which the networks' default batch norm momentum is suitable.
+_BATCH_NORM_BATCH_SIZE = 64
+# Settings that do not invalidate a published accuracy: hardware, logging,
+# numerics, the seed, and the learning rate, which tables of results show.
+_COMPARABLE_SETTINGS = set(
+    "data_dir drift_every emulate_replicas evaluate_every jit_compile "
+    "max_bad_records max_skipped_steps optimizer.learning_rate "
+    "per_replica_batch_size precision profile_batches seed "
+    "steps_per_execution strategy tensorboard tpu".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """One row to run.
+    """A named configuration.
 
-    name: for `--preset`.
-    config: what is trained.
-    source: where in the paper the row is.
-    published: top-1 in percent there; None if unknown or on other data.
-    cores: TPU v3 cores it wants; None: any machine.
-    hours: estimate on that many cores.
+    Attributes:
+      name: value of `--preset`.
+      config: a `RunConfig`.
+      source: table or figure of the paper, or a description of the data.
+      published: top-1 in percent in the paper; None if unknown or if the data
+        are not the paper's.
+      cores: number of TPU v3 cores to train on; None if any machine will do.
+      hours: estimated training time on these cores.
     """
 
     name: str
@@ -101,174 +76,171 @@ class Preset:
     hours: Optional[float] = None
 
     def published_for(self, config):
-        """What is published of a `RunConfig`; None for another training."""
+        """Returns the published top-1 if it holds for a `RunConfig`, or None.
+
+        It does not hold if the config changes the training of this preset.
+        """
         changed = set(config_fields.differing(self.config, config))
-        return None if changed - _SAME_TRAINING else self.published
+        return None if changed - _COMPARABLE_SETTINGS else self.published
 
     def describe(self):
-        """One line."""
+        """Returns a description in one line."""
         parts = [self.source]
         if self.published is not None:
             parts.append(f"published top-1 {self.published}%")
         if self.cores is not None:
-            minutes = 60 * self.hours
-            time = (
-                f"{minutes:.0f} min" if minutes < 60 else f"{self.hours:.0f} h"
-            )
-            parts.append(
-                f"TPU v3-{self.cores}, about {time} "
-                f"({self.cores * self.hours:,.0f} core-hours)"
-            )
-            parts.append(f"as many devices: {slices.describe(self.cores)}")
+            parts.append(tpu.describe(self.cores, self.hours))
         return "; ".join(parts)
 
 
 def get(name):
-    """The preset of a name.
+    """Returns the preset of a name.
 
     Raises:
-      ValueError: if there is none; the error names the closest ones.
+      ValueError: if there is none; the error suggests similar names.
     """
     if name not in PRESETS:
+        # Up to six suggestions, because a batch size has up to six methods.
         raise ValueError(
             f"Unknown preset {name!r}."
-            f"{spelling.did_you_mean(name, PRESETS, _CLOSE)} All: "
+            f"{spelling.did_you_mean(name, PRESETS, 6)} All presets: "
             "--list_presets."
         )
     return PRESETS[name]
 
 
-def _imagenet(network, size, method, p=None):
-    """The `RunConfig` of a cell; P is the best one unless given."""
+def _imagenet_preset(network, size, method, source, published, p=None):
+    """Returns a preset of the paper, with the best P if none is given."""
+    name = f"{network}_{size}_{method.name}"
+    attack = config_lib.AttackConfig()
+    if p is not None:
+        name += f"_p{p}"
+    elif method.staleness is not None:
+        p = paper.best_p(network, size, method.name)
+    if p is not None:
+        attack = config_lib.AttackConfig(epsilon=p / 255)
     batch_size = paper.BATCH_SIZES[size]
     rate = ca.scaling_rule(batch_size)
-    epsilon = config_lib.AttackConfig.epsilon
-    if method.staleness is not None:
-        if p is None:
-            p = paper.best_p(network, size, method.name)
-        epsilon = p / 255
-    return config_lib.RunConfig(
+    config = config_lib.RunConfig(
         method=method.base,
         dataset="imagenet2012",
-        image_size=_IMAGE_SIZES[network],
         augmentation="autoaugment" if method.autoaugment else None,
         global_batch_size=batch_size,
-        epochs=_EPOCHS[network],
         precision="mixed_bfloat16",
-        attack=config_lib.AttackConfig(epsilon=epsilon),
+        attack=attack,
         optimizer=config_lib.OptimizerConfig(
             learning_rate=rate.base_learning_rate,
             warmup_epochs=rate.warmup_epochs,
             momentum=0.92,
             weight_decay=5e-5,
         ),
-        network=_NETWORKS[network],
+        **_NETWORKS[network],
     )
+    cores = tpu.num_cores(batch_size)
+    hours = tpu.training_hours(network, config, cores)
+    return Preset(name, config, source, published, cores, hours)
 
 
-def _on_tpu(network, name, config, source, published):
-    cores = max(
-        (
-            cores
-            for cores in _SLICES
-            if config.global_batch_size // cores >= _IMAGES_PER_CORE
-        ),
-        default=_SLICES[0],
-    )
-    images = config.epochs * _IMAGENET_IMAGES
-    rate = _RATES[network][config.method]
-    if config.views == 2:
-        rate = round(rate * _THIRD_BRANCH)
-    seconds = images / (rate * cores)
-    return Preset(name, config, source, published, cores, seconds / 3600)
-
-
-def _table_rows():
+def _imagenet_presets():
     for network, rows in paper.TABLES.items():
-        table = {"resnet50": "1", "efficientnet_b2": "2"}[network]
+        table = {"resnet50": "Table 1", "efficientnet_b2": "Table 2"}[network]
         for name, cells in rows.items():
-            method = methods.METHODS[name]
-            for size in paper.BATCH_SIZES:
-                if size not in cells and (network, size) not in _LOST:
-                    continue
-                both = method.autoaugment and method.staleness is not None
-                source = f"Table {'3' if both else table}"
+            for size, published in cells.items():
+                source = "Table 3" if name == "conadv_aa" else table
                 if size in ("128k", "256k"):
                     source = "Figure 2"
-                yield _on_tpu(
-                    network,
-                    f"{network}_{size}_{name}",
-                    _imagenet(network, size, method),
-                    source,
-                    cells.get(size),
-                )
-
-
-def _table_4_rows():
+                method = methods_lib.METHODS[name]
+                yield _imagenet_preset(network, size, method, source, published)
     for (network, size, name), cells in paper.TABLE_4.items():
         for p, published in cells.items():
-            yield _on_tpu(
-                network,
-                f"{network}_{size}_{name}_p{p}",
-                _imagenet(network, size, methods.METHODS[name], p),
-                "Table 4",
-                published,
+            method = methods_lib.METHODS[name]
+            yield _imagenet_preset(
+                network, size, method, "Table 4", published, p
             )
 
 
 def _digits_network(batch_size):
-    """ResNet-20 whose moving statistics span as many images at all sizes.
+    """Returns ResNet-20 with moving statistics over a fixed number of images.
 
-    The scaling rule of averages of Busbridge et al. 2023 (arXiv 2307.13813).
-    With 0.9 the 30 updates of the largest batch leave statistics of weights
-    long gone: networks with all training images right had 64% of the others.
+    This is the scaling rule for averages of Busbridge et al. 2023 (arXiv
+    2307.13813). With a momentum of 0.9, the 30 updates of the largest batch
+    size leave statistics of much older weights: networks that classified all
+    training images correctly had 64% of the others right.
     """
-    if batch_size <= _BATCH_SIZE_OF_MOMENTUM:
+    if batch_size <= _BATCH_NORM_BATCH_SIZE:
         return config_lib.NetworkConfig()
-    scale = batch_size / _BATCH_SIZE_OF_MOMENTUM
-    return config_lib.NetworkConfig(
-        batch_norm_momentum=round(BATCH_NORM_MOMENTUM**scale, 4)
+    momentum = BATCH_NORM_MOMENTUM ** (batch_size / _BATCH_NORM_BATCH_SIZE)
+    return config_lib.NetworkConfig(batch_norm_momentum=round(momentum, 4))
+
+
+def _digits_preset(batch_size, method, suffix="", **fields):
+    """Returns a preset for digits; `fields` are other fields of its config."""
+    source = "digits of unseen writers"
+    if method.name in methods_lib.PAPER_METHODS:
+        source += ", after Tables 1 and 3"
+    config = config_lib.RunConfig(
+        method=method.base,
+        augmentation="autoaugment_digits" if method.autoaugment else None,
+        global_batch_size=batch_size,
+        network=_digits_network(batch_size),
+        **method.settings,
+        **fields,
     )
+    name = f"digits_{batch_size}_{method.name}{suffix}"
+    return Preset(name, config, source)
 
 
-def _digits_rows():
+def _digits_presets():
     for batch_size in _DIGITS_BATCH_SIZES:
-        for name, method in methods.METHODS.items():
-            yield Preset(
-                f"digits_{batch_size}_{name}",
-                config_lib.RunConfig(
-                    method=method.base,
-                    augmentation="autoaugment_digits"
-                    if method.autoaugment
-                    else None,
-                    global_batch_size=batch_size,
-                    network=_digits_network(batch_size),
-                    **method.settings,
-                ),
-                "digits of unseen writers, after Tables 1 and 3"
-                if name in methods.PAPER_METHODS
-                else "digits of unseen writers",
-            )
-
-
-def _lamb_rows():
-    for method in ("baseline", "conadv"):
-        row = PRESETS[f"digits_{_LAMB_BATCH_SIZE}_{method}"]
-        yield Preset(
-            f"{row.name}_lamb",
-            dataclasses.replace(
-                row.config,
-                optimizer=config_lib.OptimizerConfig(
-                    name="lamb", learning_rate=_LAMB_RATE
-                ),
-            ),
-            row.source,
-        )
+        for method in methods_lib.METHODS.values():
+            yield _digits_preset(batch_size, method)
+    lamb = config_lib.OptimizerConfig(name="lamb", learning_rate=_LAMB_RATE)
+    for name in ("baseline", "conadv"):
+        method = methods_lib.METHODS[name]
+        yield _digits_preset(_LAMB_BATCH_SIZE, method, "_lamb", optimizer=lamb)
 
 
 PRESETS = {
     preset.name: preset
-    for rows in (_table_rows(), _table_4_rows(), _digits_rows())
-    for preset in rows
+    for found in (_imagenet_presets(), _digits_presets())
+    for preset in found
 }
-PRESETS.update({preset.name: preset for preset in _lamb_rows()})
+
+
+def _group(stem, sizes, methods):
+    """Returns the names of presets, by batch size and then by method."""
+    names = (f"{stem}_{size}_{method}" for size in sizes for method in methods)
+    return tuple(name for name in names if name in PRESETS)
+
+
+# Figure 2 alone has the batch sizes 128k and 256k.
+_TABLE_SIZES = [s for s in paper.BATCH_SIZES if s not in ("128k", "256k")]
+_TABLE_METHODS = ("baseline", "aa", "disadv", "conadv")
+_TABLE_3_METHODS = ("baseline", "aa", "conadv_aa")
+_CHEAPER = [m.name for m in methods_lib.METHODS.values() if not m.autoaugment]
+# Names of the presets in each group.
+GROUPS = {
+    "digits_table1": _group(
+        "digits", _DIGITS_BATCH_SIZES, methods_lib.PAPER_METHODS
+    ),
+    # The paper's training step and the cheaper ones.
+    "digits_cheaper": _group("digits", _DIGITS_BATCH_SIZES, _CHEAPER),
+    "digits_lamb": _group(
+        "digits", _DIGITS_BATCH_SIZES, ("baseline_lamb", "conadv_lamb")
+    ),
+    "resnet50_table1": _group("resnet50", _TABLE_SIZES, _TABLE_METHODS),
+    "efficientnet_b2_table2": _group(
+        "efficientnet_b2", _TABLE_SIZES, _TABLE_METHODS
+    ),
+    "table3": _group("resnet50", _TABLE_SIZES, _TABLE_3_METHODS)
+    + _group("efficientnet_b2", _TABLE_SIZES, _TABLE_3_METHODS),
+    "resnet50_figure2": _group(
+        "resnet50", paper.BATCH_SIZES, ("baseline", "aa")
+    ),
+    **{
+        f"table4_{network}_{size}_{method}": tuple(
+            f"{network}_{size}_{method}_p{p}" for p in cells
+        )
+        for (network, size, method), cells in paper.TABLE_4.items()
+    },
+}
