@@ -75,9 +75,6 @@ def sweep(output):
     """
     specs = sweep_flags.read_specs()
     images = (output / "images").resolve()
-    needs_images = FLAGS.quick and any(
-        smoke_test.needs_images(spec.config) for spec in specs
-    )
     if FLAGS.quick:
         specs = scaled_down(specs, images)
     trials = sweep_flags.read_trials(specs)
@@ -91,7 +88,9 @@ def sweep(output):
                 "processes": FLAGS.processes,
             },
         )
-        if needs_images:
+        if FLAGS.quick and any(
+            smoke_test.needs_images(spec.config) for spec in specs
+        ):
             smoke_test.write_images(images)
         with worker_pool.WorkerPool(FLAGS.processes, [lock]) as pool:
             if trials:

@@ -168,7 +168,7 @@ def test_a_digits_preset_runs(tmp_path):
     assert '"augmentation": "autoaugment_digits"' in result.stdout
 
 
-# Of all networks and methods, the slow job runs the most different ones.
+# The slow job runs the networks and methods that differ most.
 _SLOW = (
     ("resnet50", "baseline"),
     ("resnet50", "conadv_aa"),

@@ -52,7 +52,7 @@ P                0    1    2    3    4    5    6    7    8    9   10   12
 96k_conadv    74.6 75.1 75.1 75.1 75.3 75.1 75.1 75.1 75.3 75.2 75.1 75.1
 96k_conadv_aa 75.8 75.9 75.8 76.0 76.0 76.0 76.0 76.1 76.2 76.2 76.0 76.0
 """)
-# The batch sizes of the unknown rows are those of the other tables.
+# The batch sizes of the unknown rows are taken from the other tables.
 _EFFICIENTNET_B2_BY_P = _parse("""
 P                1    2    3    4    5    6    7    8    9   10   12   14
 16k_conadv    79.6 79.6 79.7 79.7 79.7 79.8 79.8 79.9 79.6 79.6 79.6 79.6

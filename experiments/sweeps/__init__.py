@@ -1,1 +1,1 @@
-"""Sweeps: which configurations, in which processes, and what came out."""
+"""Sweeps: grids of runs, their worker processes and their results."""

@@ -64,7 +64,7 @@ def with_variants(specs, variants):
 
     Raises:
       ValueError: if a variant does not change the training of any run, or
-        sets what the sweep varies through its flags.
+        sets a setting that the sweep varies through its flags.
     """
     found = list(specs)
     for variant in dict.fromkeys(variants):

@@ -9,18 +9,14 @@ from experiments import config_fields
 from experiments import lock
 from experiments import results
 
-# Columns that are copied from the summary of a run.
-_SUMMARY_COLUMNS = (
-    "top1 train_top1 final_loss steps images_per_second step_time_ms seconds"
-).split()
 # Columns of results.csv and tuning.csv.
-COLUMNS = (
-    *"preset network dataset method batch_size epsilon staleness".split(),
-    *"learning_rate variant seed split smoke_test".split(),
-    *_SUMMARY_COLUMNS,
-    "published",
-    "model_dir",
+COLUMNS = tuple(
+    "preset network dataset method batch_size epsilon staleness learning_rate "
+    "variant seed split smoke_test top1 train_top1 final_loss steps "
+    "images_per_second step_time_ms seconds published model_dir".split()
 )
+# Columns that are copied from the summary of a run.
+_SUMMARY_COLUMNS = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
 # The workers of a killed sweep end within this time.
 _LOCK_TIMEOUT_SECONDS = 5.0
 
@@ -40,7 +36,6 @@ def locked(folder):
       ValueError: if another sweep holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-
     with lock.exclusive(
         folder / "sweep.lock",
         lambda process: (

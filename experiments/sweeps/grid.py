@@ -110,8 +110,8 @@ def make_specs(preset="", methods=(), batch_sizes=(), assignments=()):
 
     Raises:
       ValueError: if a name is unknown, nothing is selected, two runs are
-        equal, or an assignment has no effect on any run or sets what the
-        sweep varies through its flags.
+        equal, or an assignment has no effect on any run or sets a setting
+        that the sweep varies through its flags.
     """
     changes = parse_assignments(assignments)
     methods, batch_sizes = (
@@ -151,8 +151,8 @@ def parse_assignments(assignments):
       {name: value}.
 
     Raises:
-      ValueError: if a string is malformed, or sets what the sweep varies
-        through its flags.
+      ValueError: if a string is malformed, or sets a setting that the sweep
+        varies through its flags.
     """
     changes = config_fields.parse(config_lib.RunConfig, assignments)
     for name, value in changes.items():
@@ -166,15 +166,12 @@ def parse_assignments(assignments):
 
 def _from_group(group, methods, batch_sizes, changes):
     """Selects runs from a group of presets."""
-    specs = [
-        RunSpec(name, presets.get(name).config, name)
-        for name in presets.GROUPS[group]
-    ]
+    configs = {name: presets.get(name).config for name in presets.GROUPS[group]}
     for title, key, selected in (
         ("method", method_name, methods),
         ("batch size", lambda config: config.global_batch_size, batch_sizes),
     ):
-        available = list(dict.fromkeys(key(spec.config) for spec in specs))
+        available = list(dict.fromkeys(map(key, configs.values())))
         unknown = [value for value in selected if value not in available]
         if unknown:
             raise ValueError(
@@ -182,15 +179,10 @@ def _from_group(group, methods, batch_sizes, changes):
                 f"received {unknown}."
             )
         if selected:
-            specs = [spec for spec in specs if key(spec.config) in selected]
+            configs = {n: c for n, c in configs.items() if key(c) in selected}
     return [
-        dataclasses.replace(
-            spec,
-            config=_replace(
-                spec.config, changes, spec.config.global_batch_size
-            ),
-        )
-        for spec in specs
+        RunSpec(name, _replace(config, changes, config.global_batch_size), name)
+        for name, config in configs.items()
     ]
 
 

@@ -2,7 +2,7 @@
 
 Starting TensorFlow takes a large part of the time of a short run, so a process
 is reused. Each run starts with a cleared Keras session, its own seeds and a new
-strategy, so its results equal those of a separate process to the bit.
+strategy. Its results are bitwise equal to the results of a separate process.
 
 The worker reads one JSON object per line from standard input:
 {"config": ..., "model_dir": ..., "log": ...}. It answers with one line on
