@@ -202,9 +202,9 @@ def train(config, model_dir, strategy):
             ],
         )
     except tf.errors.InvalidArgumentError as error:
-        if dataset.faults.error is None:
+        if dataset.bad_records.error is None:
             raise
-        raise ValueError(dataset.faults.error) from error
+        raise ValueError(dataset.bad_records.error) from error
     # All processes take part, because reading a moving mean averages over them.
     network = model.export_network()
     if not chief:

@@ -1,4 +1,4 @@
-"""Images that tests write: encoded bytes, folders, and a tfds builder."""
+"""Images for tests: encoded bytes, folders of files, and a tfds builder."""
 
 import io
 
@@ -14,18 +14,18 @@ def noise(height, width, seed=0, channels=3):
 
 
 def photo(height, width, seed=0):
-    """A smooth uint8 image, which survives JPEG almost unchanged."""
+    """A smooth uint8 image, which JPEG keeps almost unchanged."""
     coarse = Image.fromarray(noise(4, 4, seed))
     return np.asarray(coarse.resize((width, height), Image.BICUBIC))
 
 
 def encode(image, form="JPEG", mode=None, **options):
-    """Bytes of a file."""
+    """Bytes of an image file."""
     picture = Image.fromarray(image)
     if mode is not None:
         picture = picture.convert(mode)
     buffer = io.BytesIO()
-    # Full colour resolution: decoders differ in how they enlarge it.
+    # No chroma subsampling, because decoders enlarge it differently.
     if form == "JPEG":
         options = {"quality": 95, "subsampling": 0, **options}
     picture.save(buffer, form, **options)
@@ -37,8 +37,31 @@ def decode(contents):
     return np.asarray(Image.open(io.BytesIO(contents)).convert("RGB"))
 
 
+def collect(dataset):
+    """Images and labels of all batches, as arrays."""
+    images, labels = zip(*dataset.as_numpy_iterator())
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def assert_epochs_repeat_with_the_seed(load):
+    """Two epochs differ; the same seed repeats both, another seed does not.
+
+    Args:
+      load: function of a seed that returns a `ca.data.Dataset`.
+    """
+
+    def epochs(seed):
+        train = load(seed).train
+        return [collect(train)[0] for _ in range(2)]
+
+    first, second = epochs(1)
+    np.testing.assert_array_equal([first, second], epochs(1))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, epochs(2)[0])
+
+
 def write_class_folders(path, counts, size=(40, 52)):
-    """PATH/class/NN.jpg, as many as `counts` says; heights differ."""
+    """Writes PATH/class/NN.jpg, `counts[class]` files of different heights."""
     seed = 0
     for name, count in counts.items():
         (path / name).mkdir(parents=True)
@@ -49,7 +72,7 @@ def write_class_folders(path, counts, size=(40, 52)):
 
 
 class ConadvMadeImages(tfds.core.GeneratorBasedBuilder):
-    """Made images; the label of number i is i modulo 5."""
+    """Synthetic images; the label of image i is i modulo 5."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
@@ -93,15 +116,15 @@ class ConadvMadeImages(tfds.core.GeneratorBasedBuilder):
         return splits
 
     def _generate_examples(self, first, count):
-        keys = set(self.info.features)
+        name, keys = self.builder_config.name, set(self.info.features)
         for index in range(first, first + count):
             picture = np.full((8, 8, 3), index, np.uint8)
-            if self.builder_config.name == "any_size":
+            if name == "any_size":
                 picture = io.BytesIO(encode(photo(30 + index % 9, 40, index)))
-            bad = self.builder_config.name == "bad_label" and index in (3, 102)
+            is_bad = name == "bad_label" and index in (3, 102)
             example = {
                 "picture": picture,
-                "kind": -1 if bad else index % 5,
+                "kind": -1 if is_bad else index % 5,
                 "note": "made",
             }
             yield index, {k: v for k, v in example.items() if k in keys}

@@ -1,4 +1,6 @@
-"""Arrays as a dataset: archives in Keras's form, and `load_data`'s pairs."""
+"""Arrays as a dataset: .npz archives and the pairs of `load_data`."""
+
+import io
 
 import numpy as np
 import pytest
@@ -6,19 +8,20 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import images
+from tests.images import collect
 
 
 def arrays(num_train=23, num_test=7, size=(8, 8), channels=None, column=False):
     """Random uint8 arrays of five classes; image i has label i modulo 5."""
     shape = size if channels is None else (*size, channels)
     found = {}
-    for seed, (part, count) in enumerate(
+    for seed, (split, count) in enumerate(
         {"train": num_train, "test": num_test}.items()
     ):
         rng = np.random.default_rng(seed)
-        found[f"x_{part}"] = rng.integers(0, 256, (count, *shape), np.uint8)
+        found[f"x_{split}"] = rng.integers(0, 256, (count, *shape), np.uint8)
         labels = np.arange(count, dtype=np.uint8) % 5
-        found[f"y_{part}"] = labels[:, None] if column else labels
+        found[f"y_{split}"] = labels[:, None] if column else labels
     return found
 
 
@@ -28,12 +31,12 @@ def saved(tmp_path, found):
     return f"npz:{path}"
 
 
-def collect(dataset):
-    pairs = [(x.numpy(), y.numpy()) for x, y in dataset]
-    return [np.concatenate(each) for each in zip(*pairs)]
+def pairs(found):
+    """The arrays in the form of `tf.keras.datasets.mnist.load_data()`."""
+    return tuple((found[f"x_{s}"], found[f"y_{s}"]) for s in ("train", "test"))
 
 
-# The test part in order, the training part shuffled; grey levels divided.
+# The test split keeps its order, the training split is shuffled.
 @pytest.mark.parametrize(
     "channels, column, floating",
     [(None, False, False), (1, True, True), (3, True, False)],
@@ -63,83 +66,79 @@ def test_an_archive(tmp_path, channels, column, floating):
         assert number % 5 == label
 
 
-# What `tf.keras.datasets.mnist.load_data()` returns, and the same file.
-def test_pairs_are_as_an_archive(tmp_path):
+def test_pairs_equal_an_archive(tmp_path):
     found = arrays()
-    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
-    one, other = (
+    first, second = (
         ca.data.load(name, 8, seed=3)
-        for name in (pairs, saved(tmp_path, found))
+        for name in (pairs(found), saved(tmp_path, found))
     )
-    for part in ("train", "test"):
+    for split in ("train", "test"):
         for left, right in zip(
-            collect(getattr(one, part)), collect(getattr(other, part))
+            collect(getattr(first, split)), collect(getattr(second, split))
         ):
             np.testing.assert_array_equal(left, right)
 
 
-# Views are shifted by an eighth of the height, as of any small set, unless
-# padding says otherwise; those that are augmented were grey levels.
+# By default small images are shifted by an eighth of their height. `augment`
+# receives grey levels, even of floating-point images.
 @pytest.mark.parametrize("floating", [False, True])
 def test_views(floating):
     found = arrays(channels=3)
     if floating:
-        found = {
-            name: array / 255.0 if name[0] == "x" else array
-            for name, array in found.items()
-        }
+        for name in ("x_train", "x_test"):
+            found[name] = found[name] / 255.0
     seen_dtypes = []
 
-    def inverted(image, seed):
+    def invert(image, seed):
         del seed
         seen_dtypes.append(image.dtype)
         return 255 - image
 
-    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
-    options = {"global_batch_size": 23, "views": 2, "augment": inverted}
-    ((clean, augmented), _) = next(
-        iter(ca.data.load(pairs, padding=0, **options).train)
+    options = {"global_batch_size": 23, "views": 2, "augment": invert}
+    (clean, augmented), _ = next(
+        iter(ca.data.load(pairs(found), padding=0, **options).train)
     )
     assert set(seen_dtypes) == {tf.uint8}
     np.testing.assert_allclose(clean, 1 - augmented, atol=1e-6)
-    (shifted, _), _ = next(iter(ca.data.load(pairs, **options).train))
-    # Random pixels are never 0 in a whole row: these come from the padding.
+    (shifted, _), _ = next(iter(ca.data.load(pairs(found), **options).train))
+    # No row of random pixels is all 0, so such rows come from the padding.
     rows = (shifted.numpy() == 0).all(axis=(2, 3)).sum(-1)
     assert rows.max() == 1 and (rows == 0).any()
-    np.testing.assert_array_equal(
-        (clean.numpy() == 0).all(axis=(2, 3)).sum(), 0
-    )
+    assert not (clean.numpy() == 0).all(axis=(2, 3)).any()
 
 
-# Halved, each pixel is the mean of four; enlarged, images stay in range.
+# At half the size each pixel is the mean of four. Enlarged images stay in
+# [0, 1].
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_whole_images_are_resized(dtype):
     found = arrays(size=(8, 8))
-    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
-    seen, _ = collect(ca.data.load(pairs, 4, image_size=4, dtype=dtype).test)
+    seen, _ = collect(
+        ca.data.load(pairs(found), 4, image_size=4, dtype=dtype).test
+    )
     means = found["x_test"].reshape(-1, 4, 2, 4, 2).mean((2, 4)) / 255
     tolerance = 1e-6 if dtype == "float32" else 1 / 256
     np.testing.assert_allclose(
         seen[..., 0].astype(np.float32), means, atol=tolerance
     )
-    dataset = ca.data.load(pairs, 4, image_size=12, dtype=dtype)
+    dataset = ca.data.load(pairs(found), 4, image_size=12, dtype=dtype)
     assert dataset.image_shape == (12, 12, 1)
-    for part in (dataset.train, dataset.test):
-        seen, _ = collect(part)
+    for split in (dataset.train, dataset.test):
+        seen, _ = collect(split)
         assert seen.dtype == dtype and seen.shape[1:] == (12, 12, 1)
         assert 0 <= seen.min() and seen.max() <= 1
 
 
-# Also where they are too large to wait in memory, and are shuffled before.
+# With the low limit, images are too large for memory and shuffled before.
 @pytest.mark.parametrize("limit", [2**30, 100])
-def test_epochs_and_hosts_share_images(monkeypatch, limit):
+def test_hosts_share_the_images_of_each_epoch(monkeypatch, limit):
     monkeypatch.setattr("conadv_tf.data.arrays._IN_MEMORY_BYTES", limit)
     found = arrays(num_train=20)
-    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
 
     def epochs(index, count):
         context = tf.distribute.InputContext(count, index, count)
-        dataset = ca.data.load(pairs, 4, padding=0, input_context=context)
+        dataset = ca.data.load(
+            pairs(found), 4, padding=0, input_context=context
+        )
         return [collect(dataset.train)[0] for _ in range(2)]
 
     def keys(seen):
@@ -153,47 +152,37 @@ def test_epochs_and_hosts_share_images(monkeypatch, limit):
     np.testing.assert_array_equal(epochs(0, 2)[1], both[0][1])
 
 
-# Of a set that is sorted by class too, the last of each are held out.
-def test_parts_of_a_sorted_set():
+def test_the_last_of_each_class_are_held_out_of_a_sorted_dataset():
     found = arrays(num_train=20)
     order = np.argsort(found["y_train"], kind="stable")
     found["x_train"] = found["x_train"][order]
     found["y_train"] = found["y_train"][order]
-    source = ca.data.ArraySource("mine", found, validation_fraction=0.25)
+    quarter = ca.data.Splits(validation_fraction=0.25)
+    source = ca.data.ArraySource("mine", found, quarter)
 
-    def numbers(part):
-        records = source.records(part, ca.data.Share(), None)
+    def numbers(split):
+        records = source.records(split, ca.data.Shard(), None)
         return [name.numpy().decode() for _, _, name in records]
 
     assert numbers("test") == [f"x_train[{n}]" for n in (3, 7, 11, 15, 19)]
     assert len(set(numbers("train") + numbers("test"))) == 20
     del found["x_test"], found["y_test"]
-    source = ca.data.ArraySource("mine", found, 0.2, validation_fraction=0.25)
+    both = ca.data.Splits(holdout=0.2, validation_fraction=0.25)
+    source = ca.data.ArraySource("mine", found, both)
     assert source.num_examples == {"train": 12, "test": 4}
     with pytest.raises(ValueError, match="own test set.*holdout=0.2"):
-        ca.data.ArraySource("mine", arrays(), holdout=0.2)
+        ca.data.ArraySource("mine", arrays(), both)
 
 
-# A label that is no class is a bad record, as elsewhere.
-def test_bad_labels():
+def test_a_negative_label_is_a_bad_record():
     found = arrays()
     found["y_train"] = found["y_train"].astype(int)
     found["y_train"][7] = -1
-    pairs = tuple((found[f"x_{p}"], found[f"y_{p}"]) for p in ("train", "test"))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"x_train\[7\]"):
-        collect(ca.data.load(pairs, 4).train)
-    dataset = ca.data.load(pairs, 4, max_bad_records=1)
+        collect(ca.data.load(pairs(found), 4).train)
+    dataset = ca.data.load(pairs(found), 4, max_bad_records=1)
     collect(dataset.train)
-    assert list(dataset.faults.found) == ["x_train[7]"]
-
-
-def _changed(**changes):
-    found = arrays()
-    for name, change in changes.items():
-        array = found.pop(name)
-        if change is not None:
-            found[name] = change(array)
-    return found
+    assert list(dataset.bad_records.found) == ["x_train[7]"]
 
 
 @pytest.mark.parametrize(
@@ -219,32 +208,53 @@ def _changed(**changes):
         ({"y_train": lambda y: y + 1}, r"without gaps.*from 1 to 5.*of \[0\]"),
     ],
 )
-def test_arrays_that_are_wrong(tmp_path, changes, message):
-    name = saved(tmp_path, _changed(**changes))
+def test_invalid_arrays(tmp_path, changes, message):
+    found = arrays()
+    for name, change in changes.items():
+        array = found.pop(name)
+        if change is not None:
+            found[name] = change(array)
     with pytest.raises(ValueError, match=message):
-        ca.data.load(name, 4)
+        ca.data.load(saved(tmp_path, found), 4)
 
 
-def test_what_is_no_archive(tmp_path):
-    with pytest.raises(ValueError, match="there is no file.*np.savez"):
-        ca.data.load(f"npz:{tmp_path}/none.npz")
-    path = tmp_path / "one.npz"
-    for contents in (
+def npy():
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+def pickled():
+    file = io.BytesIO()
+    np.savez(file, x_train=np.array([None]))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
         b"",
         b"PK\x03\x04 and no more",
         images.encode(images.photo(8, 8)),
-    ):
-        path.write_bytes(contents)
-        with pytest.raises(ValueError, match="cannot be read as one"):
-            ca.data.load(f"npz:{path}")
-    with open(path, "wb") as file:
-        np.save(file, np.zeros(3))
-    with pytest.raises(ValueError, match="cannot be read as one"):
+        npy(),
+        pickled(),
+    ],
+)
+def test_files_that_are_no_archives(tmp_path, contents):
+    path = tmp_path / "one.npz"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match="reading it failed"):
         ca.data.load(f"npz:{path}")
-    np.savez(path, x_train=np.array([None]))
-    with pytest.raises(ValueError, match="cannot be read as one"):
-        ca.data.load(f"npz:{path}")
-    with pytest.raises(ValueError, match=r"received 'runs'.*npz:"):
-        ca.data.load(f"npz:{path}", data_dir="runs")
-    with pytest.raises(ValueError, match="name of a dataset, or arrays"):
-        ca.data.load((np.zeros(3), np.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("npz:none.npz", {}, "there is no file.*np.savez"),
+        ("npz:none.npz", {"data_dir": "runs"}, "npz:.*received 'runs'"),
+        ((np.zeros(3), np.zeros(3)), {}, "name of a dataset, or arrays"),
+    ],
+)
+def test_invalid_arguments(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        ca.data.load(name, **options)

@@ -1,4 +1,4 @@
-"""A user's own images in folders."""
+"""Image files in folders as a dataset."""
 
 import os
 import re
@@ -9,9 +9,8 @@ import pytest
 
 import conadv_tf as ca
 from conadv_tf.data import decoding
-from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.sharding import Share
 from tests import images
+from tests.images import collect
 
 
 def load(path, **kwargs):
@@ -19,19 +18,28 @@ def load(path, **kwargs):
     return ca.data.load(f"folder:{path}", **kwargs)
 
 
-def names(source, part):
-    """Paths of a part, without what is before the class."""
+def source(path, *splits):
+    return ca.data.FolderSource(str(path), ca.data.Splits(*splits))
+
+
+def names(source, split):
+    """CLASS/FILE of each record."""
     return [
         "/".join(path.numpy().decode().split("/")[-2:])
-        for path, _, _ in source.records(part, Share(), None)
+        for path, _, _ in source.records(split, ca.data.Shard(), None)
     ]
+
+
+def counts(found):
+    """How many names belong to the classes "a" and "b"."""
+    return [sum(name.startswith(label) for name in found) for label in "ab"]
 
 
 @pytest.mark.parametrize("test", ["test", "validation", "val"])
 def test_train_and_test_folders(tmp_path, test):
     images.write_class_folders(tmp_path / "train", {"b": 3, "a": 5})
     images.write_class_folders(tmp_path / test, {"a": 2, "b": 1})
-    # Not looked at: other files, hidden folders.
+    # Other files and hidden folders are ignored.
     (tmp_path / "train" / "README.txt").write_text("mine")
     (tmp_path / "train" / "a" / "Thumbs.db").write_bytes(b"")
     (tmp_path / "train" / ".cache").mkdir()
@@ -42,45 +50,45 @@ def test_train_and_test_folders(tmp_path, test):
     assert dataset.class_names == ("a", "b") and dataset.num_classes == 2
     assert dataset.image_shape == (16, 16, 3)
     assert dataset.steps_per_epoch == 2
-    batch, labels = next(iter(dataset.test))
+    batch, labels = collect(dataset.test)
     np.testing.assert_array_equal(labels, [0, 0, 1])
     assert batch.shape == (3, 16, 16, 3) and batch.dtype == np.float32
-    assert 0 <= batch.numpy().min() and batch.numpy().max() <= 1
+    assert 0 <= batch.min() and batch.max() <= 1
 
 
-def test_hold_out_depends_on_names_alone(tmp_path):
+def test_a_holdout_depends_on_names_alone(tmp_path):
     images.write_class_folders(tmp_path, {"a": 20, "b": 10})
-    source = FolderSource(str(tmp_path), 0.3)
-    train, test = (names(source, part) for part in ("train", "test"))
+    first = source(tmp_path, 0.3)
+    train, test = (names(first, split) for split in ("train", "test"))
     assert not set(train) & set(test) and len(train + test) == 30
-    assert [sum(n.startswith(c) for n in test) for c in "ab"] == [6, 3]
-    again = FolderSource(str(tmp_path) + "/", 0.3)
-    assert names(again, "test") == test
-    # A larger hold-out contains the smaller one.
-    assert set(test) < set(names(FolderSource(str(tmp_path), 0.5), "test"))
+    assert counts(test) == [6, 3]
+    assert names(source(f"{tmp_path}/", 0.3), "test") == test
+    # A larger holdout contains a smaller one.
+    assert set(test) < set(names(source(tmp_path, 0.5), "test"))
 
 
-# WebP was left out without a word, and so were images a folder deeper.
-def test_formats_are_read_and_the_rest_is_counted(tmp_path, caplog):
+# Skipped formats and images one folder deeper must not go unnoticed.
+def test_formats_are_read_and_other_files_are_counted(tmp_path, caplog):
     pixels = images.photo(40, 40)
-    for part in ("train", "test"):
-        folder = tmp_path / part / "a"
+    forms = {
+        "jfif": "JPEG",
+        "JPE": "JPEG",
+        "bmp": "BMP",
+        "gif": "GIF",
+        "webp": "WEBP",
+        "tif": "TIFF",
+    }
+    for split in ("train", "test"):
+        folder = tmp_path / split / "a"
         folder.mkdir(parents=True)
-        for suffix, form in (
-            ("jfif", "JPEG"),
-            ("JPE", "JPEG"),
-            ("bmp", "BMP"),
-            ("gif", "GIF"),
-            ("webp", "WEBP"),
-            ("tif", "TIFF"),
-        ):
+        for suffix, form in forms.items():
             path = folder / f"x.{suffix}"
             path.write_bytes(images.encode(pixels, form))
     dataset = load(tmp_path, global_batch_size=6)
-    (batch, _), *_ = dataset.test
-    assert len(batch) == 6 and dataset.faults.found == {}
+    batch, _ = collect(dataset.test)
+    assert len(batch) == 6 and dataset.bad_records.found == {}
     expected = np.broadcast_to(batch[0], batch.shape)
-    # Lossy, in few colours: still the same picture.
+    # Some formats are lossy or have few colours.
     np.testing.assert_allclose(batch, expected, atol=0.2)
     assert caplog.text == ""
 
@@ -95,71 +103,61 @@ def test_formats_are_read_and_the_rest_is_counted(tmp_path, caplog):
     assert dataset.num_train == 6
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        f"Left out of '{tmp_path}': 4 files by their names (2 .heic, 1 no "
-        "suffix, 1 .txt), 2 images a folder deeper "
+        f"Skipped in '{tmp_path}': 4 files with other suffixes (2 .heic, 1 no "
+        "suffix, 1 .txt), 2 images one folder deeper "
         f"('{train}/a/deep'), 1 images beside the class folders. Images are "
     )
 
 
-def test_without_pillow_its_formats_are_left_out(tmp_path, monkeypatch, caplog):
+def test_without_pillow_its_formats_are_skipped(tmp_path, monkeypatch, caplog):
     images.write_class_folders(tmp_path, {"a": 2})
     contents = images.encode(images.photo(40, 40), "WEBP")
     (tmp_path / "a" / "x.webp").write_bytes(contents)
-    assert FolderSource(str(tmp_path), 0.5).num_examples["train"] == 1
+    assert source(tmp_path, 0.5).num_examples["train"] == 1
     monkeypatch.setitem(sys.modules, "PIL", None)
     decoding.pillow_formats.cache_clear()
     try:
-        source = FolderSource(str(tmp_path), 0.5)
-        assert source.num_examples == {"train": 1, "test": 1}
+        assert source(tmp_path, 0.5).num_examples == {"train": 1, "test": 1}
         assert "1 .webp" in caplog.text
         assert decoding.diagnose(contents).startswith("damaged or truncated")
     finally:
         decoding.pillow_formats.cache_clear()
 
 
-# A bare UnicodeDecodeError.
+# TensorFlow raises a UnicodeDecodeError that does not name the file.
 @pytest.mark.parametrize(
     "name", [b"train/a/caf\xe9.jpg", b"train/caf\xe9", b"caf\xe9"]
 )
-def test_names_that_are_not_utf8_are_shown(tmp_path, name):
-    for part in ("train", "test"):
-        images.write_class_folders(tmp_path / part, {"a": 1})
+def test_names_that_are_not_utf8_are_in_the_error(tmp_path, name):
+    for split in ("train", "test"):
+        images.write_class_folders(tmp_path / split, {"a": 1})
     path = os.path.join(os.fsencode(tmp_path), name)
     os.mkdir(path)
-    message = (
-        rf"folder '{re.escape(str((tmp_path / os.fsdecode(name)).parent))}'"
-    )
-    with pytest.raises(ValueError, match=message + r".*b'caf\\xe9"):
+    parent = re.escape(str((tmp_path / os.fsdecode(name)).parent))
+    with pytest.raises(ValueError, match=rf"folder '{parent}'.*b'caf\\xe9"):
         load(tmp_path)
     with pytest.raises(ValueError, match=r"path in UTF-8.*caf\\udce9"):
         load(os.fsdecode(path))
 
 
-# A quarter of what trains, with and without a test set; that stays unread.
+# A quarter of the training images, with and without a test set.
 @pytest.mark.parametrize("holdout", [None, 0.2])
-def test_validation_takes_the_place_of_the_test_set(tmp_path, holdout):
-    for part in ("train", "test") if holdout is None else ("",):
-        images.write_class_folders(tmp_path / part, {"a": 20, "b": 10})
-    whole = FolderSource(str(tmp_path), holdout)
-    source = FolderSource(str(tmp_path), holdout, 0.25)
-    train, validation = (names(source, part) for part in ("train", "test"))
-    assert sorted(train + validation) == sorted(names(whole, "train"))
-    counts = [sum(n.startswith(c) for n in validation) for c in "ab"]
-    assert counts == ([5, 2] if holdout is None else [4, 2])
+def test_validation_images_replace_the_test_set(tmp_path, holdout):
+    for split in ("train", "test") if holdout is None else ("",):
+        images.write_class_folders(tmp_path / split, {"a": 20, "b": 10})
+    quarter = source(tmp_path, holdout, 0.25)
+    train, validation = (names(quarter, split) for split in ("train", "test"))
+    whole = names(source(tmp_path, holdout), "train")
+    assert sorted(train + validation) == sorted(whole)
+    assert counts(validation) == ([5, 2] if holdout is None else [4, 2])
     with pytest.raises(ValueError, match="validation_fraction.*received 0"):
         load(tmp_path, holdout=holdout, validation_fraction=0)
 
 
 def test_default_size_and_bfloat16(tmp_path):
     images.write_class_folders(tmp_path, {"a": 2, "b": 2})
-    dataset = load(
-        tmp_path,
-        holdout=0.5,
-        image_size=None,
-        global_batch_size=2,
-        dtype="bfloat16",
-        views=2,
-    )
+    options = {"image_size": None, "global_batch_size": 2, "views": 2}
+    dataset = load(tmp_path, holdout=0.5, dtype="bfloat16", **options)
     (clean, augmented), _ = dataset.train.element_spec
     assert clean.shape == augmented.shape == (2, 224, 224, 3)
     assert clean.dtype == augmented.dtype == "bfloat16"
@@ -167,67 +165,58 @@ def test_default_size_and_bfloat16(tmp_path):
         assert view.dtype == "bfloat16"
 
 
-# A colour for each class; a mix-up of labels and images would show.
+# Each class has one grey level, so that confused labels would be noticed.
 @pytest.mark.parametrize("views", [1, 2])
 def test_labels_stay_with_their_images(tmp_path, views):
     for label, grey in enumerate((0, 80, 160, 240)):
-        for part, count in (("train", 5), ("test", 2)):
-            (tmp_path / part / str(label)).mkdir(parents=True)
+        for split, count in (("train", 5), ("test", 2)):
+            (tmp_path / split / str(label)).mkdir(parents=True)
             contents = images.encode(np.full((30, 40, 3), grey, "uint8"))
             for number in range(count):
-                path = tmp_path / part / str(label) / f"{number}.jpg"
+                path = tmp_path / split / str(label) / f"{number}.jpg"
                 path.write_bytes(contents)
     dataset = load(tmp_path, views=views)
     batches = [*dataset.train, *dataset.test]
     assert len(batches) == 7
-    for image_batch, labels in batches:
-        for view in (
-            image_batch if isinstance(image_batch, tuple) else [image_batch]
-        ):
+    for batch, labels in batches:
+        for view in batch if isinstance(batch, tuple) else [batch]:
             np.testing.assert_array_equal(
                 np.round(view.numpy()[:, 8, 8, 0] * 255 / 80), labels
             )
 
 
-def test_views_repeat_with_the_seed_and_the_first_with_their_number(tmp_path):
+def test_views_repeat_with_the_seed_and_the_first_does_not_depend_on_a_second(
+    tmp_path,
+):
     images.write_class_folders(tmp_path, {"a": 8, "b": 8})
-
-    def epochs(views, seed):
-        dataset = load(tmp_path, holdout=0.25, views=views, seed=seed)
-        return [[batch for batch, _ in dataset.train] for _ in range(2)]
-
-    one, pairs, other = epochs(1, 0), epochs(2, 0), epochs(2, 5)
-    np.testing.assert_array_equal(pairs, epochs(2, 0))
-    for single, pair in zip(one, pairs):
-        # Decoded once or in part: the same pixels.
-        np.testing.assert_array_equal(single, [clean for clean, _ in pair])
-    assert not np.array_equal(pairs[0], pairs[1])
-    assert not np.array_equal(pairs[0], other[0])
+    images.assert_epochs_repeat_with_the_seed(
+        lambda seed: load(tmp_path, holdout=0.25, views=2, seed=seed)
+    )
+    single, pairs = (
+        load(tmp_path, holdout=0.25, views=n).train for n in (1, 2)
+    )
+    for _ in range(2):
+        # Decoding more of the file for a second crop changes no pixel.
+        for (image, _), ((clean, _), _) in zip(single, pairs, strict=True):
+            np.testing.assert_array_equal(image, clean)
 
 
-def test_errors(tmp_path):
+def test_invalid_layouts(tmp_path):
+    def check(message, **options):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, **options)
+
     with pytest.raises(ValueError, match="there is no folder"):
         load(tmp_path / "none")
-    with pytest.raises(ValueError, match="holdout=0.1; received None"):
-        load(tmp_path)
-    with pytest.raises(ValueError, match="a folder for each class.*found none"):
-        load(tmp_path, holdout=0.5)
+    check("holdout=0.1; received None")
+    check("a folder for each class.*found none", holdout=0.5)
     images.write_class_folders(tmp_path, {"a": 1, "b": 2})
-    with pytest.raises(ValueError, match=r"in \(0, 1\); received 1.5"):
-        load(tmp_path, holdout=1.5)
-    with pytest.raises(ValueError, match="leaves no training image.*'a'.*1"):
-        load(tmp_path, holdout=0.5)
+    check(r"in \(0, 1\); received 1.5", holdout=1.5)
+    check("leaves no training image.*'a'.*1", holdout=0.5)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty'; found none"):
-        load(tmp_path, holdout=0.5)
-
-
-def test_errors_of_two_parts(tmp_path):
+    check("empty'; found none", holdout=0.5)
     images.write_class_folders(tmp_path / "train", {"a": 4, "b": 4})
-    with pytest.raises(ValueError, match="'validation'.*found \\['train'\\]"):
-        load(tmp_path)
+    check(r"'validation'.*found \['a', 'b', 'empty', 'train'\]")
     images.write_class_folders(tmp_path / "test", {"a": 1, "c": 1})
-    with pytest.raises(ValueError, match=r"same classes.*\['b', 'c'\]"):
-        load(tmp_path)
-    with pytest.raises(ValueError, match="received holdout=0.5"):
-        load(tmp_path, holdout=0.5)
+    check(r"same classes.*\['b', 'c'\]")
+    check("received holdout=0.5", holdout=0.5)

@@ -1,4 +1,4 @@
-"""Colour and geometric operations against Pillow."""
+"""Colour and geometric operations against Pillow and tensorflow-addons."""
 
 import functools
 
@@ -27,7 +27,7 @@ def enhance(enhancer, factor):
     return lambda image: enhancer(image).enhance(factor)
 
 
-# Pillow's by the paper's names: from the argument to a function of an image.
+# {the paper's name: function of the argument that returns Pillow's operation}.
 PILLOW = {
     "AutoContrast": lambda _: ImageOps.autocontrast,
     "Brightness": lambda value: enhance(ImageEnhance.Brightness, value),
@@ -35,7 +35,7 @@ PILLOW = {
     "Contrast": lambda value: enhance(ImageEnhance.Contrast, value),
     "Equalize": lambda _: ImageOps.equalize,
     "Invert": lambda _: ImageOps.invert,
-    # Zero bits were black and are an error in newer Pillows.
+    # Zero bits are black in older Pillows and an error in newer ones.
     "Posterize": lambda bits: (
         lambda image: (
             ImageOps.posterize(image, int(bits))
@@ -75,7 +75,7 @@ def images():
     crop = photograph()[200:248, 300:364]
     return {
         "photograph": crop,
-        # Few levels, far from black and white.
+        # Few grey levels, far from black and white.
         "dull": crop // 4 + 90,
         "random": generator.integers(0, 256, (33, 20, 3), np.uint8),
         "constant": np.full((17, 9, 3), 77, np.uint8),
@@ -85,7 +85,7 @@ def images():
 
 @functools.cache
 def in_graph(name, channels=3):
-    """Our operation as the input pipeline runs it: unknown size, a graph."""
+    """Our operation in a graph with unknown image size, as in a pipeline."""
     return tf.function(
         OURS[name],
         input_signature=[
@@ -100,25 +100,43 @@ def with_pillow(name, image, argument):
     return np.asarray(function(Image.fromarray(image)))
 
 
-def arguments(name, magnitude):
-    """What the policies make of a magnitude, each sign that occurs."""
+def arguments(name, *magnitudes):
+    """Arguments of these magnitudes in all policies, with each sign."""
     if name in policies.WITHOUT_ARGUMENT:
         return {0.0}
     found = set()
     for policy in policies.POLICIES.values():
         if name in policy.ranges:
-            argument = policy.ranges[name].argument(magnitude)
-            found.add(argument)
-            if policy.ranges[name].signed:
-                found.add(-argument)
+            for magnitude in magnitudes:
+                argument = policy.ranges[name].argument(magnitude)
+                signed = policy.ranges[name].signed
+                found |= {argument, -argument} if signed else {argument}
     return found
 
 
-# The definitions are Pillow's, so not one grey level may differ.
-@pytest.mark.parametrize("magnitude", range(11))
+# Beyond the magnitudes: all integer arguments, both degenerate images of an
+# enhancement, sharper images than in any policy.
+OTHER_ARGUMENTS = {
+    "Posterize": range(9),
+    "Solarize": range(0, 257, 8),
+    "SolarizeAdd": range(0, 256, 16),
+    "Color": (0.0, 1.0, 3.0),
+    "Contrast": (0.0, 1.0, 3.0),
+    "Brightness": (0.0, 1.0, 3.0),
+    "Sharpness": (0.0, 1.0, 5.0),
+    "Rotate": (45.0, 90.0, 180.0, -90.0, 359.0),
+    "TranslateX": (-0.5, 0.5, 0.49, 2.5, 1000.0),
+    "TranslateY": (-0.5, 0.5, 0.49, -2.5, -1000.0),
+    "ShearX": (-1.0, 1.0, 0.5),
+    "ShearY": (-1.0, 1.0, 0.5),
+}
+
+
+# Our operations are defined by Pillow, so all grey levels must be equal.
 @pytest.mark.parametrize("name", OURS)
-def test_operations_equal_those_of_pillow(name, magnitude):
-    for argument in arguments(name, magnitude):
+def test_operations_equal_pillow(name):
+    others = OTHER_ARGUMENTS.get(name, ())
+    for argument in {*arguments(name, *range(11)), *others}:
         for kind, image in images().items():
             np.testing.assert_array_equal(
                 in_graph(name)(image, argument),
@@ -127,60 +145,53 @@ def test_operations_equal_those_of_pillow(name, magnitude):
             )
 
 
-# Beyond the magnitudes: each argument that is an integer, both degenerate
-# images of an enhancement, sharper than any policy.
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("Posterize", range(9)),
-        ("Solarize", range(0, 257, 8)),
-        ("SolarizeAdd", range(0, 256, 16)),
-        ("Color", (0.0, 1.0, 3.0)),
-        ("Contrast", (0.0, 1.0, 3.0)),
-        ("Brightness", (0.0, 1.0, 3.0)),
-        ("Sharpness", (0.0, 1.0, 5.0)),
-        ("Rotate", (45.0, 90.0, 180.0, -90.0, 359.0)),
-        ("TranslateX", (-0.5, 0.5, 0.49, 2.5, 1000.0)),
-        ("TranslateY", (-0.5, 0.5, 0.49, -2.5, -1000.0)),
-        ("ShearX", (-1.0, 1.0, 0.5)),
-        ("ShearY", (-1.0, 1.0, 0.5)),
-    ],
-)
-def test_operations_equal_those_of_pillow_at_other_arguments(name, values):
-    for value in values:
-        for kind, image in images().items():
-            np.testing.assert_array_equal(
-                in_graph(name)(image, value),
-                with_pillow(name, image, value),
-                err_msg=f"{kind}, argument {value}",
-            )
+# Needs the stack of TensorFlow 2.15.
+@pytest.mark.parametrize("name", geometric_ops.OPERATIONS)
+def test_geometric_operations_equal_addons(monkeypatch, name):
+    tfa = pytest.importorskip("tensorflow_addons")
+    operation = geometric_ops.OPERATIONS[name]
+    cases = [
+        (tf.constant(image), argument, fill)
+        for image in images().values()
+        for argument in arguments(name, 3, 10) | {0.5, -7.3}
+        for fill in (0, 128, 255)
+    ]
+    ours = [operation(*case) for case in cases]
+    monkeypatch.setattr(
+        geometric_ops,
+        "projective_transform",
+        lambda image, coefficients, fill: tfa.image.transform(
+            image, coefficients, fill_value=fill
+        ),
+    )
+    for case, expected in zip(cases, ours):
+        np.testing.assert_array_equal(operation(*case), expected)
 
 
-# float32 coordinates are coarser than Pillow's steps over 256 pixels.
+# Beyond 256 pixels float32 coordinates are coarser than Pillow's steps.
 @pytest.mark.parametrize("name", ["Rotate", "ShearX", "ShearY", "TranslateX"])
 @pytest.mark.parametrize(
     ("shape", "share"), [((224, 256), 0.0), ((427, 640), 1e-3)]
 )
 def test_large_images(name, shape, share):
     image = photograph()[: shape[0], : shape[1]]
-    for magnitude in (1, 4, 7, 10):
-        for argument in arguments(name, magnitude):
-            different = np.any(
-                in_graph(name)(image, argument).numpy()
-                != with_pillow(name, image, argument),
-                axis=-1,
-            )
-            assert np.mean(different) <= share
+    for argument in arguments(name, 1, 4, 7, 10):
+        different = np.any(
+            in_graph(name)(image, argument).numpy()
+            != with_pillow(name, image, argument),
+            axis=-1,
+        )
+        assert np.mean(different) <= share
 
 
-# Pillow's grey images ("L") go through the same definitions.
+# Pillow treats grey images ("L") in the same way.
 @pytest.mark.parametrize("name", OURS)
 def test_grey_images(name):
     image = images()["photograph"][..., :1]
     for argument in arguments(name, 3):
         ours = in_graph(name, channels=1)(image, argument)
-        if name in ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"):
-            # No fill colour for three channels: the same on each.
+        if name in geometric_ops.OPERATIONS:
+            # The fill colour has three channels, so grey images are repeated.
             expected = with_pillow(name, np.repeat(image, 3, -1), argument)
             np.testing.assert_array_equal(ours, expected[..., :1])
         else:
@@ -203,12 +214,11 @@ def test_cutout_covers_a_square_cut_off_at_the_borders(half_size, center):
     )
 
 
-# What the names promise, without Pillow.
 def test_directions():
     image = np.zeros((5, 5, 1), np.uint8)
     image[2, 4] = 255
     left = geometric_ops.translate_x(image, 1.0).numpy()
     up = geometric_ops.translate_y(image, 1.0).numpy()
-    turned = geometric_ops.rotate(image, 90.0).numpy()
-    assert left[2, 3] == up[1, 4] == turned[0, 2] == 255
+    rotated = geometric_ops.rotate(image, 90.0).numpy()
+    assert left[2, 3] == up[1, 4] == rotated[0, 2] == 255
     assert np.all(left[:, 4] == 128) and np.all(up[4] == 128)

@@ -1,4 +1,4 @@
-"""The documented preparation of ImageNet, on archives that are like it."""
+"""The documented preparation of ImageNet, with small synthetic archives."""
 
 import io
 import pathlib
@@ -23,7 +23,7 @@ def _add(archive, name, content):
 
 
 def _write_archives(folder):
-    """Three images of two classes, and four to validate."""
+    """Writes three training images of two classes, and four for validation."""
     jpeg = tf.io.encode_jpeg(np.full((64, 80, 3), 99, np.uint8)).numpy()
     with tarfile.open(folder / "ILSVRC2012_img_train.tar", "w") as archive:
         for name in CLASSES:
@@ -37,7 +37,7 @@ def _write_archives(folder):
             _add(archive, f"ILSVRC2012_val_{number:08d}.JPEG", jpeg)
 
 
-def _of_the_guide(data_dir):
+def _documented_command(data_dir):
     texts = [path.read_text() for path in ROOT.glob("*.md")]
     texts += [path.read_text() for path in ROOT.glob("docs/**/*.md")]
     (code,) = re.findall(
@@ -48,7 +48,7 @@ def _of_the_guide(data_dir):
     return code.replace("gs://$BUCKET/tfds", data_dir)
 
 
-def _of_the_error(data_dir):
+def _command_of_the_error(data_dir):
     with pytest.raises(ValueError, match="must be downloaded by hand") as error:
         ca.data.load("imagenet2012", 2, data_dir=data_dir)
     (code,) = re.findall(r'python -c "([^"]*)"', str(error.value))
@@ -56,10 +56,10 @@ def _of_the_error(data_dir):
     return code
 
 
-# With data in a bucket the archives were looked for there.
+# By default tfds looks for the archives in data_dir, which may be a bucket.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("code", [_of_the_guide, _of_the_error])
-def test_the_documented_command(code, tmp_path):
+@pytest.mark.parametrize("code", [_documented_command, _command_of_the_error])
+def test_the_command_prepares_imagenet(code, tmp_path):
     archives, data_dir = tmp_path / "archives", str(tmp_path / "prepared")
     archives.mkdir()
     _write_archives(archives)

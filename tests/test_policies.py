@@ -1,4 +1,4 @@
-"""AutoAugment's tables, and what is drawn from them."""
+"""AutoAugment's policies, and the operations drawn from them."""
 
 import collections
 
@@ -8,16 +8,28 @@ from sklearn import datasets
 import tensorflow as tf
 
 from conadv_tf.data import auto_augment
-from conadv_tf.data import autoaugment
+from conadv_tf.data import color_ops
 from conadv_tf.data import geometric_ops
 from conadv_tf.data import policies
 
-NAMES = {
-    "AutoContrast Brightness Color Contrast Cutout Equalize Invert Posterize "
-    "Rotate Sharpness ShearX ShearY Solarize TranslateX TranslateY": "cifar",
-    "AutoContrast Brightness Color Contrast Cutout Equalize Invert Posterize "
-    "Rotate Sharpness ShearX ShearY Solarize SolarizeAdd TranslateX "
-    "TranslateY": "imagenet",
+# All operations, and the sums of probabilities and magnitudes in the copies of
+# the TensorFlow Model Garden and torchvision. The latter has no magnitudes for
+# operations without an argument, so these are not counted.
+TABLES = {
+    "cifar": (
+        "AutoContrast Brightness Color Contrast Cutout Equalize Invert "
+        "Posterize Rotate Sharpness ShearX ShearY Solarize TranslateX "
+        "TranslateY",
+        26.5,
+        187,
+    ),
+    "imagenet": (
+        "AutoContrast Brightness Color Contrast Cutout Equalize Invert "
+        "Posterize Rotate Sharpness ShearX ShearY Solarize SolarizeAdd "
+        "TranslateX TranslateY",
+        29.8,
+        167,
+    ),
 }
 
 
@@ -26,58 +38,41 @@ def photograph():
 
 
 def single(*operations, ranges=policies.IMAGENET.ranges):
-    """A policy with one sub-policy, padded with nothing."""
-    nothing = ("Invert", 0.0, 0)
-    pair = (*operations, nothing, nothing)[:2]
+    """A policy of one sub-policy with one or two operations."""
+    pair = (*operations, ("Invert", 0.0, 0))[:2]
     return policies.Policy("single", (pair,), ranges)
 
 
-@pytest.mark.parametrize("name", ["imagenet", "cifar"])
-def test_tables_are_whole(name):
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_complete_and_equal_other_copies(name):
     policy = policies.POLICIES[name]
+    names, probability, magnitude = TABLES[name]
+    known = {*policy.ranges, *policies.WITHOUT_ARGUMENT}
+    assert sorted(known) == names.split()
     assert len(policy.sub_policies) == 25
-    for pair in policy.sub_policies:
-        for operation in pair:
-            tenths = operation.probability * 10
-            assert abs(tenths - round(tenths)) < 1e-9, operation
-            if name == "imagenet":  # The TPU code's search had six choices.
-                assert round(tenths) % 2 == 0, operation
-
-
-@pytest.mark.parametrize(("names", "policy"), NAMES.items())
-def test_every_operation_has_a_range(names, policy):
-    ranges = policies.POLICIES[policy].ranges
-    assert sorted({*ranges, *policies.WITHOUT_ARGUMENT}) == names.split()
-
-
-# Sums over the tables of the TensorFlow Model Garden and torchvision (which has
-# no magnitudes where there is no argument), to which ours were compared.
-@pytest.mark.parametrize(
-    ("policy", "sums"),
-    [
-        (policies.IMAGENET, (29.8, 167)),
-        (policies.CIFAR, (26.5, 187)),
-    ],
-)
-def test_sums_are_those_of_other_copies(policy, sums):
     operations = [
         operation for pair in policy.sub_policies for operation in pair
     ]
-    probability = sum(operation.probability for operation in operations)
-    magnitude = sum(
+    for operation in operations:
+        tenths = operation.probability * 10
+        assert abs(tenths - round(tenths)) < 1e-9, operation
+        if name == "imagenet":  # The TPU code searched over six values.
+            assert round(tenths) % 2 == 0, operation
+    total = sum(operation.probability for operation in operations)
+    assert round(total, 6) == probability
+    assert magnitude == sum(
         operation.magnitude
         for operation in operations
         if operation.name not in policies.WITHOUT_ARGUMENT
     )
-    assert (round(probability, 6), magnitude) == sums
 
 
-# The formulas of the two released codes, written as they are there.
+# The formulas of the two released implementations, in their original form.
 RELEASED = {
     "imagenet": {
         "Color": lambda level: level / 10 * 1.8 + 0.1,
         "Cutout": lambda level: int(level / 10 * 100),
-        # A byte is shifted by 7 at most, so that one bit stays.
+        # TensorFlow shifts a byte by 7 at most, so that one bit remains.
         "Posterize": lambda level: max(int(level / 10 * 4), 1),
         "Rotate": lambda level: level / 10 * 30.0,
         "ShearX": lambda level: level / 10 * 0.3,
@@ -98,7 +93,7 @@ RELEASED = {
 
 
 @pytest.mark.parametrize("policy", RELEASED)
-def test_ranges_are_those_of_the_released_code(policy):
+def test_ranges_equal_the_released_code(policy):
     for name, formula in RELEASED[policy].items():
         for magnitude in range(11):
             argument = policies.POLICIES[policy].argument(
@@ -117,7 +112,7 @@ def test_ranges_are_those_of_the_released_code(policy):
         (("Invert", 0.5, 2.5), "2.5"),
     ],
 )
-def test_wrong_policies_are_refused(operation, received):
+def test_invalid_operations(operation, received):
     with pytest.raises(ValueError, match=received):
         single(operation, ranges=policies.CIFAR.ranges)
 
@@ -130,7 +125,7 @@ def test_sub_policies_are_pairs():
 
 
 def augment_many(image, policy, number, threads=None):
-    """The images of seeds (0, 7), (1, 7), ... through a `tf.data` map."""
+    """Images for the seeds (0, 7), (1, 7), ... from a `tf.data` map."""
     dataset = tf.data.Dataset.range(number).map(
         lambda index: auto_augment(image, tf.stack([index, 7]), policy),
         num_parallel_calls=threads,
@@ -143,7 +138,7 @@ def augment_many(image, policy, number, threads=None):
 @pytest.mark.parametrize(
     ("policy", "channels"), [("imagenet", 3), ("cifar", 1)]
 )
-def test_the_seed_alone_decides(policy, channels):
+def test_the_result_depends_on_the_seed_alone(policy, channels):
     image = photograph()[:32, :32, :channels]
     first = augment_many(image, policy, 40)
     np.testing.assert_array_equal(
@@ -167,9 +162,9 @@ def test_images_of_unknown_size():
         assert augment(photograph()[:size], [1, 2]).shape == (size, 64, 3)
 
 
-# 25 sub-policies that each leave another grey level.
+# Each sub-policy leaves a different grey level.
 def test_sub_policies_are_drawn_evenly_and_in_order():
-    ranges = {"SolarizeAdd": policies.Range(0, 10, whole=True)}
+    ranges = {"SolarizeAdd": policies.Range(0, 10, integer=True)}
     pairs = [
         (("SolarizeAdd", 1.0, row), ("SolarizeAdd", 1.0, column))
         for row, column in [(0, 0), (0, 1), (0, 3), (3, 5), (9, 10)]
@@ -183,8 +178,8 @@ def test_sub_policies_are_drawn_evenly_and_in_order():
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_each_operation_has_a_coin_of_its_own(probability):
-    ranges = {"SolarizeAdd": policies.Range(0, 100, whole=True)}
+def test_operations_are_applied_independently(probability):
+    ranges = {"SolarizeAdd": policies.Range(0, 100, integer=True)}
     policy = single(
         ("SolarizeAdd", probability, 1),
         ("SolarizeAdd", probability, 4),
@@ -216,11 +211,11 @@ def test_both_signs_are_drawn():
 
 def test_cutout_is_centered_anywhere():
     image = np.zeros((12, 10, 1), np.uint8)
-    ranges = {"Cutout": policies.Range(0, 10, whole=True)}
+    ranges = {"Cutout": policies.Range(0, 10, integer=True)}
     policy = single(("Cutout", 1.0, 1), ranges=ranges)
     drawn = augment_many(image, policy, 2000)[..., 0] == 128
-    # A square of 2x2 whose lower right pixel is the center, cut off at the
-    # first row and column: each pixel is a center, about 17 times.
+    # The lower right pixel of a 2x2 square is the center. Each pixel is the
+    # center about 17 times; squares are clipped at the first row and column.
     last = drawn[:, ::-1, ::-1].reshape(2000, -1).argmax(axis=1)
     counts = np.bincount(last, minlength=120)
     assert counts.min() > 0
@@ -228,19 +223,14 @@ def test_cutout_is_centered_anywhere():
     assert set(np.unique(drawn.sum((1, 2)))) == {1, 2, 4}
 
 
-# The arguments of one policy, through the whole path.
 @pytest.mark.parametrize(
-    ("policy", "bits"), [(policies.IMAGENET, 2), (policies.CIFAR, 2)]
+    ("policy", "magnitude"), [(policies.IMAGENET, 6), (policies.CIFAR, 7)]
 )
-def test_magnitudes_have_the_meaning_of_their_policy(policy, bits):
+def test_magnitudes_use_the_ranges_of_their_policy(policy, magnitude):
     image = photograph()
-    magnitude = {"imagenet": 6, "cifar": 7}[policy.name]
-    augmented = auto_augment(
-        image,
-        [0, 0],
-        single(("Posterize", 1.0, magnitude), ranges=policy.ranges),
-    )
-    np.testing.assert_array_equal(augmented, image >> 8 - bits << 8 - bits)
+    posterize = single(("Posterize", 1.0, magnitude), ranges=policy.ranges)
+    augmented = auto_augment(image, [0, 0], posterize)
+    np.testing.assert_array_equal(augmented, image >> 6 << 6)  # Two bits.
 
 
 def test_only_the_chosen_operation_runs(monkeypatch):
@@ -257,10 +247,7 @@ def test_only_the_chosen_operation_runs(monkeypatch):
 
         return counted
 
-    for operations in (
-        autoaugment.COLOR_OPERATIONS,
-        autoaugment.GEOMETRIC_OPERATIONS,
-    ):
+    for operations in (color_ops.OPERATIONS, geometric_ops.OPERATIONS):
         for name, operation in list(operations.items()):
             monkeypatch.setitem(operations, name, counting(name, operation))
     always = [
@@ -272,23 +259,22 @@ def test_only_the_chosen_operation_runs(monkeypatch):
     assert sum(calls.values()) == 2 * 30
 
 
-def test_operations_that_are_not_implemented_are_refused():
-    policy = single(("Blur", 1.0, 1), ranges={"Blur": policies.Range(0, 1)})
-    with pytest.raises(ValueError, match="Blur"):
-        auto_augment(photograph(), [0, 0], policy)
+BLUR = single(("Blur", 1.0, 1), ranges={"Blur": policies.Range(0, 1)})
+IMAGE = np.zeros((8, 8, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
     ("image", "seed", "policy", "received"),
     [
-        (np.zeros((8, 8, 3), np.uint8), [0, 0], "svhn", "svhn"),
-        (np.zeros((8, 8, 3), np.float32), [0, 0], "cifar", "float32"),
+        (IMAGE, [0, 0], "svhn", "svhn"),
+        (IMAGE, [0, 0], BLUR, "Blur"),
+        (IMAGE.astype(np.float32), [0, 0], "cifar", "float32"),
         (np.zeros((2, 8, 8, 3), np.uint8), [0, 0], "cifar", "2, 8, 8, 3"),
         (np.zeros((8, 8, 4), np.uint8), [0, 0], "cifar", "8, 8, 4"),
-        (np.zeros((8, 8, 3), np.uint8), [0], "cifar", "int32 .1,"),
-        (np.zeros((8, 8, 3), np.uint8), [0.5, 0.0], "cifar", "float32"),
+        (IMAGE, [0], "cifar", "int32 .1,"),
+        (IMAGE, [0.5, 0.0], "cifar", "float32"),
     ],
 )
-def test_wrong_arguments_are_refused(image, seed, policy, received):
+def test_invalid_arguments(image, seed, policy, received):
     with pytest.raises(ValueError, match=received):
         auto_augment(image, seed, policy)

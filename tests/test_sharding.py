@@ -1,4 +1,4 @@
-"""Input pipelines of several hosts read every example exactly once."""
+"""Input pipelines of several hosts read each example exactly once."""
 
 import collections
 import json
@@ -23,7 +23,7 @@ def context(index, count, replicas=None):
 
 
 def grey_levels(dataset):
-    """A number for each image: images of one grey level are told apart."""
+    """The grey level of each image, which identifies it."""
     return [
         int(level)
         for batch, _ in dataset
@@ -33,25 +33,22 @@ def grey_levels(dataset):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """The same 23 + 7 grey images as a folder and through tfds."""
+    """The same 23 + 7 grey images as a folder and in tensorflow-datasets."""
     root = tmp_path_factory.mktemp("sets")
-    for part, first, count in (("train", 0, 23), ("test", 100, 7)):
-        (root / part / "a").mkdir(parents=True)
+    for split, first, count in (("train", 0, 23), ("test", 100, 7)):
+        (root / split / "a").mkdir(parents=True)
         for level in range(first, first + count):
             image = np.full((20, 20, 3), level, "uint8")
-            path = root / part / "a" / f"{level}.png"
+            path = root / split / "a" / f"{level}.png"
             path.write_bytes(images.encode(image, "PNG"))
+    small = {
+        "name": "conadv_made_images/small",
+        "data_dir": str(root / "tfds"),
+    }
     return {
         "folder": {"name": f"folder:{root}", "image_size": 8},
-        "in memory": {
-            "name": "conadv_made_images/small",
-            "data_dir": str(root / "tfds"),
-        },
-        "encoded": {
-            "name": "conadv_made_images/small",
-            "data_dir": str(root / "tfds"),
-            "image_size": 8,
-        },
+        "in memory": small,
+        "encoded": {**small, "image_size": 8},
     }
 
 
@@ -61,7 +58,7 @@ def arguments(sets, request):
 
 
 def plain(arguments, monkeypatch):
-    """Turns off the shift, which would change the mean of an image."""
+    """Turns off shifts, which would change the mean of an image."""
     monkeypatch.setitem(
         ca.data.datasets._SHIFTS, "conadv_made_images/small", (0, False)
     )
@@ -95,7 +92,7 @@ def test_every_example_once_over_the_hosts(arguments, monkeypatch):
         assert policy == tf.data.experimental.AutoShardPolicy.OFF
 
 
-# A host with 12 of 23 examples makes as many steps as one with 11.
+# One host has 12 of 23 examples, the other 11.
 def test_hosts_make_equal_static_steps(arguments):
     for index in range(2):
         host = ca.data.load(
@@ -115,7 +112,7 @@ import numpy as np
 import tensorflow as tf
 import conadv_tf as ca
 index, path = int(sys.argv[1]), sys.argv[2]
-tf.keras.utils.set_random_seed(0)  # As conftest does.
+tf.keras.utils.set_random_seed(0)  # Like conftest.py.
 dataset = ca.data.load(
     f"folder:{path}", 4, seed=7, image_size=8, drop_remainder=False,
     input_context=tf.distribute.InputContext(2, index, 2),
@@ -130,7 +127,6 @@ print(json.dumps([
 
 def test_two_processes_share_an_epoch_that_repeats(sets):
     path = sets["folder"]["name"].split(":", 1)[1]
-
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(index), path],
@@ -146,7 +142,7 @@ def test_two_processes_share_an_epoch_that_repeats(sets):
     for epoch in range(2):
         assert sorted(hosts[0][epoch] + hosts[1][epoch]) == list(range(23))
     assert hosts[0][0] != hosts[0][1]
-    # The same seed gives the same epochs in a third process, this one.
+    # The same seed gives the same epochs in this process.
     for index in range(2):
         here = ca.data.load(
             global_batch_size=4,
@@ -158,7 +154,7 @@ def test_two_processes_share_an_epoch_that_repeats(sets):
         assert [grey_levels(here.train) for _ in range(2)] == hosts[index]
 
 
-# Each of two replicas gets its half of every batch, as it is.
+# Each of two replicas gets half of each batch, unchanged.
 def test_distribute_feeds_each_replica(sets, monkeypatch):
     arguments = plain(sets["in memory"], monkeypatch)
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
@@ -193,9 +189,9 @@ def test_distribute_feeds_each_replica(sets, monkeypatch):
 @pytest.mark.parametrize(
     "replicas, pipelines, message",
     [
-        (4, 1, r"4 replicas.*6 = 4 x 1 \+ 2. Take 4 or 8"),
-        (8, 1, r"8 replicas.*6 = 8 x 0 \+ 6. Take 8 or 16"),
-        (1, 5, r"5 input pipelines.*6 = 5 x 1 \+ 1. Take 5 or 10"),
+        (4, 1, r"4 replicas.*6 = 4 x 1 \+ 2. Use 4 or 8"),
+        (8, 1, r"8 replicas.*6 = 8 x 0 \+ 6. Use 8 or 16"),
+        (1, 5, r"5 input pipelines.*6 = 5 x 1 \+ 1. Use 5 or 10"),
     ],
 )
 def test_batches_that_cannot_be_shared(sets, replicas, pipelines, message):
@@ -212,16 +208,16 @@ def test_batches_that_cannot_be_shared(sets, replicas, pipelines, message):
             )
 
 
-def test_shares_and_their_seeds():
+def test_shards_differ_by_one_record_and_in_their_seeds():
     for total in (0, 1, 23):
         for count in (1, 2, 5):
-            shares = [sharding.Share(index, count) for index in range(count)]
-            sizes = [share.size(total) for share in shares]
+            shards = [sharding.Shard(index, count) for index in range(count)]
+            sizes = [shard.size(total) for shard in shards]
             assert sum(sizes) == total and max(sizes) - min(sizes) <= 1
     seeds = collections.Counter(
-        sharding.Share(index, 64).seed(seed)
+        sharding.Shard(index, 64).seed(seed)
         for index in range(64)
         for seed in (0, 1, -1)
     )
     assert max(seeds.values()) == 1
-    assert sharding.Share(0, 4).seed(3) == 3
+    assert sharding.Shard(0, 4).seed(3) == 3

@@ -36,7 +36,7 @@ from conadv_tf.data import auto_augment
 from conadv_tf.data import BadRecords
 from conadv_tf.data import FolderSource
 from conadv_tf.data import pipelines
-from conadv_tf.data import Share
+from conadv_tf.data import Shard
 from conadv_tf.data import views
 from experiments import plots
 
@@ -115,7 +115,7 @@ def make_variants(folder, flags):
       dataset of batches.
     """
     source, size = FolderSource(folder), flags.image_size
-    faults = BadRecords(source.num_classes)
+    bad_records = BadRecords(source.num_classes)
 
     def batched(examples):
         return pipelines.batched(
@@ -129,11 +129,13 @@ def make_variants(folder, flags):
 
     def train(number, augment=None):
         view = views.random_views(size, number, True, augment, tf.float32)
-        return batched(pipelines.training(source, Share(), 0, view, faults))
+        return batched(
+            pipelines.training(source, Shard(), 0, view, bad_records)
+        )
 
     def evaluation():
         view = views.central_view(size, tf.float32)
-        return batched(pipelines.evaluation(source, Share(), view, faults))
+        return batched(pipelines.evaluation(source, Shard(), view, bad_records))
 
     augment = functools.partial(auto_augment, policy="imagenet")
     return {

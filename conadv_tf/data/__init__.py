@@ -1,9 +1,9 @@
-"""Image classification sets, and augmentation of their images.
+"""Image classification datasets, and augmentation of their images.
 
-`load` is what users call, with `auto_augment` or `augmentation`, `resume_at`
-and `distribute`. `ArraySource`, `FolderSource`, `BadRecords`, `Share` and the
-modules `pipelines` and `views` are what it is made of, for other pipelines;
-`policies` are those of AutoAugment as data.
+Start with `load`, together with `auto_augment` or `augmentation`, `resume_at`
+and `distribute`. Build other input pipelines from `ArraySource`,
+`FolderSource`, `Splits`, `BadRecords`, `Shard` and the modules `pipelines` and
+`views`. The module `policies` has the AutoAugment policies as data.
 """
 
 from conadv_tf.data import pipelines
@@ -19,19 +19,23 @@ from conadv_tf.data.datasets import Dataset
 from conadv_tf.data.datasets import load
 from conadv_tf.data.datasets import NAMES
 from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.position import resume_at
+from conadv_tf.data.resume import resume_at
 from conadv_tf.data.sharding import distribute
-from conadv_tf.data.sharding import Share
+from conadv_tf.data.sharding import Shard
+from conadv_tf.data.source import Source
+from conadv_tf.data.splitting import Splits
 
 __all__ = [
     "AUGMENTATIONS",
     "MIXING",
     "NAMES",
     "ArraySource",
-    "Dataset",
     "BadRecords",
+    "Dataset",
     "FolderSource",
-    "Share",
+    "Shard",
+    "Source",
+    "Splits",
     "augmentation",
     "auto_augment",
     "distribute",

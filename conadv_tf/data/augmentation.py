@@ -10,16 +10,14 @@ from typing import Any
 
 import tensorflow as tf
 
-# Of a class of keras-cv, whether it wants a range of pixels.
 _LAYERS = {
-    "randaugment": ("RandAugment", True),
-    "augmix": ("AugMix", True),
-    "mixup": ("MixUp", False),
-    "cutmix": ("CutMix", False),
+    "randaugment": "RandAugment",
+    "augmix": "AugMix",
+    "mixup": "MixUp",
+    "cutmix": "CutMix",
 }
 NAMES = tuple(_LAYERS)
 MIXING = ("mixup", "cutmix")  # These change labels.
-_VALUE_RANGE = (0.0, 1.0)
 
 
 def augmentation(
@@ -28,45 +26,47 @@ def augmentation(
     """Returns a function that augments a batch, for `dataset.map`.
 
     - "randaugment" (arXiv 1909.13719) and "augmix" (arXiv 1912.02781) change
-      each image by itself and leave labels as they are.
+      each image independently and keep the labels.
     - "mixup" (arXiv 1710.09412) and "cutmix" (arXiv 1905.04899) mix each
-      image with another of the batch and **change labels**: a row holds the
-      shares of the two classes, so train with `CategoricalCrossentropy`, and
-      with "accuracy" as a metric on data that are not mixed.
+      image with another one of the batch and **change labels**: each row holds
+      the weights of the two classes. Train with `CategoricalCrossentropy`, and
+      measure "accuracy" on data that are not mixed.
 
-    Randomness is keras-cv's, hence stateful, and unlike `auto_augment` no seed
-    alone makes it reproducible. Measured with keras-cv 0.9 in a `tf.data` map:
+    keras-cv's random numbers are stateful. Unlike in `auto_augment`, a seed
+    alone does not make them reproducible. Measured with keras-cv 0.9 in a
+    `tf.data` map:
 
-    - mixup, cutmix: equal runs after `tf.keras.utils.set_random_seed`, if the
-      map is sequential (`num_parallel_calls=None`). But then *each iteration
-      over the dataset repeats the same draws*: put `repeat()` before the map.
-      Without a global seed the option `seed` changes nothing.
-    - randaugment: equal runs after `tf.keras.utils.set_random_seed` with the
-      option `seed` too, if the map is sequential; each epoch draws anew.
+    - mixup, cutmix: two runs are equal after `tf.keras.utils.set_random_seed`
+      if the map is sequential (`num_parallel_calls=None`). But then *each
+      iteration over the dataset repeats the same draws*, so put `repeat()`
+      before the map. Without a global seed the option `seed` has no effect.
+    - randaugment: two runs are equal after `tf.keras.utils.set_random_seed`
+      with the option `seed` if the map is sequential. Each epoch draws new
+      numbers.
     - augmix: no setting was found that makes two runs equal.
 
-    Differs from the paper: keras-cv's cutmix cuts its rectangle off at the
-    border but weighs labels by the whole rectangle, so that a label can
-    understate the image's own class.
+    Differs from the paper: keras-cv's cutmix clips its rectangle at the border
+    but weights labels by the whole rectangle, so a label can understate the
+    class of the image itself.
 
     Args:
       name: one of `NAMES`.
-      **options: of `keras_cv.layers.RandAugment`, `AugMix`, `MixUp` or
-        `CutMix`, such as magnitude or alpha. value_range and dtype are set.
+      **options: arguments of `keras_cv.layers.RandAugment`, `AugMix`, `MixUp`
+        or `CutMix`, such as magnitude or alpha, except value_range and dtype.
 
     Returns:
-      A function of (images, labels): uint8 [batch, height, width, channels] in
-      0 to 255, or floating point in [0, 1]; one-hot floating-point
-      [batch, classes]. It returns (images, labels), both float32, of the same
-      shapes, images in [0, 1]. Its layers compute in float32 whatever the
-      global mixed precision policy is. It raises a ValueError if a shape or a
-      type is not as above.
+      A function of (images, labels). Images are uint8 [batch, height, width,
+      channels] in 0 to 255, or floating point in [0, 1]; labels are one-hot
+      floating-point [batch, classes]. It returns (images, labels), both
+      float32, of the same shapes, images in [0, 1]. Its layers compute in
+      float32, regardless of the global mixed precision policy. It raises a
+      ValueError if a shape or dtype differs.
 
     Raises:
       ValueError: if the name is unknown.
       ImportError: without keras-cv (the extra "data").
 
-    Example: labels become shares of two classes.
+    Example: labels become weights of two classes.
       >>> images = tf.data.Dataset.from_tensor_slices(tf.zeros([4, 8, 8, 3]))
       >>> labels = tf.data.Dataset.from_tensor_slices(tf.eye(4))
       >>> dataset = tf.data.Dataset.zip((images, labels)).batch(4)
@@ -78,7 +78,8 @@ def augmentation(
     if name not in NAMES:
         raise ValueError(
             f"Expected an augmentation among {NAMES}; received {name!r}. "
-            "AutoAugment is `conadv_tf.data.auto_augment`, of one image."
+            "For AutoAugment of single images use "
+            "`conadv_tf.data.auto_augment`."
         )
     layer = _layer(name, options)
 
@@ -111,22 +112,20 @@ def _layer(name: str, options: dict[str, Any]) -> tf.keras.layers.Layer:
         from keras_cv import layers
     except ImportError as error:
         raise ImportError(
-            "Expected keras-cv for `augmentation`; received an environment "
-            'where it cannot be imported. `pip install "keras-cv<0.10"` '
-            "brings it, as does this package's extra [data]; or take "
-            "`conadv_tf.data.auto_augment` "
-            "(--set augmentation=autoaugment), which needs nothing."
+            "Expected keras-cv for `augmentation`; importing it failed. Run "
+            '`pip install "keras-cv<0.10"` or install the extra [data] of this '
+            "package; or use `conadv_tf.data.auto_augment` "
+            "(--set augmentation=autoaugment), which does not need it."
         ) from error
-    kind, is_ranged = _LAYERS[name]
+    arguments = {} if name in MIXING else {"value_range": (0.0, 1.0)}
     with _float32_policy():
-        arguments = (_VALUE_RANGE,) if is_ranged else ()
-        return getattr(layers, kind)(*arguments, **options)
+        return getattr(layers, _LAYERS[name])(**arguments, **options)
 
 
 @contextlib.contextmanager
 def _float32_policy() -> Iterator[None]:
-    """Layers made here compute in float32; some cannot in bfloat16."""
-    # RandAugment makes layers of its own, which an argument does not reach.
+    """Makes new layers compute in float32; some fail in bfloat16."""
+    # RandAugment creates inner layers, to which it does not pass a dtype.
     outer = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("float32")
     try:

@@ -1,6 +1,7 @@
-"""AutoAugment of one image, with randomness that depends on a seed only."""
+"""AutoAugment of one image, as a pure function of a seed."""
 
 from collections.abc import Callable
+import itertools
 from typing import Union
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ from conadv_tf.data.policies import POLICIES
 from conadv_tf.data.policies import Policy
 from conadv_tf.types import TensorLike
 
-_POSITIONS = 2  # Operations of a sub-policy.
+_OPERATIONS_PER_SUB_POLICY = 2
 _DRAWS_PER_OPERATION = 4
 
 
@@ -22,14 +23,14 @@ def auto_augment(
 ) -> tf.Tensor:
     """Applies one sub-policy of an AutoAugment policy, drawn from the seed.
 
-    Cubuk et al. 2019 (arXiv 1805.09501). The sub-policy, whether each of its
-    two operations is applied, the sign of a shear, translation or rotation and
-    the position of a cutout are pure functions of the seed: the same seed
-    gives the same image, whatever the order or number of threads of a
-    `tf.data` map. Give each image of each epoch its own seed. Only operations
-    that are applied are computed.
+    Cubuk et al. 2019 (arXiv 1805.09501). The seed determines the sub-policy,
+    whether each of its two operations is applied, the sign of a shear,
+    translation or rotation, and the position of a cutout. The same seed gives
+    the same image, whatever the order or number of threads of a `tf.data` map.
+    Give each image of each epoch a different seed. Operations that are not
+    applied are not computed.
 
-    Meant for the input pipeline, on the CPU. Images should already have the
+    Use it in the input pipeline, on the CPU. Images should already have the
     size of the network's input, because translations are in pixels.
 
     Args:
@@ -45,7 +46,7 @@ def auto_augment(
       ValueError: if the policy is unknown, or the image or the seed is not as
         above.
 
-    Example: each image, by its own seed, is inverted or not.
+    Example: the seed decides whether an image is inverted.
       >>> policy = ca.data.policies.Policy(
       ...     "half", [[("Invert", 0.5, 0), ("Invert", 0.0, 0)]], ranges={}
       ... )
@@ -62,14 +63,16 @@ def auto_augment(
     seed = tf.convert_to_tensor(seed)
     _check(image, seed)
     draws = tf.random.stateless_uniform(
-        [1 + _POSITIONS * _DRAWS_PER_OPERATION], seed, alg="philox"
+        [1 + _OPERATIONS_PER_SUB_POLICY * _DRAWS_PER_OPERATION],
+        seed,
+        alg="philox",
     )
     chosen = tf.cast(draws[0] * len(policy.sub_policies), tf.int32)
-    draws = tf.split(draws[1:], _POSITIONS)
+    draws = tf.split(draws[1:], _OPERATIONS_PER_SUB_POLICY)
     shape = image.shape
-    for position in range(_POSITIONS):
-        operations = [pair[position] for pair in policy.sub_policies]
-        image = _apply(image, policy, operations, chosen, draws[position])
+    for index, operation_draws in enumerate(draws):
+        operations = [pair[index] for pair in policy.sub_policies]
+        image = _apply(image, policy, operations, chosen, operation_draws)
         image = tf.ensure_shape(image, shape)
     return image
 
@@ -81,24 +84,24 @@ def _apply(
     chosen: tf.Tensor,
     draws: tf.Tensor,
 ) -> tf.Tensor:
-    """Applies operations[chosen], or nothing if its coin says so.
+    """Applies operations[chosen] with its probability.
 
-    The switch is over the operations that occur (8 of v0 at each position)
-    rather than over 25 sub-policies of two: less to trace.
+    It switches among the different operations (8 at each position of v0)
+    instead of 25 sub-policies, which is less to trace.
 
     Args:
       image: uint8 [height, width, channels].
       policy: `policies.Policy`.
       operations: Python list, one `policies.Operation` for each sub-policy.
       chosen: int32 scalar, index of the sub-policy.
-      draws: float32 [4] in [0, 1): coin, sign, and row and column of a cutout.
+      draws: float32 [4] in [0, 1): they decide whether the operation is
+        applied, its sign, and the row and column of a cutout.
     """
     names = sorted({operation.name for operation in operations})
     branches = [1 + names.index(operation.name) for operation in operations]
     arguments = [policy.argument(operation) for operation in operations]
     probabilities = [operation.probability for operation in operations]
     is_signed = [policy.is_signed(operation) for operation in operations]
-
     argument = tf.constant(arguments)[chosen]
     negate = tf.constant(is_signed)[chosen] & (draws[1] < 0.5)
     argument = tf.where(negate, -argument, argument)
@@ -130,13 +133,12 @@ def _resolve(policy: Union[str, Policy]) -> Policy:
             )
         policy = POLICIES[policy]
     known = {*COLOR_OPERATIONS, *GEOMETRIC_OPERATIONS, "Cutout"}
-    for pair in policy.sub_policies:
-        for operation in pair:
-            if operation.name not in known:
-                raise ValueError(
-                    f"Expected operations among {sorted(known)}; received "
-                    f"{operation.name!r} in policy {policy.name!r}."
-                )
+    for operation in itertools.chain(*policy.sub_policies):
+        if operation.name not in known:
+            raise ValueError(
+                f"Expected operations among {sorted(known)}; received "
+                f"{operation.name!r} in policy {policy.name!r}."
+            )
     return policy
 
 

@@ -1,10 +1,10 @@
 """Colour operations of AutoAugment on one image, equal to Pillow's.
 
 Each takes uint8 [height, width, channels] with 1 or 3 channels and returns the
-same shape. TensorFlow operations only, so they run inside `tf.data` maps. The
-definitions are those of PIL.ImageOps and PIL.ImageEnhance, in integers or in
-the precision that Pillow uses, so that results agree to the grey level. Where
-the released TPU code differs the docstring says so.
+same shape. They use TensorFlow operations only and run inside `tf.data` maps.
+They follow PIL.ImageOps and PIL.ImageEnhance, in integers or in the precision
+that Pillow uses, so that results agree to the grey level. Docstrings mention
+differences from the released TPU code.
 """
 
 import tensorflow as tf
@@ -13,25 +13,25 @@ from conadv_tf.types import TensorLike
 
 
 def invert(image: tf.Tensor) -> tf.Tensor:
-    """255 - image, as PIL.ImageOps.invert."""
+    """Returns 255 - image, like PIL.ImageOps.invert."""
     return 255 - image
 
 
 def posterize(image: tf.Tensor, bits: TensorLike) -> tf.Tensor:
-    """Keeps the highest bits, as PIL.ImageOps.posterize.
+    """Keeps the highest bits, like PIL.ImageOps.posterize.
 
     Args:
       image: uint8 [height, width, channels].
       bits: int scalar from 0 (a black image) to 8 (no change).
     """
-    # In int32, because a shift by 8 of 8 bits is not defined.
+    # In int32, because shifting 8 bits by 8 is undefined.
     shift = 8 - tf.cast(bits, tf.int32)
     highest = tf.bitwise.right_shift(tf.cast(image, tf.int32), shift)
     return tf.cast(tf.bitwise.left_shift(highest, shift), tf.uint8)
 
 
 def solarize(image: tf.Tensor, threshold: TensorLike) -> tf.Tensor:
-    """Inverts grey levels from a threshold up, as PIL.ImageOps.solarize.
+    """Inverts grey levels from a threshold up, like PIL.ImageOps.solarize.
 
     Args:
       image: uint8 [height, width, channels].
@@ -42,10 +42,9 @@ def solarize(image: tf.Tensor, threshold: TensorLike) -> tf.Tensor:
 
 
 def solarize_add(image: tf.Tensor, addition: TensorLike) -> tf.Tensor:
-    """Adds to the grey levels under 128, up to 255.
+    """Adds to grey levels below 128, up to 255.
 
-    Not in Pillow: an operation of the TPU code, where it is called
-    `solarize_add` and has the threshold 128 too.
+    Not in Pillow. The TPU code has it as solarize_add, with the same threshold.
 
     Args:
       image: uint8 [height, width, channels].
@@ -57,8 +56,8 @@ def solarize_add(image: tf.Tensor, addition: TensorLike) -> tf.Tensor:
 
 
 def auto_contrast(image: tf.Tensor) -> tf.Tensor:
-    """Stretches each channel to 0..255, as PIL.ImageOps.autocontrast."""
-    # Pillow's table in Pillow's precision: rounding differs otherwise.
+    """Stretches each channel to 0..255, like PIL.ImageOps.autocontrast."""
+    # Pillow's table in Pillow's precision, which determines rounding.
     levels = tf.range(256, dtype=tf.float64)[:, tf.newaxis]
     low = tf.cast(tf.reduce_min(image, axis=(0, 1)), tf.float64)
     high = tf.cast(tf.reduce_max(image, axis=(0, 1)), tf.float64)
@@ -68,10 +67,10 @@ def auto_contrast(image: tf.Tensor) -> tf.Tensor:
 
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
-    """Flattens each channel's histogram, as PIL.ImageOps.equalize."""
+    """Flattens each channel's histogram, like PIL.ImageOps.equalize."""
     levels = tf.range(256)
     histogram = _histogram(image)  # [256, channels]
-    # Level of the brightest pixel; all pixels but those share 255 steps.
+    # All pixels except the brightest ones share 255 steps.
     highest = tf.cast(tf.reduce_max(image, axis=(0, 1)), tf.int32)
     is_highest = levels[:, tf.newaxis] == highest
     step = (
@@ -84,7 +83,7 @@ def equalize(image: tf.Tensor) -> tf.Tensor:
 
 
 def color(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
-    """Saturation, as PIL.ImageEnhance.Color; a grey image does not change.
+    """Changes saturation, like PIL.ImageEnhance.Color; keeps grey images.
 
     Args:
       image: uint8 [height, width, channels].
@@ -94,7 +93,7 @@ def color(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
 
 
 def contrast(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
-    """Contrast, as PIL.ImageEnhance.Contrast.
+    """Changes contrast, like PIL.ImageEnhance.Contrast.
 
     Differs from the TPU code, whose "mean" is the number of pixels over 256.
 
@@ -108,7 +107,7 @@ def contrast(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
 
 
 def brightness(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
-    """Brightness, as PIL.ImageEnhance.Brightness.
+    """Changes brightness, like PIL.ImageEnhance.Brightness.
 
     Args:
       image: uint8 [height, width, channels].
@@ -118,17 +117,17 @@ def brightness(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
 
 
 def sharpness(image: tf.Tensor, factor: TensorLike) -> tf.Tensor:
-    """Sharpness, as PIL.ImageEnhance.Sharpness; pixels at the border stay.
+    """Changes sharpness, like PIL.ImageEnhance.Sharpness; keeps the border.
 
     Args:
       image: uint8 [height, width, channels].
-      factor: float scalar; 0 is smoothed with weights 1 around 5, 1 no change.
+      factor: float scalar; 0 smooths with weights 1 around 5, 1 is no change.
     """
     return _blend(_smooth(image), image, factor)
 
 
 def _look_up(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    """Replaces grey levels by those of a table [256, channels]."""
+    """Replaces grey levels by the entries of a table [256, channels]."""
     table = tf.cast(table, tf.uint8)
     channels = [
         tf.gather(table[:, channel], tf.cast(image[..., channel], tf.int32))
@@ -138,7 +137,7 @@ def _look_up(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
 
 
 def _histogram(image: tf.Tensor) -> tf.Tensor:
-    """int32 [256, channels]."""
+    """Returns the histogram of each channel, int32 [256, channels]."""
     flat = tf.cast(tf.reshape(image, [-1, image.shape[-1]]), tf.int32)
     counts = [
         tf.math.bincount(flat[:, channel], minlength=256, maxlength=256)
@@ -148,18 +147,18 @@ def _histogram(image: tf.Tensor) -> tf.Tensor:
 
 
 def _luminance(image: tf.Tensor) -> tf.Tensor:
-    """uint8 [height, width, 1], as PIL's `convert("L")`."""
+    """Returns uint8 [height, width, 1], like PIL.Image.convert("L")."""
     if image.shape[-1] == 1:
         return image
-    # By channel: half the time of a sum over the last axis.
+    # Adding channels takes half the time of a sum over the last axis.
     red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
-    weighted = 19595 * red + 38470 * green + 7471 * blue  # Of 65536.
+    weighted = 19595 * red + 38470 * green + 7471 * blue  # Sum 65536.
     luminance = tf.bitwise.right_shift(weighted + 0x8000, 16)
     return tf.cast(luminance, tf.uint8)[..., tf.newaxis]
 
 
 def _smooth(image: tf.Tensor) -> tf.Tensor:
-    """PIL.ImageFilter.SMOOTH: 3x3 weights 1 around 5; the border is copied."""
+    """Applies PIL.ImageFilter.SMOOTH: weights 1 around 5; keeps the border."""
     levels = tf.cast(image, tf.int32)
     height, width = tf.unstack(tf.shape(image)[:2])
     padded = tf.pad(levels, [[1, 1], [1, 1], [0, 0]])
@@ -172,7 +171,7 @@ def _smooth(image: tf.Tensor) -> tf.Tensor:
     inside = (
         (rows > 0) & (rows < height - 1) & (columns > 0) & (columns < width - 1)
     )
-    # The nearest integer to total / 13; a tie is not possible.
+    # The nearest integer to total / 13; ties cannot occur.
     smoothed = tf.cast((2 * total + 13) // 26, tf.uint8)
     return tf.where(inside, smoothed, image)
 
@@ -180,14 +179,14 @@ def _smooth(image: tf.Tensor) -> tf.Tensor:
 def _blend(
     degenerate: tf.Tensor, image: tf.Tensor, factor: TensorLike
 ) -> tf.Tensor:
-    """A line from degenerate (0) through image (1), clipped, truncated."""
+    """Interpolates from degenerate (0) to image (1), clips and truncates."""
     start = tf.cast(degenerate, tf.float32)
     change = tf.cast(image, tf.float32) - start
     blended = start + tf.cast(factor, tf.float32) * change
     return tf.cast(tf.clip_by_value(blended, 0.0, 255.0), tf.uint8)
 
 
-# By the paper's names; each takes (image, argument).
+# Keys are the paper's names; each function takes (image, argument).
 OPERATIONS = {
     "AutoContrast": lambda image, _: auto_contrast(image),
     "Brightness": brightness,

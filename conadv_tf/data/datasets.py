@@ -1,6 +1,7 @@
-"""One interface to image classification sets: tfds, folders, arrays."""
+"""One interface to image classification datasets: tfds, folders, arrays."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 from typing import Optional
@@ -10,30 +11,28 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf.data import archives
+from conadv_tf.data import pipelines
+from conadv_tf.data import sharding
 from conadv_tf.data.arrays import ArraySource
 from conadv_tf.data.bad_records import BadRecords
 from conadv_tf.data.folders import FolderSource
-from conadv_tf.data.pipelines import batched
-from conadv_tf.data.pipelines import evaluation
-from conadv_tf.data.pipelines import Source
-from conadv_tf.data.pipelines import training
-from conadv_tf.data.records import TfdsSource
-from conadv_tf.data.sharding import host_batch_size
-from conadv_tf.data.sharding import share_of
+from conadv_tf.data.source import Source
+from conadv_tf.data.splitting import Splits
+from conadv_tf.data.tfds_source import TfdsSource
 from conadv_tf.data.views import Augment
 from conadv_tf.data.views import central_view
 from conadv_tf.data.views import random_views
 from conadv_tf.data.views import shifted_views
 from conadv_tf.data.views import View
 
-# Sets whose views are settled; `load` also takes any other of tfds and
-# folder:PATH and npz:PATH.
+# Datasets with default views. `load` also takes any other name of
+# tensorflow-datasets, folder:PATH and npz:PATH.
 NAMES = ("digits", "cifar10", "cifar100", "imagenet2012")
 _FOLDER = "folder:"
 _ARCHIVE = "npz:"
 _IMAGE_SIZE = 224
 # Zero padding around a small training image before its random crop, and
-# whether its mirror image is of the same class.
+# whether its mirror image belongs to the same class.
 _SHIFTS = {"digits": (0, False), "cifar10": (4, True), "cifar100": (4, True)}
 _DTYPES = ("float32", "bfloat16")
 _Pair = tuple[np.ndarray, np.ndarray]  # (images, labels).
@@ -41,17 +40,20 @@ _Pair = tuple[np.ndarray, np.ndarray]  # (images, labels).
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A dataset ready for `model.fit`, and what one must know about it.
+    """A dataset ready for `model.fit`, and its properties.
 
-    train: batches (images [batch, height, width, channels] in [0, 1], labels
-      int64 [batch]), one epoch, shuffled anew in each. With two views, images
-      are a pair (clean view, augmented view).
-    test: batches of one view, in order, last batch smaller.
-    image_shape: (height, width, channels).
-    num_train, num_test: examples on all hosts together.
-    steps_per_epoch: training batches of each host.
-    class_names: str, by class number.
-    faults: `BadRecords` of what was wrong with which record so far.
+    Attributes:
+      train: batches (images [batch, height, width, channels] in [0, 1], labels
+        int64 [batch]), one epoch, reshuffled in each epoch. With two views,
+        images are a pair (clean view, augmented view).
+      test: batches of one view, in order; the last batch may be smaller.
+      num_classes: number of classes.
+      image_shape: (height, width, channels).
+      num_train: training examples, counted over all hosts.
+      num_test: test examples, counted over all hosts.
+      steps_per_epoch: training batches of each host.
+      class_names: str, indexed by class number.
+      bad_records: `BadRecords` with the problems found so far.
     """
 
     train: Any
@@ -62,7 +64,7 @@ class Dataset:
     num_test: int
     steps_per_epoch: int
     class_names: tuple[str, ...]
-    faults: BadRecords
+    bad_records: BadRecords
 
 
 def load(
@@ -85,64 +87,65 @@ def load(
     num_replicas: int = 1,
     input_context: Optional[tf.distribute.InputContext] = None,
 ) -> Dataset:
-    """Loads a dataset, preparing it first where that is possible.
+    """Loads a dataset, and prepares it first if possible.
 
-    Small images of one size are shifted and mirrored for training (digits:
-    neither) and evaluated as they are. Images of any size are cropped at
-    random (8 to 100% of the area), mirrored and resized for training; for
-    evaluation the centre is cropped.
+    Small images of one size are shifted and mirrored for training (digits are
+    not) and evaluated as they are. Images of any size are cropped at random (8
+    to 100% of the area), mirrored and resized for training; for evaluation the
+    centre is cropped.
 
     Args:
-      name: one of `NAMES`; any image classification set of
-        tensorflow-datasets, "name" or "name/config"; "folder:PATH", see
-        `FolderSource`; "npz:PATH", an archive of the arrays x_train, y_train,
+      name: one of `NAMES`; any image classification dataset of
+        tensorflow-datasets, "name" or "name/config"; "folder:PATH" (see
+        `FolderSource`); "npz:PATH", an archive of the arrays x_train, y_train,
         x_test and y_test; or ((x_train, y_train), (x_test, y_test)), as
-        Keras's `load_data` returns them, see `ArraySource`. "digits" is
-        embedded: no network is touched.
+        returned by Keras's `load_data` (see `ArraySource`). "digits" is
+        embedded and needs no network.
       global_batch_size: images per step over all replicas.
       seed: int; the same seed gives the same epochs, for one value of
         `tf.random.set_seed`, which tf.data adds to every seed.
-      data_dir: directory (or bucket) of prepared datasets; None is the
-        environment variable TFDS_DATA_DIR or ~/tensorflow_datasets. For
-        these only.
-      drop_remainder: whether to leave out a last smaller training batch, so
-        that shapes are static (XLA, TPUs).
-      image_size: height and width of what the network sees. None: 224, or
-        the images' own size where all have one. Given for such a set of
-        tensorflow-datasets, it asks for crops as of ImageNet; arrays are
-        resized as a whole, once (`views.resize_whole`).
+      data_dir: directory (or bucket) of prepared tensorflow-datasets; None is
+        the environment variable TFDS_DATA_DIR or ~/tensorflow_datasets. Must be
+        None for folders and arrays.
+      drop_remainder: whether to drop a smaller last training batch, so that
+        shapes are static (XLA, TPUs).
+      image_size: height and width of the network's input. None: 224, or the
+        images' own size if all have the same. If it is given for
+        tensorflow-datasets images of one size, they are cropped and resized
+        like ImageNet. Arrays are resized as a whole, once
+        (`views.resize_whole`).
       views: 1; or 2 training views of each image, cropped and mirrored
         independently.
       augment: None, or a function of (uint8 image [height, width, channels],
-        int64 seed [2]) that returns an image like it; applied to the last
-        training view, after crop, resizing and mirroring.
-      mirror: whether half of the training images are mirrored. None: for
-        cifar and for images of any size, but for no other small set.
-      padding: zeros around a small training image before a window of its
-        size is cut out; 0 leaves it as it is. None: 4 for cifar, 0 for
-        digits, an eighth of the height for others. Not for images of any
-        size.
+        int64 seed [2]) that returns an image of the same shape and dtype;
+        applied to the last training view, after crop, resizing and mirroring.
+      mirror: whether half of the training images are mirrored. None: for cifar
+        and for images of any size, but for no other small images.
+      padding: zeros around a small training image before a window of its size
+        is cut out; 0 leaves it as it is. None: 4 for cifar, 0 for digits, an
+        eighth of the height for others. Must be None for images of any size.
       dtype: "float32" or "bfloat16", of the images.
-      holdout: fraction of the training images, in (0, 1), that is the test
-        set where there is none; else None.
+      holdout: fraction of the training images, in (0, 1), to hold out as the
+        test set of a dataset without one; else None.
       validation_fraction: fraction of the training images, in (0, 1), that
-        takes the place of the test set, which is not read, to choose
-        hyper-parameters by; None: the test set. Of tensorflow-datasets the
-        last in stored order (digits: other writers than most of the rest),
-        of folders those of each class that its file names choose, of arrays
-        the last of each class.
-      train_images: number of training images, as many of each class as of
-        any other, which the seed chooses; part of a larger number's. The rest
-        is not there, for validation_fraction too. Of tensorflow-datasets all
-        records are read, once for their labels and then to skip the others.
-        None: all.
-      max_bad_records: how many records that cannot be decoded or have no
-        valid label are skipped; see `Dataset.faults`. Others are drawn a
-        second time in their place.
-      num_replicas: replicas that share a batch, to check that they can.
-      input_context: a `tf.distribute.InputContext`; this host then reads its
-        share only, in batches of global_batch_size / num_input_pipelines;
-        see `sharding.distribute`. None: everything.
+        replaces the test set, which is not read, for choosing hyper-parameters;
+        None keeps the test set. tensorflow-datasets: the last images in stored
+        order (for digits, by other writers than most of the rest); folders:
+        images of each class, chosen by their file names; arrays: the last
+        images of each class.
+      train_images: number of training images, equally many of each class,
+        chosen by the seed; a smaller number chooses part of a larger one. The
+        remaining images are discarded before `validation_fraction` is applied.
+        For tensorflow-datasets all records are read, once for their labels and
+        then to skip the others. None keeps all.
+      max_bad_records: number of records to skip that cannot be decoded or have
+        no valid label; `Dataset.bad_records` lists them. Other records are
+        drawn a second time in their place.
+      num_replicas: replicas that share a batch; the batch size must be
+        divisible by it.
+      input_context: a `tf.distribute.InputContext`; this host then reads only
+        its shard, in batches of global_batch_size / num_input_pipelines (see
+        `sharding.distribute`). None reads everything.
 
     Returns:
       A `Dataset`.
@@ -161,28 +164,22 @@ def load(
       (TensorShape([128, 8, 8, 1]), TensorShape([128]))
     """
     _check_options(views, dtype, image_size, padding)
-    source = _open(
-        name,
-        data_dir,
-        image_size,
-        holdout=holdout,
-        validation_fraction=validation_fraction,
-        train_images=train_images,
-        seed=seed,
-    )
+    splits = Splits(holdout, validation_fraction, train_images, seed)
+    source = _open(name, data_dir, image_size, splits)
     if not isinstance(name, str):
         name = "arrays"
-    num_train = source.num_examples["train"]
+    num_train, num_test = (source.num_examples[s] for s in ("train", "test"))
     if not 0 < global_batch_size <= num_train:
         raise ValueError(
             f"Expected a global batch size from 1 to {num_train}, the number "
             f"of training images of {name!r}; received {global_batch_size}."
         )
-    share = share_of(input_context)
+    shard = sharding.shard_of(input_context)
     if input_context is not None:
         num_replicas = input_context.num_replicas_in_sync
-    batch_size = host_batch_size(global_batch_size, num_replicas, share.count)
-    faults = BadRecords(source.num_classes, max_bad_records)
+    batch_size = sharding.host_batch_size(
+        global_batch_size, num_replicas, shard.count
+    )
     image_size = image_size or _IMAGE_SIZE
     view: Optional[View]
     if source.image_shape is None:
@@ -195,49 +192,52 @@ def load(
             image_size, views, mirror is not False, augment, dtype
         )
     else:
-        usual = _SHIFTS.get(name, (source.image_shape[0] // 8, False))
+        default = _SHIFTS.get(name, (source.image_shape[0] // 8, False))
         view = shifted_views(
-            usual[0] if padding is None else padding,
-            usual[1] if mirror is None else mirror,
+            default[0] if padding is None else padding,
+            default[1] if mirror is None else mirror,
             views,
             augment,
         )
-    train = training(source, share, seed, view, faults)
-    test = evaluation(source, share, central_view(image_size, dtype), faults)
-    rounding = math.floor if drop_remainder else math.ceil
-    steps = rounding(num_train / global_batch_size)
-    sharded = input_context is not None
-    in_memory = not (source.image_shape is None or source.shuffle_buffer)
-    train, test = (
-        batched(part, batch_size, drop, dtype, sharded, in_memory, same)
-        for part, drop, same in (
-            (train, drop_remainder, False),
-            (test, False, True),
-        )
+    bad_records = BadRecords(source.num_classes, max_bad_records)
+    batch = functools.partial(
+        pipelines.batched,
+        batch_size=batch_size,
+        dtype=dtype,
+        sharded=input_context is not None,
+        in_memory=not (source.image_shape is None or source.shuffle_buffer),
     )
-    # A host with one example more than others must not make one step more:
-    # they would wait for each other.
-    train = train.take(steps).apply(
-        tf.data.experimental.assert_cardinality(
-            min(steps, rounding(share.size(num_train) / batch_size))
-        )
+    train = batch(
+        pipelines.training(source, shard, seed, view, bad_records),
+        drop_remainder=drop_remainder,
     )
+    test = batch(
+        pipelines.evaluation(
+            source, shard, central_view(image_size, dtype), bad_records
+        ),
+        drop_remainder=False,
+        same_each_epoch=True,
+    )
+    # A host with one more example than others must not make one more step:
+    # hosts wait for each other.
+    rounded = math.floor if drop_remainder else math.ceil
+    steps = rounded(num_train / global_batch_size)
+    host_steps = min(steps, rounded(shard.size(num_train) / batch_size))
+    with_cardinality = tf.data.experimental.assert_cardinality
+    train = train.take(steps).apply(with_cardinality(host_steps))
     if not max_bad_records:
-        test = test.apply(
-            tf.data.experimental.assert_cardinality(
-                math.ceil(share.size(source.num_examples["test"]) / batch_size)
-            )
-        )
+        test_steps = math.ceil(shard.size(num_test) / batch_size)
+        test = test.apply(with_cardinality(test_steps))
     return Dataset(
         train=train,
         test=test,
         num_classes=source.num_classes,
         image_shape=source.image_shape or (image_size, image_size, 3),
         num_train=num_train,
-        num_test=source.num_examples["test"],
+        num_test=num_test,
         steps_per_epoch=steps,
         class_names=tuple(source.class_names),
-        faults=faults,
+        bad_records=bad_records,
     )
 
 
@@ -245,26 +245,23 @@ def _open(
     name: Union[str, tuple[_Pair, _Pair]],
     data_dir: Optional[str],
     image_size: Optional[int],
-    **parts: Any,
+    splits: Splits,
 ) -> Source:
-    """The source of a dataset; `parts` divides it into training and test."""
-    label = name if isinstance(name, str) else "arrays"
     if isinstance(name, str) and not name.startswith((_FOLDER, _ARCHIVE)):
-        return TfdsSource(
-            name, data_dir, encoded=image_size is not None, **parts
-        )
+        return TfdsSource(name, data_dir, splits, image_size is not None)
+    label = name if isinstance(name, str) else "arrays"
     if data_dir is not None:
         raise ValueError(
-            "Expected data_dir with a dataset of tensorflow-datasets only; "
-            f"received {data_dir!r} and {label!r}, whose place is known."
+            f"Expected data_dir=None with {label!r}, because only datasets of "
+            f"tensorflow-datasets are looked for there; received {data_dir!r}."
         )
-    if isinstance(name, str) and name.startswith(_FOLDER):
-        return FolderSource(name[len(_FOLDER) :], **parts)
+    if label.startswith(_FOLDER):
+        return FolderSource(label.removeprefix(_FOLDER), splits)
     if isinstance(name, str):
-        arrays = archives.read(name[len(_ARCHIVE) :])
+        arrays = archives.read(name.removeprefix(_ARCHIVE))
     else:
-        arrays = archives.of_load_data(name)
-    return ArraySource(label, arrays, image_size=image_size, **parts)
+        arrays = archives.from_load_data(name)
+    return ArraySource(label, arrays, splits, image_size)
 
 
 def _check_options(

@@ -1,16 +1,15 @@
-"""Encoded images, decoded no further than a crop needs.
+"""Decodes only the part of an encoded image that a crop needs.
 
-A part of a JPEG decodes without a look at the rest, so a truncated file
-would pass whenever the crop lies in what is left of it. Therefore:
+Part of a JPEG can be decoded without reading the rest, so a truncated file
+would go unnoticed whenever the crop lies before its end. Therefore:
 
-* A file that starts and ends as a JPEG does is decoded in part.
-* Anything else is decoded as a whole, where its decoder finds what is missing.
-  That is a PNG, whatever its name; a JPEG with padding behind its end; an image
-  of another format; and every truncated, empty or foreign file.
+* A file that starts and ends like a JPEG is decoded in part.
+* Any other file is decoded as a whole, so that its decoder notices missing
+  data. This applies to a PNG, whatever its name; a JPEG with padding after its
+  end; an image of another format; and every truncated, empty or foreign file.
 
-A JPEG has no check sum: damage between an intact start and an intact end
-gives a wrong image in every decoder, or, where the damage is in the header, an
-error.
+A JPEG has no checksum. Damage between an intact start and an intact end gives
+a wrong image in every decoder, or an error if the damage is in the header.
 """
 
 import functools
@@ -37,50 +36,47 @@ _FORMATS = {
     b"MM\0*": "TIFF",
 }
 
-# What TensorFlow decodes, by the end of a file's name, and what Pillow does:
-# it comes with matplotlib. (Pillow's name of the format: ends of names.)
-TENSORFLOW_SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-)
+# Suffixes of the formats that TensorFlow decodes, and those that Pillow decodes
+# (it comes with matplotlib), by Pillow's name of the format.
+_TF_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
 _PILLOW_FORMATS = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
     "JPEG2000": (".jp2",),
     "AVIF": (".avif",),
 }
-# As Pillow and libjpeg decode. TensorFlow's default is wrong by up to 14 grey
-# levels, 1.2 on average in a photograph, to save 3% of the time.
+# The method of Pillow and libjpeg. TensorFlow's default is wrong by up to 14
+# grey levels, 1.2 on average in a photograph, to save 3% of the time.
 _DCT = "INTEGER_ACCURATE"
-_NOTHING = np.zeros([1, 1, 3], np.uint8)
+_PLACEHOLDER = np.zeros([1, 1, 3], np.uint8)
 
 
 class EncodedImage:
-    """One image, as three channels (a grey one becomes three equal).
+    """One encoded image, decoded to three channels (equal ones if it is grey).
 
-    shape: int32 [3], (height, width, 3).
+    Running it raises a `tf.errors.OpError` if the image cannot be decoded or is
+    a CMYK JPEG, whose colours TensorFlow and Pillow read as each other's
+    inverse if Adobe's marker is missing.
 
-    What cannot be decoded is a `tf.errors.OpError` when this runs. So is a
-    CMYK JPEG: without Adobe's marker, TensorFlow and Pillow read inverse
-    colours.
+    Attributes:
+      shape: int32 [3], (height, width, 3).
     """
 
     def __init__(self, contents: tf.Tensor) -> None:
-        """Looks at an image; contents: string scalar, the file's bytes."""
+        """Reads the shape of an image.
+
+        Args:
+          contents: string scalar, the file's bytes.
+        """
         self._contents = contents
         last_two = tf.maximum(tf.strings.length(contents) - 2, 0)
         self._complete_jpeg = tf.logical_and(
-            _starts(contents, JPEG_START),
+            _starts_with(contents, JPEG_START),
             tf.equal(tf.strings.substr(contents, last_two, 2), JPEG_END),
         )
         self._decoded = tf.cond(
             self._complete_jpeg,
-            lambda: _NOTHING,
+            lambda: _PLACEHOLDER,
             lambda: decode_whole(contents),
         )
         shape = tf.cond(
@@ -93,7 +89,7 @@ class EncodedImage:
             self.shape = tf.concat([shape[:2], [3]], axis=0)
 
     def crops(self, windows: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Pixels of windows, from one decoding of what contains them all.
+        """Returns the pixels of windows, decoding their bounding box once.
 
         Args:
           windows: list of int32 [4], (top, left, height, width), inside the
@@ -123,56 +119,57 @@ class EncodedImage:
 
 
 def readable_suffixes() -> tuple[str, ...]:
-    """Ends of the names of files that can be decoded here, in small letters."""
-    return TENSORFLOW_SUFFIXES + tuple(
+    """Returns the suffixes, in lower case, of files that can be decoded."""
+    return _TF_SUFFIXES + tuple(
         suffix for name in pillow_formats() for suffix in _PILLOW_FORMATS[name]
     )
 
 
 def decode_whole(contents: tf.Tensor) -> tf.Tensor:
-    """The image of a file of any format; of several frames the first.
+    """Returns the image of a file of any format, or its first frame.
 
     Args:
-      contents: string scalar.
+      contents: string scalar, the file's bytes.
 
     Returns:
       uint8 [height, width, 3].
 
     Raises:
-      tf.errors.OpError: if no decoder takes it, when this runs.
+      tf.errors.OpError: if no decoder accepts the file; raised when run.
     """
 
-    def by_tensorflow() -> tf.Tensor:
-        # Despite its name it reads PNG too, whatever the file is called.
-        return tf.io.decode_jpeg(contents, channels=3, dct_method=_DCT)
-
-    def others() -> tf.Tensor:
-        return tf.io.decode_image(contents, 3, expand_animations=False)
-
-    def by_pillow() -> tf.Tensor:
-        return tf.py_function(_decode_by_pillow, [contents], tf.uint8)
-
-    def is_one(*starts: bytes) -> tf.Tensor:
-        return functools.reduce(
-            tf.logical_or, [_starts(contents, start) for start in starts]
+    def starts_with(first: bytes, second: bytes) -> tf.Tensor:
+        return tf.logical_or(
+            _starts_with(contents, first), _starts_with(contents, second)
         )
 
-    image = tf.cond(
-        is_one(JPEG_START, _PNG_START),
-        by_tensorflow,
-        lambda: tf.cond(is_one(_GIF_START, _BMP_START), others, by_pillow),
+    image = tf.case(
+        [
+            (
+                starts_with(JPEG_START, _PNG_START),
+                # Despite its name, decode_jpeg reads PNG too.
+                lambda: tf.io.decode_jpeg(contents, 3, dct_method=_DCT),
+            ),
+            (
+                starts_with(_GIF_START, _BMP_START),
+                lambda: tf.io.decode_image(
+                    contents, 3, expand_animations=False
+                ),
+            ),
+        ],
+        default=lambda: tf.py_function(_decode_by_pillow, [contents], tf.uint8),
     )
     return tf.ensure_shape(image, [None, None, 3])
 
 
 def diagnose(contents: bytes) -> Optional[str]:
-    """Says what is wrong with a file.
+    """Describes the problem of an image file.
 
     Args:
-      contents: its bytes.
+      contents: the file's bytes.
 
     Returns:
-      A phrase, for example "truncated JPEG"; None if it decodes.
+      A phrase, for example "truncated JPEG"; None if the file can be decoded.
     """
     if not contents:
         return "empty file"
@@ -184,12 +181,12 @@ def diagnose(contents: bytes) -> Optional[str]:
         if is_jpeg and not contents.rstrip(b"\0").endswith(JPEG_END):
             return "truncated JPEG: it has no end-of-image marker"
         if _CMYK in error.message:
-            return f"{_CMYK}, whose colours decoders disagree about"
+            return f"{_CMYK}, whose colours depend on the decoder"
         starts = (start for start in _FORMATS if contents.startswith(start))
         kind = _FORMATS.get(next(starts, b""))
         if kind is None:
             return (
-                "neither JPEG nor PNG nor another format that is read here, "
+                "neither JPEG nor PNG nor another supported format, "
                 f"its first bytes are {contents[:8]!r}"
             )
         return f"damaged or truncated {kind} ({reason(error)})"
@@ -197,12 +194,12 @@ def diagnose(contents: bytes) -> Optional[str]:
 
 
 def reason(error: tf.errors.OpError) -> str:
-    """What an error says, without where in TensorFlow and of which file."""
+    """Returns an error's message without TensorFlow operation and file name."""
     line = error.message.splitlines()[0]
     return re.sub(r"\{\{.*?\}\} ?| \[Op:.*", "", line).rpartition("; ")[2]
 
 
-def _starts(contents: tf.Tensor, start: bytes) -> tf.Tensor:
+def _starts_with(contents: tf.Tensor, start: bytes) -> tf.Tensor:
     return tf.equal(tf.strings.substr(contents, 0, len(start)), start)
 
 
@@ -216,7 +213,7 @@ def _decode_by_pillow(contents: tf.Tensor) -> np.ndarray:
 
 @functools.lru_cache
 def pillow_formats() -> tuple[str, ...]:
-    """Names of the formats that the Pillow here opens; none without it."""
+    """Returns the formats that the installed Pillow opens, if there is one."""
     try:
         from PIL import Image
     except ImportError:

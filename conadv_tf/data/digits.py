@@ -1,11 +1,10 @@
 """Scikit-learn's handwritten digits as a tensorflow-datasets builder.
 
-The data are inside scikit-learn's wheel, so no network is needed. They are
-kept in their stored order, because consecutive images are by the same
-writers: the last 500 are by other people than the first 1297, but perhaps for
-one at the cut. A random split
-would let a network recognise the writers (99% for every method) and hide
-what large batches cost.
+The data are part of scikit-learn's wheel, so no network is needed. They keep
+their stored order, because consecutive images are by the same writers: the
+last 500 are by other people than the first 1297, except perhaps for one writer
+at the boundary. With a random split a network could recognise the writers (99%
+accuracy for every method), which would hide the cost of large batches.
 """
 
 from collections.abc import Iterator
@@ -20,8 +19,8 @@ NUM_TEST = 500
 class ConadvDigits(tfds.core.GeneratorBasedBuilder):
     """1797 8x8 grey images of digits by 13 writers, in 10 classes.
 
-    Splits: `train` (the first 1297 in stored order) and `test` (the last
-    500: other writers). Grey levels 0 to 16 become 0 to 255.
+    The splits are "train" (the first 1297 in stored order) and "test" (the last
+    500, by other writers). Grey levels 0 to 16 become 0 to 255.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -38,7 +37,7 @@ class ConadvDigits(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage="https://archive.ics.uci.edu/dataset/80/",
-            # tfds shuffles when writing otherwise.
+            # By default tfds shuffles records when it writes them.
             disable_shuffling=True,
         )
 
@@ -52,15 +51,15 @@ class ConadvDigits(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(
-        self, part: slice
+        self, rows: slice
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         images, labels = _stored_digits()
-        for index, (image, label) in enumerate(zip(images[part], labels[part])):
+        for index, (image, label) in enumerate(zip(images[rows], labels[rows])):
             yield index, {"image": image, "label": label}
 
 
 def _stored_digits() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images [1797, 8, 8, 1] in 0 to 255 and int64 labels [1797]."""
+    """Returns uint8 [1797, 8, 8, 1] in 0 to 255, and int64 labels [1797]."""
     from sklearn import datasets
 
     digits = datasets.load_digits()

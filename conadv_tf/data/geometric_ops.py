@@ -1,15 +1,15 @@
 """Geometric operations of AutoAugment on one image, equal to Pillow's.
 
-Each takes uint8 [height, width, channels] and returns the same shape; pixels
-that come from outside are grey 128, as in the released TPU code, unless `fill`
-says otherwise. They run inside `tf.data` maps.
+Each takes uint8 [height, width, channels] and returns the same shape. Pixels
+from outside the image are grey 128, as in the released TPU code, unless `fill`
+is given. The operations run inside `tf.data` maps.
 
-The pixels are those of PIL.Image.transform(AFFINE, NEAREST), which differs
-from TensorFlow's in where a pixel is: Pillow samples the centre (x + 1/2,
-y + 1/2) and takes the integer part, in steps of 2**-16; TensorFlow samples
-(x, y) and rounds, in float32. `_affine` converts. What remains: for
-coordinates over 256 pixels float32 is coarser than 2**-16, so that in larger
-images a few pixels (below one in a thousand) may be a neighbour of Pillow's.
+The results equal PIL.Image.transform(AFFINE, NEAREST). Pillow samples the
+centre of a pixel (x + 1/2, y + 1/2) and takes the integer part, in steps of
+2**-16; TensorFlow samples (x, y) and rounds, in float32. `_affine` converts
+between the two. One difference remains: for coordinates over 256 pixels float32
+is coarser than 2**-16, so that in larger images a few pixels (below one in a
+thousand) may equal a neighbour of Pillow's pixel.
 """
 
 import math
@@ -30,7 +30,7 @@ def shear_x(image: tf.Tensor, slope: TensorLike, fill: int = FILL) -> tf.Tensor:
     Args:
       image: uint8 [height, width, channels].
       slope: float scalar.
-      fill: grey level of what comes from outside.
+      fill: grey level of pixels from outside the image.
     """
     return _affine(image, (1.0, slope, 0.0), (0.0, 1.0, 0.0), fill)
 
@@ -41,7 +41,7 @@ def shear_y(image: tf.Tensor, slope: TensorLike, fill: int = FILL) -> tf.Tensor:
     Args:
       image: uint8 [height, width, channels].
       slope: float scalar.
-      fill: grey level of what comes from outside.
+      fill: grey level of pixels from outside the image.
     """
     return _affine(image, (1.0, 0.0, 0.0), (slope, 1.0, 0.0), fill)
 
@@ -54,7 +54,7 @@ def translate_x(
     Args:
       image: uint8 [height, width, channels].
       pixels: float scalar.
-      fill: grey level of what comes from outside.
+      fill: grey level of pixels from outside the image.
     """
     return _affine(image, (1.0, 0.0, pixels), (0.0, 1.0, 0.0), fill)
 
@@ -67,7 +67,7 @@ def translate_y(
     Args:
       image: uint8 [height, width, channels].
       pixels: float scalar.
-      fill: grey level of what comes from outside.
+      fill: grey level of pixels from outside the image.
     """
     return _affine(image, (1.0, 0.0, 0.0), (0.0, 1.0, pixels), fill)
 
@@ -75,12 +75,12 @@ def translate_y(
 def rotate(
     image: tf.Tensor, degrees: TensorLike, fill: int = FILL
 ) -> tf.Tensor:
-    """Rotates about the centre, counter-clockwise, as PIL's `rotate`.
+    """Rotates about the centre, counter-clockwise, like PIL.Image.rotate.
 
     Args:
       image: uint8 [height, width, channels].
       degrees: float scalar.
-      fill: grey level of what comes from outside.
+      fill: grey level of pixels from outside the image.
     """
     angle = -tf.cast(degrees, tf.float64) * (math.pi / 180.0)
     cosine, sine = tf.cos(angle), tf.sin(angle)
@@ -97,9 +97,9 @@ def rotate(
 def cutout(
     image: tf.Tensor, half_size: TensorLike, center: tf.Tensor, fill: int = FILL
 ) -> tf.Tensor:
-    """Covers a square with grey 128; it is cut off at the borders.
+    """Covers a square, as far as it lies inside the image, with grey 128.
 
-    The square is the rows and columns [center - half_size,
+    The square has the rows and columns [center - half_size,
     center + half_size), as in the TPU code.
 
     Args:
@@ -122,32 +122,35 @@ def cutout(
 
 
 def _affine(image: tf.Tensor, row_x: _Row, row_y: _Row, fill: int) -> tf.Tensor:
-    """PIL.Image.transform(AFFINE, (*row_x, *row_y), NEAREST).
+    """Computes PIL.Image.transform(AFFINE, (*row_x, *row_y), NEAREST).
 
     Args:
       image: uint8 [height, width, channels].
-      row_x: (a, b, c): where the pixel at (x, y) is taken from, in x:
+      row_x: (a, b, c). The pixel at (x, y) is taken from the column
         a x + b y + c.
-      row_y: the same in y.
-      fill: grey level of what comes from outside.
+      row_y: (a, b, c). The pixel at (x, y) is taken from the row
+        a x + b y + c.
+      fill: grey level of pixels from outside the image.
     """
     coefficients = [*_nearest(row_x), *_nearest(row_y), 0.0, 0.0]
-    transformed = sampled(
+    transformed = projective_transform(
         image, tf.stack([tf.cast(c, tf.float32) for c in coefficients]), fill
     )
     return tf.ensure_shape(transformed, image.shape)
 
 
-def sampled(image: tf.Tensor, coefficients: tf.Tensor, fill: int) -> tf.Tensor:
-    """The nearest pixels at places that are linear in the output's.
+def projective_transform(
+    image: tf.Tensor, coefficients: tf.Tensor, fill: int
+) -> tf.Tensor:
+    """Transforms an image projectively, taking the nearest pixels.
 
     Args:
       image: uint8 [height, width, channels].
       coefficients: float32 [8]: (x, y) is taken from
         (c0 x + c1 y + c2, c3 x + c4 y + c5) / (c6 x + c7 y + 1).
-      fill: grey level of what comes from outside.
+      fill: grey level of pixels from outside the image.
     """
-    # Its only public name; tensorflow-addons's `transform` calls it too.
+    # The only public name of this operation; tensorflow-addons calls it too.
     transformed = tf.raw_ops.ImageProjectiveTransformV3(
         images=image[tf.newaxis],
         transforms=coefficients[tf.newaxis],
@@ -160,7 +163,7 @@ def sampled(image: tf.Tensor, coefficients: tf.Tensor, fill: int) -> tf.Tensor:
 
 
 def _nearest(row: _Row) -> _Row:
-    """Coefficients with which rounding at (x, y) is Pillow's sampling."""
+    """Returns coefficients with which rounding gives Pillow's pixels."""
     a, b, c = (tf.cast(value, tf.float64) for value in row)
     at_center = c + (a + b) / 2.0
     a, b, at_center = (
@@ -168,11 +171,12 @@ def _nearest(row: _Row) -> _Row:
         for value in (a, b, at_center)
     )
     # floor(v) is round(v - 1/2), except that -1/2 rounds to -1. A quarter of
-    # a step is too little to matter otherwise.
+    # a step avoids this case and is too small to change any other.
     return a, b, at_center - 0.5 + 0.25 / _STEPS_PER_PIXEL
 
 
-# By the paper's names; each takes (image, argument). Cutout takes more.
+# Keys are the paper's names; each function takes (image, argument, fill).
+# Cutout is not included, because it also takes a center.
 OPERATIONS = {
     "Rotate": rotate,
     "ShearX": shear_x,

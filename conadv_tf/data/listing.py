@@ -1,4 +1,4 @@
-"""What is in folders of images: what is read, and what is left out."""
+"""Lists the images in folders, and counts the files that are skipped."""
 
 import collections
 import logging
@@ -7,25 +7,31 @@ import tensorflow as tf
 
 from conadv_tf.data.decoding import readable_suffixes
 
-# Made by file browsers.
-_NOT_MEANT = ("thumbs.db", "desktop.ini")
-_NAMED = 3
+# Files that file browsers create.
+_IGNORED_NAMES = ("thumbs.db", "desktop.ini")
+_MAX_LISTED = 3
 
 
 def join(path: str, name: str) -> str:
-    """PATH/name; os.path.join would be wrong for buckets on some systems."""
+    """Returns PATH/name; os.path.join is wrong for buckets on some systems."""
     return f"{path.rstrip('/')}/{name}"
 
 
 def names(path: str) -> list[str]:
-    """Sorted names of what is in a folder or bucket, hidden files left out.
+    """Returns the sorted names in a folder or bucket, except hidden files.
 
     Raises:
-      ValueError: if the path, or a name in it, is not UTF-8, which TensorFlow
-        takes no other than.
+      ValueError: if there is no such folder; or the path, or a name in it, is
+        not UTF-8, which TensorFlow requires.
     """
     try:
         found = tf.io.gfile.listdir(path)
+    except tf.errors.NotFoundError:
+        raise ValueError(
+            f"Expected a folder of images at {path!r}; there is no folder. "
+            "Make PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or "
+            "PATH/CLASS/*.jpg with a holdout fraction."
+        ) from None
     except UnicodeEncodeError:
         raise ValueError(
             f"Expected a path in UTF-8; received {path!r}. Rename the folder."
@@ -35,29 +41,34 @@ def names(path: str) -> list[str]:
             f"Expected names in UTF-8 in the folder {path!r}; found "
             f"{error.object!r}. Rename it, for example with convmv."
         ) from None
-    # Buckets end the names of folders so.
+    # In a bucket the names of folders end with a slash.
     found = sorted(name.rstrip("/") for name in found)
     return [name for name in found if not name.startswith(".")]
 
 
 def folders(path: str) -> list[str]:
-    """Sorted names of the folders in a folder."""
+    """Returns the sorted names of the folders in a folder."""
     return [name for name in names(path) if tf.io.gfile.isdir(join(path, name))]
 
 
+def is_image(name: str) -> bool:
+    """Returns whether a file is read as an image, by its suffix."""
+    return name.lower().endswith(readable_suffixes())
+
+
 class SkippedFiles:
-    """Counts what a listing leaves out, to say it once."""
+    """Counts the files that a listing skips, to log them once."""
 
     def __init__(self) -> None:
-        self._others: collections.Counter[str] = collections.Counter()
-        self._deeper: collections.Counter[str] = collections.Counter()
-        self._beside = 0
+        self._other_suffixes: collections.Counter[str] = collections.Counter()
+        self._nested: collections.Counter[str] = collections.Counter()
+        self._outside_classes = 0
 
     def images_in(self, folder: str) -> list[str]:
-        """Sorted paths of the images in a class folder; the rest is counted.
+        """Returns the sorted image paths of a class folder; counts the rest.
 
-        A folder with the name of an image is taken for one: buckets and large
-        sets are not asked about each file.
+        A folder with the name of an image counts as an image. Checking each
+        file would take too long in buckets and large datasets.
         """
         found = []
         for name in names(folder):
@@ -65,24 +76,24 @@ class SkippedFiles:
             if is_image(name):
                 found.append(path)
             elif tf.io.gfile.isdir(path):
-                self._deeper[path] += sum(map(is_image, names(path)))
-            elif name.lower() not in _NOT_MEANT:
+                self._nested[path] += sum(map(is_image, names(path)))
+            elif name.lower() not in _IGNORED_NAMES:
                 _, dot, suffix = name.lower().rpartition(".")
-                self._others[dot + suffix if dot else "no suffix"] += 1
+                self._other_suffixes[dot + suffix if dot else "no suffix"] += 1
         return found
 
-    def beside(self, path: str) -> None:
-        """Counts images that are beside the class folders."""
-        self._beside += sum(
+    def count_outside_classes(self, path: str) -> None:
+        """Counts the images that lie beside the class folders of PATH."""
+        self._outside_classes += sum(
             is_image(name) and not tf.io.gfile.isdir(join(path, name))
             for name in names(path)
         )
 
     def warn(self, path: str) -> None:
-        """Logs what was left out of PATH, if anything was."""
+        """Logs the files of PATH that were skipped, if any."""
         if str(self):
             logging.getLogger(__name__).warning(
-                "Left out of %r: %s. Images are read from "
+                "Skipped in %r: %s. Images are read from "
                 "PATH/CLASS/*, from files that end in %s.",
                 path,
                 self,
@@ -90,26 +101,22 @@ class SkippedFiles:
             )
 
     def __str__(self) -> str:
-        said = []
-        if self._others:
+        counts = []
+        if self._other_suffixes:
             kinds = ", ".join(
                 f"{number} {suffix}"
-                for suffix, number in self._others.most_common()
+                for suffix, number in self._other_suffixes.most_common()
             )
-            said.append(
-                f"{self._others.total()} files by their names ({kinds})"
+            total = self._other_suffixes.total()
+            counts.append(f"{total} files with other suffixes ({kinds})")
+        nested = +self._nested
+        if nested:
+            where = ", ".join(map(repr, sorted(nested)[:_MAX_LISTED]))
+            more = ", ..." if len(nested) > _MAX_LISTED else ""
+            total = nested.total()
+            counts.append(f"{total} images one folder deeper ({where}{more})")
+        if self._outside_classes:
+            counts.append(
+                f"{self._outside_classes} images beside the class folders"
             )
-        deeper = +self._deeper
-        if deeper:
-            where = ", ".join(map(repr, sorted(deeper)[:_NAMED]))
-            more = ", ..." if len(deeper) > _NAMED else ""
-            count = sum(deeper.values())
-            said.append(f"{count} images a folder deeper ({where}{more})")
-        if self._beside:
-            said.append(f"{self._beside} images beside the class folders")
-        return ", ".join(said)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file is read, by the end of its name."""
-    return name.lower().endswith(readable_suffixes())
+        return ", ".join(counts)

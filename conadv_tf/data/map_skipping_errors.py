@@ -1,10 +1,10 @@
-"""A parallel map that goes on after an error, and tells whose it was.
+"""A parallel map that continues after an error, and reports failed records.
 
-tf.data can leave out elements whose function fails, but not say which. So
-records go through the map in groups that are held in memory, numbered; a number
-that does not come out is reported, with its record. Errors of what comes before
-(a file of records that ends too early) and behind are not caught, and what
-comes out costs no Python and is not copied.
+tf.data can skip elements whose function fails, but does not tell which ones.
+Here records go through the map in windows that are held in memory, numbered. A
+number that is missing from the output is reported, with its record. Errors
+before the map (a file of records that ends too early) and after it are not
+caught. Records that succeed are not copied and never pass through Python.
 """
 
 from collections.abc import Callable
@@ -12,69 +12,71 @@ from typing import Any
 
 import tensorflow as tf
 
-# Records that wait together, encoded: 110 MB of ImageNet. Far more than are in
-# the works at one time, because the map runs dry at the end of a group.
-_GROUP = 1024
+# Encoded records held in memory at a time: 110 MB of ImageNet. Far more than
+# are processed in parallel, because the map runs dry at the end of a window.
+_WINDOW_SIZE = 1024
 
 
 def map_skipping_errors(
     records: tf.data.Dataset,
-    make: Callable[..., Any],
+    map_func: Callable[..., Any],
     report: Callable[..., tf.Tensor],
 ) -> tf.data.Dataset:
-    """Maps records in parallel and in order, without those that fail.
+    """Maps records in parallel and in order, and skips those that fail.
 
     Args:
       records: dataset of tuples.
-      make: function of a record, which may fail.
-      report: function of a record that failed, with a bool tensor as result
-        that does not matter; if it fails, so does the dataset. Called before
-        the next one that did not fail comes out.
+      map_func: function of a record, which may fail.
+      report: function of a failed record that returns a bool tensor, whose
+        value is ignored. If it fails, so does the dataset. It is called before
+        the next successful record is produced.
 
     Returns:
-      Dataset of what `make` returns.
+      Dataset of the results of `map_func`.
     """
 
-    def without_failed(*columns: tf.data.Dataset) -> tf.data.Dataset:
-        group = tf.data.Dataset.zip(columns)
-        made = (
-            group.enumerate()
+    def map_window(*columns: tf.data.Dataset) -> tf.data.Dataset:
+        window = tf.data.Dataset.zip(columns)
+        mapped = (
+            window.enumerate()
             .map(
-                lambda number, record: (number, make(*record)),
+                lambda number, record: (number, map_func(*record)),
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
             )
             .ignore_errors()
         )
-        # One more number than there can be, for those that failed last.
-        end = tf.constant(_GROUP, tf.int64)
-        nothing = tf.nest.map_structure(_nothing, made.element_spec[1])
-        made = made.concatenate(tf.data.Dataset.from_tensors((end, nothing)))
+        # A number larger than all others reports failures at the end.
+        end = tf.constant(_WINDOW_SIZE, tf.int64)
+        padding = tf.nest.map_structure(_zeros, mapped.element_spec[1])
+        mapped = mapped.concatenate(
+            tf.data.Dataset.from_tensors((end, padding))
+        )
 
-        def look(
+        def report_missing(
             expected: tf.Tensor, numbered: tuple[tf.Tensor, Any]
         ) -> tuple[tf.Tensor, tuple[tf.Tensor, Any]]:
             number, result = numbered
 
             def report_failed() -> tf.Tensor:
-                failed = group.skip(expected).take(number - expected)
-                # One after the other; a map may run ahead of an error.
+                failed = window.skip(expected).take(number - expected)
+                # A reduction reports in order; a map may run ahead of an error.
                 return failed.reduce(
-                    True, lambda told, one: tf.logical_or(told, report(*one))
+                    True, lambda done, one: tf.logical_or(done, report(*one))
                 )
 
-            told = tf.cond(number == expected, lambda: True, report_failed)
-            return number + 1, (tf.logical_and(told, number < end), result)
+            done = tf.cond(number == expected, lambda: True, report_failed)
+            return number + 1, (tf.logical_and(done, number < end), result)
 
-        # What only picks from an element is no call of a function.
+        # tf.data selects components of an element without a function call.
         return (
-            made.scan(tf.constant(0, tf.int64), look)
-            .filter(lambda one_of_them, result: one_of_them)
-            .map(lambda one_of_them, result: result)
+            mapped.scan(tf.constant(0, tf.int64), report_missing)
+            .filter(lambda is_record, result: is_record)
+            .map(lambda is_record, result: result)
         )
 
-    return records.window(_GROUP).flat_map(without_failed)
+    return records.window(_WINDOW_SIZE).flat_map(map_window)
 
 
-def _nothing(spec: tf.TensorSpec) -> tf.Tensor:
+def _zeros(spec: tf.TensorSpec) -> tf.Tensor:
     return tf.zeros([size or 0 for size in spec.shape], spec.dtype)

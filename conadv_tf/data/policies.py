@@ -1,11 +1,11 @@
 """AutoAugment policies as data.
 
 Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", CVPR
-2019 (arXiv 1805.09501). A policy is 25 sub-policies of two operations, each an
-(operation, probability, magnitude); one sub-policy is drawn for each image.
+2019 (arXiv 1805.09501). A policy has 25 sub-policies of two operations, each an
+(operation, probability, magnitude). One sub-policy is drawn for each image.
 
-Magnitudes are 0 to 10. What a magnitude means is part of the policy, because
-the two released codes differ: see `Range` and the tables below.
+Magnitudes are 0 to 10. Each policy defines its own ranges for them, because the
+two released implementations differ; see `Range` and the tables below.
 """
 
 import dataclasses
@@ -14,12 +14,18 @@ from typing import Any
 from typing import NamedTuple
 
 MAX_MAGNITUDE = 10
-# Operations without an argument: their magnitude means nothing.
+# Operations without an argument; their magnitude is ignored.
 WITHOUT_ARGUMENT = ("AutoContrast", "Equalize", "Invert")
 
 
 class Operation(NamedTuple):
-    """One operation: its name, how often (0 to 1), how strongly (0 to 10)."""
+    """One operation of a sub-policy.
+
+    Attributes:
+      name: the paper's name, for example "ShearX".
+      probability: probability that it is applied, 0 to 1.
+      magnitude: strength, a whole number from 0 to 10.
+    """
 
     name: str
     probability: float
@@ -28,36 +34,45 @@ class Operation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """From a magnitude to an operation's argument.
+    """Maps a magnitude to an operation's argument.
 
-    The argument is start + span * magnitude / 10, where a `whole` range cuts
-    the second term to an integer, towards zero; not below `minimum`. The
-    sign of a `signed` argument is drawn for each image.
+    The argument is max(minimum, start + span * magnitude / 10).
+
+    Attributes:
+      start: argument at magnitude 0.
+      span: change of the argument from magnitude 0 to 10.
+      minimum: lower bound of the argument.
+      integer: whether span * magnitude / 10 is truncated towards zero.
+      signed: whether the sign of the argument is drawn for each image.
     """
 
     start: float
     span: float
     minimum: float = -math.inf
-    whole: bool = False
+    integer: bool = False
     signed: bool = False
 
     def argument(self, magnitude: int) -> float:
-        """The argument, a float, for a magnitude from 0 to 10."""
+        """Returns the argument, a float, for a magnitude from 0 to 10."""
         change = self.span * magnitude / MAX_MAGNITUDE
-        change = int(change) if self.whole else change
+        change = int(change) if self.integer else change
         return float(max(self.start + change, self.minimum))
+
+
+_NO_ARGUMENT = Range(0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """Sub-policies and the ranges that give their magnitudes a meaning.
+    """Sub-policies, and the ranges that their magnitudes refer to.
 
-    name: how errors call it.
-    sub_policies: tuple of pairs of operations, as `Operation` or as plain
-      (name, probability, magnitude).
-    ranges: dict from the name of each operation with an argument to its
-      `Range`. The keys and `WITHOUT_ARGUMENT` are the names known.
-    fill: grey level of pixels that a geometric operation takes from outside.
+    Attributes:
+      name: name of the policy in error messages.
+      sub_policies: tuple of pairs of operations, each an `Operation` or a plain
+        (name, probability, magnitude).
+      ranges: dict from the name of each operation with an argument to its
+        `Range`. Valid operations are its keys and `WITHOUT_ARGUMENT`.
+      fill: grey level of pixels from outside the image.
 
     Raises:
       ValueError: if there is no sub-policy, one is not a pair, a name is
@@ -91,39 +106,31 @@ class Policy:
                 self._check(operation, where)
 
     def _check(self, operation: Operation, where: str) -> None:
+        name, probability, magnitude = operation
         known = sorted({*self.ranges, *WITHOUT_ARGUMENT})
-        if operation.name not in known:
-            raise ValueError(
-                f"Expected an operation among {known} in {where}; received "
-                f"{operation.name!r}."
-            )
-        if not 0 <= operation.probability <= 1:
-            raise ValueError(
-                f"Expected a probability from 0 to 1 in {where}; received "
-                f"{operation}."
-            )
-        if operation.magnitude not in range(MAX_MAGNITUDE + 1):
-            raise ValueError(
-                f"Expected a whole magnitude from 0 to {MAX_MAGNITUDE} in "
-                f"{where}; received {operation}."
-            )
+        is_magnitude = magnitude in range(MAX_MAGNITUDE + 1)
+        for is_valid, expected in (
+            (name in known, f"an operation among {known}"),
+            (0 <= probability <= 1, "a probability from 0 to 1"),
+            (is_magnitude, f"a whole magnitude from 0 to {MAX_MAGNITUDE}"),
+        ):
+            if not is_valid:
+                raise ValueError(
+                    f"Expected {expected} in {where}; received {operation}."
+                )
 
     def argument(self, operation: Operation) -> float:
-        """The argument of an `Operation`; 0.0 where it takes none."""
-        if operation.name in WITHOUT_ARGUMENT:
-            return 0.0
-        return self.ranges[operation.name].argument(operation.magnitude)
+        """Returns the argument of an `Operation`; 0.0 if it takes none."""
+        values = self.ranges.get(operation.name, _NO_ARGUMENT)
+        return values.argument(operation.magnitude)
 
     def is_signed(self, operation: Operation) -> bool:
-        """Whether the sign of the operation's argument is drawn."""
-        return (
-            operation.name not in WITHOUT_ARGUMENT
-            and self.ranges[operation.name].signed
-        )
+        """Returns whether the sign of the operation's argument is drawn."""
+        return self.ranges.get(operation.name, _NO_ARGUMENT).signed
 
 
-# What the two have in common: degrees, slopes, and factors of
-# PIL.ImageEnhance from 0.1 (nearly degenerate) over 1 (unchanged) to 1.9.
+# Ranges that both policies share: slopes, and factors of PIL.ImageEnhance from
+# 0.1 (nearly degenerate) over 1 (unchanged) to 1.9.
 _COMMON_RANGES = {
     "Brightness": Range(0.1, 1.8),
     "Color": Range(0.1, 1.8),
@@ -135,39 +142,39 @@ _COMMON_RANGES = {
 
 # Posterize: bits kept; Solarize: first grey level inverted; SolarizeAdd: grey
 # levels added; TranslateX/Y: pixels (constant 250); Rotate: degrees; Cutout:
-# half the side of the square in pixels (constant 100). Three things look wrong
-# and are as released. Stronger Posterize and Solarize change *less*. Zero bits
-# of Posterize are one, because TensorFlow shifts a byte by 7 at most. Pixels
-# do not depend on the image's size: TranslateY of magnitude 9 moves 225, so of
-# a 224-pixel image nothing is left.
+# half the side of the square in pixels (constant 100). Three details look wrong
+# but equal the released code. Stronger Posterize and Solarize change *less*.
+# Posterize keeps at least one bit, because TensorFlow shifts a byte by 7 at
+# most. Pixels do not depend on the image's size: TranslateY of magnitude 9
+# moves by 225 pixels, which leaves nothing of a 224-pixel image.
 _IMAGENET_RANGES = {
     **_COMMON_RANGES,
-    "Cutout": Range(0, 100, whole=True),
-    "Posterize": Range(0, 4, minimum=1, whole=True),
+    "Cutout": Range(0, 100, integer=True),
+    "Posterize": Range(0, 4, minimum=1, integer=True),
     "Rotate": Range(0.0, 30.0, signed=True),
-    "Solarize": Range(0, 256, whole=True),
-    "SolarizeAdd": Range(0, 110, whole=True),
+    "Solarize": Range(0, 256, integer=True),
+    "SolarizeAdd": Range(0, 110, integer=True),
     "TranslateX": Range(0.0, 250.0, signed=True),
     "TranslateY": Range(0.0, 250.0, signed=True),
 }
 
-# The same units. Translations are of 32-pixel images. Posterize and Solarize
-# run the other way, to fewer bits and a lower threshold, and so does "Cutout",
-# whose side of 20 pixels is stated here as its half.
+# The same units. Translations are for 32-pixel images. Posterize and Solarize
+# run in the opposite direction, to fewer bits and a lower threshold. Cutout has
+# a side of 20 pixels, of which this is half.
 _CIFAR_RANGES = {
     **_COMMON_RANGES,
-    "Cutout": Range(0, 10, whole=True),
-    "Posterize": Range(4, -4, whole=True),
-    "Rotate": Range(0, 30, whole=True, signed=True),
-    "Solarize": Range(256, -256, whole=True),
-    "TranslateX": Range(0, 10, whole=True, signed=True),
-    "TranslateY": Range(0, 10, whole=True, signed=True),
+    "Cutout": Range(0, 10, integer=True),
+    "Posterize": Range(4, -4, integer=True),
+    "Rotate": Range(0, 30, integer=True, signed=True),
+    "Solarize": Range(256, -256, integer=True),
+    "TranslateX": Range(0, 10, integer=True, signed=True),
+    "TranslateY": Range(0, 10, integer=True, signed=True),
 }
 
 # Policy "v0" of the released TPU code (autoaugment.py of
 # tensorflow/tpu/models/official/efficientnet, kept as AutoAugment.policy_v0 in
-# official/vision/ops/augment.py of the TensorFlow Model Garden). It is not the
-# policy printed in the paper's Table 9, which has other operations.
+# official/vision/ops/augment.py of the TensorFlow Model Garden). It differs
+# from the policy printed in the paper's Table 9, which has other operations.
 IMAGENET = Policy(
     "imagenet",
     (
@@ -200,7 +207,7 @@ IMAGENET = Policy(
     _IMAGENET_RANGES,
 )
 
-# The paper's policy for CIFAR-10 (Table 7); ranges of the released code
+# The paper's policy for CIFAR-10 (Table 7) with the ranges of the released code
 # (tensorflow/models/research/autoaugment, augmentation_transforms.py).
 CIFAR = Policy(
     "cifar",

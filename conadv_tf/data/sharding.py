@@ -1,7 +1,7 @@
-"""Which part of a dataset each host reads, and how batches are divided.
+"""How a dataset is divided among hosts, and a batch among replicas.
 
-Each input pipeline (one for each host) reads a disjoint share of the records
-before it decodes anything.
+Each input pipeline (one per host) reads a disjoint shard of the records before
+it decodes any of them.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,15 @@ import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
-    """The records of one input pipeline.
+class Shard:
+    """The records that one input pipeline reads.
 
-    index: number of this pipeline, from 0.
-    count: number of pipelines that read the dataset together.
+    Attributes:
+      index: number of this pipeline, from 0.
+      count: number of pipelines that read the dataset together.
 
     Example: ten records for three pipelines.
-      >>> [ca.data.Share(index, 3).size(10) for index in range(3)]
+      >>> [ca.data.Shard(index, 3).size(10) for index in range(3)]
       [4, 3, 3]
     """
 
@@ -28,22 +29,22 @@ class Share:
     count: int = 1
 
     def size(self, num_examples: int) -> int:
-        """Records of this pipeline: shares differ by one at most."""
+        """Returns the number of records; shards differ by at most one."""
         return (num_examples + self.count - 1 - self.index) // self.count
 
     def seed(self, seed: int) -> int:
-        """A seed of its own for each pipeline; the first keeps `seed`."""
+        """Returns a different seed for each shard; the first keeps `seed`."""
         if self.index == 0:
             return seed
         sequence = np.random.SeedSequence([seed % 2**32, self.index])
         return int(sequence.generate_state(1)[0])
 
 
-def share_of(input_context: Optional[tf.distribute.InputContext]) -> Share:
-    """The `Share` of a `tf.distribute.InputContext`; None reads everything."""
+def shard_of(input_context: Optional[tf.distribute.InputContext]) -> Shard:
+    """Returns the `Shard` of an input context; None reads everything."""
     if input_context is None:
-        return Share()
-    return Share(
+        return Shard()
+    return Shard(
         input_context.input_pipeline_id, input_context.num_input_pipelines
     )
 
@@ -51,7 +52,7 @@ def share_of(input_context: Optional[tf.distribute.InputContext]) -> Share:
 def host_batch_size(
     global_batch_size: int, num_replicas: int, num_pipelines: int
 ) -> int:
-    """Examples of a step that one input pipeline delivers.
+    """Returns the number of examples per step from one input pipeline.
 
     Args:
       global_batch_size: examples of a step over all replicas.
@@ -64,18 +65,17 @@ def host_batch_size(
     Raises:
       ValueError: if replicas or pipelines would get unequal batches.
     """
-    for number, what in (
+    for number, name in (
         (num_replicas, "replicas"),
         (num_pipelines, "input pipelines"),
     ):
-        per_part, rest = divmod(global_batch_size, number)
-        if rest or per_part < 1:
-            below = max(1, per_part) * number
+        quotient, rest = divmod(global_batch_size, number)
+        if rest or quotient < 1:
+            below = max(1, quotient) * number
             raise ValueError(
-                f"Expected a global batch size that {number} {what} share "
+                f"Expected a global batch size that {number} {name} can share "
                 f"equally; received {global_batch_size} = {number} x "
-                f"{per_part} + {rest}. Take {below} or "
-                f"{below + number}."
+                f"{quotient} + {rest}. Use {below} or {below + number}."
             )
     return global_batch_size // num_pipelines
 
@@ -85,10 +85,10 @@ def distribute(
     make_dataset: Callable[[tf.distribute.InputContext], tf.data.Dataset],
     global_batch_size: int,
 ) -> tf.distribute.DistributedDataset:
-    """Feeds a strategy from one sharded dataset on each host.
+    """Feeds a strategy from one sharded dataset per host.
 
-    `model.fit(dataset)` would divide the batches of a host once more among
-    the hosts; what this returns goes to `fit` as it is.
+    Pass the result to `fit` unchanged. `model.fit(dataset)` would divide the
+    batches of a host among all hosts a second time.
 
     Args:
       strategy: a `tf.distribute.Strategy`.

@@ -1,6 +1,6 @@
-"""Prepared tensorflow-datasets, opened or prepared, or a clear error.
+"""Opens tensorflow-datasets builders, and prepares their data if possible.
 
-tensorflow-datasets is imported when a dataset is opened, not before.
+tensorflow-datasets is imported only when a dataset is opened.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 _TFDS_NAMES = {"digits": "conadv_digits"}
 _EMBEDDED = ("digits",)
-_USUAL = ("digits", "cifar10", "cifar100", "imagenet2012", "mnist")
+_COMMON_NAMES = ("digits", "cifar10", "cifar100", "imagenet2012", "mnist")
 _TIMEOUT_SECONDS = 5
-# Of what a person fetches. Otherwise tfds looks below data_dir, be it a bucket.
+# For archives downloaded by hand. By default tfds looks for them in data_dir,
+# even if that is a bucket.
 _MANUAL_DIR = "~/tensorflow_datasets/downloads/manual"
 _MANUAL = {
     "imagenet2012": "imagenet2012 must be downloaded by hand: register at "
@@ -41,11 +42,11 @@ _MANUAL = {
 def prepared_builder(
     name: str, data_dir: Optional[str]
 ) -> tfds.core.DatasetBuilder:
-    """The tfds builder of a dataset, prepared first where that is possible.
+    """Returns the tfds builder of a dataset, with its data prepared.
 
     Args:
-      name: "digits", or a name of tensorflow-datasets, with "/config" if it
-        has several.
+      name: "digits", or a name of tensorflow-datasets, with "/config" if the
+        dataset has several.
       data_dir: folder or bucket of prepared datasets; None is the
         environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
 
@@ -54,7 +55,7 @@ def prepared_builder(
 
     Raises:
       ValueError: if the name is unknown, or the data are not prepared and
-        cannot be downloaded; it says what to run.
+        cannot be downloaded; the message has the command to run.
     """
     import tensorflow_datasets as tfds
 
@@ -66,8 +67,8 @@ def prepared_builder(
 
     def open_builder() -> tuple[tfds.core.DatasetBuilder, bool]:
         with quiet():
-            known = _TFDS_NAMES.get(name, name)
-            builder = tfds.builder(known, data_dir=data_dir)
+            tfds_name = _TFDS_NAMES.get(name, name)
+            builder = tfds.builder(tfds_name, data_dir=data_dir)
             return builder, builder.is_prepared()
 
     try:
@@ -77,7 +78,9 @@ def prepared_builder(
             "Expected a dataset that tensorflow-datasets knows, folder:PATH or "
             f"npz:PATH; received {name!r} "
             f"({str(error).strip().splitlines()[0]})."
-            + spelling.did_you_mean(name, [*_USUAL, *tfds.list_builders()])
+            + spelling.did_you_mean(
+                name, [*_COMMON_NAMES, *tfds.list_builders()]
+            )
         ) from error
     if prepared:
         return builder
@@ -86,15 +89,15 @@ def prepared_builder(
         raise ValueError(
             f"Dataset {name!r} is not prepared in {builder.data_dir!r}. "
             f"{by_hand} Then run {_command(name, data_dir, by_hand=True)}, "
-            "with that folder as manual_dir; it takes hours for a large set."
+            "with that folder as manual_dir; large datasets take hours."
         )
     try:
         if name not in _EMBEDDED:
             _check_reachable(builder.url_infos)
         builder.download_and_prepare()
     except Exception as error:
-        # Two processes may prepare it at once: one of them cannot rename what
-        # it wrote, because the other has.
+        # If two processes prepare the data at once, one of them fails to rename
+        # its files, because the files of the other are in place.
         builder, prepared = open_builder()
         if prepared:
             return builder
@@ -109,7 +112,7 @@ def prepared_builder(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what tfds deprecates in itself from the user's terminal."""
+    """Hides the deprecation warnings that tfds causes itself."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -122,7 +125,7 @@ def quiet() -> Iterator[None]:
 
 
 def image_and_label(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
-    """Names of the image and the label of a dataset's records.
+    """Returns the feature names of the image and the label of a dataset.
 
     Args:
       builder: a `tfds.core.DatasetBuilder`.
@@ -131,20 +134,20 @@ def image_and_label(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
       (image key, label key).
 
     Raises:
-      ValueError: if the dataset is no classification of uint8 images.
+      ValueError: if the dataset does not classify uint8 images.
     """
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    wanted = (tfds.features.Image, tfds.features.ClassLabel)
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
     keys = builder.info.supervised_keys
     if keys is None or len(keys) != 2 or not set(keys) <= set(features):
         found = [
             [key for key, value in features.items() if type(value) is kind]
-            for kind in wanted
+            for kind in kinds
         ]
         keys = [names[0] if len(names) == 1 else None for names in found]
-    for key, kind in zip(keys, wanted):
+    for key, kind in zip(keys, kinds):
         if key is None or not isinstance(features[key], kind):
             raise ValueError(
                 f"Expected records of {builder.name!r} with one image and "
@@ -159,6 +162,7 @@ def image_and_label(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
 
 
 def _command(name: str, data_dir: Optional[str], by_hand: bool = False) -> str:
+    """Returns the shell command that prepares a dataset."""
     where = f", data_dir='{data_dir}'" if data_dir else ""
     how = ""
     if by_hand:
@@ -173,7 +177,7 @@ def _command(name: str, data_dir: Optional[str], by_hand: bool = False) -> str:
 
 
 def _manual_instructions(name: str, builder: tfds.core.DatasetBuilder) -> str:
-    """What a person must fetch; empty if nothing."""
+    """Returns how to download a dataset by hand; "" if it is not needed."""
     name = name.split("/")[0]
     if name in _MANUAL:
         return _MANUAL[name]
@@ -181,26 +185,26 @@ def _manual_instructions(name: str, builder: tfds.core.DatasetBuilder) -> str:
 
 
 def _check_reachable(urls: Optional[Iterable[str]]) -> None:
-    """Raises an OSError at once where a download would retry for minutes.
+    """Raises an OSError at once if a download would retry for minutes.
 
     Args:
-      urls: addresses that preparing a dataset downloads; empty or None if
-        none are known.
+      urls: addresses that are downloaded to prepare a dataset; empty or None
+        if none are known.
     """
     errors = []
 
-    def ask(url: str) -> None:
+    def connect(url: str) -> None:
         request = urllib.request.Request(url, method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
         except urllib.error.HTTPError:
-            pass  # The host answers; what it thinks of HEAD does not matter.
+            pass  # The host answers. It need not support HEAD requests.
         except (OSError, ValueError) as error:
             errors.append(error)
 
     for url in list(urls or ())[:1]:
-        # In a thread, because a name server's silence has no time limit.
-        thread = threading.Thread(target=ask, args=(url,), daemon=True)
+        # In a thread, because name resolution has no timeout.
+        thread = threading.Thread(target=connect, args=(url,), daemon=True)
         thread.start()
         thread.join(_TIMEOUT_SECONDS + 1)
         if thread.is_alive():

@@ -1,4 +1,4 @@
-"""Training data from the middle of a run on."""
+"""Training data for a run that resumes in the middle."""
 
 import tensorflow as tf
 
@@ -6,23 +6,23 @@ import tensorflow as tf
 def resume_at(
     dataset: tf.data.Dataset, epoch: int, step: int, steps_per_epoch: int
 ) -> tf.data.Dataset:
-    """Endless training data, from one batch of one epoch on.
+    """Returns endless training data that starts at one batch of one epoch.
 
-    A dataset that is shuffled anew in each iteration with a seed gives its
-    n-th iteration the n-th order. Iterations before are begun and left, so each
-    costs as much as its first batch: the epochs before and the one that Keras
-    begins to look at the data, so that a seed means here what it means in
-    `fit(dataset)`.
+    A dataset that is reshuffled in each iteration with a seed has a fixed order
+    for its n-th iteration. To reach a later epoch, earlier iterations are
+    started and abandoned, so each of them costs as much as its first batch.
+    That includes the iteration that Keras starts to inspect the data, so that a
+    seed gives the same epochs as in `fit(dataset)`.
 
     Args:
       dataset: finite, one epoch, not iterated yet; or endless.
       epoch: first epoch, from 0.
-      step: batches of it to leave out.
+      step: number of batches of that epoch to skip.
       steps_per_epoch: batches of an epoch.
 
     Returns:
-      An endless dataset, for `fit` with `steps_per_epoch`. Of an endless
-      dataset all batches before are made and left out.
+      An endless dataset, for `fit` with `steps_per_epoch`. If `dataset` is
+      endless, all earlier batches are produced and discarded.
 
     Example:
       >>> rest = ca.data.resume_at(

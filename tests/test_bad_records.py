@@ -1,5 +1,6 @@
-"""Bad records: each is found, named, and skipped only where asked."""
+"""Bad records are found, named, and skipped only if asked."""
 
+import functools
 import re
 
 import numpy as np
@@ -8,29 +9,32 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.data import bad_records
 from conadv_tf.data import decoding
 from conadv_tf.data import views
 from conadv_tf.data.decoding import EncodedImage
 from tests import images
+from tests.images import collect
+
+pipeline_error = functools.partial(
+    pytest.raises, tf.errors.InvalidArgumentError
+)
 
 PHOTO = images.photo(60, 80)
 JPEG = images.encode(PHOTO)
 PNG = images.encode(PHOTO, "PNG")
 BMP = images.encode(PHOTO, "BMP")
 WEBP = images.encode(PHOTO, "WEBP")
-# An upper half that is intact: a crop from it decodes.
 
 
 def at_marker(marker, offset, byte):
-    """The JPEG with a byte changed, counted from a marker."""
+    """The JPEG with one byte changed at an offset from a marker."""
     contents = bytearray(JPEG)
     contents[contents.index(marker) + offset] = byte
     return bytes(contents)
 
 
-TURNED = Image.Exif()
-TURNED[0x0112] = 6
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
 SIZE, TABLE, SCAN = b"\xff\xc0", b"\xff\xc4", b"\xff\xda"
 BAD = {
     "half a JPEG": (JPEG[: len(JPEG) // 2], "truncated JPEG"),
@@ -40,7 +44,7 @@ BAD = {
     "half a PNG": (PNG[: len(PNG) // 2], "truncated PNG"),
     "changed PNG": (PNG[:300] + b"?" + PNG[301:], "damaged or truncated PNG"),
     "CMYK": (images.encode(PHOTO, mode="CMYK"), "CMYK JPEG"),
-    # Between an intact start and an intact end.
+    # Damage between an intact start and an intact end.
     "12 bits a sample": (at_marker(SIZE, 4, 12), "damaged or truncated JPEG"),
     "lossless JPEG": (at_marker(SIZE, 1, 0xC3), "damaged or truncated JPEG"),
     "bad table": (at_marker(TABLE, 4, 9), "damaged or truncated JPEG"),
@@ -59,10 +63,10 @@ FINE = {
     "grey JPEG": images.encode(PHOTO, mode="L"),
     "grey PNG": images.encode(PHOTO, "PNG", mode="L"),
     "PNG with transparency": images.encode(PHOTO, "PNG", mode="RGBA"),
-    # Not turned: docs/data.md says so.
-    "JPEG with an orientation": images.encode(PHOTO, exif=TURNED),
+    # The orientation is ignored, as docs/data.md says.
+    "JPEG with an orientation": images.encode(PHOTO, exif=ROTATED),
     "WebP with an orientation": images.encode(
-        PHOTO, "WEBP", exif=TURNED, quality=80
+        PHOTO, "WEBP", exif=ROTATED, quality=80
     ),
     "progressive JPEG": images.encode(PHOTO, progressive=True),
     "BMP": BMP,
@@ -74,20 +78,20 @@ FINE = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_images_are_found_whatever_is_cropped(name):
-    contents, fault = BAD[name]
+def test_bad_images_are_found_even_if_the_crop_is_intact(name):
+    contents, problem = BAD[name]
 
     @tf.function
-    def look(contents):
+    def crop(contents):
         encoded = EncodedImage(contents)
         return encoded.crops([views.central_window(encoded.shape, 16)])
 
     with pytest.raises(tf.errors.OpError):
-        look(tf.constant(contents))
-    assert re.search(fault, decoding.diagnose(contents), re.DOTALL)
+        crop(tf.constant(contents))
+    assert re.search(problem, decoding.diagnose(contents), re.DOTALL)
 
 
-# The premise: TensorFlow itself is content with half a file.
+# This is why truncated files need a check: TensorFlow does not notice.
 def test_a_crop_of_a_truncated_jpeg_decodes():
     contents, _ = BAD["half a JPEG"]
     crop = tf.io.decode_and_crop_jpeg(
@@ -97,15 +101,16 @@ def test_a_crop_of_a_truncated_jpeg_decodes():
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_good_images_are_what_pillow_reads(name):
+def test_good_images_are_decoded_like_pillow(name):
     encoded = EncodedImage(tf.constant(FINE[name]))
     expected = images.decode(FINE[name])
     np.testing.assert_array_equal(encoded.shape, expected.shape)
     (crop,) = encoded.crops([tf.constant([0, 0, 60, 80])])
     np.testing.assert_array_equal(crop, expected)
+    assert decoding.diagnose(FINE[name]) is None
 
 
-# Why CMYK is a fault: without Adobe's marker the colours are inverted.
+# This is why CMYK is an error: without Adobe's marker colours are inverted.
 def test_decoders_disagree_about_cmyk():
     contents, _ = BAD["CMYK"]
     marker = contents.index(b"\xff\xee")
@@ -115,7 +120,7 @@ def test_decoders_disagree_about_cmyk():
         int
     ) - images.decode(contents)
     assert np.abs(difference).max() > 100
-    with pytest.raises(tf.errors.InvalidArgumentError, match="CMYK"):
+    with pipeline_error(match="CMYK"):
         EncodedImage(tf.constant(contents))
 
 
@@ -131,7 +136,6 @@ def load(folder, **kwargs):
     return ca.data.load(f"folder:{folder}", 4, image_size=16, **kwargs)
 
 
-# A PNG named .jpg is decoded as the PNG it is.
 def test_a_png_may_be_named_jpg(folder):
     pixels = images.noise(48, 48)
     contents = images.encode(pixels, "PNG")
@@ -141,24 +145,24 @@ def test_a_png_may_be_named_jpg(folder):
     np.testing.assert_allclose(
         batch[0], pixels[16:32, 16:32] / 255.0, atol=1e-6
     )
-    assert dataset.faults.found == {}
+    assert dataset.bad_records.found == {}
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_the_error_names_file_fault_and_remedy(folder, part):
-    path = folder / part / "dog" / "01.jpg"
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_error_names_file_problem_and_remedy(folder, split):
+    path = folder / split / "dog" / "01.jpg"
     path.write_bytes(BAD["half a JPEG"][0])
     dataset = load(folder, views=2)
     message = (
         rf"bad record '{path}': truncated JPEG.*max_bad_records=0\. Repair"
     )
-    for _ in range(2):  # The second time it was skipped.
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            list(getattr(dataset, part))
-    assert re.search(message, dataset.faults.error)
+    for _ in range(2):  # The second time it must not be skipped.
+        with pipeline_error(match=message):
+            list(getattr(dataset, split))
+    assert re.search(message, dataset.bad_records.error)
 
 
-# Under a strategy of two replicas, which takes the pipeline apart.
+# A strategy of two replicas rewrites the pipeline.
 @pytest.mark.parametrize("name", ["one_device", "mirrored"])
 def test_fit_stops_with_the_error(folder, name):
     dataset = load(folder)
@@ -169,9 +173,9 @@ def test_fit_stops_with_the_error(folder, name):
         model.compile(loss="mse")
     model.fit(dataset.train, verbose=0)
     (folder / "train" / "cat" / "03.jpg").write_bytes(b"")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="03.jpg.*empty"):
+    with pipeline_error(match="03.jpg.*empty"):
         model.fit(dataset.train, verbose=0)
-    assert "cat/03.jpg': empty file" in dataset.faults.error
+    assert "cat/03.jpg': empty file" in dataset.bad_records.error
 
 
 def test_skipped_records_are_counted_once_and_replaced(folder, caplog):
@@ -183,59 +187,55 @@ def test_skipped_records_are_counted_once_and_replaced(folder, caplog):
     dataset = load(folder, max_bad_records=3)
     for _ in range(3):
         batches = list(dataset.train)
-        # As many steps as without: other images fill the gaps.
+        # Other images replace the bad ones, so that no step is missing.
         assert [len(labels) for _, labels in batches] == [4] * 6
-    assert len(dataset.faults.found) == 3 and dataset.faults.error is None
-    for name, fault in bad.items():
-        assert fault in dataset.faults.found[name]
+    assert (
+        len(dataset.bad_records.found) == 3
+        and dataset.bad_records.error is None
+    )
+    for name, problem in bad.items():
+        assert problem in dataset.bad_records.found[name]
         assert caplog.text.count(name) == 1
     dataset = load(folder, max_bad_records=2)
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match="number 3.*max_bad_records=2"
-    ):
+    with pipeline_error(match="number 3.*max_bad_records=2"):
         list(dataset.train)
 
 
 def test_skipped_test_images_are_left_out(folder):
     (folder / "test" / "cat" / "01.jpg").write_bytes(BAD["text"][0])
     dataset = load(folder, max_bad_records=1)
-    labels = np.concatenate([labels for _, labels in dataset.test])
+    _, labels = collect(dataset.test)
     np.testing.assert_array_equal(labels, [0, 0, 1, 1, 1])
 
 
-# Anything else than the record must not pass for it.
-def test_what_fails_behind_the_decoder_is_told(folder):
+def test_errors_after_the_decoder_are_not_blamed_on_the_record(folder):
     def augment(image, seed):
         bright = tf.reduce_max(image) >= 0
         tf.debugging.Assert(tf.logical_not(bright), ["too bright"])
         return image
 
     dataset = load(folder, augment=augment, max_bad_records=99)
-    message = r"image of record '.*jpg' is fine.*fails: .*too bright"
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=re.compile(message, re.DOTALL)
-    ):
+    message = r"image of record '.*jpg' is valid.*fails on it: .*too bright"
+    with pipeline_error(match=re.compile(message, re.DOTALL)):
         list(dataset.train)
-    assert dataset.faults.found == {}
+    assert dataset.bad_records.found == {}
 
 
 def test_files_that_cannot_be_read_are_bad_records(folder):
     train = folder / "train" / "cat"
     dataset = load(folder, max_bad_records=3)
     for name in ("00.jpg", "01.jpg", "02.jpg"):
-        (train / name).unlink()  # The first: after it was listed.
+        (train / name).unlink()  # After it was listed.
     (train / "01.jpg").symlink_to("nowhere.jpg")
     (train / "02.jpg").mkdir()
     for _ in range(2):
         assert [len(labels) for _, labels in dataset.train] == [4] * 6
     reasons = {"00": "No such file", "01": "No such file", "02": "Is a direc"}
-    for name, fault in dataset.faults.found.items():
+    for name, problem in dataset.bad_records.found.items():
         stem = name.rsplit("/")[-1][:2]
-        assert fault.startswith(f"cannot be read ({reasons.pop(stem)}")
+        assert problem.startswith(f"cannot be read ({reasons.pop(stem)}")
     assert not reasons
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"0[012].jpg': cannot be read"
-    ):
+    with pipeline_error(match=r"0[012].jpg': cannot be read"):
         list(load(folder, max_bad_records=0).train)
 
 
@@ -250,24 +250,21 @@ def test_labels_outside_the_classes(tmp_path, image_size):
             **kwargs,
         )
 
-    for part in ("train", "test"):
-        with pytest.raises(
-            tf.errors.InvalidArgumentError,
-            match="bad record 'conadv_made_images-.*label -1 outside 0 to 4",
-        ):
-            list(getattr(made(), part))
+    message = "bad record 'conadv_made_images-.*label -1 outside 0 to 4"
+    for split in ("train", "test"):
+        with pipeline_error(match=message):
+            list(getattr(made(), split))
     dataset = made(max_bad_records=2)
-    labels = np.concatenate([labels for _, labels in dataset.test])
+    _, labels = collect(dataset.test)
     np.testing.assert_array_equal(np.sort(labels), [0, 0, 1, 1, 3, 4])
     assert all(labels.numpy().min() >= 0 for _, labels in dataset.train)
-    assert len(dataset.faults.found) == 2
+    assert len(dataset.bad_records.found) == 2
 
 
 def test_labels_are_class_numbers():
-    log = bad_records.BadRecords(num_classes=5)
-    good = [bool(log.good_label(tf.constant(n))) for n in (-1, 0, 4, 5)]
-    assert good == [False, True, True, False]
-    assert decoding.diagnose(JPEG) is None
+    bad_records = ca.data.BadRecords(num_classes=5)
+    valid = [bad_records.is_valid_label(tf.constant(n)) for n in (-1, 0, 4, 5)]
+    np.testing.assert_array_equal(valid, [False, True, True, False])
 
 
 def test_a_negative_limit_is_an_error(folder):
