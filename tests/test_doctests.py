@@ -44,9 +44,9 @@ def test_examples_print_the_documented_output(module):
 
 # Shown in the example of another name, or need files or minutes, or internal.
 WITHOUT = (
-    *("Checkpoints", "Dataset", "BadRecords", "FolderSource", "Objective"),
-    *("StalenessDrift", "describe", "measure_drift", "theorem_1_of_run"),
-    *("assign_local", "local_values", "local_variable"),
+    *("BadRecords", "Checkpoints", "Dataset", "FolderSource", "Objective"),
+    *("Source", "StalenessDrift", "describe", "measure_drift"),
+    *("theorem_1_of_run", "assign_local", "local_values", "local_variable"),
     *("SourceNetwork", "check_functional", "layers_without_gradient"),
     *("image_gradient_of", "warn_of_random_layers", "split_for_training"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
