@@ -7,6 +7,8 @@ import conadv_tf as ca
 from experiments import config_fields
 from experiments.config_fields import bounded
 
+# Fields of `OptimizerConfig` that only LARS uses.
+LARS_FIELDS = ("momentum", "trust_coefficient", "nesterov", "decay_in_norm")
 # LAMB selects variables by name. These are the variables that LARS excludes.
 _EXCLUDED = [r"(^|/)(gamma|beta|bias)(:\d+)?$"]
 
@@ -74,12 +76,9 @@ def build(config, rate):
         return _lamb(config, rate)
     return ca.LARS(
         rate,
-        momentum=config.momentum,
         weight_decay=config.weight_decay,
-        trust_coefficient=config.trust_coefficient,
-        nesterov=config.nesterov,
-        decay_in_norm=config.decay_in_norm,
         record_trust_ratios=True,
+        **{field: getattr(config, field) for field in LARS_FIELDS},
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import dataclasses
 
 from experiments import networks
+from experiments import optimizers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ _LARS = _Scope(
 
 
 def _network(field):
+    """Returns the scope of a field of `NetworkConfig`."""
     families = [
         name
         for name, family in networks.FAMILIES.items()
@@ -63,13 +65,11 @@ _SCOPES = {
         lambda config: not config.dataset.startswith("folder:"),
         "a dataset with images of one size",
     ),
-    "optimizer.momentum": _LARS,
-    "optimizer.trust_coefficient": _LARS,
-    "optimizer.nesterov": _LARS,
-    "optimizer.decay_in_norm": _LARS,
-    "network.depth": _network("depth"),
-    "network.width": _network("width"),
-    "network.variant": _network("variant"),
+    **{f"optimizer.{field}": _LARS for field in optimizers.LARS_FIELDS},
+    **{
+        f"network.{field}": _network(field)
+        for field in ("depth", "width", "variant")
+    },
 }
 
 
