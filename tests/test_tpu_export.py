@@ -1,4 +1,4 @@
-"""Steps as the TPU compiler gets them."""
+"""Export of training steps for the TPU compiler."""
 
 import pytest
 import tensorflow as tf
@@ -10,11 +10,11 @@ from tools.tpu.phases import KNOWN
 
 
 @pytest.mark.parametrize("method", (*export.METHODS, *KNOWN))
-def test_every_step_lowers_with_static_shapes(method):
+def test_every_step_is_exported_with_static_shapes(method):
     function, specs = export.step_function(
         networks.convolutional(), method, 8, ca.PGD(0.1)
     )
-    # A name scope tells the attack from the update.
+    # A name scope marks the operations of the attack.
     assert (b"attack/" in export.hlo(function, specs)) == (
         method not in ("baseline", "phased_adversarial", "phased_clean")
     )
@@ -23,14 +23,14 @@ def test_every_step_lowers_with_static_shapes(method):
     assert "Placeholder" not in names
 
 
-# With a constant seed the compiler folded away most of the random draws, and
-# the attack alone looked cheaper than in a step.
+# With a constant seed the compiler folded most of the random draws into
+# constants, and the attack alone looked cheaper than within a step.
 def test_attack_alone_takes_its_seed():
     _, specs = export.step_function(networks.linear(), "attack", 4, ca.PGD(0.1))
     assert specs[-1] == tf.TensorSpec([2], tf.int64)
 
 
-def test_operations_hold_those_of_called_functions_once():
+def test_operations_of_called_functions_are_listed_once():
     @tf.function
     def step(x):
         x = tf.cond(x[0] > 0, lambda: tf.sin(x), lambda: x + 1)
@@ -41,6 +41,6 @@ def test_operations_hold_those_of_called_functions_once():
     assert ("AddV2", {"T": ["float32"]}) in found
 
 
-def test_unknown_method_is_named():
+def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="received 'fast'"):
         export.step_function(networks.linear(), "fast", 4, ca.PGD(0.1))

@@ -1,4 +1,4 @@
-"""tools/tpu_report.py without the TPU compiler."""
+"""tools/tpu_report.py, with a fake TPU compiler."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ from tools.tpu import tables
 
 
 @pytest.mark.parametrize("python", [None, "/nowhere/python"])
-def test_missing_environment_says_how_to_make_one(python):
+def test_missing_environment_is_refused_with_the_remedy(python):
     with pytest.raises(ValueError, match="received .*") as error:
         report.check_python(python, "--python", compiler.REQUIREMENTS)
     assert repr(python) in str(error.value)
@@ -25,11 +25,11 @@ def test_missing_environment_says_how_to_make_one(python):
 
 
 @pytest.mark.slow
-def test_missing_environment_is_made_on_request(tmp_path, capsys):
+def test_missing_environment_is_created_on_request(tmp_path, capsys):
     python = tmp_path / "env" / "bin" / "python"
     report.check_python(str(python), "--python", "pip", create=True)
     assert python.is_file()
-    assert f"making {tmp_path / 'env'} with pip" in capsys.readouterr().out
+    assert f"creating {tmp_path / 'env'} with pip" in capsys.readouterr().out
     other = str(tmp_path / "other" / "bin" / "python")
     with pytest.raises(ValueError, match="install ./nowhere failed: .*nowhere"):
         report.check_python(other, "--python", "./nowhere", create=True)
@@ -42,10 +42,12 @@ def test_missing_environment_is_made_on_request(tmp_path, capsys):
         ("kernels", ("operations", "out"), kernels.REQUIREMENTS),
     ],
 )
-def test_environment_without_packages(tmp_path, name, arguments, remedy):
+def test_environment_without_packages_is_refused_with_the_remedy(
+    tmp_path, name, arguments, remedy
+):
     (tmp_path / "step").write_bytes(b"")
     (tmp_path / "operations").write_text("[]")
-    # Without any package: -S leaves out site-packages.
+    # -S excludes site-packages, so that no package is found.
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     python.chmod(0o755)
@@ -59,7 +61,7 @@ def test_environment_without_packages(tmp_path, name, arguments, remedy):
 def options(
     python, output_dir, placement="local", methods=("conadv",), earlier=()
 ):
-    """The flags that matter where nothing is lowered or compiled."""
+    """The flags that the report reads without exporting or compiling."""
     return types.SimpleNamespace(
         python=python,
         kernels_python=python,
@@ -70,14 +72,14 @@ def options(
         placement=placement,
         earlier=earlier,
         topology="v3:2x2",
-        num_dearest=3,
+        num_instructions=3,
         output_dir=output_dir,
     )
 
 
 @pytest.fixture
 def fake_compiler(monkeypatch):
-    """Stands for the TPU compiler: every step becomes the same module."""
+    """Replaces the TPU compiler: every step compiles to the same module."""
 
     def run(command, **kwargs):
         output = pathlib.Path(command[-1])
@@ -94,7 +96,7 @@ def fake_compiler(monkeypatch):
     monkeypatch.setattr(report, "export", lambda *arguments: None)
 
 
-def test_report_writes_tables(tmp_path, fake_compiler, capsys):
+def test_report_writes_tables_and_a_plot(tmp_path, fake_compiler, capsys):
     report.report(options(sys.executable, str(tmp_path)))
     printed = capsys.readouterr().out
     assert "| conadv | 8 | TPU v3 | 1,288 | 1.00 |" in printed
@@ -107,12 +109,12 @@ def test_report_writes_tables(tmp_path, fake_compiler, capsys):
     assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_rows_of_earlier_reports_join(tmp_path, fake_compiler, capsys):
+def test_rows_of_earlier_reports_are_added(tmp_path, fake_compiler, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     methods = ["conadv_shared", "conadv"]
     report.report(options(sys.executable, str(first), methods=methods))
     earlier = first / "report.csv"
-    # As if the compiler had made more of two steps then.
+    # Simulates an earlier compiler with other estimates.
     earlier.write_text(earlier.read_text().replace("1288", "2576"))
     report.report(options(sys.executable, str(second), earlier=[str(earlier)]))
     rows = tables.read(second / "report.csv")
@@ -126,8 +128,8 @@ def test_rows_of_earlier_reports_join(tmp_path, fake_compiler, capsys):
     assert rows[0]["gigabytes_accessed"] is None
 
 
-# A step is as long as the longest phase, on three times the replicas.
-def test_report_of_phases(tmp_path, fake_compiler, capsys):
+# The longest phase determines the time of a step on three times the replicas.
+def test_report_compares_the_longest_phase(tmp_path, fake_compiler, capsys):
     python, methods = sys.executable, ("disadv", "conadv")
     report.report(options(python, str(tmp_path), "phased", methods))
     printed = capsys.readouterr().out
@@ -135,8 +137,8 @@ def test_report_of_phases(tmp_path, fake_compiler, capsys):
     assert "| conadv |" not in printed
     assert (
         "8 images, longest phase: 1,288 cycles, 1.00 of the baseline; with "
-        "three times the replicas and the same global batch 1.00 times the "
-        "throughput of DisAdv."
+        "three times the replicas and the same global batch size 1.00 times "
+        "the throughput of DisAdv."
     ) in printed
 
 
@@ -149,6 +151,6 @@ def test_command_without_environment_ends_with_the_remedy():
         check=False,
     )
     assert result.returncode == 1
-    # After what TensorFlow says at its start.
+    # TensorFlow may print lines before it.
     assert "\nerror: Expected --python" in "\n" + result.stderr
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""What is read and said of a module that the TPU compiler made."""
+"""Parsing of a module of the TPU compiler, and tables of its estimates."""
 
 import pytest
 
@@ -27,37 +27,38 @@ def test_parse_reads_names_shapes_and_calls():
     )
 
 
-def test_costs_follow_one_run_of_the_module():
-    found = cycles.costs(MODULE)
-    # One branch of each conditional, four trips; nothing from inside fusions.
-    assert [(c.instruction.name, c.cycles) for c in found] == [
+def test_estimates_follow_one_run_of_the_module():
+    found = cycles.estimates(MODULE)
+    # One branch of each conditional, four iterations of the loop, and no
+    # instruction inside a fusion.
+    assert [(each.instruction.name, each.cycles) for each in found] == [
         ("fusion.2", 1000),
         ("fusion.3", 200),
         ("copy.2", 30),
         ("copy.2", 30),
         ("neg", 28),
     ]
-    assert cycles.by(found, "kind") == {
+    assert cycles.cycles_by(found, "kind") == {
         "convolution + split/concat": 1000,
         "reduction": 200,
         "copy": 60,
         "elementwise": 28,
     }
-    assert cycles.by(found, "part") == {
+    assert cycles.cycles_by(found, "part") == {
         "attack": 1000,
         "update": 200,
         "other": 88,
     }
 
 
-def test_no_module_and_no_estimates():
+def test_text_without_a_module_is_refused_and_estimates_may_be_missing():
     with pytest.raises(ValueError, match="ENTRY.*received 'nothing'"):
-        cycles.costs("nothing")
-    assert cycles.costs("ENTRY %main (x: f32[]) -> f32[] {\n}\n") == []
+        cycles.estimates("nothing")
+    assert cycles.estimates("ENTRY %main (x: f32[]) -> f32[] {\n}\n") == []
 
 
 def row(method="conadv", batch_size=8, device="TPU v3"):
-    found = cycles.costs(MODULE)
+    found = cycles.estimates(MODULE)
     return tables.summary(method, batch_size, facts(device), found)
 
 
@@ -89,8 +90,8 @@ def test_relative_is_to_the_baseline_of_the_same_batch():
     assert "| - |" in lines[4]
 
 
-def test_details_name_parts_kinds_and_the_dearest():
-    found = cycles.costs(MODULE)
+def test_details_list_parts_kinds_and_the_most_expensive_instruction():
+    found = cycles.estimates(MODULE)
     text = tables.details("conadv", 8, found, 1)
     assert "| attack | 1,000 | 77.64 |" in text
     assert "| reduction | 200 | 15.53 |" in text
@@ -98,7 +99,7 @@ def test_details_name_parts_kinds_and_the_dearest():
     assert "estimates no cycles" in tables.details("x", 8, [], 1)
 
 
-def test_longest_phase_against_disadv():
+def test_longest_phase_is_compared_with_disadv():
     counts = dict(zip(PHASES, (120, 100, 90)))
     counts.update(baseline=100, disadv=300)
     text = tables.longest_phases(
@@ -108,11 +109,11 @@ def test_longest_phase_against_disadv():
         ]
     )
     assert "120 cycles, 1.20 of the baseline; with three times" in text
-    # As many images in a step, which takes 120 instead of 300 cycles.
+    # A step has as many images and takes 120 instead of 300 cycles.
     assert "2.50 times the throughput of DisAdv." in text
 
 
-def test_longest_phase():
+def test_longest_phase_is_compared_with_the_baseline():
     rows = [
         {"method": method, "batch_size": size, "cycles": count}
         for size, *counts in ((8, 10, 9, 12, 11), (4, 5, None, 6, 6))

@@ -1,8 +1,8 @@
-"""A step as the TPU compiler hands it back, for tests without it."""
+"""A compiled step in the format of the TPU compiler, for tests without it."""
 
 import pathlib
 
-# As libtpu prints it, shortened: tuples, layouts with brackets, a fusion in a
+# Shortened output of libtpu with tuples, layouts in brackets, a fusion within a
 # fusion, conditionals and a loop.
 MODULE = (
     pathlib.Path(__file__).parent / "testdata" / "step.hlo.txt"

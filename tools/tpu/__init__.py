@@ -1,1 +1,1 @@
-"""What the TPU compiler makes of a step; see tools/tpu_report.py."""
+"""Compiles training steps with the TPU compiler, for tpu_report.py."""

@@ -1,13 +1,13 @@
 """Compiles HLO with the real TPU compiler, on a machine without a TPU.
 
-Runs in an environment of its own, with jax and libtpu and without TensorFlow
-(see REQUIREMENTS; they need a newer NumPy than TensorFlow 2.15):
+Runs in a separate environment with the packages in REQUIREMENTS and without
+TensorFlow, because they need a newer NumPy than TensorFlow 2.15 does:
 
     python tools/tpu/compiler.py TOPOLOGY STEP.hlo.pb OUTPUT
 
-Writes OUTPUT.hlo.txt, the optimized module, and OUTPUT.json, what the compiler
-says of it. The library libtpu compiles for a topology that need not be there;
-jax is only the way to call it. `report.py` does the calling.
+Writes the optimized module to OUTPUT.hlo.txt and the compiler's statistics to
+OUTPUT.json. The library libtpu can compile for a topology that is not present;
+jax serves only to call it. `report.py` runs this script.
 """
 
 import json
@@ -45,10 +45,14 @@ def main():
 
 
 def compile_hlo(serialized, topology):
-    """Compiles a serialized HloModuleProto for one core of a topology.
+    """Compiles a module for one core of a topology.
+
+    Args:
+      serialized: HloModuleProto of TensorFlow, as bytes.
+      topology: name of a TPU topology, such as "v3:2x2".
 
     Returns:
-      (device, executable) of jax's client.
+      (device, executable) of jax.
     """
     import jax
     from jax.experimental import topologies
@@ -60,15 +64,15 @@ def compile_hlo(serialized, topology):
 
 
 def compile_for(device, serialized, compile_module):
-    """Compiles a serialized HloModuleProto.
+    """Compiles a module for a device.
 
     Args:
-      device: of jax, that it is to run on.
-      serialized: of TensorFlow.
-      compile_module: of jax's client, for later or to run.
+      device: jax device that the module will run on.
+      serialized: HloModuleProto of TensorFlow, as bytes.
+      compile_module: a method of jax's client, to compile for later or to run.
 
     Returns:
-      What `compile_module` does.
+      The result of `compile_module`.
     """
     from jax._src.interpreters import mlir
     from jax._src.lib import _jax
@@ -89,7 +93,7 @@ def compile_for(device, serialized, compile_module):
 
 
 def _remove_copies(module, ir):
-    """Takes out TensorFlow's `mhlo.copy`, an identity libtpu refuses."""
+    """Removes TensorFlow's `mhlo.copy`, an identity that libtpu refuses."""
     copies = []
 
     def collect(operation):
@@ -107,7 +111,6 @@ if __name__ == "__main__":
     try:
         main()
     except ImportError as error:
-        print(f"{error}; install {REQUIREMENTS}.", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(f"{error}; install {REQUIREMENTS}.")
     sys.stdout.flush()
     os._exit(0)  # The library aborts in its destructors after compiling.

@@ -1,7 +1,7 @@
-"""Reads the TPU compiler's own estimates out of an optimized HLO module.
+"""Reads the TPU compiler's estimates from the text of an optimized HLO module.
 
-The compiler writes `estimated_cycles` beside each fusion, copy and so on that
-a core runs. They are estimates of one core's cycles, not measurements.
+The compiler writes `estimated_cycles` beside each fusion, copy and so on that a
+core runs. They are estimates for one core, not measurements.
 """
 
 import collections
@@ -12,7 +12,7 @@ _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (.+?) ([a-z][\w\-]*)\(")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
-# A list in braces, or a single name.
+# The value is a list in braces or a single name.
 _CALLS = re.compile(
     r"(calls|to_apply|body|condition|branch_computations|true_computation|"
     r"false_computation)=(?:\{([^}]*)\}|(%?[\w.\-]+))"
@@ -23,32 +23,50 @@ _MOVES = {"concatenate", "slice", "pad", "dynamic-update-slice"}
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One instruction of a module."""
+    """One instruction of a module.
+
+    Attributes:
+      name: name in the module.
+      shape: shape of the result with its layout, as the compiler prints it.
+      opcode: "fusion", "copy", "convolution" and so on.
+      op_name: name of the TensorFlow operation that it comes from, or "".
+      cycles: the compiler's estimate; 0 if there is none.
+      calls: pairs (attribute, name of a called computation).
+      trip_count: iterations of a loop; 1 if the compiler does not know it.
+    """
 
     name: str
-    shape: str  # Of the result, with layout, as the compiler prints it.
-    opcode: str  # "fusion", "copy", "convolution", ...
-    op_name: str  # Of the TensorFlow operation it came from; "" if unknown.
-    cycles: int  # The compiler's estimate, 0 where it makes none.
-    calls: tuple[tuple[str, str], ...]  # (attribute, name of a computation).
-    trip_count: int  # Of a while loop, 1 where the compiler does not know it.
+    shape: str
+    opcode: str
+    op_name: str
+    cycles: int
+    calls: tuple[tuple[str, str], ...]
+    trip_count: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
-    """Cycles of one instruction that a core runs."""
+class Estimate:
+    """Estimated cycles of one instruction that a core runs.
+
+    Attributes:
+      instruction: the `Instruction`.
+      cycles: its estimate times the iterations of the loops around it.
+      kind: kind of the work, from `kind_of`.
+      part: part of the step: "attack", "update" or "other".
+    """
 
     instruction: Instruction
-    cycles: int  # Its estimate times the trips of the loops around it.
-    kind: str  # What it does; see `kind_of`.
-    part: str  # Of the step: "attack", "update" or "other".
+    cycles: int
+    kind: str
+    part: str
 
 
 def parse(text):
-    """The computations of a module, as the compiler prints it.
+    """Parses the text of a module.
 
     Returns:
-      (name of the entry computation, dict of name to list of `Instruction`).
+      (name of the entry computation, dict from the name of each computation to
+      its list of `Instruction`).
 
     Raises:
       ValueError: if the text has no entry computation.
@@ -88,20 +106,24 @@ def _instruction(found, rest):
     )
 
 
-def costs(text):
-    """What one run of a module costs, instruction by instruction.
+def estimates(text):
+    """Lists the estimates for one run of a module.
 
-    Of a conditional only the dearest branch counts, as one run takes one
-    branch. The body of a fusion is part of the fusion.
+    A run takes one branch of a conditional, so only the most expensive branch
+    counts. The body of a fusion is part of the fusion.
+
+    Args:
+      text: text of the optimized module.
 
     Returns:
-      List of `Cost`, the dearest first; empty if there are no estimates.
+      List of `Estimate`, the most expensive first; empty if the compiler made
+      no estimates.
 
     Raises:
-      ValueError: if the text is no module.
+      ValueError: if the text is not a module.
     """
     entry, computations = parse(text)
-    return sorted(_run(entry, computations, 1), key=lambda cost: -cost.cycles)
+    return sorted(_run(entry, computations, 1), key=lambda each: -each.cycles)
 
 
 def _run(name, computations, times):
@@ -111,7 +133,7 @@ def _run(name, computations, times):
             cycles = instruction.cycles * times
             kind = kind_of(instruction, computations)
             part = part_of(instruction.op_name)
-            found.append(Cost(instruction, cycles, kind, part))
+            found.append(Estimate(instruction, cycles, kind, part))
         called = [name for _, name in instruction.calls]
         if instruction.opcode == "conditional":
             branches = [_run(name, computations, times) for name in called]
@@ -124,17 +146,17 @@ def _run(name, computations, times):
 
 
 def total(found):
-    """Sum of the cycles of a list of `Cost`."""
-    return sum(cost.cycles for cost in found)
+    """Sums the cycles of a list of `Estimate`."""
+    return sum(each.cycles for each in found)
 
 
 def kind_of(instruction, computations):
-    """What an instruction does, by the operations fused into it.
+    """Names the kind of work of an instruction by the operations fused into it.
 
     Returns:
-      "convolution", "reduction", "split/concat" or "elementwise" of a fusion,
-      with " + split/concat" after the first two where data are also cut or
-      joined. The opcode of anything else.
+      For a fusion "convolution", "reduction", "split/concat" or "elementwise";
+      the first two are followed by " + split/concat" if the fusion also splits
+      or concatenates. The opcode of any other instruction.
     """
     if instruction.opcode != "fusion":
         return instruction.opcode
@@ -150,7 +172,7 @@ def kind_of(instruction, computations):
 
 
 def _opcodes(instruction, computations):
-    """Opcodes in a fusion, and in the fusions in it."""
+    """Returns the opcodes in a fusion and in the fusions inside it."""
     found = set()
     for attribute, name in instruction.calls:
         if attribute == "calls":
@@ -160,19 +182,27 @@ def _opcodes(instruction, computations):
 
 
 def part_of(op_name):
-    """The part of the step a TensorFlow operation belongs to, by its name.
+    """Names the part of the step that a TensorFlow operation belongs to.
 
-    A fusion has the name of one of the operations in it, so a fusion across
-    parts counts for one of them.
+    A fusion has the name of one of its operations, so a fusion across parts
+    counts for one of them.
     """
     if not op_name:
         return "other"
     return "attack" if "attack/" in op_name else "update"
 
 
-def by(found, attribute):
-    """Cycles summed over costs with equal "kind" or "part", most first."""
+def cycles_by(found, attribute):
+    """Sums cycles by "kind" or "part".
+
+    Args:
+      found: list of `Estimate`.
+      attribute: "kind" or "part".
+
+    Returns:
+      Dict from each value of the attribute to its cycles, most first.
+    """
     sums = collections.Counter()
-    for cost in found:
-        sums[getattr(cost, attribute)] += cost.cycles
+    for each in found:
+        sums[getattr(each, attribute)] += each.cycles
     return dict(sums.most_common())

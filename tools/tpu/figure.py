@@ -1,9 +1,9 @@
-"""The compiler's estimates in the form of the paper's Figure 4.
+"""Draws the compiler's estimates in the form of the paper's Figure 4.
 
-Images per millisecond of a whole slice: the images of one step on all cores
-over the estimated time of that step on one. Nothing in it stands for the
-all-reduce, the input or an idle core, so that it is an upper bound; the
-paper's numbers were measured.
+The throughput of a slice in images per millisecond is the number of images of
+one step on all cores over the estimated time of that step on one core. It
+includes no all-reduce, no input and no idle core, and is an upper bound. The
+paper's numbers are measurements.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from tools.step import models
 from tools.tpu.phases import PHASES
 
 _LABELS = {name: method.label for name, method in models.METHODS.items()}
-_LABELS["phased"] = "ConAdv, phased"
-# Images/ms of ResNet-50 on TPU v3 (Liu et al. 2022, Figure 4 and section 4.2),
-# by images on a core: 32k images on 512 cores, where ConAdv was "about 1.5x"
-# of DisAdv, and 2k on 1024.
+_LABELS["phased"] = "ConAdv, rotating roles"
+# Images/ms of ResNet-50 on TPU v3 (Liu et al. 2022, Figure 4 and section 4.2)
+# by images per core: 32k images on 512 cores, where ConAdv was "about 1.5x" as
+# fast as DisAdv, and 2k images on 1024 cores.
 _PAPER_CORES = {64: 512, 2: 1024}
 _PAPER = {
     64: {"disadv": 81.7, "conadv": 1.5 * 81.7},
@@ -29,23 +29,33 @@ _OTHER_CORES = 512
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """Throughput of one method on a slice."""
+    """Throughput of one method on a slice.
 
-    method: str  # A key of `models.METHODS` or "phased".
-    cores: int  # Of the slice; three times as many in phased placement.
-    images: int  # Of a step on all of them.
-    estimated: float  # Images per millisecond.
-    published: Optional[float]  # Measured in the paper with as many of both.
+    Attributes:
+      method: a key of `models.METHODS` or "phased".
+      cores: number of cores, three times as many with rotating roles.
+      images: number of images of one step on all cores.
+      estimated: images per millisecond.
+      published: images per millisecond that the paper measured with as many
+        cores and images, or None.
+    """
+
+    method: str
+    cores: int
+    images: int
+    estimated: float
+    published: Optional[float]
 
 
 def bars(rows):
-    """Throughput by images on a core.
+    """Computes the throughput of each method.
 
     Args:
-      rows: list of `tables.summary`; a row without an estimate is left out.
+      rows: list of `tables.summary`; rows without an estimate are left out.
 
     Returns:
-      {images on a core: list of `Bar`}, all of one panel at one global batch.
+      Dict from the number of images per core to a list of `Bar`, which all have
+      one global batch size.
     """
     panels = {}
     for row in rows:
@@ -72,30 +82,30 @@ def _bar(method, size, milliseconds):
 
 
 def draw(panels, device, path):
-    """Draws a PNG file with a panel for each number of images on a core."""
+    """Draws a PNG file with a panel for each number of images per core."""
     width = max(5.2, 0.9 * max(map(len, panels.values())))
     figure, (axes,) = plots.subplots(1, len(panels), width=width, height=3.8)
     for axis, (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
-            _pair(axis, place, bar)
+            _draw_bar(axis, place, bar)
         names = [
-            f"{textwrap.fill(_LABELS[b.method], 14)}\n{b.cores:,} cores"
-            for b in drawn
+            f"{textwrap.fill(_LABELS[bar.method], 14)}\n{bar.cores:,} cores"
+            for bar in drawn
         ]
         axis.set_xticks(range(len(drawn)), names, fontsize=8)
         axis.set_ylabel("images/ms")
         axis.margins(y=0.3)  # For the legend.
-        title = f"{drawn[0].images:,} images, {size} on a core ({device})"
+        title = f"{drawn[0].images:,} images, {size} per core ({device})"
         axis.set_title(title, fontsize=9)
         handles, labels = axis.get_legend_handles_labels()
-        once = dict(zip(labels, handles))
-        axis.legend(once.values(), once, fontsize=8)
+        unique = dict(zip(labels, handles))
+        axis.legend(unique.values(), unique, fontsize=8)
         axis.grid(axis="y", alpha=0.3)
         axis.set_axisbelow(True)
     figure.savefig(path)
 
 
-def _pair(axis, place, bar):
+def _draw_bar(axis, place, bar):
     values = [("estimated by the compiler", bar.estimated, "tab:blue")]
     if bar.published is not None:
         values.append(("measured in the paper", bar.published, "tab:orange"))

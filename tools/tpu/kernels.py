@@ -1,12 +1,13 @@
-"""Asks TensorFlow's TPU build which operations it has no TPU kernel for.
+"""Finds the operations for which TensorFlow's TPU build has no kernel.
 
-Runs in an environment of its own with the wheels in REQUIREMENTS alone: a
-package that pulls in plain TensorFlow (tf_keras does) overwrites the build.
+Runs in a separate environment with only the wheels in REQUIREMENTS: a package
+that depends on plain TensorFlow, such as tf_keras, would overwrite the build.
 
     python tools/tpu/kernels.py OPERATIONS.json MISSING.json
 
-The first file holds [name, {attribute: [types]}] pairs, as `export` makes
-them; the second gets those that no kernel takes. `report.py` does the calling.
+The first file holds pairs [name, {attribute: [types]}] from `export.py`. The
+pairs that no kernel supports are written to the second. `report.py` runs this
+script.
 """
 
 import json
@@ -18,7 +19,7 @@ _DEVICE = "XLA_TPU_JIT"
 
 
 def main():
-    """Writes which of the operations of a file have no kernel."""
+    """Writes the operations of a file that have no kernel to another file."""
     source, output = sys.argv[1:]
     with open(source, encoding="utf-8") as file:
         operations = json.load(file)
@@ -30,15 +31,16 @@ def main():
 
 
 def missing(operations, kernels):
-    """The operations that no kernel takes, in their form and order.
+    """Returns the operations that no kernel supports, in their order.
 
     Args:
       operations: list of [name, {attribute: [types]}].
-      kernels: dict of name to a list of kernels, each a dict of attribute to
-        the types it takes; an attribute that is not there takes all.
+      kernels: dict from each name to a list of kernels. A kernel is a dict from
+        each attribute to the types that it supports; an attribute without an
+        entry may have any type.
     """
 
-    def takes(kernel, types):
+    def supports(kernel, types):
         return all(
             set(types.get(attribute, ())) <= set(allowed)
             for attribute, allowed in kernel.items()
@@ -47,16 +49,16 @@ def missing(operations, kernels):
     return [
         [name, types]
         for name, types in operations
-        if not any(takes(kernel, types) for kernel in kernels.get(name, ()))
+        if not any(supports(kernel, types) for kernel in kernels.get(name, ()))
     ]
 
 
 def registered_kernels(names):
-    """TPU kernels of the operations of these names, for `missing`."""
+    """Returns the TPU kernels of some operations, as `missing` takes them."""
     import tensorflow as tf
     from tensorflow.python.framework import kernels
 
-    # Kernels are registered when something is compiled for the first time.
+    # The first compilation registers the kernels.
     double = tf.function(lambda x: x + x, jit_compile=True)
     try:
         double.experimental_get_compiler_ir(tf.TensorSpec([2]))(
@@ -64,7 +66,7 @@ def registered_kernels(names):
         )
     except (TypeError, ValueError) as error:
         raise ImportError(
-            f"This TensorFlow is not for TPUs ({error})"
+            f"This TensorFlow is not built for TPUs ({error})"
         ) from None
     return {
         name: [
@@ -86,5 +88,4 @@ if __name__ == "__main__":
     try:
         main()
     except ImportError as error:
-        print(f"{error}; install {REQUIREMENTS} alone.", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(f"{error}; install {REQUIREMENTS} alone.")

@@ -1,4 +1,4 @@
-"""Lowers, compiles and tabulates training steps; see tools/tpu_report.py."""
+"""Exports, compiles and tabulates training steps, for tpu_report.py."""
 
 import itertools
 import json
@@ -24,25 +24,30 @@ from tools.tpu.phases import PHASES
 
 
 def check_python(python, flag, requirements, create=False):
-    """Makes sure that there is an environment, FOLDER/bin/python.
+    """Checks that a Python environment exists, and creates it on request.
 
-    `requirements` are what it holds, as pip takes it, `flag` what names it.
+    Args:
+      python: path FOLDER/bin/python, or None.
+      flag: name of the flag that gave it.
+      requirements: packages of the environment, as pip takes them.
+      create: whether to create a missing environment.
 
     Raises:
-      ValueError: if there is none, with how to make it; or if that fails.
+      ValueError: if the environment is missing, with the commands that create
+        it; or if creating it fails.
     """
     if python and pathlib.Path(python).is_file():
         return
     if not (python and create):
         raise ValueError(
             f"Expected {flag} to be the Python of an environment with "
-            f"{requirements}; received {python!r}. Make one of its own: "
-            f"python3.11 -m venv tpu-venv && tpu-venv/bin/pip install "
-            f"{requirements}; then {flag}=tpu-venv/bin/python. Or add "
-            "--create_environments."
+            f"{requirements}; received {python!r}. Create a separate "
+            "environment: python3.11 -m venv tpu-venv && "
+            f"tpu-venv/bin/pip install {requirements}; then pass "
+            f"{flag}=tpu-venv/bin/python. Or add --create_environments."
         )
     folder = pathlib.Path(python).parents[1]
-    print(f"making {folder} with {requirements}", flush=True)
+    print(f"creating {folder} with {requirements}", flush=True)
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
         [python, "-m", "pip", "install", *requirements.split()],
@@ -54,49 +59,52 @@ def check_python(python, flag, requirements, create=False):
 
 
 def report(options):
-    """Compiles all steps and writes and prints what came out.
+    """Compiles all steps, and writes and prints the results.
 
-    `options` are the flags of tools/tpu_report.py. Raises a ValueError if an
-    environment is missing or a step does not compile.
+    Args:
+      options: namespace of the flags of tpu_report.py.
+
+    Raises:
+      ValueError: if an environment is missing or a step does not compile.
     """
-    create = options.create_environments
-    check_python(options.python, "--python", compiler.REQUIREMENTS, create)
-    kernels_python = options.kernels_python
-    if kernels_python:
-        flag = "--kernels_python"
-        check_python(kernels_python, flag, kernels.REQUIREMENTS, create)
+    environments = [("--python", options.python, compiler.REQUIREMENTS)]
+    if options.kernels_python:
+        python = options.kernels_python
+        environments.append(("--kernels_python", python, kernels.REQUIREMENTS))
+    for flag, python, requirements in environments:
+        check_python(python, flag, requirements, options.create_environments)
     output = pathlib.Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        (method, size)
-        for size in options.batch_size
-        for method in steps(options.method, options.placement)
-    ]
-    for method, size in wanted:  # All of them, before one takes minutes.
-        export(step_path(method, size, options), method, size, options)
+    names = steps(options.method, options.placement)
+    wanted = [(name, size) for size in options.batch_size for name in names]
+    paths = [output / f"{options.network}_{n}_{size}" for n, size in wanted]
+    # Errors in the export show up before the compiler takes minutes.
+    for path, (name, size) in zip(paths, wanted):
+        export(path, name, size, options)
     rows = [
         row
         for row in itertools.chain(*map(tables.read, options.earlier))
         if (row["method"], row["batch_size"]) not in wanted
     ]
     details = []
-    for method, size in wanted:
-        path = step_path(method, size, options)
-        if kernels_python:
-            absent = absent_kernels(kernels_python, path)
-            details.append(tables.kernels(method, size, absent))
+    for path, (name, size) in zip(paths, wanted):
+        if options.kernels_python:
+            absent = absent_kernels(options.kernels_python, path)
+            details.append(tables.kernels(name, size, absent))
         facts, text = compile_step(options.python, path, options.topology)
-        found = cycles.costs(text)
-        rows.append(tables.summary(method, size, facts, found))
-        details.append(tables.details(method, size, found, options.num_dearest))
+        found = cycles.estimates(text)
+        rows.append(tables.summary(name, size, facts, found))
+        details.append(
+            tables.details(name, size, found, options.num_instructions)
+        )
         print(details[-1], flush=True)
-        # What there is, in case that the next step fails.
+        # Written after each step in case the next one fails.
         table = write(rows, details, options)
     print(table)
 
 
 def write(rows, details, options):
-    """Writes the table, the picture and the details; returns the table."""
+    """Writes the tables and the plot, and returns the table of methods."""
     output = pathlib.Path(options.output_dir)
     order = (*export_lib.METHODS, *KNOWN)
     rows = sorted(
@@ -114,21 +122,20 @@ def write(rows, details, options):
     return table
 
 
-def step_path(method, batch_size, options):
-    """Where a step's files are, without their endings."""
-    name = f"{options.network}_{method}_{batch_size}"
-    return pathlib.Path(options.output_dir) / name
-
-
 def steps(methods, placement):
-    """The steps to compile: the methods, or phases in the place of some."""
+    """Lists the steps to compile.
+
+    Args:
+      methods: list of names from `export.METHODS`.
+      placement: "local", or "phased" to replace methods by their phases.
+    """
     schedules = {"conadv": PHASES, "conadv_shared": PAIRED}
     phased = schedules if placement == "phased" else {}
     return [step for name in methods for step in phased.get(name, (name,))]
 
 
 def export(path, method, batch_size, options):
-    """Writes a step's HLO and its operations beside `path`."""
+    """Writes the HLO of a step and its operations to `path` with endings."""
     tf.keras.backend.clear_session()
     tf.keras.mixed_precision.set_global_policy(options.precision)
     function, specs = export_lib.step_function(
@@ -144,44 +151,44 @@ def export(path, method, batch_size, options):
 
 
 def compile_step(python, path, topology):
-    """Compiles what `export` wrote to `path`.
+    """Compiles a step that `export` wrote.
 
     Returns:
       (dict of facts, text of the optimized module).
 
     Raises:
-      ValueError: if it does not compile, with the compiler's words.
+      ValueError: if it does not compile, with the errors of the compiler.
     """
     run_script(python, "compiler", topology, f"{path}.hlo.pb", path)
-    facts = json.loads(pathlib.Path(f"{path}.json").read_text())
+    facts = results.read_json(pathlib.Path(f"{path}.json"))
     return facts, pathlib.Path(f"{path}.hlo.txt").read_text()
 
 
 def absent_kernels(python, path):
-    """Operations of an exported step that TPUs have no kernel for."""
-    missing = f"{path}.missing.json"
+    """Returns the operations of an exported step that have no TPU kernel."""
+    missing = pathlib.Path(f"{path}.missing.json")
     run_script(python, "kernels", f"{path}.operations.json", missing)
-    return json.loads(pathlib.Path(missing).read_text())
+    return results.read_json(missing)
 
 
 def run_script(python, name, *arguments):
     """Runs a script of this folder in another environment.
 
     Raises:
-      ValueError: with the last lines of its errors, if it fails.
+      ValueError: if the script fails, with the last lines of its errors.
     """
     script = pathlib.Path(__file__).with_name(f"{name}.py")
     environment = {
         **os.environ,
-        # No metadata server is to be asked what TPU this machine has.
+        # Prevents queries to a metadata server about the TPU of this machine.
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_WORKER_HOSTNAMES": "localhost",
         "TPU_WORKER_ID": "0",
-        # There is no device that two processes could both want.
+        # No device is opened, so processes cannot conflict.
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     }
     result = subprocess.run(
-        # Isolated: it is not to see this environment's packages.
+        # -I isolates the script from the packages of this environment.
         [python, "-I", str(script), *map(str, arguments)],
         env=environment,
         capture_output=True,

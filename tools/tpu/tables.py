@@ -1,4 +1,4 @@
-"""Tables of what the TPU compiler says of the steps of several methods."""
+"""Formats the TPU compiler's statistics of several steps as tables."""
 
 from conadv_tf import csv_file
 from experiments import markdown_table
@@ -6,26 +6,26 @@ from tools.tpu import cycles as cycles_lib
 from tools.tpu.phases import PAIRED
 from tools.tpu.phases import PHASES
 
-# Of one core, from Google's documentation; others are not known.
+# Clock of one core from Google's documentation, which omits newer TPUs.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}
 
 
-def summary(method, batch_size, facts, found):
-    """One row of the table of methods.
+def summary(method, batch_size, facts, estimates):
+    """Returns one row of the table of methods.
 
     Args:
-      method: its name.
-      batch_size: images of one step on one core.
-      facts: dict that `compiler` wrote.
-      found: list of `cycles.Cost`.
+      method: name of the step.
+      batch_size: number of images of one step on one core.
+      facts: dict that `compiler.py` wrote.
+      estimates: list of `cycles.Estimate`.
 
     Returns:
-      Dict from columns to values; `with_relative` fills in "relative". Cycles
-      and milliseconds are None where the compiler or the clock is not known;
-      megabytes are 10**6 bytes of arguments, results that do not alias them
-      and temporary memory at its peak.
+      Dict from columns to values. "relative" is None until `with_relative`
+      fills it in. Cycles and milliseconds are None if the compiler made no
+      estimate or the clock is unknown. Megabytes are 10**6 bytes of arguments,
+      results that do not alias them, and temporary memory at its peak.
     """
-    cycles = cycles_lib.total(found) or None
+    cycles = cycles_lib.total(estimates) or None
     clock = CLOCK_MHZ.get(facts["device"])
     memory = (
         facts["argument_bytes"]
@@ -48,7 +48,7 @@ def summary(method, batch_size, facts, found):
 
 
 def read(path):
-    """Rows of `summary` from a CSV file of an earlier report."""
+    """Reads rows of `summary` from the report.csv of an earlier report."""
     return [
         {column: _value(text) for column, text in row.items()}
         for row in csv_file.read(path)
@@ -65,14 +65,20 @@ def _value(text):
 
 
 def with_relative(rows):
-    """Rows with cycles over those of the baseline of the same batch.
+    """Fills in the cycles relative to the baseline of the same batch size.
 
-    None where there is no baseline or no estimate.
+    They are None where there is no baseline or no estimate.
     """
-    plain = [row for row in rows if row["method"] == "baseline"]
-    plain = {row["batch_size"]: row["cycles"] for row in plain}
+    baseline = {
+        row["batch_size"]: row["cycles"]
+        for row in rows
+        if row["method"] == "baseline"
+    }
     return [
-        {**row, "relative": _ratio(row["cycles"], plain.get(row["batch_size"]))}
+        {
+            **row,
+            "relative": _ratio(row["cycles"], baseline.get(row["batch_size"])),
+        }
         for row in rows
     ]
 
@@ -82,12 +88,11 @@ def _ratio(value, unit):
 
 
 def methods_table(rows):
-    """The table of methods, from rows of `with_relative`."""
+    """Formats rows of `with_relative` as the table of methods."""
     return _markdown(list(rows[0]), [row.values() for row in rows])
 
 
 def _markdown(header, rows):
-    """A table; numbers to three or four places, None as a dash."""
     texts = ([_text(value) for value in row] for row in rows)
     return markdown_table.table(header, texts) + "\n"
 
@@ -101,12 +106,18 @@ def _text(value):
 
 
 def longest_phases(rows):
-    """What phased placement comes to, a line for each size of working batch.
+    """Compares the longest phase of rotating roles with other methods.
 
     All replicas wait for the longest phase. A step trains on a third of the
-    images that all of them work on (in pairs half): with as many images on
-    each as in another method, three times (twice) the replicas make a step of
-    the same global batch. "" where there are no phases or no estimates.
+    images that all replicas work on (in pairs half). With as many images per
+    replica as another method, three times (twice) as many replicas therefore
+    make steps of the same global batch size.
+
+    Args:
+      rows: rows of `summary`.
+
+    Returns:
+      A line for each batch size; "" if there are no phases or no estimates.
     """
     by_size = {}
     for row in rows:
@@ -123,49 +134,51 @@ def longest_phases(rows):
 
 def _longest(size, cycles, names, title, times):
     phases = [cycles.get(phase) for phase in names]
-    text = ""
-    if None not in phases:
-        longest = max(phases)
-        text += f"\n{size} images, {title}: {longest:,} cycles"
-        if cycles.get("baseline"):
-            text += f", {longest / cycles['baseline']:.2f} of the baseline"
-        if cycles.get("disadv"):
-            text += (
-                f"; with {times} the replicas and the same global batch "
-                f"{cycles['disadv'] / longest:.2f} times the throughput of "
-                "DisAdv"
-            )
-        text += ".\n"
-    return text
+    if None in phases:
+        return ""
+    longest = max(phases)
+    text = f"\n{size} images, {title}: {longest:,} cycles"
+    if cycles.get("baseline"):
+        text += f", {longest / cycles['baseline']:.2f} of the baseline"
+    if cycles.get("disadv"):
+        text += (
+            f"; with {times} the replicas and the same global batch size "
+            f"{cycles['disadv'] / longest:.2f} times the throughput of DisAdv"
+        )
+    return f"{text}.\n"
 
 
-def details(method, batch_size, found, count):
-    """What the cycles of a step go into, and its `count` dearest instructions.
+def details(method, batch_size, estimates, count):
+    """Formats the cycles by part and kind, and the top instructions.
 
-    See `summary` for the arguments.
+    Args:
+      method: name of the step.
+      batch_size: number of images of one step on one core.
+      estimates: list of `cycles.Estimate`, the most expensive first.
+      count: number of instructions to show.
     """
     title = f"## {method}, {batch_size} images\n"
-    if not found:
+    if not estimates:
         return title + "\nThe compiler estimates no cycles for this TPU.\n"
-    whole = cycles_lib.total(found)
-    parts = [title]
+    whole = cycles_lib.total(estimates)
+    tables = [title]
     for attribute in ("part", "kind"):
-        sums = cycles_lib.by(found, attribute)
-        rows = [(value, n, 100 * n / whole) for value, n in sums.items()]
-        parts.append(_markdown((attribute, "cycles", "percent"), rows))
-    dearest = [
+        sums = cycles_lib.cycles_by(estimates, attribute).items()
+        rows = [(value, n, 100 * n / whole) for value, n in sums]
+        tables.append(_markdown((attribute, "cycles", "percent"), rows))
+    rows = [
         (
-            cost.cycles,
-            cost.kind,
-            cost.part,
-            cost.instruction.name,
-            _short(cost.instruction.shape),
-            cost.instruction.op_name or None,
+            each.cycles,
+            each.kind,
+            each.part,
+            each.instruction.name,
+            _short(each.instruction.shape),
+            each.instruction.op_name or None,
         )
-        for cost in found[:count]
+        for each in estimates[:count]
     ]
     header = "cycles", "kind", "part", "instruction", "shape", "operation"
-    return "\n".join([*parts, _markdown(header, dearest)])
+    return "\n".join([*tables, _markdown(header, rows)])
 
 
 def _short(shape):
@@ -173,7 +186,7 @@ def _short(shape):
 
 
 def kernels(method, batch_size, absent):
-    """A paragraph about `absent` operations: list of [name, types]."""
+    """Formats the operations without a TPU kernel: list of [name, types]."""
     title = f"{method}, {batch_size} images: "
     if not absent:
         return title + "all operations have a TPU kernel.\n"
