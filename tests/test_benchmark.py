@@ -1,14 +1,16 @@
-"""benchmark.py times variants of the training step."""
+"""benchmark.py times training steps, benchmark_input.py input pipelines."""
 
 import csv
 import json
 import sys
 import types
 
+from PIL import Image
 import pytest
 
 from tests import networks
 from tests.tool_runs import run_tool
+from tests.tool_runs import TINY
 from tools.step import models
 from tools.step import timing
 from tools.step import variants
@@ -105,6 +107,7 @@ def test_benchmark_without_the_optional_package(tmp_path):
     result = run_tool(
         "benchmark",
         tmp_path / "out",
+        *TINY,
         *(f"--variant={name}" for name in ("baseline", "nsl", "conadv")),
         "--repeats=2",
         "--steps=2",
@@ -128,3 +131,30 @@ def test_benchmark_without_the_optional_package(tmp_path):
     assert "| conadv / baseline |" in result.stdout
     png = (tmp_path / "out" / "benchmark.png").read_bytes()
     assert png.startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_input_benchmark_writes_tables_and_a_plot(tmp_path):
+    result = run_tool(
+        "benchmark_input",
+        tmp_path / "out",
+        "--image_size=32",
+        "--batch_size=2",
+        "--files=4",
+        "--batches=2",
+        "--repeats=1",
+        "--images=40",
+    )
+    with open(tmp_path / "out" / "rates.csv", newline="") as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert float(rows["photos: plain loop"]["ratio_to_plain"]) == 1.0
+    for name in ("photos: one view", "photos: two views", "photos: evaluation"):
+        assert float(rows[name]["images_per_core_second"]) > 0
+        assert float(rows[name]["core_ratio_to_plain"]) > 0
+        assert name in result.stdout
+    with open(tmp_path / "out" / "memory.csv", newline="") as file:
+        memory = list(csv.DictReader(file))
+    assert [int(row["images"]) for row in memory] == list(range(4, 41, 4))
+    assert all(float(row["resident_mib"]) > 50 for row in memory)
+    with Image.open(tmp_path / "out" / "input.png") as picture:
+        assert len(picture.getcolors(1 << 24)) > 50

@@ -13,6 +13,7 @@ from conadv_tf.steps import lowering
 from experiments.methods import BASE_METHODS
 from tests import networks
 from tests.tool_runs import run_tool
+from tests.tool_runs import TINY
 from tools.step import cost
 from tools.step import models
 
@@ -152,7 +153,7 @@ def test_step_of_a_small_network_in_closed_form(method):
 
 
 def test_graph_report(tmp_path):
-    result = run_tool("graph_report", tmp_path, "--method=baseline")
+    result = run_tool("graph_report", tmp_path, *TINY, "--method=baseline")
     with open(tmp_path / "graph_report.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     # Seven convolutions, two projections and the dense layer.

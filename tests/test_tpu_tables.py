@@ -1,12 +1,14 @@
-"""Parsing of a module of the TPU compiler, and tables of its estimates."""
+"""Parsing of a module of the TPU compiler; tables and plot of its estimates."""
 
 import pytest
 
 from tests.tpu_module import facts
 from tests.tpu_module import MODULE
 from tools.tpu import cycles
+from tools.tpu import figure
 from tools.tpu import kernels
 from tools.tpu import tables
+from tools.tpu.export import METHODS
 from tools.tpu.phases import PHASES
 
 # --- Reading a module ---------------------------------------------------------
@@ -148,3 +150,48 @@ def test_missing_kernels_are_named_with_their_types():
     text = tables.kernels("conadv", 8, absent)
     assert "no TPU kernel for Conv2D {'T': ['float64']}, AsString" in text
     assert "all operations" in tables.kernels("conadv", 8, [])
+
+
+# --- Plot ---------------------------------------------------------------------
+
+
+def timed(method, size, milliseconds):
+    return {
+        "method": method,
+        "batch_size": size,
+        "estimated_ms": milliseconds,
+    }
+
+
+ROWS = [
+    timed("baseline", 64, 80.0),
+    timed("attack", 64, 10.0),
+    timed("disadv", 64, 200.0),
+    timed("phased_attack", 64, 100.0),
+    timed("phased_clean", 64, 90.0),
+    timed("conadv", 2, 4.0),
+    timed("conadv", 7, None),
+]
+
+
+def test_throughput_is_images_of_all_cores_over_the_time_of_one():
+    panels = figure.bars(ROWS)
+    assert list(panels) == [64, 2]
+    plain, disadv, phased = panels[64]
+    assert plain == figure.Bar("baseline", 512, 32768, 409.6, None)
+    assert disadv.published == 81.7
+    # The longest phase determines the time, on three times the cores.
+    assert (phased.cores, phased.images) == (1536, 32768)
+    assert phased.estimated == pytest.approx(327.68)
+    assert panels[2] == [figure.Bar("conadv", 1024, 2048, 512.0, 71.3)]
+
+
+def test_every_step_except_the_attack_alone_has_a_bar():
+    (drawn,) = figure.bars([timed(each, 8, 1.0) for each in METHODS]).values()
+    assert {bar.method for bar in drawn} == set(METHODS) - {"attack"}
+
+
+def test_plot_is_a_png_file(tmp_path):
+    path = tmp_path / "throughput.png"
+    figure.draw(figure.bars(ROWS), "TPU v3", path)
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Runs tools that measure a training step in a process, on a tiny network."""
+"""Runs tools in processes, as a user does."""
 
 import os
 import pathlib
@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Flags of the tools that measure a training step.
+TINY = ("--network=resnet_cifar8x2", "--image_size=8", "--batch_size=2")
 
 
 def run_tool(name, output, *arguments, path=ROOT):
@@ -14,9 +16,6 @@ def run_tool(name, output, *arguments, path=ROOT):
             sys.executable,
             str(ROOT / "tools" / f"{name}.py"),
             f"--output_dir={output}",
-            "--network=resnet_cifar8x2",
-            "--image_size=8",
-            "--batch_size=2",
             *arguments,
         ],
         env={**os.environ, "PYTHONPATH": str(path)},

@@ -1,10 +1,11 @@
-"""Prints a Markdown table of networks that ConAdv trains.
+"""Prints a Markdown table of networks that can be trained with ConAdv.
 
-    python tools/network_table.py           # counts parameters
-    python tools/network_table.py --verify  # and runs a step of each
+    python tools/network_table.py           # Counts parameters.
+    python tools/network_table.py --verify  # Also trains each for two steps.
 
-Parameters are for 1000 classes (10 for CIFAR). With --verify each network is
-converted, trained for two ConAdv steps on two small images and exported.
+Parameters are counted for 1000 classes (10 for CIFAR). With --verify each
+network is converted, trained for two ConAdv steps on two small images, and
+exported.
 """
 
 import contextlib
@@ -13,9 +14,9 @@ import os
 import pathlib
 import sys
 
-# TensorFlow's start-up messages are noise here; set it yourself to see them.
+# Hides TensorFlow's start-up messages; set the variable yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Runs as a script from any folder.
+# Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
@@ -27,14 +28,22 @@ from experiments import command_line
 from experiments import markdown_table
 from tools.networks import zoo
 
-_VERIFY = flags.DEFINE_bool("verify", False, "Run two ConAdv steps of each.")
-_LARGE = flags.DEFINE_bool("large", False, "All; else one of each family.")
-# Large to test, but the first of its family.
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "Train each network for two steps."
+)
+_LARGE = flags.DEFINE_bool(
+    "large", False, "All networks, not one of each family."
+)
+# One member of each family in which all are "large".
 _TABLED = "DenseNet121 NASNetMobile ResNetRS50 RegNetX002 RegNetY002".split()
 
 
 def entries(with_large):
-    """Ours, one member of each family (or all), backbones of keras-cv."""
+    """Lists the networks of the table.
+
+    Args:
+      with_large: whether to list all members of the Keras families.
+    """
     applications = [
         entry
         for entry in zoo.APPLICATIONS
@@ -44,12 +53,12 @@ def entries(with_large):
 
 
 def runs(network):
-    """Whether two ConAdv steps leave finite weights that export alike."""
+    """Whether weights are finite after two steps, and the export is exact."""
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(2, *network.input_shape[1:]))
     model = ca.ConAdvModel(network, ca.PGD(8 / 255))
     model.compile(
-        # Steps of fixed size: on two tiny images gradients explode.
+        # Adam bounds the updates: on two small images gradients explode.
         tf.keras.optimizers.Adam(1e-4),
         tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         run_eagerly=True,
@@ -65,9 +74,9 @@ def runs(network):
 
 
 def facts(entry):
-    """What is known of a network, by column."""
+    """Returns the columns of a network: dict of strings."""
     tf.keras.backend.clear_session()
-    with contextlib.redirect_stdout(sys.stderr):  # keras-cv greets on import.
+    with contextlib.redirect_stdout(sys.stderr):  # keras-cv prints on import.
         network = entry.build(10 if "cifar" in entry.name else 1000)
     trainable = sum(w.shape.num_elements() for w in network.trainable_weights)
     step = ("runs" if runs(network) else "FAILS") if _VERIFY.value else ""
@@ -82,7 +91,7 @@ def facts(entry):
 
 
 def main(_):
-    """Prints the table row by row."""
+    """Prints each row as soon as it is known."""
     rows = map(facts, entries(_LARGE.value))
     first = next(rows)
     texts = (row.values() for row in itertools.chain([first], rows))

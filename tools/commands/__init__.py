@@ -1,8 +1,9 @@
 """The console scripts conadv-run, conadv-sweep and conadv-report.
 
-Installed as `conadv_tf_commands`, with `experiments` and `tools` in it (see
-setup.py): names of their own would be anybody's. It imports nothing that
-loads TensorFlow before a script has said how loud that may be.
+Installed as the package `conadv_tf_commands`, which contains `experiments` and
+`tools` (see setup.py), because top-level packages with these names could clash
+with others. The module imports nothing that loads TensorFlow, so that the
+scripts can set its log level first.
 """
 
 import pathlib
@@ -10,22 +11,22 @@ import runpy
 
 
 def run():
-    """See experiments/run.py."""
+    """Runs experiments/run.py."""
     _script("experiments/run.py")
 
 
 def sweep():
-    """See experiments/sweep.py."""
+    """Runs experiments/sweep.py."""
     _script("experiments/sweep.py")
 
 
 def report():
-    """See tools/report.py."""
+    """Runs tools/report.py."""
     _script("tools/report.py")
 
 
 def _script(name):
     inside = pathlib.Path(__file__).resolve().parent
-    # From a checkout they are where they are.
+    # A checkout has the scripts in its root, an installation in this package.
     root = inside if (inside / "experiments").is_dir() else inside.parents[1]
     runpy.run_path(str(root / name), run_name="__main__")

@@ -1,1 +1,1 @@
-"""Networks that are known to convert; see tools/network_table.py."""
+"""Networks for tests of the conversion, and for network_table.py."""

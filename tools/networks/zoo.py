@@ -1,8 +1,9 @@
-"""Networks with batch norm that the conversion is checked on.
+"""Networks with batch norm for tests of the conversion.
 
-Ours, every family of tf.keras.applications that has batch norm, and the
-backbones of keras-cv, built from its generic classes: its named ones reach for
-the network. `tests/test_network_battery.py` converts and trains each;
+They are the networks of this package, every family of tf.keras.applications
+that has batch norm, and the backbones of keras-cv. The backbones are built from
+keras-cv's generic classes, because its presets need a network connection.
+`tests/test_network_battery.py` converts and trains each network, and
 tools/network_table.py prints them.
 """
 
@@ -18,22 +19,29 @@ from conadv_tf import csv_file
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A network and what is known of it."""
+    """A network with published facts.
 
-    name: str  # Of the function or class that builds it.
-    # From a number of classes to a classifier for small images. Global pooling
-    # makes the number of parameters that of large images.
+    Attributes:
+      name: name of the function or class that builds the network.
+      build: function from a number of classes to a classifier for small images.
+        Because of global pooling it has as many parameters as a classifier for
+        large images.
+      job: mark of the tests that check the network: "" for none, "slow" for
+        continuous integration, "large" for tests that are started by hand.
+      reference: published number of parameters for 1000 classes (10 for CIFAR),
+        as printed in the source.
+      source: publication that gives the number.
+    """
+
+    name: str
     build: Callable
-    # Which tests check it: "" all of them, "slow" those of continuous
-    # integration, "large" those that somebody starts by hand.
     job: str = ""
-    # Published parameters for 1000 classes (10 for CIFAR), as printed there.
     reference: str = ""
-    source: str = ""  # Where.
+    source: str = ""
 
 
 def classifier(function, side=32, **arguments):
-    """`Entry.build` of a function of keras.applications."""
+    """Returns `Entry.build` for a function of tf.keras.applications."""
     return lambda classes: function(
         weights=None,
         classes=classes,
@@ -60,7 +68,12 @@ def _ours(row):
 
 
 def _published(module, make):
-    """What published.csv has of a module; `make` gives name and builder."""
+    """Lists the networks of a module in published.csv.
+
+    Args:
+      module: value of the column "module".
+      make: function from a row to the name and the builder of its network.
+    """
     path = pathlib.Path(__file__).with_name("published.csv")
     return [
         Entry(*make(row), row["job"], row["published"], row["source"])
@@ -74,7 +87,7 @@ APPLICATIONS = _published("tf.keras.applications", _application)
 
 
 def backbone(name, job="", **arguments):
-    """A small network of a generic class of keras-cv."""
+    """Returns the `Entry` of a small network of a generic keras-cv class."""
 
     def build(classes):
         import keras_cv
