@@ -1,4 +1,4 @@
-"""Split batch norms with random weights, and a training step for them."""
+"""Split batch norms with weights of their own, and what a step does to them."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ SHAPES = [(8, 3), (8, 4, 4, 3)]
 
 
 def layer(shape, branches=2, **arguments):
-    """Returns a built layer with different positive weights."""
+    """A built layer whose every weight has a positive value of its own."""
     made = ca.SplitBatchNormalization(branches, **arguments)
     made.build(shape)
     for index, branch in enumerate(made.branch_layers):
@@ -26,16 +26,12 @@ def inputs(shape, seed=0):
 
 
 def loss(outputs):
-    """Sums the cubes of the outputs.
-
-    Unlike the sum or the sum of squares, batch norm does not make this sum
-    constant. The gradient of each output has the same bits in any batch.
-    """
+    """Not invariant under normalization; the same bits for any batch."""
     return tf.reduce_sum(outputs * outputs * outputs)
 
 
 def train(trained, images, rate=0.01):
-    """Takes an SGD step; returns outputs and gradients (inputs, weights)."""
+    """One step of SGD: outputs and gradients of inputs and weights."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         outputs = trained(images, training=True)

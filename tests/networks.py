@@ -1,4 +1,4 @@
-"""Small networks and batches for tests."""
+"""Small networks and batches that several test files use."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=CLASSES):
-    """Convolution, batch norm, ReLU, residual block, pool, logits."""
+    """Convolution, batch norm, ReLU, residual, pool, logits."""
     inputs = tf.keras.Input(shape)
     x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
     if batch_norm:
@@ -26,13 +26,12 @@ def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=CLASSES):
 def small(num_classes=CLASSES, strides=1, **arguments):
     """Convolution, batch norm, ReLU, pool, logits.
 
-    The smallest network with a batch norm. Tracing a step takes half the time
-    of `convolutional`.
+    The least with a batch norm: a step of it is traced in half the time.
 
     Args:
       num_classes: number of logits.
-      strides: strides of the convolution.
-      **arguments: arguments of the batch norm.
+      strides: of the convolution.
+      **arguments: of the batch norm.
     """
     arguments = {"momentum": 0.9, **arguments}
     inputs = tf.keras.Input((6, 6, 1))
@@ -58,7 +57,7 @@ def batches(
     seed=0,
     value_range=(0.0, 1.0),
 ):
-    """Returns a list of NumPy batches: (float32 images, int64 labels)."""
+    """List of (images in a range, int64 labels) NumPy batches."""
     rng = np.random.default_rng(seed)
     return [
         (
@@ -70,12 +69,12 @@ def batches(
 
 
 def batch(size=8, value_range=(0.0, 1.0), shape=(2, 2, 1)):
-    """Returns one batch, by default with images for `linear`."""
+    """One such batch, for `linear` unless told otherwise."""
     return batches(1, size, shape, value_range=value_range)[0]
 
 
 def dataset(data):
-    """Returns a tf.data.Dataset that yields the batches in order."""
+    """A tf.data.Dataset that yields these batches in order."""
     images = np.concatenate([x for x, _ in data])
     labels = np.concatenate([y for _, y in data])
     return tf.data.Dataset.from_tensor_slices((images, labels)).batch(
@@ -84,5 +83,5 @@ def dataset(data):
 
 
 def weights(network):
-    """Returns a flat NumPy copy of all weights."""
+    """Flat NumPy copy of all weights."""
     return np.concatenate([w.ravel() for w in network.get_weights()])

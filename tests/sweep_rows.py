@@ -1,10 +1,14 @@
-"""Builds rows of results.csv for tests of reports."""
+"""Builds rows of results.csv, and reports on them."""
 
 import csv
 
 import numpy as np
 
 from experiments.sweeps.files import COLUMNS
+from tools.sweep_report import page
+from tools.sweep_report import report
+from tools.sweep_report import seed_groups
+from tools.sweep_report import sweep
 
 # Part of the summary of a finished run.
 SUMMARY = {
@@ -51,3 +55,11 @@ def write(folder, rows, name="results.csv", columns=COLUMNS):
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+def markdown(folder, rows, columns=COLUMNS):
+    """Writes results.csv and returns the report on it in Markdown."""
+    read = sweep.read_sweep(write(folder, rows, columns=columns))
+    runs = seed_groups.comparable_runs(read)
+    contents = report.contents(read, runs, "command", folder)
+    return page.markdown(report.title(read, runs), contents)

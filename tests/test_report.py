@@ -1,4 +1,4 @@
-"""tools/report.py as a user runs it: its tables, its page."""
+"""The output of tools/report.py: tables, page and errors."""
 
 import html.parser
 import json
@@ -19,10 +19,10 @@ from tests.sweep_rows import write
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def tool(*arguments):
+def tool(*arguments, **environment):
     return subprocess.run(
         [sys.executable, str(ROOT / "tools" / "report.py"), *arguments],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        env={**os.environ, "PYTHONIOENCODING": "ascii", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -31,7 +31,7 @@ def tool(*arguments):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A sweep with a known effect, its gaps, and the report on it."""
+    """A sweep with a known effect and missing runs, and the report on it."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     rows = []
     for seed, luck in enumerate((0.0, 0.01, -0.01)):
@@ -44,7 +44,7 @@ def finished(tmp_path_factory):
     rows += [
         row("conadv", 32, 0, 0.93, epsilon=0.2),
         row("conadv", 32, 0, 0.92, staleness=4),
-        # One and three points below the rows as they are; another rate.
+        # One and three points below the originals, partly at another rate.
         *(
             row(
                 "conadv",
@@ -62,7 +62,7 @@ def finished(tmp_path_factory):
         row("conadv", 8, 9, 1.0, split="validation"),
     ]
     write(folder, rows)
-    # Smaller batches, told by their name.
+    # They have smaller batches. Their names relate them to their rows.
     tuned = [
         row(
             "conadv",
@@ -116,7 +116,7 @@ def test_numbers_of_the_tables(finished):
         assert expected in printed, expected
 
 
-def test_gaps_are_told(finished):
+def test_missing_runs_are_listed(finished):
     folder, _ = finished
     text = (folder / "report.md").read_text("utf-8")
     for expected in (
@@ -138,7 +138,7 @@ def test_gaps_are_told(finished):
 
 
 class Page(html.parser.HTMLParser):
-    """Checks that tags nest, and collects them."""
+    """Checks that tags are nested, and collects them."""
 
     def __init__(self, text):
         super().__init__()
@@ -155,7 +155,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_page_is_whole_and_needs_nothing_else(finished):
+def test_page_is_valid_and_self_contained(finished):
     folder, _ = finished
     text = (folder / "report.html").read_text("utf-8")
     page = Page(text)
@@ -190,7 +190,7 @@ def test_page_is_whole_and_needs_nothing_else(finished):
             assert len(picture.getcolors(1 << 24)) > 50
 
 
-def test_markdown_takes_nothing_for_a_tag(finished):
+def test_markdown_has_no_tags(finished):
     folder, _ = finished
     text = (folder / "report.md").read_text("utf-8")
     assert "<script" not in text
@@ -212,3 +212,12 @@ def test_errors_are_messages(tmp_path, flags, message):
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {message}")
     assert not [*tmp_path.iterdir()]
+
+
+def test_without_pandas_the_error_names_the_extra(tmp_path):
+    (tmp_path / "pandas.py").write_text("raise ImportError('No pandas')")
+    result = tool(str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == (
+        'error: No pandas. Install it: pip install -e ".[report]"\n'
+    )

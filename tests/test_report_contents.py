@@ -1,39 +1,31 @@
-"""What a report says of a sweep, of one with gaps, and of bad files."""
+"""The content of reports on complete, incomplete and damaged sweeps."""
 
 import pytest
 
 from experiments.sweeps.files import COLUMNS
+from tests.sweep_rows import markdown
 from tests.sweep_rows import row
 from tests.sweep_rows import write
-from tools.sweep_report import cells
-from tools.sweep_report import groups
-from tools.sweep_report import page
-from tools.sweep_report import report
-from tools.sweep_report import runs
+from tools.sweep_report import seed_groups
+from tools.sweep_report import sweep
 
 
-def test_a_variant_stands_for_no_method(tmp_path):
+def test_a_variant_represents_no_method(tmp_path):
     rows = [
         row("conadv", 8, seed, 0.5, variant="a=1" if seed else "")
         for seed in range(3)
     ]
-    found = cells.cells(runs.read_runs(write(tmp_path, rows) / "results.csv"))
-    plain, variant = found
-    assert cells.references(found) == {("conadv", 8): plain}
-    assert cells.unchanged(found, variant) == plain
-    assert cells.unchanged([variant], variant) is None
+    read = sweep.read_sweep(write(tmp_path, rows))
+    (runs,) = seed_groups.comparable_runs(read).values()
+    assert [*runs.groups.variant] == ["", "a=1"]
+    assert [*runs.representatives.index] == [0]
+    (pair,) = seed_groups.with_originals(runs.groups).itertuples()
+    assert (pair.variant, pair.variant_other) == ("a=1", "")
+    assert seed_groups.with_originals(runs.groups[1:]).empty
 
 
-def written(folder, rows, columns=COLUMNS):
-    """The report in Markdown, written in this process."""
-    sweep = runs.read_sweep(write(folder, rows, columns=columns))
-    found = groups.of_sweep(sweep, None)
-    contents = report.contents(sweep, found, 0.5, "command", folder)
-    return page.markdown("title", contents)
-
-
-def test_what_is_not_there_is_said(tmp_path):
-    text = written(tmp_path, [row("conadv", 8, 0, 0.5)])
+def test_missing_parts_are_explained(tmp_path):
+    text = markdown(tmp_path, [row("conadv", 8, 0, 0.5)])
     assert not list(tmp_path.glob("*.png"))
     for expected in (
         "No picture against batch size",
@@ -47,28 +39,28 @@ def test_what_is_not_there_is_said(tmp_path):
         "## What there were no runs for",
     ):
         assert expected in text, expected
-    # No section without a table, no column without a number.
+    # Sections without a table and columns without a number are left out.
     assert "## ConAdv against DisAdv" not in text
     assert "| std |" not in text and "| rates tried |" not in text
 
 
 def test_one_seed_has_no_tests(tmp_path):
     methods = ("baseline", "conadv", "disadv")
-    text = written(tmp_path, [row(method, 8, 0, 0.5) for method in methods])
+    text = markdown(tmp_path, [row(method, 8, 0, 0.5) for method in methods])
     assert "| ConAdv | 8 | 1 | +0.00 |\n" in text
     assert "| method | batch size | pairs | mean gain |" in text
     assert text.count("Not tested: that takes two seeds") == 2
     assert "Holm" not in text
 
 
-def test_groups_are_kept_apart(tmp_path):
+def test_networks_are_not_compared(tmp_path):
     rows = [row("baseline", 8, 0, 0.5), row("baseline", 16, 0, 0.5)]
     rows += [{**r, "network": "other", "top1": 0.25} for r in rows]
     rows.insert(0, row("disadv_aa", 16, 0, 0.5))
     rows += [{**rows[0], "network": "bad", "top1": ""}]
-    text = written(tmp_path, rows)
+    text = markdown(tmp_path, rows)
     assert "| baseline | 25.00 (1) | 25.00 (1) |" in text
-    # Methods that are not the paper's come last.
+    # Unknown methods come last.
     last = "| DisAdv + AutoAugment | - |"
     assert f"| baseline | 50.00 (1) | 50.00 (1) |\n{last}" in text
     assert "## bad on digits\n\nNo run has an accuracy." in text
@@ -76,18 +68,18 @@ def test_groups_are_kept_apart(tmp_path):
 
 
 @pytest.mark.parametrize("older", [False, True])
-def test_how_well_the_network_fits(older, tmp_path):
+def test_training_accuracy_is_shown_where_it_is_known(older, tmp_path):
     columns = [c for c in COLUMNS if not older or c != "train_top1"]
     rows = [
         row("baseline", 8, seed, 0.5, train_top1=fit)
         for seed, fit in enumerate((0.25, 0.875))
     ]
-    text = written(tmp_path, rows, columns)
+    text = markdown(tmp_path, rows, columns)
     assert ("| training |" in text) != older
     assert ("| 56.2 |" in text) != older
 
 
-def test_gains_stand_beside_the_fit_of_a_baseline_changed_alike(tmp_path):
+def test_gains_and_training_accuracy_are_those_of_the_same_variant(tmp_path):
     rows = [
         row(
             method,
@@ -102,12 +94,12 @@ def test_gains_stand_beside_the_fit_of_a_baseline_changed_alike(tmp_path):
         for seed in range(2)
     ]
     rows += [row("conadv", 8, s, 0.5, variant="weight=2") for s in range(2)]
-    text = written(tmp_path, rows)
+    text = markdown(tmp_path, rows)
     section = text[text.index("## Gain and fit") :].split("\n## ")[0]
     assert "| ConAdv | 8 |  | 100.0 | 2 | +18.75 | [" in section
     assert "| ConAdv | 8 | epochs=7 | 87.5 | 2 | +16.41 | [" in section
     assert "weight=2" not in section and (tmp_path / "fit.png").is_file()
-    text = written(tmp_path, [{**row, "train_top1": ""} for row in rows])
+    text = markdown(tmp_path, [{**row, "train_top1": ""} for row in rows])
     assert "Gain and fit: No baseline that says how well it fits" in text
 
 
@@ -118,19 +110,35 @@ def test_gains_stand_beside_the_fit_of_a_baseline_changed_alike(tmp_path):
         ([], COLUMNS, "holds no run yet"),
         ([], COLUMNS[2:], "lacks the columns preset, network"),
         ([row("conadv", 8, 1, 0.5)] * 2, COLUMNS, "found two of"),
-        ([row("conadv", 8, 1, 50)], COLUMNS, "received 50.0"),
+        ([row("conadv", 8, 1, 50)], COLUMNS, "in .0, 1. as top1.*'50.0'"),
         ([row("aa", 8, 1, 0.5, split="dev")], COLUMNS, "'dev'"),
         ([row("aa", "8k", 1, 0.5)], COLUMNS, "line 2.*'8k'"),
+        (
+            [row("aa", 8, 1, 0.5), row("aa", 8.5, 1, 0.5)],
+            COLUMNS,
+            "line 3.*8.5",
+        ),
+        (
+            [{**row("aa", 8, 1, 0.5), "seed": ""}],
+            COLUMNS,
+            "a whole number as seed",
+        ),
     ],
 )
 def test_bad_input(rows, columns, message, tmp_path):
     if rows is not None:
         write(tmp_path, rows, columns=columns)
     with pytest.raises(ValueError, match=message):
-        groups.of_sweep(runs.read_sweep(tmp_path), None)
+        seed_groups.comparable_runs(sweep.read_sweep(tmp_path))
+
+
+def test_a_file_that_is_no_table(tmp_path):
+    (tmp_path / "results.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match="results.csv is not a CSV table"):
+        sweep.read_sweep(tmp_path)
 
 
 def test_epsilon_that_no_run_has(tmp_path):
-    sweep = runs.read_sweep(write(tmp_path, [row("conadv", 8, 0, 0.5)]))
+    read = sweep.read_sweep(write(tmp_path, [row("conadv", 8, 0, 0.5)]))
     with pytest.raises(ValueError, match=r"0.3; the runs have \[0.1\]"):
-        groups.of_sweep(sweep, 0.3)
+        seed_groups.comparable_runs(read, 0.3)

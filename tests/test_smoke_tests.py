@@ -15,13 +15,12 @@ from experiments.sweeps import axes
 from experiments.sweeps import files
 from experiments.sweeps import grid
 from experiments.sweeps import overview
+from tests.sweep_rows import markdown
 from tests.sweep_rows import row
 from tests.sweep_rows import SUMMARY
 from tests.sweep_rows import write
-from tools.sweep_report import groups
 from tools.sweep_report import page
-from tools.sweep_report import report
-from tools.sweep_report import runs
+from tools.sweep_report import sweep
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "npz:here.npz"])
@@ -67,13 +66,6 @@ def test_the_table_of_a_sweep_is_marked(tmp_path):
         assert (smoke_test.NOTE in text) == (kind == "True")
 
 
-def written(folder, rows):
-    sweep = runs.read_sweep(write(folder, rows))
-    found = groups.of_sweep(sweep, None)
-    contents = report.contents(sweep, found, 0.5, "command", folder)
-    return page.markdown(report.title(sweep, found), contents)
-
-
 ROWS = [
     row(method, size, seed, 0.5 + 0.1 * seed * size)
     for method in ("baseline", "conadv")
@@ -83,7 +75,7 @@ ROWS = [
 
 
 def test_a_report_is_marked(tmp_path):
-    text = written(tmp_path / "mine", ROWS)
+    text = markdown(tmp_path / "mine", ROWS)
     assert text.startswith("# resnet_cifar on digits: sweep mine\n")
     assert "paper 77.4" in text and "on test data" in text
     assert "moke test" not in text
@@ -95,7 +87,7 @@ def test_a_report_is_marked(tmp_path):
     command = ["python", "experiments/sweep.py", "--quick"]
     (old / "sweep.json").write_text(json.dumps({"command": command}))
     for folder, found in ((tmp_path / "sweep_1", marked), (old, ROWS)):
-        text = written(folder, found)
+        text = markdown(folder, found)
         assert text.startswith("# Smoke test of resnet_cifar on digits: sweep")
         assert "sweep sweep" not in text
         assert page.plain(smoke_test.NOTE) in text
@@ -115,7 +107,7 @@ def test_a_mark_is_true_or_false(tmp_path):
     with pytest.raises(
         ValueError, match="True or False as smoke_test.*'maybe'"
     ):
-        runs.read_sweep(tmp_path)
+        sweep.read_sweep(tmp_path)
 
 
 def test_presets_are_not_smoke_tests():

@@ -1,4 +1,4 @@
-"""Reports on a sweep: tables, tests, pictures.
+"""Reports on a sweep: tables, statistical tests and pictures.
 
     python tools/report.py runs/digits            # report.md and PNG files
     python tools/report.py runs/digits --html     # and report.html, one file
@@ -6,9 +6,9 @@
 Takes a folder of experiments/sweep.py, finished or not, prints its tables and
 writes them to --output_dir: top-1 by method and batch size beside the paper's,
 gains over the baseline paired by seed with intervals and corrected tests,
-ConAdv against DisAdv, accuracy against epsilon and tau, variants, speed, what
-is missing, commands and versions. report.html opens without a server or a
-network.
+ConAdv against DisAdv, accuracy against epsilon and tau, variants, speed,
+missing runs, commands and versions. report.html opens without a server or a
+network. Needs pandas: pip install -e ".[report]".
 """
 
 import os
@@ -18,42 +18,48 @@ import sys
 
 # TensorFlow's start-up messages are noise here; set it yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Runs as a script from any folder.
+# The script runs from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+try:
+    import pandas  # noqa: F401
+except ImportError as error:
+    sys.exit(f'error: {error}. Install it: pip install -e ".[report]"')
 
 from absl import app
 from absl import flags
 
 from conadv_tf import paths
 from experiments import command_line
-from tools.sweep_report import groups as groups_lib
+from tools.sweep_report import page
 from tools.sweep_report import report
-from tools.sweep_report import runs
+from tools.sweep_report import seed_groups
+from tools.sweep_report import sweep as sweep_lib
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("html", False, "Also write report.html.")
 flags.DEFINE_string(
     "output_dir",
     None,
-    "Folder for the report, written over; by default SWEEP/report.",
+    "Folder for the report, whose files are overwritten; by default "
+    "SWEEP/report.",
 )
 flags.DEFINE_float(
     "epsilon",
     None,
-    "Radius to compare with where a method has several; by default that with "
-    "most seeds.",
+    "Radius at which to compare a method that has several; by default the one "
+    "with the most seeds.",
     lower_bound=0.0,
 )
 flags.DEFINE_float(
     "margin",
     0.5,
-    "Points of top-1 within which ConAdv and DisAdv count as equal. To be "
-    "chosen before the results are seen.",
+    "Points of top-1 within which ConAdv and DisAdv count as equal. Choose it "
+    "before you see the results.",
 )
 
 
 def main(argv):
-    """Reads the sweep, writes the report, prints its tables."""
+    """Reads the sweep, writes the report and prints its tables."""
     if len(argv) != 2:
         raise app.UsageError(f"Expected one sweep; received {argv[1:]}.")
     folder = paths.as_path(argv[1])
@@ -62,14 +68,12 @@ def main(argv):
     try:
         if not FLAGS.margin > 0:
             raise ValueError(f"Expected --margin > 0; received {FLAGS.margin}.")
-        sweep = runs.read_sweep(folder)
-        groups = groups_lib.of_sweep(sweep, FLAGS.epsilon)
+        sweep = sweep_lib.read_sweep(folder)
+        runs = seed_groups.comparable_runs(sweep, FLAGS.epsilon, FLAGS.margin)
         output_dir.mkdir(parents=True, exist_ok=True)
-        found = report.contents(
-            sweep, groups, FLAGS.margin, command, output_dir
-        )
-        title = report.title(sweep, groups)
-        report.write(title, found, output_dir, FLAGS.html)
+        sections = report.contents(sweep, runs, command, output_dir)
+        title = report.title(sweep, runs)
+        page.write(title, sections, output_dir, FLAGS.html)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,8 +1,8 @@
 """Checks that a copied network shares no variables and computes the same.
 
 A copy is made from the layers' configs. If a config holds a live layer, the
-copy trains the original's weights, or does not tie weights that the original
-ties. If a config omits an argument, the copy computes something else.
+copy trains the original's weights, or weights that were tied no longer are. If
+a config omits an argument, the copy computes something else.
 """
 
 from typing import Any

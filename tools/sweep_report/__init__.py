@@ -1,1 +1,1 @@
-"""A sweep as tables, tests, pictures and one page; see tools/report.py."""
+"""The report of tools/report.py on a sweep."""

@@ -1,10 +1,12 @@
-"""A report as Markdown and as one HTML file that needs nothing else."""
+"""Reports as Markdown and as one self-contained HTML file."""
 
 import base64
 import dataclasses
 import html
 import pathlib
 import string
+
+import pandas as pd
 
 from conadv_tf import paths
 from experiments import markdown_table
@@ -16,45 +18,55 @@ _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Text cells; the leading columns name the row."""
+    """A table of texts.
+
+    Attributes:
+      title: str.
+      texts: DataFrame of str; its columns are the headings.
+      note: str below the table.
+      num_labels: number of the leading columns, which name the row.
+    """
 
     title: str
-    header: tuple
-    rows: list
+    texts: pd.DataFrame
     note: str = ""
     num_labels: int = 1
 
     @classmethod
-    def of(cls, title, columns, entries, note="", num_labels=1):
-        """A table with a row for each entry, without columns that say nothing.
+    def from_columns(cls, title, columns, note="", num_labels=1):
+        """Makes a table without the columns that are empty or have only dashes.
 
-        `columns`: from a heading to a function from an entry to a text.
+        Args:
+          title: str.
+          columns: {heading: Series or array}, converted to texts.
+          note: str.
+          num_labels: number of the leading columns, which are always there.
+
+        Returns:
+          A `Table`.
         """
-        entries = list(entries)
-        texts = {
-            heading: [text(entry) for entry in entries]
-            for heading, text in columns.items()
-        }
-        for heading in list(columns)[num_labels:]:
-            if set(texts[heading]) <= {"", "-"}:
-                del texts[heading]
-        rows = list(zip(*texts.values()))
-        return cls(title, tuple(texts), rows, note, num_labels)
+        texts = pd.DataFrame(columns).astype(str)
+        is_kept = ~texts.isin(["", "-"]).all()
+        is_kept[:num_labels] = True
+        return cls(title, texts.loc[:, is_kept], note, num_labels)
 
     def markdown(self):
-        """GitHub's Markdown."""
-        numbers = range(self.num_labels, len(self.header))
-        table = markdown_table.table(self.header, self.rows, numbers)
+        """Returns the table in GitHub's Markdown."""
+        numbers = range(self.num_labels, self.texts.shape[1])
+        rows = self.texts.to_numpy()
+        table = markdown_table.table(self.texts.columns, rows, numbers)
         note = f"\n\n{plain(self.note)}" if self.note else ""
         return f"**{plain(self.title)}**\n\n{table}{note}"
 
     def html(self, name):
-        """A table that scrolls inside itself; its id in the page is `name`."""
+        """Returns an HTML table that scrolls; `name` is its id in the page."""
         column, row = 'th scope="col"', 'th scope="row"'
-        head = self._row(self.header, f'{column} class="label"', column)
-        body = "".join(self._row(texts, row, "td") for texts in self.rows)
+        head = self._row(self.texts.columns, f'{column} class="label"', column)
+        body = "".join(
+            self._row(texts, row, "td") for texts in self.texts.to_numpy()
+        )
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        # No caption, which would scroll along; focusable, for keyboards.
+        # A caption would scroll along. Keyboards can scroll what has the focus.
         return (
             f'<h3 id="{name}">{html.escape(self.title)}</h3>'
             f'<div class="scroll" tabindex="0" role="region" '
@@ -63,7 +75,7 @@ class Table:
         )
 
     def _row(self, texts, label, number):
-        """A row in HTML; `label` and `number` are tags with attributes."""
+        """Returns a row; `label` and `number` are tags with attributes."""
         tags = [label] * self.num_labels
         tags += [number] * (len(texts) - self.num_labels)
         row = ""
@@ -74,30 +86,41 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A PNG file in a report."""
+    """A PNG file.
+
+    Attributes:
+      path: path of the file.
+      caption: text below the picture.
+      description: alternative text.
+    """
 
     path: paths.Path
     caption: str
-    description: str  # For those who do not see it.
+    description: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Lines as they are."""
+    """Lines of code in one string, `text`."""
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading and what is under it: str, `Table`, `Picture`, `Code`, list."""
+    """A heading and the blocks below it.
+
+    Attributes:
+      title: the heading.
+      blocks: list of str, `Table`, `Picture`, `Code` and lists of str.
+    """
 
     title: str
     blocks: list
 
 
 def markdown(title, sections):
-    """The report as GitHub's Markdown; pictures lie beside the file."""
+    """Returns a report in GitHub's Markdown; pictures are beside the file."""
     parts = [f"# {plain(title)}"]
     for section in sections:
         parts.append(f"## {plain(section.title)}")
@@ -105,8 +128,23 @@ def markdown(title, sections):
     return "\n\n".join(parts) + "\n"
 
 
+def write(title, sections, output_dir, with_html):
+    """Writes report.md, and report.html if wanted, and prints the tables."""
+    pages = {"report.md": markdown(title, sections)}
+    if with_html:
+        pages["report.html"] = page(title, sections)
+    for name, text in pages.items():
+        with paths.atomic_write(output_dir / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for section in sections:
+        for block in section.blocks:
+            if isinstance(block, Table):
+                print(f"{block.markdown()}\n")
+    print(f"Wrote {' and '.join(pages)} to {output_dir}")
+
+
 def page(title, sections):
-    """The report as one HTML document, pictures inside."""
+    """Returns a report as one HTML document with embedded pictures."""
     links, body = [], []
     for number, section in enumerate(sections, start=1):
         name = f"section-{number}"

@@ -1,58 +1,59 @@
-"""Pictures of a report, each a PNG file at `path`."""
+"""The pictures of a report, each a PNG file at `path`.
+
+`groups` are DataFrames of `seed_groups`, `pairs` those of
+`statistics.compare_pairs`.
+"""
 
 import numpy as np
+import pandas as pd
 
 from experiments import plots
 from experiments.methods import METHODS
-from tools.sweep_report import runs
+from tools.sweep_report import sweep
 
 _TOP1 = "top-1, %; bars: standard deviation"
 _GAIN = "gain, points; bars: 95 % interval"
 _BASELINE = METHODS["baseline"]
-_OTHERS = "#777777"  # Methods that METHODS has not, told by markers.
+_OTHERS = "#777777"  # Methods that METHODS lacks; their markers differ.
 
 
-def batch_sizes(references, path):
+def batch_sizes(representatives, path):
     """Draws every run, means and standard deviations by batch size."""
-    bars = {key: _bar(cell) for key, cell in references.items()}
-    figure, axis, places, step = _by_batch_size(bars, _TOP1)
-    for key, cell in references.items():
-        if len(cell.top1) == 1:
-            continue  # It is the mean.
+    means, deviations = _bars(representatives)
+    figure, axis, positions, step = _by_batch_size(
+        representatives, means, deviations, _TOP1
+    )
+    for position, group in zip(positions, representatives.itertuples()):
+        if group.num_runs == 1:
+            continue  # The mean shows it.
         axis.scatter(
-            [places[key] * step**0.4] * len(cell.top1),
-            [*cell.top1.values()],
+            [position * step**0.4] * group.num_runs,
+            group.top1,
             s=7,
             alpha=0.35,
             linewidths=0,
-            color=_style(key[0])["color"],
+            color=_style(group.method)["color"],
         )
     plots.save(figure, path)
 
 
-def gains(gains, path):
+def gains(pairs, path):
     """Draws mean gains over the baseline and their intervals."""
-    bars = {key: _gain_bar(gain) for key, gain in gains.items()}
-    figure, axis, _, _ = _by_batch_size(bars, _GAIN)
+    gains = pairs.difference
+    figure, axis, _, _ = _by_batch_size(pairs, gains, pairs.high - gains, _GAIN)
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
     plots.save(figure, path)
 
 
-def fit(fits, path):
-    """Draws gains against how many training images the baseline gets right.
-
-    Args:
-      fits: from (method, batch_size, variant) to (percent, comparison), with
-        intervals.
-      path: file to write.
-    """
+def fit(pairs, path):
+    """Draws gains against how many training images the baseline gets right."""
     figure, (axis,) = _figure(1)
-    methods = list(dict.fromkeys(method for method, *_ in fits))
-    for number, method in enumerate(methods):
-        drawn = [value for key, value in fits.items() if key[0] == method]
-        places = [percent - 0.15 * number for percent, _ in drawn]
-        bars = [_gain_bar(gain) for _, gain in drawn]
-        _errorbar(axis, method, number, places, bars, ls="")
+    by_method = pairs.groupby("method", sort=False, observed=True)
+    for number, (method, drawn) in enumerate(by_method):
+        # Methods stand apart, so that no bar hides another.
+        positions = drawn.train_top1_other - 0.15 * number
+        gains, halves = drawn.difference, drawn.high - drawn.difference
+        _errorbar(axis, method, number, positions, gains, halves, ls="")
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
     axis.set_xlabel("training images that the baseline gets right, %")
     axis.set_ylabel(_GAIN)
@@ -62,38 +63,36 @@ def fit(fits, path):
 
 
 def curves(curves, baselines, label, path):
-    """Draws accuracy along a setting, a panel for each batch size.
+    """Draws accuracy along a setting, with a subplot for each batch size.
 
     Args:
-      curves: from (method, batch_size) to a dict from a value to a `Cell`.
-      baselines: from a batch size to the baseline's `Cell`.
-      label: of the setting.
+      curves: DataFrame of seed groups with the columns `line`, the method whose
+        line has the group, and `value`, of the setting.
+      baselines: DataFrame of the baseline's representatives.
+      label: name of the setting in the picture.
       path: file to write.
     """
-    sizes = sorted({size for _, size in curves})
-    figure, axes = _figure(len(sizes))
-    for axis, size in zip(axes, sizes):
-        if size in baselines:
-            _level(axis, baselines[size])
-        members = {m: cells for (m, s), cells in curves.items() if s == size}
-        values = sorted({v for cells in members.values() for v in cells})
-        for number, (method, cells) in enumerate(members.items()):
-            offset = number - (len(members) - 1) / 2
-            where = np.array([*cells]) + 0.012 * offset * np.ptp(values)
-            drawn = [_bar(cell) for cell in cells.values()]
-            _errorbar(axis, method, number, where, drawn)
+    by_size = curves.groupby("batch_size")
+    figure, axes = _figure(len(by_size))
+    for axis, (size, groups) in zip(axes, by_size):
+        _level(axis, baselines[baselines.batch_size == size])
+        values = np.unique(groups.value)
+        lines = groups.groupby("line", sort=False)
+        for number, (method, drawn) in enumerate(lines):
+            offset = number - (len(lines) - 1) / 2
+            positions = drawn.value + 0.012 * offset * np.ptp(values)
+            _errorbar(axis, method, number, positions, *_bars(drawn))
             # DisAdv at tau 0.
-            for value, cell in cells.items():
-                if cell.method != method:
-                    axis.plot(
-                        value,
-                        cell.spread.mean,
-                        ls="",
-                        ms=8,
-                        zorder=3,
-                        label=runs.label(cell.method),
-                        **_style(cell.method),
-                    )
+            for group in drawn[drawn.method != method].itertuples():
+                axis.plot(
+                    group.value,
+                    group.top1_mean,
+                    ls="",
+                    ms=8,
+                    zorder=3,
+                    label=sweep.label(group.method),
+                    **_style(group.method),
+                )
         axis.set_title(f"batch size {size}", fontsize=10)
         axis.set_xticks(
             values,
@@ -107,43 +106,47 @@ def curves(curves, baselines, label, path):
     plots.save(figure, path)
 
 
+def _bars(groups):
+    """Returns means and deviations, which are 0 for a single run."""
+    return groups.top1_mean, groups.top1_std.fillna(0)
+
+
 def _figure(columns):
     width = 6.4 if columns == 1 else 4.2
     figure, (axes,) = plots.subplots(1, columns, width, 4.2, sharey=True)
     return figure, axes
 
 
-def _by_batch_size(bars, label):
-    """Draws a line with bars for each method.
+def _by_batch_size(groups, means, halves, label):
+    """Draws a line with error bars for each method.
 
     Args:
-      bars: dict from (method, batch_size) to (middle, half length).
-      label: of the vertical axis.
+      groups: DataFrame with the columns method and batch_size.
+      means: Series of the middles of the bars.
+      halves: Series of half the lengths of the bars.
+      label: label of the vertical axis.
 
     Returns:
-      (figure, axis, dict from the keys of `bars` to where they stand, ratio
-      of places that are beside each other).
+      (figure, axis, Series of the positions of the rows, ratio of neighbouring
+      positions of one batch size).
     """
     figure, (axis,) = _figure(1)
-    methods = list(dict.fromkeys(method for method, _ in bars))
-    sizes = sorted({size for _, size in bars})
-    # Methods stand apart, so that no bar hides another; together they take at
+    methods = list(groups.method.unique())
+    sizes = sorted(groups.batch_size.unique())
+    # Methods stand apart, so that no bar hides another. Together they take at
     # most half the way to the next batch size.
     nearest = min((b / a for a, b in zip(sizes, sizes[1:])), default=2.0)
     step = min(1.08, nearest ** (0.5 / len(methods)))
-    places = {
-        (method, size): size
-        * step ** (methods.index(method) - (len(methods) - 1) / 2)
-        for method, size in bars
-    }
+    offsets = pd.factorize(groups.method)[0] - (len(methods) - 1) / 2
+    positions = groups.batch_size * step**offsets
     for number, method in enumerate(methods):
-        keys = [key for key in bars if key[0] == method]
-        where, drawn = [places[k] for k in keys], [bars[k] for k in keys]
-        _errorbar(axis, method, number, where, drawn)
+        drawn = groups.method == method
+        bars = positions[drawn], means[drawn], halves[drawn]
+        _errorbar(axis, method, number, *bars)
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, sizes, rotation=45 if len(sizes) > 4 else 0)
     axis.set_xticks([], minor=True)
-    # A band for each batch size: all in it are of the same.
+    # A band behind everything of one batch size.
     half = step ** (0.5 * len(methods) + 0.4)
     for size in sizes:
         axis.axvspan(size / half, size * half, color="0.93", zorder=0)
@@ -152,48 +155,41 @@ def _by_batch_size(bars, label):
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
     _legend(axis)
-    return figure, axis, places, step
-
-
-def _bar(cell):
-    return cell.spread.mean, cell.spread.std or 0.0
-
-
-def _gain_bar(gain):
-    return gain.mean, gain.interval[1] - gain.mean
+    return figure, axis, positions, step
 
 
 def _style(method, number=0):
-    """Color and marker; `number` tells other methods of a picture apart."""
+    """Returns color and marker; `number` differs for unknown methods."""
     if method in METHODS:
         known = METHODS[method]
         return {"color": known.color, "marker": known.marker}
     return {"color": _OTHERS, "marker": "p<>hd8"[number % 6]}
 
 
-def _errorbar(axis, method, number, where, bars, **line):
+def _errorbar(axis, method, number, positions, means, halves, **line):
     axis.errorbar(
-        where,
-        *zip(*bars),
+        positions,
+        means,
+        halves,
         ms=5,
         lw=1.2,
         capsize=3,
-        label=runs.label(method),
+        label=sweep.label(method),
         **_style(method, number),
         **line,
     )
 
 
-def _level(axis, cell):
-    """The baseline, which has no attack: a line with a band around it."""
-    mean, deviation = _bar(cell)
+def _level(axis, baselines):
+    """Draws the baseline, which has no attack, as a line with a band."""
     color = _BASELINE.color
-    axis.axhline(mean, color=color, ls="--", lw=1, label=_BASELINE.label)
-    axis.axhspan(mean - deviation, mean + deviation, color=color, alpha=0.08)
+    for mean, half in zip(*_bars(baselines)):
+        axis.axhline(mean, color=color, ls="--", lw=1, label=_BASELINE.label)
+        axis.axhspan(mean - half, mean + half, color=color, alpha=0.08)
 
 
 def _legend(axis, columns=3, height=1.0):
-    """Above the axis, where it hides nothing; long names take a column."""
+    """Adds a legend above the axis; long names leave room for fewer columns."""
     _, names = axis.get_legend_handles_labels()
     if max(map(len, names), default=0) >= 35:
         columns -= 1

@@ -1,93 +1,176 @@
-"""Puts a report together and writes it."""
+"""Puts the sections of a report together."""
 
 import dataclasses
 import functools
+import os
+import platform
+import shlex
 
-from conadv_tf import paths
+import matplotlib
+import numpy as np
+import pandas as pd
+import scipy
+
+from experiments import smoke_test
 from tools.sweep_report import page
 from tools.sweep_report import sections
+from tools.sweep_report.page import Section
+from tools.sweep_report.sweep import label
+
+_SECTIONS = {
+    "Accuracy against batch size": sections.accuracy,
+    "Gain over the baseline": sections.gains,
+    "Gain and fit": sections.fit,
+    "ConAdv against DisAdv": sections.equality,
+    "Accuracy against epsilon": sections.epsilon,
+    "Accuracy against tau": sections.staleness,
+    "Variants": sections.variants,
+    "Learning rates": sections.tuning,
+    "Speed": sections.speed,
+}
 
 
-def contents(sweep, groups, margin, command, output_dir):
-    """Everything that the report says: a list of `page.Section`s.
+def contents(sweep, comparable, command, output_dir):
+    """Makes the sections of a report and draws its pictures.
 
-    `groups`: what `groups.of_sweep` returned; `margin`: points within which
-    ConAdv and DisAdv count as equal; pictures are drawn to `output_dir`.
+    Args:
+      sweep: a `sweep.Sweep`.
+      comparable: dict of `seed_groups.comparable_runs`.
+      command: command that makes the report.
+      output_dir: path of the folder for pictures.
+
+    Returns:
+      List of `page.Section`s.
     """
-    found, left_out = [], []
-    several = len(groups) > 1
-    for number, (name, group) in enumerate(groups.items(), start=1):
+    found, left_out = [_state(sweep, comparable)], []
+    several = len(comparable) > 1
+    for number, (key, runs) in enumerate(comparable.items(), start=1):
         suffix = f"_{number}" if several else ""
         draw = functools.partial(_draw, output_dir, suffix)
-        if not group.cells:
-            found.append(page.Section(name, ["No run has an accuracy."]))
+        if runs.groups.empty:
+            found.append(Section(key, ["No run has an accuracy."]))
             continue
-        for section in (
-            sections.accuracy(group, draw),
-            sections.gains(group, draw),
-            sections.fit(group, draw),
-            sections.equality(group, margin),
-            sections.epsilon(group, draw),
-            sections.staleness(group, draw),
-            sections.variants(group),
-            sections.tuning(group),
-            sections.speed(group),
-        ):
-            title = f"{name}: {section.title}" if several else section.title
-            if all(isinstance(block, str) for block in section.blocks):
-                left_out.append(f"{title}: {' '.join(section.blocks)}")
+        for title, section in _SECTIONS.items():
+            title = f"{key}: {title}" if several else title
+            blocks = section(runs, draw)
+            if all(isinstance(block, str) for block in blocks):
+                left_out.append(f"{title}: {' '.join(blocks)}")
             else:
-                found.append(page.Section(title, section.blocks))
-    found.insert(0, sections.state(sweep, groups))
+                found.append(Section(title, blocks))
     if left_out:
-        found.append(page.Section("What there were no runs for", [left_out]))
-    found.append(sections.origin(sweep, command))
-    return (
-        [_marked(section) for section in found] if sweep.smoke_test else found
-    )
+        found.append(Section("What there were no runs for", [left_out]))
+    found.append(_origin(sweep, command))
+    return [*map(_as_smoke_test, found)] if sweep.smoke_test else found
 
 
-def title(sweep, groups):
-    """The report's title: what was trained, and in which folder."""
+def title(sweep, comparable):
+    """Returns the title: networks and datasets, and the sweep's folder."""
     name = sweep.name
     if not name.lower().startswith("sweep"):
         name = f"sweep {name}"
     kind = "Smoke test of " if sweep.smoke_test else ""
-    return f"{kind}{', '.join(groups)}: {name}"
+    return f"{kind}{', '.join(comparable)}: {name}"
 
 
-def _marked(section):
-    """A section whose tables and pictures say that they are no results."""
-    return page.Section(section.title, [*map(_mark, section.blocks)])
-
-
-def _mark(block):
-    if isinstance(block, page.Table):
-        title = f"{block.title} (smoke test: not a result)"
-        return dataclasses.replace(block, title=title)
-    if isinstance(block, page.Picture):
-        caption = f"Smoke test: not a result. {block.caption}"
-        return dataclasses.replace(block, caption=caption)
-    return block
-
-
-def _draw(folder, suffix, stem, caption, description, plot, *what):
-    """Draws a picture of a section; `suffix` tells those of groups apart."""
-    path = folder / f"{stem}{suffix}.png"
-    plot(*what, path)
+def _draw(folder, suffix, name, caption, description, plot, *arguments):
+    """Draws a picture; `suffix` tells those of several datasets apart."""
+    path = folder / f"{name}{suffix}.png"
+    plot(*arguments, path)
     return page.Picture(path, caption, description)
 
 
-def write(title, contents, output_dir, with_html):
-    """Writes report.md, and report.html if wanted, and prints the tables."""
-    pages = {"report.md": page.markdown(title, contents)}
-    if with_html:
-        pages["report.html"] = page.page(title, contents)
-    for name, text in pages.items():
-        with paths.atomic_write(output_dir / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    for section in contents:
-        for block in section.blocks:
-            if isinstance(block, page.Table):
-                print(f"{block.markdown()}\n")
-    print(f"Wrote {' and '.join(pages)} to {output_dir}")
+def _as_smoke_test(section):
+    """Marks the tables and pictures of a section as no results."""
+    blocks = []
+    for block in section.blocks:
+        if isinstance(block, page.Table):
+            title = f"{block.title} (smoke test: not a result)"
+            block = dataclasses.replace(block, title=title)
+        if isinstance(block, page.Picture):
+            caption = f"Smoke test: not a result. {block.caption}"
+            block = dataclasses.replace(block, caption=caption)
+        blocks.append(block)
+    return Section(section.title, blocks)
+
+
+def _state(sweep, comparable):
+    """Tells how much of a sweep is there."""
+    notes = []
+    for key, runs in comparable.items():
+        prefix = f"{key}: " if len(comparable) > 1 else ""
+        notes += [f"{prefix}{note}" for note in _notes(runs)]
+    if sweep.unfinished:
+        names = ", ".join(sweep.unfinished)
+        notes.append(f"Running, cut off or failed, as their logs say: {names}.")
+    if sweep.num_other_split:
+        notes.append(
+            f"{sweep.num_other_split} rows of results.csv are of another split "
+            f"than {sweep.split} and are left out."
+        )
+    failed = sum(len(runs.failed) for runs in comparable.values())
+    missing = sum(
+        len(seeds)
+        for runs in comparable.values()
+        for seeds in runs.missing().values()
+    )
+    summary = (
+        f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
+        f"{missing} missing from the full grid of methods, batch sizes and "
+        "seeds."
+        + (
+            ""
+            if sweep.smoke_test
+            else f" Accuracies are on {sweep.split} data."
+        )
+    )
+    blocks = [summary, notes or "Nothing is missing."]
+    if sweep.smoke_test:
+        blocks.insert(0, smoke_test.NOTE)
+    return Section("State of the sweep", blocks)
+
+
+def _notes(runs):
+    """Yields what readers need to know of some `ComparableRuns`."""
+    for (method, size), seeds in runs.missing().items():
+        name = f"{label(method)}, batch size {size}"
+        if len(seeds) == len(runs.seeds):
+            yield f"no run of {name}."
+        else:
+            listed = ", ".join(map(str, seeds))
+            yield f"{name} lacks seeds that others have: {listed}."
+    counts = set(runs.representatives.num_runs)
+    if len(counts) > 1:
+        yield (
+            f"unequal n: between {min(counts)} and {max(counts)} seeds; a "
+            "comparison takes the seeds that both sides have."
+        )
+    for chosen, note in (
+        (runs.failed, "failed, without an accuracy, in no mean"),
+        (runs.diverged, "loss not finite, its accuracy counts"),
+    ):
+        for run in chosen.itertuples():
+            yield (
+                f"{note}: {run.label}, batch size {run.batch_size}, seed "
+                f"{run.seed}."
+            )
+
+
+def _origin(sweep, command):
+    """Lists commands, versions and hardware."""
+    settings = dict(sweep.settings)
+    ran = settings.pop("command", None)
+    lines = [shlex.join(ran) if isinstance(ran, list) else str(ran)]
+    blocks = [
+        page.Code("\n".join([*(lines if ran else []), command])),
+        not ran and "The command of the sweep is not known: no sweep.json.",
+        [f"{name}: {value}" for name, value in settings.items()],
+        f"Versions of the runs (of {sweep.num_with_versions} of "
+        f"{len(sweep.runs)} runs known):",
+        [f"{name} {', '.join(v)}" for name, v in sweep.versions.items()]
+        or "none",
+        f"This report: Python {platform.python_version()}, NumPy "
+        f"{np.__version__}, pandas {pd.__version__}, SciPy "
+        f"{scipy.__version__}, matplotlib {matplotlib.__version__}, on a "
+        f"{platform.machine()} machine with {os.cpu_count()} cores.",
+    ]
+    return Section("Commands, versions, hardware", [b for b in blocks if b])

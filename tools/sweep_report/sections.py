@@ -1,102 +1,53 @@
-"""The sections of a report: what the runs support, the rest in words.
+"""The sections of a report.
 
-They take a `Group`, and what draws a picture: a function of the file's stem,
-of caption and description, and of a function of `plots` with its arguments.
+Each function takes `seed_groups.ComparableRuns` and a function that draws a
+picture: `draw(file stem, caption, description, function of plots, *arguments)`.
+It returns a list of blocks, with text only if there are no runs for a table.
 """
 
-import os
-import platform
-import shlex
+import pandas as pd
 
-import matplotlib
-import numpy as np
-import scipy
-
-from experiments import smoke_test
-from tools.sweep_report import cells
-from tools.sweep_report import comparisons
 from tools.sweep_report import plots
+from tools.sweep_report import seed_groups
 from tools.sweep_report import statistics
 from tools.sweep_report import tables
-from tools.sweep_report.page import Code
-from tools.sweep_report.page import Section
 
 
-def state(sweep, groups):
-    """How much is there, and what to know before reading on."""
-    notes = []
-    for name, group in groups.items():
-        prefix = f"{name}: " if len(groups) > 1 else ""
-        notes += [f"{prefix}{note}" for note in group.notes()]
-    if sweep.unfinished:
-        names = ", ".join(sweep.unfinished)
-        notes.append(f"Running, cut off or failed, as their logs say: {names}.")
-    if sweep.num_left_out:
-        notes.append(
-            f"{sweep.num_left_out} rows of results.csv are of another split "
-            f"than {sweep.split} and are left out."
-        )
-    failed = sum(len(group.failed) for group in groups.values())
-    missing = sum(len(s) for g in groups.values() for _, s in g.missing())
-    summary = (
-        f"{len(sweep.runs) - failed} runs finished, {failed} failed, "
-        f"{missing} missing from the full grid of methods, batch sizes and "
-        "seeds."
-        + (
-            ""
-            if sweep.smoke_test
-            else f" Accuracies are on {sweep.split} data."
-        )
-    )
-    blocks = [summary, notes or "Nothing is missing."]
-    if sweep.smoke_test:
-        blocks.insert(0, smoke_test.NOTE)
-    return Section("State of the sweep", blocks)
-
-
-def accuracy(group, draw):
-    """Accuracy against batch size."""
+def accuracy(runs, draw):
+    """Shows accuracy against batch size."""
     picture = "No picture against batch size: there is one only."
-    if len(group.sizes) > 1:
+    if len(runs.batch_sizes) > 1:
         picture = draw(
             "batch_size",
             "Every run (dots), means and standard deviations.",
             "Top-1 against batch size, a line for each method; the table "
             "above has its numbers.",
             plots.batch_sizes,
-            group.references,
+            runs.representatives,
         )
-    blocks = [tables.accuracy(group.references), picture]
-    if len(group.cells) > len(group.references):
+    blocks = [tables.accuracy(runs.representatives), picture]
+    if len(runs.groups) > len(runs.representatives):
         blocks.append(
             "Where a method has several settings at a batch size, one is "
             "compared, and never because it came out best: that of "
             "--epsilon, else that with most seeds, then with the epsilon and "
             "staleness that most runs have, then with the smallest."
         )
-    blocks.append(tables.settings(group.cells, group.references, group.tuning))
-    return Section("Accuracy against batch size", blocks)
+    table = tables.settings(runs.groups, runs.representatives, runs.tuning)
+    return [*blocks, table]
 
 
-def gains(group, draw):
-    """Gains over the baseline, paired by seed."""
-    baseline = group.of_method("baseline")
-    compared = {
-        (method, size): statistics.compare(cell.top1, baseline[size].top1)
-        for (method, size), cell in group.references.items()
-        if method != "baseline" and size in baseline
-    }
-    title = "Gain over the baseline"
-    if not compared:
-        return Section(
-            title, ["No batch size has runs of the baseline and of a method."]
-        )
+def gains(runs, draw):
+    """Compares methods with the baseline, paired by seed."""
+    pairs = seed_groups.with_baselines(runs.representatives)
+    if pairs.empty:
+        return ["No batch size has runs of the baseline and of a method."]
     picture = (
         "No picture: an interval needs two pairs that differ, and none has "
         "them."
     )
-    drawn = {key: g for key, g in compared.items() if g.interval is not None}
-    if drawn:
+    drawn = pairs[pairs.low.notna()]
+    if not drawn.empty:
         picture = draw(
             "gain",
             "Mean gain over the baseline of the same batch size and its 95 % "
@@ -106,25 +57,16 @@ def gains(group, draw):
             plots.gains,
             drawn,
         )
-    return Section(title, [comparisons.gains(compared), picture])
+    return [tables.gains(pairs), picture]
 
 
-def fit(group, draw):
-    """Gains against how well the baseline fits its training images."""
-    fits = {
-        key: (
-            float(np.mean(baseline.train_top1)),
-            statistics.compare(cell.top1, baseline.top1),
-        )
-        for key, (cell, baseline) in group.beside_baselines.items()
-    }
-    title = "Gain and fit"
-    drawn = {key: fit for key, fit in fits.items() if fit[1].interval}
-    if not drawn:
-        return Section(
-            title,
-            ["No baseline that says how well it fits has pairs to compare."],
-        )
+def fit(runs, draw):
+    """Compares gains with how well the baseline fits its training images."""
+    pairs = seed_groups.with_baselines(runs.candidates)
+    pairs = pairs[pairs.train_top1_other.notna()]
+    drawn = pairs[pairs.low.notna()]
+    if drawn.empty:
+        return ["No baseline that says how well it fits has pairs to compare."]
     picture = draw(
         "fit",
         "Mean gain over the baseline of the same batch size and variant and "
@@ -135,140 +77,93 @@ def fit(group, draw):
         plots.fit,
         drawn,
     )
-    return Section(title, [comparisons.fit(fits), picture])
+    return [tables.fit(pairs), picture]
 
 
-def equality(group, margin):
-    """Whether ConAdv is as good as DisAdv."""
-    title = "ConAdv against DisAdv"
-    conadv, disadv = group.of_method("conadv"), group.of_method("disadv")
-    sizes = [size for size in conadv if size in disadv]
-    if not sizes:
-        return Section(title, ["No batch size has runs of both."])
-    compared = {
-        size: statistics.compare(conadv[size].top1, disadv[size].top1, margin)
-        for size in sizes
-    }
-    blocks = [comparisons.equality(compared, margin)]
-    other = [s for s in sizes if conadv[s].epsilon != disadv[s].epsilon]
-    if other:
+def equality(runs, draw):
+    """Tests whether ConAdv is as good as DisAdv."""
+    pairs = runs.of_method("conadv").merge(
+        runs.of_method("disadv"), on="batch_size", suffixes=("", "_other")
+    )
+    if pairs.empty:
+        return ["No batch size has runs of both."]
+    pairs = statistics.compare_pairs(pairs, runs.margin)
+    blocks = [tables.equality(pairs, runs.margin)]
+    other = pairs.batch_size[pairs.epsilon != pairs.epsilon_other]
+    if not other.empty:
         blocks.append(
             "The two have different epsilons at batch size "
             f"{', '.join(map(str, other))}: the difference is not of "
             "staleness alone."
         )
-    return Section(title, blocks)
+    return blocks
 
 
-def epsilon(group, draw):
-    """Accuracy against the size of the perturbation (Table 4)."""
-    curves = {
-        key: cells.curve(group.cells, cell, "epsilon")
-        for key, cell in group.references.items()
-        if cell.epsilon is not None
-    }
-    return _curves(
-        "epsilon",
-        "In pixels of [0, 1]; the paper's Table 4 has 255 times that.",
-        {key: curve for key, curve in curves.items() if len(curve) > 1},
-        group,
-        draw,
+def epsilon(runs, draw):
+    """Shows accuracy against the size of the perturbation (Table 4)."""
+    attacks = runs.representatives[runs.representatives.epsilon.notna()]
+    curves = seed_groups.curves(runs.groups, attacks, "epsilon")
+    curves = curves.assign(
+        line=curves.method.astype(str),
+        value=curves.epsilon,
+        text=tables.with_paper(curves),
     )
+    note = "In pixels of [0, 1]; the paper's Table 4 has 255 times that."
+    return _curves("epsilon", curves, note, runs, draw)
 
 
-def staleness(group, draw):
-    """Accuracy against tau; DisAdv is tau 0."""
-    disadv, curves = group.of_method("disadv"), {}
-    for size, cell in group.of_method("conadv").items():
-        curve = cells.curve(group.cells, cell, "staleness")
-        if len(curve) < 2:
-            continue
-        synchronous = disadv.get(size)
-        if synchronous and synchronous.epsilon == cell.epsilon:
-            curve = {0: synchronous, **curve}
-        curves["conadv", size] = curve
-    return _curves(
-        "tau",
-        "tau 0 is DisAdv, which attacks with current weights.",
-        curves,
-        group,
-        draw,
+def staleness(runs, draw):
+    """Shows accuracy against tau; DisAdv has tau 0."""
+    conadv = runs.of_method("conadv")
+    curves = seed_groups.curves(runs.groups, conadv, "staleness")
+    disadv = runs.of_method("disadv").merge(
+        curves[["batch_size", "epsilon"]].drop_duplicates()
     )
-
-
-def variants(group):
-    """What changes of a row do, beyond the axes of a sweep."""
-    changed = [cell for cell in group.cells if cell.variant]
-    found = [(cell, cells.unchanged(group.cells, cell)) for cell in changed]
-    found = [(cell, other) for cell, other in found if other]
-    if not found:
-        return Section("Variants", ["No row was run with a --variant."])
-    pairs = [statistics.compare(cell.top1, other.top1) for cell, other in found]
-    return Section("Variants", [comparisons.variants(found, pairs)])
-
-
-def speed(group):
-    """Rates, with their warning."""
-    return Section(
-        "Speed",
-        [
-            tables.speed(group.references),
-            "Not a benchmark: several cells of a sweep ran at the same time "
-            "on the same cores. tools/benchmark.py measures speed.",
-        ],
+    curves = pd.concat([disadv, curves]).sort_values(
+        ["batch_size", "staleness"], kind="stable"
     )
+    curves = curves.assign(
+        line="conadv", value=curves.staleness, text=curves.summary
+    )
+    note = "tau 0 is DisAdv, which attacks with current weights."
+    return _curves("tau", curves, note, runs, draw)
 
 
-def tuning(group):
-    """What the learning rates were chosen by."""
-    if group.tuning:
-        return Section("Learning rates", [tables.tuning(group.tuning)])
-    words = "Not tuned in this sweep: there is no tune/tuning.csv."
-    return Section("Learning rates", [words])
+def variants(runs, draw):
+    """Compares variants with the settings that they change."""
+    pairs = seed_groups.with_originals(runs.groups)
+    if pairs.empty:
+        return ["No row was run with a --variant."]
+    return [tables.variants(pairs)]
 
 
-def origin(sweep, command):
-    """Commands, versions and hardware; `command` is that of the report."""
-    settings = dict(sweep.settings)
-    ran = settings.pop("command", None)
-    lines = [shlex.join(ran) if isinstance(ran, list) else str(ran)]
-    blocks = [
-        Code("\n".join([*(lines if ran else []), command])),
-        not ran and "The command of the sweep is not known: no sweep.json.",
-        [f"{name}: {value}" for name, value in settings.items()],
-        f"Versions of the runs (of {sweep.num_with_versions} of "
-        f"{len(sweep.runs)} runs known):",
-        [f"{name} {', '.join(v)}" for name, v in sweep.versions.items()]
-        or "none",
-        f"This report: Python {platform.python_version()}, NumPy "
-        f"{np.__version__}, SciPy {scipy.__version__}, matplotlib "
-        f"{matplotlib.__version__}, on a {platform.machine()} machine with "
-        f"{os.cpu_count()} cores.",
+def tuning(runs, draw):
+    """Shows the accuracies by which the learning rates were chosen."""
+    if runs.tuning.empty:
+        return ["Not tuned in this sweep: there is no tune/tuning.csv."]
+    return [tables.tuning(runs.tuning)]
+
+
+def speed(runs, draw):
+    """Shows training speed and warns about it."""
+    return [
+        tables.speed(runs.representatives),
+        "Not a benchmark: several cells of a sweep ran at the same time "
+        "on the same cores. tools/benchmark.py measures speed.",
     ]
-    return Section("Commands, versions, hardware", [b for b in blocks if b])
 
 
-def _curves(name, remark, curves, group, draw):
-    blocks = [f"No table and no picture: no method has several {name}s."]
-    if curves:
-        blocks = [
-            tables.curves(
-                f"Top-1 in % by {name}, mean +- standard deviation (number of "
-                "seeds)",
-                name,
-                curves,
-                remark,
-                with_paper=name == "epsilon",
-            ),
-            draw(
-                name,
-                "Means and standard deviations.",
-                f"Top-1 against {name}, a panel for each batch size; the table "
-                "above has its numbers.",
-                plots.curves,
-                curves,
-                group.of_method("baseline"),
-                name,
-            ),
-        ]
-    return Section(f"Accuracy against {name}", blocks)
+def _curves(name, curves, note, runs, draw):
+    if curves.empty:
+        return [f"No table and no picture: no method has several {name}s."]
+    picture = draw(
+        name,
+        "Means and standard deviations.",
+        f"Top-1 against {name}, a panel for each batch size; the table "
+        "above has its numbers.",
+        plots.curves,
+        curves,
+        runs.of_method("baseline"),
+        name,
+    )
+    return [tables.curves(name, curves, note), picture]

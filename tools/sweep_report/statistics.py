@@ -1,75 +1,92 @@
-"""Statistics of a sweep: comparisons paired by seed, and corrections.
+"""Comparisons paired by seed, and corrections for several tests.
 
-A seed fixes the first weights and the order of the batches, so two methods are
-compared seed by seed: what a lucky seed gives to both cancels. Accuracies are
-in percent, differences in points.
+A seed fixes the initial weights and the order of the batches, so two methods
+are compared seed by seed: the luck of a seed that both share cancels.
+Accuracies are in percent, differences in points.
 """
 
-import dataclasses
-from typing import Optional
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Differences of pairs of runs; None where n does not allow a value."""
-
-    n: int
-    mean: Optional[float] = None
-    interval: Optional[tuple] = None
-    p_t: Optional[float] = None
-    p_equivalent: Optional[float] = None
+_NAN = float("nan")
 
 
-def differences(values, others):
-    """Differences of the seeds that both have: float64 [n], points.
+class Comparison(NamedTuple):
+    """Differences of runs paired by seed; NaN where there are too few pairs.
 
-    Rounded: accuracies are float32 fractions of counts, and what is a tie in
-    counts must be one here.
+    Attributes:
+      num_pairs: number of seeds that both sides have.
+      difference: mean difference, points.
+      low: lower bound of the 95 % interval of the mean, points.
+      high: upper bound, points.
+      p: p value of the two-sided paired t test.
+      p_equivalent: p value of the test for equivalence (Schuirmann 1987): the
+        larger one of two one-sided t tests against the margins.
     """
-    seeds = sorted(values.keys() & others.keys())
-    return np.round([values[seed] - others[seed] for seed in seeds], 4)
+
+    num_pairs: int
+    difference: float = _NAN
+    low: float = _NAN
+    high: float = _NAN
+    p: float = _NAN
+    p_equivalent: float = _NAN
 
 
 def compare(values, others, margin=None):
-    """Compares two cells seed by seed.
+    """Compares two seed groups seed by seed.
 
     Args:
-      values: dict from seed to percent.
-      others: the same; subtracted.
-      margin: points within which the two count as equal; None: no such test.
+      values: Series of percent by seed.
+      others: Series of percent by seed; subtracted.
+      margin: points within which the two count as equal; None for no test.
 
     Returns:
-      A `Comparison`: mean difference, its 95 % interval, the p value of the
-      two-sided paired t test, and of two one-sided ones against +-margin
-      (Schuirmann 1987) the larger one.
+      A `Comparison`.
     """
-    points = differences(values, others)
-    if not len(points):
-        return Comparison(0)
+    # Accuracies are float32 fractions of counts. Equal differences of counts
+    # have to be equal here.
+    points = (values - others).dropna().round(4)
     # Equal differences leave the t statistic without a denominator.
-    if len(points) == 1 or not np.ptp(points):
-        return Comparison(len(points), float(points.mean()))
+    if points.nunique() < 2:
+        return Comparison(len(points), points.mean())
 
     def p_value(center, side):
         return float(stats.ttest_1samp(points, center, alternative=side).pvalue)
 
-    p_equivalent = None
+    p_equivalent = _NAN
     if margin is not None:
         p_equivalent = max(p_value(-margin, "greater"), p_value(margin, "less"))
     return Comparison(
         len(points),
-        float(points.mean()),
-        t_interval(points),
+        points.mean(),
+        *t_interval(points),
         p_value(0.0, "two-sided"),
         p_equivalent,
     )
 
 
+def compare_pairs(pairs, margin=None):
+    """Compares the two seed groups in each row of a table.
+
+    Args:
+      pairs: DataFrame with the columns `top1` and `top1_other`: Series of
+        percent by seed.
+      margin: points within which the two count as equal; None for no test.
+
+    Returns:
+      `pairs` with the columns of `Comparison`.
+    """
+    top1 = zip(pairs.top1, pairs.top1_other)
+    found = [compare(values, others, margin) for values, others in top1]
+    names = list(Comparison.__annotations__)
+    return pairs.join(pd.DataFrame(found, pairs.index, names))
+
+
 def t_interval(values, confidence=0.95):
-    """Student's interval (low, high) for the mean of at least two values."""
+    """Returns Student's interval (low, high) for the mean of several values."""
     mean, error = np.mean(values), stats.sem(values)
     low, high = stats.t.interval(confidence, len(values) - 1, mean, error)
     return float(low), float(high)
@@ -79,17 +96,14 @@ def holm(p_values):
     """Adjusts the p values of a family of tests (Holm 1979).
 
     The i-th smallest of m is multiplied by m - i + 1, and is at least the one
-    before it; so rejecting below alpha errs anywhere with probability alpha.
+    before it. Rejecting below alpha then errs anywhere with probability alpha.
 
     Args:
-      p_values: list of floats; None where there was no test.
+      p_values: Series of floats; NaN where there was no test.
 
     Returns:
-      List of floats, at most 1, in the same order; None stays None.
+      Series of floats, at most 1, with the same index; NaN stays NaN.
     """
-    known = [index for index, p in enumerate(p_values) if p is not None]
-    adjusted, largest = [None] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(known, key=p_values.__getitem__)):
-        largest = max(largest, (len(known) - rank) * p_values[index])
-        adjusted[index] = min(1.0, largest)
-    return adjusted
+    known = p_values.dropna().sort_values()
+    adjusted = known * np.arange(len(known), 0, -1)
+    return adjusted.cummax().clip(upper=1.0).reindex(p_values.index)

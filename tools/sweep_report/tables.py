@@ -1,142 +1,276 @@
-"""The tables of accuracies, rates and learning rates in a report.
+"""The tables of a report.
 
-`cells` are lists of `Cell`s, `references` what `cells.references` returned.
+`groups`, `representatives` and `tuning` are DataFrames of seed groups, `pairs`
+those that `statistics.compare_pairs` returns; see `seed_groups`.
 """
 
-import math
-import statistics
+import numpy as np
+import pandas as pd
 
-from tools.sweep_report import runs
 from tools.sweep_report.page import Table
+from tools.sweep_report.statistics import holm
+from tools.sweep_report.sweep import label
+
+_ALPHA = 0.05
+_UNTESTED = (
+    "Paired by seed. Not tested: that takes two seeds, and differences that "
+    "are not all the same."
+)
 
 
-def accuracy(references):
-    """Methods by batch sizes, with the published numbers."""
+def accuracy(representatives):
+    """Tabulates methods by batch sizes, with the published numbers."""
     return _by_batch_size(
         "Top-1 in %, mean +- standard deviation (number of seeds)",
-        references,
-        top1_text,
+        representatives,
+        with_paper(representatives),
     )
 
 
-def settings(cells, references, tuning):
-    """Every setting that was run; `tuning`: cells on validation data."""
-    compared = [*references.values()]
-    paper = any(cell.published is not None for cell in cells)
-
-    def tried(cell):
-        same = (other for other in tuning if other.name == cell.name)
-        return str(len({other.learning_rate for other in same}) or "")
-
-    def difference(cell):
-        known = cell.published is not None
-        return f"{cell.spread.mean - cell.published:+.2f}" if known else ""
-
-    return Table.of(
+def settings(groups, representatives, tuning):
+    """Tabulates every setting that was run."""
+    rates = tuning.groupby("name").learning_rate.nunique()
+    has_paper = groups.published.notna().any()
+    return Table.from_columns(
         "Every setting: learning rate, top-1 in %"
-        + (", the paper's number" if paper else ""),
+        + (", the paper's number" if has_paper else ""),
         {
-            "method": lambda cell: cell.label,
-            "batch size": lambda cell: str(cell.batch_size),
-            "epsilon": lambda cell: _number(cell.epsilon),
-            "tau": lambda cell: _number(cell.staleness),
-            "learning rate": lambda cell: f"{cell.learning_rate:g}",
-            "rates tried": tried,
-            "n": lambda cell: str(len(cell.top1)),
-            "mean": lambda cell: _number(cell.spread.mean, ".2f"),
-            "std": lambda cell: _number(cell.spread.std, ".2f"),
-            "training": lambda cell: (
-                f"{statistics.mean(cell.train_top1):.1f}"
-                if cell.train_top1
-                else ""
+            "method": groups.label,
+            "batch size": groups.batch_size,
+            "epsilon": _texts(groups.epsilon, "{:.4g}"),
+            "tau": _texts(groups.staleness, "{:.4g}"),
+            "learning rate": _texts(groups.learning_rate, "{:g}"),
+            "rates tried": _texts(groups.name.map(rates), "{:.0f}"),
+            "n": groups.num_runs,
+            "mean": _texts(groups.top1_mean, "{:.2f}"),
+            "std": _texts(groups.top1_std, "{:.2f}"),
+            "training": _texts(groups.train_top1, "{:.1f}"),
+            "paper": _texts(groups.published, "{:.1f}"),
+            "ours - paper": _texts(
+                groups.top1_mean - groups.published, "{:+.2f}"
             ),
-            "paper": lambda cell: _number(cell.published, ".1f"),
-            "ours - paper": difference,
-            "compared": lambda cell: "yes" if cell in compared else "no",
-            "preset": lambda cell: cell.preset,
+            "compared": np.where(
+                groups.index.isin(representatives.index), "yes", "no"
+            ),
+            "preset": groups.preset,
         },
-        cells,
         "Rates tried: how many on validation data, where the rate was tuned. "
         "Training: how many training images the last epoch got right; a "
         "baseline that misses some underfits, and an attack regularizes."
-        + ("" if paper else " Nothing was published of these trainings."),
+        + ("" if has_paper else " Nothing was published of these trainings."),
         num_labels=2,
     )
 
 
-def curves(title, name, curves, note, with_paper):
-    """Accuracy along the setting `name`; see `plots.curves`."""
-    found = curves.items()
-    rows = {(runs.label(m), str(size)): cells for (m, size), cells in found}
-    labels = "method", "batch size"
-    text = top1_text if with_paper else mean_text
-    return _pivot(title, labels, f"{name} {{:.4g}}", rows, text, note)
+def gains(pairs):
+    """Tabulates gains over the baseline."""
+    tests = pairs.p.notna().sum()
+    return Table.from_columns(
+        "Gain over the baseline of the same batch size, points of top-1",
+        {
+            "method": pairs.method_label,
+            "batch size": pairs.batch_size,
+            **_differences(pairs, "mean gain"),
+            "p (t)": _p_texts(pairs.p),
+            **_tests(pairs),
+        },
+        "Paired by seed: Student's t on the differences. Holm's correction is "
+        f"for the {tests} tests of this table; the intervals are not "
+        "corrected."
+        if tests
+        else _UNTESTED,
+        num_labels=2,
+    )
 
 
-def speed(references):
-    """Median rates."""
+def fit(pairs):
+    """Tabulates gains by how well the baseline fits its training images."""
+    return Table.from_columns(
+        "Gain over the baseline of the same batch size and variant, by how "
+        "many training images the baseline gets right",
+        {
+            "method": pairs.method_label,
+            "batch size": pairs.batch_size,
+            "variant": pairs.variant,
+            "baseline, training images in %": _texts(
+                pairs.train_top1_other, "{:.1f}"
+            ),
+            **_differences(pairs, "mean gain"),
+        },
+        "Paired by seed; not tested here.",
+        num_labels=3,
+    )
 
-    def median(cell):
-        known = [*filter(math.isfinite, cell.images_per_second)]
-        return f"{statistics.median(known):,.0f}" if known else "-"
 
-    title = "Images per second, median over the runs"
-    return _by_batch_size(title, references, median)
+def equality(pairs, margin):
+    """Tabulates ConAdv against DisAdv, equal within `margin` points."""
+    within = f"equal within {margin:g}"
+    return Table.from_columns(
+        "ConAdv minus DisAdv, points of top-1",
+        {
+            "batch size": pairs.batch_size,
+            **_differences(pairs, "mean difference"),
+            **_tests(pairs),
+            f"p ({within}, Holm)": _p_texts(holm(pairs.p_equivalent)),
+            f"{within} at 5 %": _verdicts(holm(pairs.p_equivalent)),
+        },
+        "Paired by seed. That no difference is seen does not show equality: "
+        "two one-sided t tests do, if both reject a difference of "
+        f"{margin:g} points or more. Holm's correction is for the tests of a "
+        "difference in one family and for those of equality in another."
+        if pairs.p.notna().any()
+        else _UNTESTED,
+    )
 
 
-def tuning(cells):
-    """Accuracy of cells on validation data by learning rate."""
-    groups = {}
-    for cell in cells:
-        key = cell.label, cell.batch_size, cell.epsilon, cell.staleness
-        groups.setdefault(key, {})[cell.learning_rate] = cell
-    rows = {}
-    for (label, size, epsilon, staleness), members in groups.items():
-        best = max(members, key=lambda rate: members[rate].spread.mean)
-        edge = len(members) > 1 and best in (min(members), max(members))
-        rate = f"{best:g}" + (" (at the edge)" if edge else "")
-        key = label, str(size), _number(epsilon), _number(staleness), rate
-        rows[key] = members
+def variants(pairs):
+    """Tabulates variants against the settings that they change."""
+    return Table.from_columns(
+        "Variants, top-1 in % and difference in points",
+        {
+            "method": pairs.method_label,
+            "batch size": pairs.batch_size,
+            "variant": pairs.variant,
+            "as it is": pairs.summary_other,
+            "changed": pairs.summary,
+            **_differences(pairs, "mean difference"),
+            **_tests(pairs),
+        },
+        "Paired by seed; otherwise the same epsilon, tau and learning rate, "
+        "but for what the variant says.",
+        num_labels=3,
+    )
+
+
+def curves(name, curves, note):
+    """Tabulates accuracy along a setting.
+
+    Args:
+      name: name of the setting in the table.
+      curves: DataFrame of seed groups with the columns `line`, the method of
+        the row; `value`, of the setting; `text`, of the accuracy.
+      note: str.
+
+    Returns:
+      A `Table`.
+    """
+    return _pivot(
+        f"Top-1 in % by {name}, mean +- standard deviation (number of seeds)",
+        {"method": curves.line.map(label), "batch size": curves.batch_size},
+        f"{name} {{:.4g}}",
+        curves.value,
+        curves.text,
+        note,
+    )
+
+
+def speed(representatives):
+    """Tabulates median rates."""
+    return _by_batch_size(
+        "Images per second, median over the runs",
+        representatives,
+        _texts(representatives.images_per_second, "{:,.0f}", "-"),
+    )
+
+
+def tuning(groups):
+    """Tabulates accuracy on validation data by learning rate."""
+    keys = ["label", "batch_size", "epsilon", "staleness"]
+    best_first = groups.sort_values("top1_mean", ascending=False, kind="stable")
+    rates = best_first.groupby(keys, dropna=False).learning_rate
+    best = rates.transform("first")
+    at_edge = (best == rates.transform("min")) | (
+        best == rates.transform("max")
+    )
+    at_edge &= rates.transform("nunique") > 1
+    edge = at_edge.map({True: " (at the edge)", False: ""})
     return _pivot(
         "Learning rates by top-1 in % on validation data",
-        ("method", "batch size", "epsilon", "tau", "best rate"),
+        {
+            "method": groups.label,
+            "batch size": groups.batch_size,
+            "epsilon": _texts(groups.epsilon, "{:.4g}"),
+            "tau": _texts(groups.staleness, "{:.4g}"),
+            "best rate": _texts(best, "{:g}") + edge,
+        },
         "rate {:g}",
-        rows,
-        mean_text,
+        groups.learning_rate,
+        groups.summary,
         "At the edge: the best may lie beyond the rates tried. Batch sizes "
         "are those of tuning, which has fewer images and so smaller batches.",
     )
 
 
-def mean_text(cell):
-    """Mean +- std (n)."""
-    return f"{cell.spread.text()} ({len(cell.top1)})"
+def with_paper(groups):
+    """Returns means and deviations with the published numbers."""
+    return groups.summary + _texts(groups.published, ", paper {:.1f}")
 
 
-def top1_text(cell):
-    """Mean +- std (n), and the paper's number where there is one."""
-    known = cell.published is not None
-    return mean_text(cell) + (f", paper {cell.published:.1f}" if known else "")
-
-
-def _by_batch_size(title, references, text):
-    """Methods by batch sizes; `text` writes a cell."""
-    rows = {}
-    for (method, size), cell in references.items():
-        rows.setdefault((runs.label(method),), {})[size] = cell
-    return _pivot(title, ("method",), "batch size {}", rows, text)
-
-
-def _pivot(title, labels, heading, rows, text, note=""):
-    """A column for each value; `rows`: texts of `labels` to {value: cell}."""
-    values = sorted({value for cells in rows.values() for value in cells})
+def _texts(values, template, missing=""):
+    """Formats a Series; `missing` stands for NaN."""
     texts = [
-        (*key, *(text(cells[v]) if v in cells else "-" for v in values))
-        for key, cells in rows.items()
+        missing if pd.isna(value) else template.format(value)
+        for value in values
     ]
-    header = *labels, *map(heading.format, values)
-    return Table(title, header, texts, note, min(len(labels), 2))
+    return pd.Series(texts, values.index, dtype=object)
 
 
-def _number(value, spec=".4g"):
-    return "" if value is None else format(value, spec)
+def _p_texts(p_values):
+    texts = _texts(p_values, "{:.4f}", "-")
+    return texts.mask(p_values < 1e-4, "< 0.0001")
+
+
+def _verdicts(p_values):
+    verdicts = (p_values < _ALPHA).map({True: "yes", False: "no"})
+    return verdicts.where(p_values.notna(), "-")
+
+
+def _differences(pairs, name):
+    """Returns the columns of a comparison; `name`: heading of the mean."""
+    low = _texts(pairs.low, "[{:+.2f}, ", "-")
+    return {
+        "pairs": pairs.num_pairs,
+        name: _texts(pairs.difference, "{:+.2f}", "-"),
+        "95 % interval": low + _texts(pairs.high, "{:+.2f}]"),
+    }
+
+
+def _tests(pairs):
+    """Returns the columns of corrected tests."""
+    return {
+        "p (t, Holm)": _p_texts(holm(pairs.p)),
+        "differs at 5 %": _verdicts(holm(pairs.p)),
+    }
+
+
+def _by_batch_size(title, representatives, texts):
+    return _pivot(
+        title,
+        {"method": representatives.method_label},
+        "batch size {}",
+        representatives.batch_size,
+        texts,
+    )
+
+
+def _pivot(title, labels, heading, values, texts, note=""):
+    """Makes a table with a column for each value.
+
+    Args:
+      title: str.
+      labels: {heading: Series} of the columns that name the rows.
+      heading: template for the headings of the other columns.
+      values: Series of numbers.
+      texts: Series of the texts below the headings.
+      note: str.
+
+    Returns:
+      A `Table`.
+    """
+    rows = pd.DataFrame(labels).astype(str)
+    frame = rows.assign(value=values, text=texts)
+    table = frame.pivot_table("text", [*labels], "value", aggfunc="last")
+    table = table.rename(columns=heading.format).fillna("-").reset_index()
+    # Pivoting sorts the rows.
+    table = rows.drop_duplicates().merge(table)
+    return Table(title, table, note, min(len(labels), 2))
