@@ -1,4 +1,4 @@
-"""Split batch norms with weights of their own, and what a step does to them."""
+"""Split batch norms with random weights, and a training step for them."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ SHAPES = [(8, 3), (8, 4, 4, 3)]
 
 
 def layer(shape, branches=2, **arguments):
-    """A built layer whose every weight has a positive value of its own."""
+    """Returns a built layer with different positive weights."""
     made = ca.SplitBatchNormalization(branches, **arguments)
     made.build(shape)
     for index, branch in enumerate(made.branch_layers):
@@ -26,12 +26,16 @@ def inputs(shape, seed=0):
 
 
 def loss(outputs):
-    """Not invariant under normalization; the same bits for any batch."""
+    """Sums the cubes of the outputs.
+
+    Unlike the sum or the sum of squares, batch norm does not make this sum
+    constant. The gradient of each output has the same bits in any batch.
+    """
     return tf.reduce_sum(outputs * outputs * outputs)
 
 
 def train(trained, images, rate=0.01):
-    """One step of SGD: outputs and gradients of inputs and weights."""
+    """Takes an SGD step; returns outputs and gradients (inputs, weights)."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         outputs = trained(images, training=True)

@@ -1,4 +1,4 @@
-"""Networks whose batch norms are where copies easily lose something."""
+"""Networks in which a copy easily loses state, flags or shared layers."""
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,7 @@ def residual():
 
 
 def nested():
-    """A block, with one batch norm called twice, itself called twice."""
+    """A block that calls one batch norm twice and is called twice."""
     block_inputs = tf.keras.Input((6, 6, 2))
     norm = layers.BatchNormalization(name="shared_norm")
     x = norm(block_inputs)
@@ -71,7 +71,7 @@ def sequential_with_batch_norm_first():
 
 
 def frozen():
-    """Frozen layers, a frozen model with a thawed layer, training=False."""
+    """Frozen layers, a frozen model with a trainable layer, training=False."""
     inputs = tf.keras.Input(SHAPE)
     x = layers.BatchNormalization(name="frozen_norm", trainable=False)(inputs)
     x = layers.BatchNormalization(name="inference_norm")(x, training=False)
@@ -89,7 +89,7 @@ def frozen():
 
 
 def with_other_layers():
-    """Layers whose state or function is easily lost in a copy."""
+    """Layers whose state or function a copy easily loses."""
     normalize = layers.Normalization(name="adapted")
     normalize.adapt(3.0 + 2.0 * images(32))
     offset = 0.25
@@ -125,7 +125,7 @@ PLAIN = [
 
 
 def make(factory):
-    """A network whose every weight has a value of its own."""
+    """Returns a network with different weights in every batch norm."""
     network = factory()
     rng = np.random.default_rng(0)
     for layer in network._flatten_layers():
@@ -137,7 +137,7 @@ def make(factory):
 
 
 def all_layers(network):
-    """Layers by name, nested ones too; branches of a split one left out."""
+    """Returns all layers, also nested ones, without branches of batch norms."""
     branches = {
         id(branch)
         for layer in network._flatten_layers()

@@ -1,4 +1,4 @@
-"""Small networks and batches that several test files use."""
+"""Small networks and batches for tests."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=CLASSES):
-    """Convolution, batch norm, ReLU, residual, pool, logits."""
+    """Convolution, batch norm, ReLU, residual block, pool, logits."""
     inputs = tf.keras.Input(shape)
     x = tf.keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
     if batch_norm:
@@ -26,12 +26,13 @@ def convolutional(batch_norm=True, shape=(6, 6, 1), num_classes=CLASSES):
 def small(num_classes=CLASSES, strides=1, **arguments):
     """Convolution, batch norm, ReLU, pool, logits.
 
-    The least with a batch norm: a step of it is traced in half the time.
+    The smallest network with a batch norm. Tracing a step takes half the time
+    of `convolutional`.
 
     Args:
       num_classes: number of logits.
-      strides: of the convolution.
-      **arguments: of the batch norm.
+      strides: strides of the convolution.
+      **arguments: arguments of the batch norm.
     """
     arguments = {"momentum": 0.9, **arguments}
     inputs = tf.keras.Input((6, 6, 1))
@@ -57,7 +58,7 @@ def batches(
     seed=0,
     value_range=(0.0, 1.0),
 ):
-    """List of (images in a range, int64 labels) NumPy batches."""
+    """Returns a list of NumPy batches: (float32 images, int64 labels)."""
     rng = np.random.default_rng(seed)
     return [
         (
@@ -69,12 +70,12 @@ def batches(
 
 
 def batch(size=8, value_range=(0.0, 1.0), shape=(2, 2, 1)):
-    """One such batch, for `linear` unless told otherwise."""
+    """Returns one batch, by default with images for `linear`."""
     return batches(1, size, shape, value_range=value_range)[0]
 
 
 def dataset(data):
-    """A tf.data.Dataset that yields these batches in order."""
+    """Returns a tf.data.Dataset that yields the batches in order."""
     images = np.concatenate([x for x, _ in data])
     labels = np.concatenate([y for _, y in data])
     return tf.data.Dataset.from_tensor_slices((images, labels)).batch(
@@ -83,5 +84,5 @@ def dataset(data):
 
 
 def weights(network):
-    """Flat NumPy copy of all weights."""
+    """Returns a flat NumPy copy of all weights."""
     return np.concatenate([w.ravel() for w in network.get_weights()])

@@ -1,4 +1,4 @@
-"""Attacks on any network, in any mode, precision and execution."""
+"""Attacks on networks in any mode, precision and form of execution."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests import distances
 from tests import networks
 
 
-def test_keras_model_runs_in_inference_mode_and_keeps_its_statistics():
+def test_keras_model_runs_in_inference_mode_and_is_not_changed():
     network = networks.convolutional()
     rng = np.random.default_rng(0)
     network.set_weights(
@@ -31,15 +31,11 @@ def test_keras_model_runs_in_inference_mode_and_keeps_its_statistics():
     assert (adversarial != run(training=True)).any()
 
 
-# At 0.5 to 1 neighbouring bfloat16 numbers are 2**-8 apart, so that a step of
-# 0.001 would vanish or double if the attack computed in the network's dtype.
+# Between 0.5 and 1, bfloat16 numbers are 2**-8 apart. A step of 0.001 would
+# vanish or double if the attack computed in the network's dtype.
 def test_bfloat16_network_gets_float32_perturbations():
-    before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        network = networks.linear()
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
+    network = networks.linear()
     assert network(np.zeros([1, 2, 2, 1], np.float32)).dtype == tf.bfloat16
     images, labels = networks.batch(value_range=(0.5, 0.99))
     adversarial = ca.FGSM(0.001)(network, images, labels, seed=0)
@@ -77,8 +73,8 @@ def test_inside_tf_function_equals_eager(
     def compiled(images, labels):
         return attack(network, images, labels, seed=[0, 1])
 
-    # Random bits are equal; XLA fuses multiplications and additions, which
-    # changes the last bits (of the inverse normal distribution for L2).
+    # Random bits are equal. XLA fuses multiplications and additions, which
+    # changes the last bits, for L2 in the inverse normal distribution.
     np.testing.assert_allclose(
         compiled(images, labels),
         attack(network, images, labels, seed=[0, 1]),

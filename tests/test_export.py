@@ -1,4 +1,4 @@
-"""An exported network needs nothing of this package."""
+"""An exported network loads without this package."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import networks
 
-# Runs where `import conadv_tf` fails, as on a serving machine.
+# Runs in a process in which `import conadv_tf` fails.
 _LOAD = """
     import sys
 
@@ -27,16 +27,13 @@ _LOAD = """
     folder = sys.argv[1]
     images = np.load(f"{folder}/images.npy")
     expected = np.load(f"{folder}/logits.npy")
-    # Deep networks cancel large terms after three steps.
+    # After three steps, large terms cancel in deep networks.
     tolerance = 1e-5 * np.abs(expected).max()
     network = tf.keras.models.load_model(f"{folder}/network.keras")
     again = tf.keras.models.clone_model(network)
     again.load_weights(f"{folder}/network.weights.h5")
-    for each in (
-        network,
-        again,
-        tf.keras.models.load_model(f"{folder}/saved"),
-    ):
+    saved = tf.keras.models.load_model(f"{folder}/saved")
+    for each in (network, again, saved):
         np.testing.assert_allclose(
             each.predict(images, verbose=0), expected, rtol=1e-5, atol=tolerance
         )
@@ -78,9 +75,7 @@ def _mobilenet():
         pytest.param(_mobilenet, marks=pytest.mark.slow),
     ],
 )
-def test_exported_network_loads_where_the_package_is_missing(
-    make_network, tmp_path
-):
+def test_exported_network_loads_without_the_package(make_network, tmp_path):
     network = make_network()
     batches = networks.batches(3, shape=network.input_shape[1:])
     model = ca.ConAdvModel(network, ca.PGD(0.1))

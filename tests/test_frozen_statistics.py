@@ -1,4 +1,4 @@
-"""Split batch norm where moving statistics stay as they are."""
+"""Split batch norm in the modes that do not update moving statistics."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,7 @@ from conadv_tf.batch_norm import batch_statistics
 from tests import batch_norms
 
 
-def _no_update(layer, inputs, branch="auxiliary"):
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        with ca.batch_norm_branch(branch, update_statistics=False):
-            outputs = layer(inputs, training=True)
-        loss = batch_norms.loss(outputs)
-    return outputs, tape.gradient(loss, inputs)
-
-
-# Rank 4 takes the fused kernel, axis 1 of rank 4 and rank 5 do not.
+# Rank 4 uses the fused kernel; several axes, `fused=False` and rank 5 do not.
 @pytest.mark.parametrize(
     "shape, arguments",
     [
@@ -38,14 +29,19 @@ def test_without_update_equals_the_training_forward(shape, arguments):
     layer = batch_norms.layer(shape, 2, **arguments)
     inputs = tf.cast(batch_norms.inputs(shape), layer.dtype)
     before = layer.get_weights()
-    outputs, gradient = _no_update(layer, inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        with ca.batch_norm_branch("auxiliary", update_statistics=False):
+            outputs = layer(inputs, training=True)
+        loss = batch_norms.loss(outputs)
+    gradient = tape.gradient(loss, inputs)
     batch_norms.assert_equal(layer.get_weights(), before)
     with ca.batch_norm_branch("auxiliary"):
         expected, (expected_gradient, *_) = batch_norms.train(
             layer, inputs, rate=0.0
         )
     assert outputs.dtype == expected.dtype
-    # Two orders of the same float32 operations (float64 shows more digits).
+    # The same operations in another order, in float32 or float64.
     tolerance = 1e-12 if layer.dtype == "float64" else 2e-5
     np.testing.assert_allclose(outputs, expected, atol=tolerance)
     np.testing.assert_allclose(gradient, expected_gradient, atol=10 * tolerance)
@@ -63,7 +59,7 @@ def test_graph_touches_no_moving_statistics(shape, branch, update_statistics):
             return layer(inputs, training=True)
 
     graph = forward.get_concrete_function(tf.TensorSpec(shape)).graph
-    # A variable that is read or written is captured by its handle.
+    # A graph captures the handle of each variable that it reads or writes.
     captured = {id(external) for external, _ in graph.captures}
     touched = [
         id(variable.handle) in captured
@@ -104,7 +100,7 @@ def test_inference_ignores_update_statistics():
     batch_norms.assert_equal(outputs, layer(inputs, training=False))
 
 
-def test_write_free_path_of_a_plain_keras_layer():
+def test_normalize_with_batch_statistics_takes_a_keras_layer():
     layer = tf.keras.layers.BatchNormalization()
     inputs = batch_norms.inputs((8, 3))
     expected = layer(inputs, training=True)

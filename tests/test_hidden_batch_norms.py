@@ -138,8 +138,8 @@ def _block(norm):
     return lambda images: block(images)
 
 
-# Keras does not track what a Lambda takes from its surroundings, so that a
-# copy would share the batch norm with the original.
+# Keras does not track the layers that a Lambda takes from its surroundings, so
+# that a copy would share the batch norm with the original.
 @pytest.mark.parametrize(
     "make_function",
     [

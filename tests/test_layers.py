@@ -1,4 +1,4 @@
-"""What training does to a network's layers, and what is copied of them."""
+"""Training changes and copies only the layers that it should."""
 
 import numpy as np
 import tensorflow as tf
@@ -20,11 +20,10 @@ def test_shadow_costs_one_set_of_trainable_weights():
         assert extra == staleness * size
         shadow = model.step.shadow.network
         shared = {id(v) for v in model.network.non_trainable_variables}
-        own = {id(v) for v in kept}
-        assert {id(v) for v in shadow.variables} <= shared | own
+        assert {id(v) for v in shadow.variables} <= shared | set(map(id, kept))
 
 
-def test_frozen_layers_are_not_copied_and_stay():
+def test_frozen_layers_are_shared_and_do_not_change():
     network = networks.convolutional()
     network.layers[1].trainable = False
     kernel = network.layers[1].kernel.numpy()
@@ -36,9 +35,9 @@ def test_frozen_layers_are_not_copied_and_stay():
     )
 
 
-def test_attack_leaves_moving_statistics_alone():
-    # A learning rate of 0 and an attack only in the second step: what moves
-    # is what the trained batches moved.
+def test_attack_does_not_change_moving_statistics():
+    # The first step trains both branches on clean images, here with a learning
+    # rate of 0. Any other change of the variables would come from the attack.
     model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.1))
     plain = ca.split_batch_norm(model.export_network())
     plain.set_weights(model.network.get_weights())
@@ -56,8 +55,7 @@ def test_dropout_and_networks_without_batch_norm_train():
     x = tf.keras.layers.Conv2D(4, 3)(inputs)
     x = tf.keras.layers.Dropout(0.5)(tf.keras.layers.Flatten()(x))
     network = tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+    data = networks.dataset(networks.batches(2))
     for method in models.METHODS:
-        history = models.build(method, network).fit(
-            networks.dataset(networks.batches(2)), verbose=0
-        )
+        history = models.build(method, network).fit(data, verbose=0)
         assert np.isfinite(history.history["loss"]).all()

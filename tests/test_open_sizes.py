@@ -1,4 +1,4 @@
-"""Networks whose input leaves the size of the images open."""
+"""Networks that take images of any size."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from conadv_tf.attacks import attack_ops
 from tests import networks
 
 
-def open_network():
+def _open_network():
     images = tf.keras.Input((None, None, 1))
     features = tf.keras.layers.Conv2D(4, 3)(images)
     features = tf.keras.layers.BatchNormalization()(features)
@@ -21,7 +21,7 @@ def open_network():
 def _model(**arguments):
     compile_args = {"jit_compile": arguments.pop("jit_compile", None)}
     attack = ca.PGD(0.1, norm=arguments.pop("norm", "linf"))
-    model = ca.ConAdvModel(open_network(), attack, **arguments)
+    model = ca.ConAdvModel(_open_network(), attack, **arguments)
     model.compile("sgd", networks.LOSS, **compile_args)
     return model
 
@@ -30,9 +30,10 @@ def _batch(size):
     return networks.batches(1, shape=(size, size, 1))[0]
 
 
-# A TypeError about int and NoneType came from the draws of random starts.
+# Without support for open sizes, the draws of random starts raise a TypeError
+# about int and NoneType.
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_draws_are_those_of_a_known_size(norm):
+def test_random_starts_equal_the_ones_of_a_known_size(norm):
     seed = tf.constant([3, 4], tf.int64)
 
     def draw(images):
@@ -68,7 +69,7 @@ def test_batches_of_several_sizes(staleness):
     assert model.optimizer.iterations == 9
 
 
-# What is joined in one pass has one size.
+# Images that are concatenated for one pass must have the same size.
 def test_a_shared_pass_refuses_several_sizes():
     model = _model(attack_pass="shared")
     model.train_on_batch(*_batch(6))
@@ -87,7 +88,7 @@ def test_a_shared_pass_refuses_several_sizes():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_xla_is_named_where_it_is_the_reason(jit_compile):
+def test_error_names_xla_only_if_it_is_the_reason(jit_compile):
     model = _model(jit_compile=jit_compile)
     images, labels = _batch(6)
     model.train_on_batch(images, labels)
