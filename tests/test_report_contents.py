@@ -28,15 +28,15 @@ def test_missing_parts_are_explained(tmp_path):
     text = markdown(tmp_path, [row("conadv", 8, 0, 0.5)])
     assert not list(tmp_path.glob("*.png"))
     for expected in (
-        "No picture against batch size",
+        "No plot against batch size",
         "No batch size has runs of the baseline and of a method.",
         "No batch size has runs of both.",
-        "no method has several epsilons",
-        "no method has several taus",
-        "there is no tune/tuning.csv",
-        "no sweep.json",
+        "No method has several values of epsilon.",
+        "No method has several values of tau.",
+        "has no tune/tuning.csv",
+        "there is no sweep.json",
         "Nothing is missing.",
-        "## What there were no runs for",
+        "## Left out for lack of runs",
     ):
         assert expected in text, expected
     # Sections without a table and columns without a number are left out.
@@ -49,7 +49,7 @@ def test_one_seed_has_no_tests(tmp_path):
     text = markdown(tmp_path, [row(method, 8, 0, 0.5) for method in methods])
     assert "| ConAdv | 8 | 1 | +0.00 |\n" in text
     assert "| method | batch size | pairs | mean gain |" in text
-    assert text.count("Not tested: that takes two seeds") == 2
+    assert text.count("Not tested: a test needs two seeds") == 2
     assert "Holm" not in text
 
 
@@ -95,12 +95,17 @@ def test_gains_and_training_accuracy_are_those_of_the_same_variant(tmp_path):
     ]
     rows += [row("conadv", 8, s, 0.5, variant="weight=2") for s in range(2)]
     text = markdown(tmp_path, rows)
-    section = text[text.index("## Gain and fit") :].split("\n## ")[0]
+    section = text[text.index("## Gain and training accuracy") :].split(
+        "\n## "
+    )[0]
     assert "| ConAdv | 8 |  | 100.0 | 2 | +18.75 | [" in section
     assert "| ConAdv | 8 | epochs=7 | 87.5 | 2 | +16.41 | [" in section
     assert "weight=2" not in section and (tmp_path / "fit.png").is_file()
     text = markdown(tmp_path, [{**row, "train_top1": ""} for row in rows])
-    assert "Gain and fit: No baseline that says how well it fits" in text
+    assert (
+        "Gain and training accuracy: No baseline with a training accuracy"
+        in text
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reports on a sweep: tables, statistical tests and pictures.
+"""Reports on a sweep: tables, statistical tests and plots.
 
     python tools/report.py runs/digits            # report.md and PNG files
     python tools/report.py runs/digits --html     # and report.html, one file

@@ -66,7 +66,7 @@ class Table:
             self._row(texts, row, "td") for texts in self.texts.to_numpy()
         )
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        # A caption would scroll along. Keyboards can scroll what has the focus.
+        # A caption would scroll along. With the focus, keyboards can scroll.
         return (
             f'<h3 id="{name}">{html.escape(self.title)}</h3>'
             f'<div class="scroll" tabindex="0" role="region" '
@@ -85,12 +85,12 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class Figure:
     """A PNG file.
 
     Attributes:
       path: path of the file.
-      caption: text below the picture.
+      caption: text below the figure.
       description: alternative text.
     """
 
@@ -112,7 +112,7 @@ class Section:
 
     Attributes:
       title: the heading.
-      blocks: list of str, `Table`, `Picture`, `Code` and lists of str.
+      blocks: list of str, `Table`, `Figure`, `Code` and lists of str.
     """
 
     title: str
@@ -120,7 +120,7 @@ class Section:
 
 
 def markdown(title, sections):
-    """Returns a report in GitHub's Markdown; pictures are beside the file."""
+    """Returns a report in GitHub's Markdown; the figures are separate files."""
     parts = [f"# {plain(title)}"]
     for section in sections:
         parts.append(f"## {plain(section.title)}")
@@ -144,7 +144,7 @@ def write(title, sections, output_dir, with_html):
 
 
 def page(title, sections):
-    """Returns a report as one HTML document with embedded pictures."""
+    """Returns a report as one HTML document with embedded figures."""
     links, body = [], []
     for number, section in enumerate(sections, start=1):
         name = f"section-{number}"
@@ -169,7 +169,7 @@ def page(title, sections):
 def _block_markdown(block):
     if isinstance(block, Table):
         return block.markdown()
-    if isinstance(block, Picture):
+    if isinstance(block, Figure):
         text = f"![{plain(block.description)}]({block.path.name})"
         return f"{text}\n\n*{plain(block.caption)}*"
     if isinstance(block, Code):
@@ -182,7 +182,7 @@ def _block_markdown(block):
 def _block_html(block, name):
     if isinstance(block, Table):
         return block.html(name)
-    if isinstance(block, Picture):
+    if isinstance(block, Figure):
         data = base64.b64encode(block.path.read_bytes()).decode("ascii")
         return (
             f'<figure><img src="data:image/png;base64,{data}" '

@@ -1,7 +1,7 @@
-"""The pictures of a report, each a PNG file at `path`.
+"""The figures of a report, each a PNG file at `path`.
 
-`groups` are DataFrames of `seed_groups`, `pairs` those of
-`statistics.compare_pairs`.
+`representatives` and `curves` are DataFrames of seed groups, and `pairs` is a
+DataFrame of `statistics.compare_pairs`.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ from experiments import plots
 from experiments.methods import METHODS
 from tools.sweep_report import sweep
 
-_TOP1 = "top-1, %; bars: standard deviation"
-_GAIN = "gain, points; bars: 95 % interval"
+_TOP1 = "top-1 in %, with standard deviation"
+_GAIN = "gain in points, with 95 % interval"
 _BASELINE = METHODS["baseline"]
 _OTHERS = "#777777"  # Methods that METHODS lacks; their markers differ.
 
@@ -46,7 +46,7 @@ def gains(pairs, path):
 
 
 def fit(pairs, path):
-    """Draws gains against how many training images the baseline gets right."""
+    """Draws gains against the baseline's training accuracy."""
     figure, (axis,) = _figure(1)
     by_method = pairs.groupby("method", sort=False, observed=True)
     for number, (method, drawn) in enumerate(by_method):
@@ -55,7 +55,7 @@ def fit(pairs, path):
         gains, halves = drawn.difference, drawn.high - drawn.difference
         _errorbar(axis, method, number, positions, gains, halves, ls="")
     axis.axhline(0, color=_BASELINE.color, lw=0.8)
-    axis.set_xlabel("training images that the baseline gets right, %")
+    axis.set_xlabel("baseline's training accuracy in %")
     axis.set_ylabel(_GAIN)
     axis.grid(alpha=0.3)
     _legend(axis)
@@ -69,7 +69,7 @@ def curves(curves, baselines, label, path):
       curves: DataFrame of seed groups with the columns `line`, the method whose
         line has the group, and `value`, of the setting.
       baselines: DataFrame of the baseline's representatives.
-      label: name of the setting in the picture.
+      label: name of the setting in the figure.
       path: file to write.
     """
     by_size = curves.groupby("batch_size")

@@ -20,7 +20,7 @@ from tools.sweep_report.sweep import label
 _SECTIONS = {
     "Accuracy against batch size": sections.accuracy,
     "Gain over the baseline": sections.gains,
-    "Gain and fit": sections.fit,
+    "Gain and training accuracy": sections.fit,
     "ConAdv against DisAdv": sections.equality,
     "Accuracy against epsilon": sections.epsilon,
     "Accuracy against tau": sections.staleness,
@@ -31,13 +31,13 @@ _SECTIONS = {
 
 
 def contents(sweep, comparable, command, output_dir):
-    """Makes the sections of a report and draws its pictures.
+    """Makes the sections of a report and draws its figures.
 
     Args:
       sweep: a `sweep.Sweep`.
       comparable: dict of `seed_groups.comparable_runs`.
       command: command that makes the report.
-      output_dir: path of the folder for pictures.
+      output_dir: path of the folder for figures.
 
     Returns:
       List of `page.Section`s.
@@ -58,7 +58,7 @@ def contents(sweep, comparable, command, output_dir):
             else:
                 found.append(Section(title, blocks))
     if left_out:
-        found.append(Section("What there were no runs for", [left_out]))
+        found.append(Section("Left out for lack of runs", [left_out]))
     found.append(_origin(sweep, command))
     return [*map(_as_smoke_test, found)] if sweep.smoke_test else found
 
@@ -73,20 +73,20 @@ def title(sweep, comparable):
 
 
 def _draw(folder, suffix, name, caption, description, plot, *arguments):
-    """Draws a picture; `suffix` tells those of several datasets apart."""
+    """Draws a figure; `suffix` distinguishes files of several datasets."""
     path = folder / f"{name}{suffix}.png"
     plot(*arguments, path)
-    return page.Picture(path, caption, description)
+    return page.Figure(path, caption, description)
 
 
 def _as_smoke_test(section):
-    """Marks the tables and pictures of a section as no results."""
+    """Marks the tables and figures of a section as a smoke test's."""
     blocks = []
     for block in section.blocks:
         if isinstance(block, page.Table):
             title = f"{block.title} (smoke test: not a result)"
             block = dataclasses.replace(block, title=title)
-        if isinstance(block, page.Picture):
+        if isinstance(block, page.Figure):
             caption = f"Smoke test: not a result. {block.caption}"
             block = dataclasses.replace(block, caption=caption)
         blocks.append(block)
@@ -94,18 +94,20 @@ def _as_smoke_test(section):
 
 
 def _state(sweep, comparable):
-    """Tells how much of a sweep is there."""
+    """Summarizes which runs of a sweep finished, failed or are missing."""
     notes = []
     for key, runs in comparable.items():
         prefix = f"{key}: " if len(comparable) > 1 else ""
         notes += [f"{prefix}{note}" for note in _notes(runs)]
     if sweep.unfinished:
         names = ", ".join(sweep.unfinished)
-        notes.append(f"Running, cut off or failed, as their logs say: {names}.")
+        notes.append(
+            f"Running, interrupted or failed (see their logs): {names}."
+        )
     if sweep.num_other_split:
         notes.append(
-            f"{sweep.num_other_split} rows of results.csv are of another split "
-            f"than {sweep.split} and are left out."
+            f"{sweep.num_other_split} rows of results.csv are left out: they "
+            f"are not on {sweep.split} data."
         )
     failed = sum(len(runs.failed) for runs in comparable.values())
     missing = sum(
@@ -130,7 +132,7 @@ def _state(sweep, comparable):
 
 
 def _notes(runs):
-    """Yields what readers need to know of some `ComparableRuns`."""
+    """Yields notes about missing and failed runs of `ComparableRuns`."""
     for (method, size), seeds in runs.missing().items():
         name = f"{label(method)}, batch size {size}"
         if len(seeds) == len(runs.seeds):
@@ -141,12 +143,12 @@ def _notes(runs):
     counts = set(runs.representatives.num_runs)
     if len(counts) > 1:
         yield (
-            f"unequal n: between {min(counts)} and {max(counts)} seeds; a "
-            "comparison takes the seeds that both sides have."
+            f"unequal n: between {min(counts)} and {max(counts)} seeds. A "
+            "comparison uses the seeds that both sides have."
         )
     for chosen, note in (
-        (runs.failed, "failed, without an accuracy, in no mean"),
-        (runs.diverged, "loss not finite, its accuracy counts"),
+        (runs.failed, "failed without an accuracy, so not in the means"),
+        (runs.diverged, "loss not finite, but in the means"),
     ):
         for run in chosen.itertuples():
             yield (
@@ -162,10 +164,10 @@ def _origin(sweep, command):
     lines = [shlex.join(ran) if isinstance(ran, list) else str(ran)]
     blocks = [
         page.Code("\n".join([*(lines if ran else []), command])),
-        not ran and "The command of the sweep is not known: no sweep.json.",
+        not ran and "The sweep's command is unknown: there is no sweep.json.",
         [f"{name}: {value}" for name, value in settings.items()],
-        f"Versions of the runs (of {sweep.num_with_versions} of "
-        f"{len(sweep.runs)} runs known):",
+        f"Versions of the runs, known for {sweep.num_with_versions} of "
+        f"{len(sweep.runs)}:",
         [f"{name} {', '.join(v)}" for name, v in sweep.versions.items()]
         or "none",
         f"This report: Python {platform.python_version()}, NumPy "

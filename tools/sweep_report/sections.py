@@ -1,8 +1,9 @@
 """The sections of a report.
 
 Each function takes `seed_groups.ComparableRuns` and a function that draws a
-picture: `draw(file stem, caption, description, function of plots, *arguments)`.
-It returns a list of blocks, with text only if there are no runs for a table.
+figure: `draw(file stem, caption, description, function of plots, *arguments)`.
+It returns a list of blocks. If there are no runs for a table, the blocks are
+strings that explain it.
 """
 
 import pandas as pd
@@ -15,23 +16,23 @@ from tools.sweep_report import tables
 
 def accuracy(runs, draw):
     """Shows accuracy against batch size."""
-    picture = "No picture against batch size: there is one only."
+    figure = "No plot against batch size: the sweep has only one."
     if len(runs.batch_sizes) > 1:
-        picture = draw(
+        figure = draw(
             "batch_size",
             "Every run (dots), means and standard deviations.",
-            "Top-1 against batch size, a line for each method; the table "
-            "above has its numbers.",
+            "Top-1 against batch size, one line per method. The table above "
+            "lists the numbers.",
             plots.batch_sizes,
             runs.representatives,
         )
-    blocks = [tables.accuracy(runs.representatives), picture]
+    blocks = [tables.accuracy(runs.representatives), figure]
     if len(runs.groups) > len(runs.representatives):
         blocks.append(
-            "Where a method has several settings at a batch size, one is "
-            "compared, and never because it came out best: that of "
-            "--epsilon, else that with most seeds, then with the epsilon and "
-            "staleness that most runs have, then with the smallest."
+            "If a method has several settings at a batch size, only one of "
+            "them is compared: the one with --epsilon, else with the most "
+            "seeds, then with the epsilon and staleness of the most runs, "
+            "then with the smallest. Its accuracy does not matter."
         )
     table = tables.settings(runs.groups, runs.representatives, runs.tuning)
     return [*blocks, table]
@@ -42,42 +43,39 @@ def gains(runs, draw):
     pairs = seed_groups.with_baselines(runs.representatives)
     if pairs.empty:
         return ["No batch size has runs of the baseline and of a method."]
-    picture = (
-        "No picture: an interval needs two pairs that differ, and none has "
-        "them."
-    )
+    figure = "No plot: an interval needs two pairs with different gains."
     drawn = pairs[pairs.low.notna()]
     if not drawn.empty:
-        picture = draw(
+        figure = draw(
             "gain",
-            "Mean gain over the baseline of the same batch size and its 95 % "
+            "Mean gain over the baseline at the same batch size with its 95 % "
             "interval, paired by seed.",
-            "Gain in top-1 over the baseline against batch size, a line for "
-            "each method; the table above has its numbers.",
+            "Gain in top-1 over the baseline against batch size, one line per "
+            "method. The table above lists the numbers.",
             plots.gains,
             drawn,
         )
-    return [tables.gains(pairs), picture]
+    return [tables.gains(pairs), figure]
 
 
 def fit(runs, draw):
-    """Compares gains with how well the baseline fits its training images."""
+    """Shows gains against the baseline's training accuracy."""
     pairs = seed_groups.with_baselines(runs.candidates)
     pairs = pairs[pairs.train_top1_other.notna()]
     drawn = pairs[pairs.low.notna()]
     if drawn.empty:
-        return ["No baseline that says how well it fits has pairs to compare."]
-    picture = draw(
+        return ["No baseline with a training accuracy has pairs to compare."]
+    figure = draw(
         "fit",
-        "Mean gain over the baseline of the same batch size and variant and "
-        "its 95 % interval, by how many training images the baseline gets "
-        "right. Adversarial examples regularize.",
-        "Gain in top-1 against the baseline's training accuracy, a point for "
-        "each method, batch size and variant; the table has its numbers.",
+        "Mean gain over the baseline at the same batch size and variant with "
+        "its 95 % interval, against the baseline's training accuracy. "
+        "Adversarial examples regularize.",
+        "Gain in top-1 against the baseline's training accuracy, one point per "
+        "method, batch size and variant. The table above lists the numbers.",
         plots.fit,
         drawn,
     )
-    return [tables.fit(pairs), picture]
+    return [tables.fit(pairs), figure]
 
 
 def equality(runs, draw):
@@ -92,9 +90,8 @@ def equality(runs, draw):
     other = pairs.batch_size[pairs.epsilon != pairs.epsilon_other]
     if not other.empty:
         blocks.append(
-            "The two have different epsilons at batch size "
-            f"{', '.join(map(str, other))}: the difference is not of "
-            "staleness alone."
+            f"At batch size {', '.join(map(str, other))} the two also differ "
+            "in epsilon, so the difference is not due to staleness alone."
         )
     return blocks
 
@@ -108,7 +105,7 @@ def epsilon(runs, draw):
         value=curves.epsilon,
         text=tables.with_paper(curves),
     )
-    note = "In pixels of [0, 1]; the paper's Table 4 has 255 times that."
+    note = "Pixels are in [0, 1]. The paper's Table 4 lists 255 times epsilon."
     return _curves("epsilon", curves, note, runs, draw)
 
 
@@ -125,7 +122,7 @@ def staleness(runs, draw):
     curves = curves.assign(
         line="conadv", value=curves.staleness, text=curves.summary
     )
-    note = "tau 0 is DisAdv, which attacks with current weights."
+    note = "tau 0 is DisAdv, which attacks the current weights."
     return _curves("tau", curves, note, runs, draw)
 
 
@@ -133,14 +130,14 @@ def variants(runs, draw):
     """Compares variants with the settings that they change."""
     pairs = seed_groups.with_originals(runs.groups)
     if pairs.empty:
-        return ["No row was run with a --variant."]
+        return ["No run has a --variant."]
     return [tables.variants(pairs)]
 
 
 def tuning(runs, draw):
     """Shows the accuracies by which the learning rates were chosen."""
     if runs.tuning.empty:
-        return ["Not tuned in this sweep: there is no tune/tuning.csv."]
+        return ["Not tuned in this sweep, which has no tune/tuning.csv."]
     return [tables.tuning(runs.tuning)]
 
 
@@ -148,22 +145,22 @@ def speed(runs, draw):
     """Shows training speed and warns about it."""
     return [
         tables.speed(runs.representatives),
-        "Not a benchmark: several cells of a sweep ran at the same time "
-        "on the same cores. tools/benchmark.py measures speed.",
+        "Not a benchmark: several runs of a sweep share the same cores. "
+        "tools/benchmark.py measures speed.",
     ]
 
 
 def _curves(name, curves, note, runs, draw):
     if curves.empty:
-        return [f"No table and no picture: no method has several {name}s."]
-    picture = draw(
+        return [f"No method has several values of {name}."]
+    figure = draw(
         name,
         "Means and standard deviations.",
-        f"Top-1 against {name}, a panel for each batch size; the table "
-        "above has its numbers.",
+        f"Top-1 against {name}, one subplot per batch size. The table above "
+        "lists the numbers.",
         plots.curves,
         curves,
         runs.of_method("baseline"),
         name,
     )
-    return [tables.curves(name, curves, note), picture]
+    return [tables.curves(name, curves, note), figure]

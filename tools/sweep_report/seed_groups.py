@@ -1,7 +1,7 @@
-"""Seed groups of a sweep, and which of them to compare.
+"""Groups the runs of a sweep and chooses the groups to compare.
 
-A seed group has the runs of one network and dataset that differ in the seed
-only. Tables of seed groups are DataFrames with a row for each.
+A seed group consists of the runs that differ only in the seed. A DataFrame of
+seed groups has one row per group.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import pandas as pd
 
 from tools.sweep_report import statistics
 
-# The columns that tell two seed groups apart, in the order of a report.
+# The columns in which seed groups differ, in the order of a report.
 SETTING = [
     "method",
     "batch_size",
@@ -107,12 +107,14 @@ def seed_groups(runs):
 
     Returns:
       DataFrame sorted by and with the columns `SETTING`, and with
-        method_label, label, name, published: those of the runs.
+        method_label, label, name, published: values that the runs share.
         top1: Series of percent by seed.
-        num_runs, top1_mean, top1_std: percent; NaN as the deviation of one.
-        summary: text of these three.
-        train_top1: mean over the runs, percent; NaN if no run tells.
-        images_per_second: median over the runs; NaN if no run tells.
+        num_runs: number of seeds.
+        top1_mean: percent.
+        top1_std: sample standard deviation in points; NaN for one run.
+        summary: text with the mean, the deviation and the number of runs.
+        train_top1: mean over the runs, percent; NaN if unknown.
+        images_per_second: median over the runs; NaN if unknown.
 
     Raises:
       ValueError: if two runs share all settings and the seed.
@@ -151,10 +153,10 @@ def seed_groups(runs):
 def representatives(groups, epsilon=None):
     """Chooses a seed group for each method, batch size and variant.
 
-    It is never the one with the best accuracy: that would flatter the methods
-    with many settings. Preferred are, in this order, the given epsilon, the
-    most seeds, the epsilon and then the staleness that most runs of the sweep
-    have, and the smallest staleness, epsilon and learning rate.
+    The choice ignores the accuracy, because choosing the best would flatter
+    methods with many settings. It prefers, in this order, the given epsilon,
+    the most seeds, the epsilon and then the staleness of the most runs of the
+    sweep, and the smallest staleness, epsilon and learning rate.
 
     Args:
       groups: DataFrame of `seed_groups`.
@@ -186,12 +188,12 @@ def representatives(groups, epsilon=None):
 
 
 def is_epsilon(values, epsilon):
-    """Tells which radii, a Series, equal one that was typed in a few digits."""
+    """Returns which radii equal one that was typed with a few digits."""
     return np.isclose(values, np.nan if epsilon is None else epsilon, 1e-3, 0)
 
 
 def with_baselines(representatives):
-    """Compares representatives with the baseline of their size and variant.
+    """Compares representatives with the baseline of the same size and variant.
 
     Returns:
       DataFrame of `statistics.compare_pairs`; the columns of the baseline end
@@ -242,8 +244,8 @@ def curves(groups, representatives, name):
       name: "epsilon" or "staleness".
 
     Returns:
-      The rows of the curves that have more than one, sorted by `name`. Of
-      several seed groups with one value it has the one with most seeds.
+      DataFrame of the seed groups of all curves, sorted by `name`. A curve has
+      the seed group with the most seeds for each value, and several values.
     """
     other = {"epsilon": "staleness", "staleness": "epsilon"}[name]
     fixed = ["method", "batch_size", "variant", other]

@@ -135,9 +135,9 @@ def read_runs(path):
         label: the method and its variant as reports show them.
         comparison_key: network and dataset; runs are only compared with runs
           that share it.
-        name: name of the run's folder without seed and tuned rate. A run on
-          validation data shares it with those that it tunes, but not the batch
-          size: it trains on fewer images, so with smaller batches.
+        name: name of the run's folder without seed and tuned rate. It relates
+          the runs on validation data to the runs on test data. Their batch
+          sizes differ, because tuning trains on fewer images.
 
     Raises:
       ValueError: if a column is missing or a value is invalid.

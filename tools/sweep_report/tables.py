@@ -1,7 +1,7 @@
 """The tables of a report.
 
-`groups`, `representatives` and `tuning` are DataFrames of seed groups, `pairs`
-those that `statistics.compare_pairs` returns; see `seed_groups`.
+`groups`, `representatives` and `tuning` are DataFrames of `seed_groups`, and
+`pairs` is a DataFrame of `statistics.compare_pairs`.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from tools.sweep_report.sweep import label
 
 _ALPHA = 0.05
 _UNTESTED = (
-    "Paired by seed. Not tested: that takes two seeds, and differences that "
-    "are not all the same."
+    "Paired by seed. Not tested: a test needs two seeds and differences that "
+    "are not all equal."
 )
 
 
@@ -32,8 +32,8 @@ def settings(groups, representatives, tuning):
     rates = tuning.groupby("name").learning_rate.nunique()
     has_paper = groups.published.notna().any()
     return Table.from_columns(
-        "Every setting: learning rate, top-1 in %"
-        + (", the paper's number" if has_paper else ""),
+        "All settings: learning rate and top-1 in %"
+        + (" beside the paper's" if has_paper else ""),
         {
             "method": groups.label,
             "batch size": groups.batch_size,
@@ -54,10 +54,10 @@ def settings(groups, representatives, tuning):
             ),
             "preset": groups.preset,
         },
-        "Rates tried: how many on validation data, where the rate was tuned. "
-        "Training: how many training images the last epoch got right; a "
-        "baseline that misses some underfits, and an attack regularizes."
-        + ("" if has_paper else " Nothing was published of these trainings."),
+        "Rates tried: how many learning rates were compared on validation "
+        "data. Training: training accuracy of the last epoch. A baseline that "
+        "is below 100 underfits, and an attack regularizes."
+        + ("" if has_paper else " No results were published for these runs."),
         num_labels=2,
     )
 
@@ -66,7 +66,7 @@ def gains(pairs):
     """Tabulates gains over the baseline."""
     tests = pairs.p.notna().sum()
     return Table.from_columns(
-        "Gain over the baseline of the same batch size, points of top-1",
+        "Gain over the baseline at the same batch size in points of top-1",
         {
             "method": pairs.method_label,
             "batch size": pairs.batch_size,
@@ -74,9 +74,9 @@ def gains(pairs):
             "p (t)": _p_texts(pairs.p),
             **_tests(pairs),
         },
-        "Paired by seed: Student's t on the differences. Holm's correction is "
-        f"for the {tests} tests of this table; the intervals are not "
-        "corrected."
+        "Paired by seed: Student's t test on the differences, with Holm's "
+        f"correction for the {tests} tests of this table. The intervals are "
+        "not corrected."
         if tests
         else _UNTESTED,
         num_labels=2,
@@ -84,20 +84,20 @@ def gains(pairs):
 
 
 def fit(pairs):
-    """Tabulates gains by how well the baseline fits its training images."""
+    """Tabulates gains by the baseline's training accuracy."""
     return Table.from_columns(
-        "Gain over the baseline of the same batch size and variant, by how "
-        "many training images the baseline gets right",
+        "Gain over the baseline at the same batch size and variant, by the "
+        "baseline's training accuracy",
         {
             "method": pairs.method_label,
             "batch size": pairs.batch_size,
             "variant": pairs.variant,
-            "baseline, training images in %": _texts(
+            "baseline's training accuracy in %": _texts(
                 pairs.train_top1_other, "{:.1f}"
             ),
             **_differences(pairs, "mean gain"),
         },
-        "Paired by seed; not tested here.",
+        "Paired by seed, without tests.",
         num_labels=3,
     )
 
@@ -106,7 +106,7 @@ def equality(pairs, margin):
     """Tabulates ConAdv against DisAdv, equal within `margin` points."""
     within = f"equal within {margin:g}"
     return Table.from_columns(
-        "ConAdv minus DisAdv, points of top-1",
+        "ConAdv minus DisAdv in points of top-1",
         {
             "batch size": pairs.batch_size,
             **_differences(pairs, "mean difference"),
@@ -114,10 +114,10 @@ def equality(pairs, margin):
             f"p ({within}, Holm)": _p_texts(holm(pairs.p_equivalent)),
             f"{within} at 5 %": _verdicts(holm(pairs.p_equivalent)),
         },
-        "Paired by seed. That no difference is seen does not show equality: "
-        "two one-sided t tests do, if both reject a difference of "
-        f"{margin:g} points or more. Holm's correction is for the tests of a "
-        "difference in one family and for those of equality in another."
+        "Paired by seed. The lack of a significant difference does not show "
+        "equality. Two one-sided t tests do if both reject a difference of "
+        f"{margin:g} points or more. Holm's correction is applied to the tests "
+        "of a difference and, separately, to the tests of equality."
         if pairs.p.notna().any()
         else _UNTESTED,
     )
@@ -131,13 +131,13 @@ def variants(pairs):
             "method": pairs.method_label,
             "batch size": pairs.batch_size,
             "variant": pairs.variant,
-            "as it is": pairs.summary_other,
+            "original": pairs.summary_other,
             "changed": pairs.summary,
             **_differences(pairs, "mean difference"),
             **_tests(pairs),
         },
-        "Paired by seed; otherwise the same epsilon, tau and learning rate, "
-        "but for what the variant says.",
+        "Paired by seed. Epsilon, tau and learning rate are the same unless "
+        "the variant changes them.",
         num_labels=3,
     )
 
@@ -196,8 +196,8 @@ def tuning(groups):
         "rate {:g}",
         groups.learning_rate,
         groups.summary,
-        "At the edge: the best may lie beyond the rates tried. Batch sizes "
-        "are those of tuning, which has fewer images and so smaller batches.",
+        "At the edge: the best rate may be outside the range that was tried. "
+        "Tuning trains on fewer images and therefore with smaller batches.",
     )
 
 
