@@ -18,7 +18,7 @@ from experiments import lock
 from experiments import results
 from experiments import run
 from tests.test_run import QUICK
-from tools.runs import trained
+from tools.runs import trained_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -56,7 +56,7 @@ def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
     for name in ("curves.png", "examples.png"):
         Image.open(io.BytesIO((folder / name).read_bytes())).verify()
     assert not any(".partial" in each.name for each in folder.iterdir())
-    trained.TrainedRun(folder).network(
+    trained_runs.TrainedRun(folder).network(
         mock.Mock(num_classes=10, image_shape=(8, 8, 1))
     )
     # Finished: it only prints. Another is refused, and nothing is made.

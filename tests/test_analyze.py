@@ -1,4 +1,4 @@
-"""tools/analyze.py as a user runs it."""
+"""The output of tools/analyze.py, and the comparison of runs."""
 
 import csv
 import dataclasses
@@ -14,8 +14,7 @@ import pytest
 import conadv_tf as ca
 from experiments import config as config_lib
 from experiments.results import MeanStd
-from tools.runs import comparison
-from tools.runs import trained
+from tools.runs import trained_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -32,7 +31,7 @@ def analyze(*arguments):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What experiments/run.py leaves behind, of untrained networks."""
+    """Folders of finished runs of experiments/run.py, of untrained networks."""
     folder = tmp_path_factory.mktemp("runs")
     for method, seed in (("baseline", 0), ("conadv", 1)):
         run = folder / f"{method}_{seed}"
@@ -95,16 +94,16 @@ def test_unfinished_run(runs, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-# Images of another size, or another part of them, are another measurement; and
-# a baseline on augmented images is another method.
-def test_runs_are_told_apart_by_what_they_trained_on(tmp_path):
+# Measurements on images of another size or of another split are not comparable.
+# A baseline on augmented images is another method.
+def test_runs_on_different_images_are_not_compared(tmp_path):
     def run(name, **settings):
         folder = tmp_path / name
         folder.mkdir()
         config = dataclasses.asdict(config_lib.RunConfig(**settings))
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "network.weights.h5").touch()
-        return trained.TrainedRun(folder)
+        return trained_runs.TrainedRun(folder)
 
     augmented = {"augmentation": "autoaugment_digits"}
     runs = {
@@ -113,11 +112,11 @@ def test_runs_are_told_apart_by_what_they_trained_on(tmp_path):
         "disadv": run("c", method="disadv"),
     }
     assert [each.identity["method"] for each in runs.values()] == [*runs]
-    trained.check_comparable(list(runs.values()))
+    trained_runs.check_comparable(list(runs.values()))
     for name, value in (("image_size", 16), ("validation_fraction", 0.2)):
         with pytest.raises(ValueError, match=rf"one {name},.*'{value}'"):
             other = run(name, **{name: value})
-            trained.check_comparable([runs["aa"], other])
+            trained_runs.check_comparable([runs["aa"], other])
 
 
 def test_comparison_by_method(capsys):
@@ -144,7 +143,7 @@ def test_comparison_by_method(capsys):
             for direction in (0, 1)
             for a, loss in ((-0.5, 5.0), (0.0, 1.0), (0.5, 5.0 + value))
         ]
-    compared = comparison.compare(tables, 0.1)
+    compared = trained_runs.compare(tables, 0.1)
     (count, one), (number, two) = compared["x", 8], compared["y", 8]
     assert (count, number) == (1, 2)
     assert one["clean"] == MeanStd(1.0, None)
@@ -153,9 +152,9 @@ def test_comparison_by_method(capsys):
     assert two["lambda_1"].mean == 30.0
     assert two["filter-normalized lambda_1"].mean == 60.0
     assert two["loss rise at 0.5"].mean == pytest.approx(5.5)
-    comparison.print_table(compared)
+    trained_runs.print_table(compared)
     output = capsys.readouterr().out
     assert "y 8 (n=2)" in output and "30 +- 14" in output
-    row = comparison.as_rows(compared)[1]
+    row = trained_runs.as_rows(compared)[1]
     assert (row["method"], row["n"]) == ("y", 2)
     assert row["fgsm@0.1"]["mean"] == -3.0

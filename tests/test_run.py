@@ -17,7 +17,7 @@ from experiments import callbacks
 from experiments import methods
 from experiments import plots
 from experiments import results
-from tools.runs import trained
+from tools.runs import trained_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ("--epochs=2", "--set=network.depth=8", "--set=network.width=4")
@@ -98,7 +98,7 @@ def test_a_run_writes_its_files(finished):
 def test_the_weights_of_a_run_load(finished):
     dataset = ca.data.load("digits", 8)
     for folder, *_ in finished.values():
-        network = trained.TrainedRun(folder).network(dataset)
+        network = trained_runs.TrainedRun(folder).network(dataset)
         correct = np.concatenate(
             [
                 np.argmax(network(images), -1) == labels

@@ -1,14 +1,14 @@
-"""Compares trained runs: sharpness, loss landscape, robustness.
+"""Compares trained runs by sharpness, loss landscape and robustness.
 
     python tools/analyze.py runs/baseline runs/conadv --output_dir=analysis
 
-Takes finished folders of experiments/run.py, all of one dataset, and rebuilds
-their networks. On the same training images it measures the largest
-eigenvalues of the Hessian (as they are and filter-normalized) and the loss
-along random filter-normalized directions; on the same test images, accuracy
-under FGSM and PGD. Everything in inference mode through the main batch norm.
-Writes eigenvalues.csv, landscape.csv, robustness.csv, a PNG for each, and
-summary.json, and prints a table by method.
+Takes folders of finished runs of experiments/run.py, all on one dataset, and
+rebuilds their networks. On the same training images it measures the largest
+eigenvalues of the Hessian (plain and filter-normalized) and the loss along
+random filter-normalized directions. On the same test images it measures the
+accuracy under FGSM and PGD. All measurements are in inference mode through the
+main batch norm. Writes eigenvalues.csv, landscape.csv and robustness.csv, a PNG
+file for each, and summary.json, and prints a table by method.
 """
 
 import os
@@ -17,7 +17,7 @@ import sys
 
 # TensorFlow's start-up messages are noise here; set it yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Runs as a script from any folder.
+# The script runs from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
@@ -31,37 +31,38 @@ from conadv_tf import paths
 from experiments import command_line
 from experiments import results
 from experiments import smoke_test
-from tools.runs import comparison
 from tools.runs import plots
-from tools.runs import trained
+from tools.runs import trained_runs
+from tools.runs.trained_runs import TrainedRun
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "analysis", "Empty folder for results.")
 flags.DEFINE_integer(
-    "num_examples", 500, "Training images, and test images.", 1
+    "num_examples", 500, "Number of training images and of test images.", 1
 )
-flags.DEFINE_integer("eigenvalues", 5, "How many of the largest.", 1)
+flags.DEFINE_integer("eigenvalues", 5, "Number of largest eigenvalues.", 1)
 flags.DEFINE_list(
     "epsilons",
     None,
-    "Radii in pixels of [0, 1]; by default 1/4, 1/2, 1 and 3/2 of the runs'.",
+    "Radii for pixels in [0, 1]; by default 1/4, 1/2, 1 and 3/2 of the largest "
+    "radius of the runs.",
 )
-flags.DEFINE_integer("pgd_steps", 20, "Gradient steps of PGD.", 1)
+flags.DEFINE_integer("pgd_steps", 20, "Number of gradient steps of PGD.", 1)
 flags.DEFINE_float("radius", 0.5, "Largest distance in the landscape.", 0.0)
-flags.DEFINE_integer("points", 21, "Of a landscape line; odd, so with 0.", 3)
-flags.DEFINE_integer("directions", 3, "Random directions.", 1)
-flags.DEFINE_integer("seed", 0, "Of the directions and random starts.")
+flags.DEFINE_integer("points", 21, "Distances in the landscape; odd number.", 3)
+flags.DEFINE_integer("directions", 3, "Number of random directions.", 1)
+flags.DEFINE_integer("seed", 0, "Seed of the directions and random starts.")
 flags.DEFINE_string("data_dir", None, "Folder or bucket of tfds datasets.")
 _BATCH_SIZE = 128
 
 
 def main(argv):
-    """Parses flags, measures, and says what came out."""
-    # What tensorflow-datasets reads is no news.
+    """Reads the runs, measures and compares them."""
+    # Hides the messages of tensorflow-datasets about the files that it reads.
     logging.set_verbosity(logging.WARNING)
     try:
-        runs = [trained.TrainedRun(paths.as_path(name)) for name in argv[1:]]
-        trained.check_comparable(runs)
+        runs = [TrainedRun(paths.as_path(name)) for name in argv[1:]]
+        trained_runs.check_comparable(runs)
         if FLAGS.points % 2 == 0:
             raise ValueError(f"Expected odd --points; received {FLAGS.points}.")
         analyze(runs, new_output_dir(paths.as_path(FLAGS.output_dir)))
@@ -70,11 +71,12 @@ def main(argv):
 
 
 def new_output_dir(path):
-    """Creates the folder for the results, never one that holds something."""
+    """Creates the folder for the results, which must not exist or be empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
-            f"--output_dir={path} already holds something, and results are "
-            "never overwritten. Choose a new folder, or remove this one."
+            f"Expected a new or empty folder; --output_dir={path} already "
+            "holds files, which are never overwritten. Choose another folder, "
+            "or remove this one."
         )
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -92,16 +94,16 @@ def analyze(runs, output_dir):
         image_size=config.image_size,
         validation_fraction=config.validation_fraction,
     )
-    # In memory, the same for all runs.
+    # The same batches for all runs, in memory.
     train, test = (
         list(part.unbatch().take(FLAGS.num_examples).batch(_BATCH_SIZE))
         for part in (dataset.train, dataset.test)
     )
-    # The largest that a run was attacked with; of baselines what they have.
-    attacked = [run.config for run in runs if run.config.tau is not None]
-    epsilon = max(
-        each.attack.epsilon for each in attacked or [run.config for run in runs]
-    )
+    # The largest radius of the runs with an attack. If there are none, the
+    # configurations of the baselines have one too.
+    configs = [run.config for run in runs]
+    attacked = [each for each in configs if each.tau is not None]
+    epsilon = max(each.attack.epsilon for each in attacked or configs)
     radii = attack_radii(epsilon)
     offsets = np.linspace(-FLAGS.radius, FLAGS.radius, FLAGS.points)
     tables = {"eigenvalues": [], "landscape": [], "robustness": []}
@@ -109,10 +111,10 @@ def analyze(runs, output_dir):
         print(f"{run.folder} ...", flush=True)
         network = run.network(dataset)
         measured = {
-            "eigenvalues": trained.eigenvalues(
+            "eigenvalues": trained_runs.eigenvalues(
                 network, train, FLAGS.eigenvalues, FLAGS.seed
             ),
-            "landscape": trained.landscape(
+            "landscape": trained_runs.landscape(
                 network, train, offsets, FLAGS.directions, FLAGS.seed
             ),
             "robustness": analysis.robust_accuracy(
@@ -125,11 +127,11 @@ def analyze(runs, output_dir):
         path = output_dir / f"{name}.csv"
         csv_file.write(path, rows)
         getattr(plots, name)(path, path.with_suffix(".png"))
-    compared = comparison.compare(tables, epsilon)
+    compared = trained_runs.compare(tables, epsilon)
     results.write_json(
         output_dir / "summary.json",
         {
-            "methods": comparison.as_rows(compared),
+            "methods": trained_runs.as_rows(compared),
             "smoke_test": config.smoke_test,
             "runs": [str(run.folder) for run in runs],
             "settings": {
@@ -141,12 +143,12 @@ def analyze(runs, output_dir):
     )
     if config.smoke_test:
         print(f"\n{smoke_test.NOTE}")
-    comparison.print_table(compared)
+    trained_runs.print_table(compared)
     print(f"\nresults in {output_dir}")
 
 
 def attack_radii(epsilon):
-    """The radii to attack with; by default from that of the runs."""
+    """Returns the radii of --epsilons, or multiples of the runs' radius."""
     if FLAGS.epsilons is None:
         return [factor * epsilon for factor in (0.25, 0.5, 1.0, 1.5)]
     try:

@@ -1,1 +1,1 @@
-"""What finished runs came to, measured and compared; see tools/analyze.py."""
+"""Reads, measures and compares finished runs for tools/analyze.py."""

@@ -1,7 +1,7 @@
-"""Pictures of what tools/analyze.py measured, from its CSV files.
+"""Plots of the measurements of tools/analyze.py.
 
-Each function draws a table: it takes the path of the CSV file and that of the
-PNG file to write. A method has a colour, a run a line.
+Each function plots a table: it takes the path of the CSV file and the path of
+the PNG file to write. Each method has a color, and each run a line.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from experiments import plots
 
 
 def eigenvalues(csv_path, path):
-    """Draws the largest eigenvalues of each run, in both units."""
+    """Plots the largest eigenvalues of each run, in both units."""
     rows = csv_file.read(csv_path)
-    figure, axes = _panels(2)
+    figure, axes = _subplots(2)
     titles = {"False": "Hessian", "True": "filter-normalized Hessian"}
-    for axis, (kind, title) in zip(axes, titles.items()):
+    for axis, (unit, title) in zip(axes, titles.items()):
         for style, members in _runs(rows):
-            chosen = [r for r in members if r["filter_normalized"] == kind]
+            chosen = [r for r in members if r["filter_normalized"] == unit]
             axis.plot(
                 [int(row["index"]) for row in chosen],
                 [float(row["eigenvalue"]) for row in chosen],
@@ -34,15 +34,15 @@ def eigenvalues(csv_path, path):
 
 
 def landscape(csv_path, path):
-    """Draws the loss along random directions: each, and a run's mean."""
+    """Plots the loss along random directions, and the mean of each run."""
     rows = csv_file.read(csv_path)
-    figure, axes = _panels(2)
+    figure, axes = _subplots(2)
     for style, members in _runs(rows):
         offsets = sorted({float(row["offset"]) for row in members})
         losses = [float(row["loss"]) for row in members]
         lines = np.reshape(losses, [-1, len(offsets)])
-        centre = lines[:, [len(offsets) // 2]]
-        for axis, values in zip(axes, (lines, lines - centre)):
+        center = lines[:, [len(offsets) // 2]]
+        for axis, values in zip(axes, (lines, lines - center)):
             color = style["color"]
             axis.plot(offsets, values.T, color=color, alpha=0.45, lw=0.8)
             axis.plot(offsets, values.mean(axis=0), **style)
@@ -56,14 +56,14 @@ def landscape(csv_path, path):
 
 
 def robustness(csv_path, path):
-    """Draws accuracy against epsilon for each attack."""
+    """Plots accuracy against epsilon for each attack."""
     rows = csv_file.read(csv_path)
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
     attacks.remove("none")
-    figure, axes = _panels(len(attacks))
+    figure, axes = _subplots(len(attacks))
     for axis, attack in zip(axes, attacks):
         for style, members in _runs(rows):
-            # Clean accuracy is that at epsilon 0.
+            # Clean accuracy has epsilon 0.
             points = sorted(
                 (float(row["epsilon"]), 100 * float(row["accuracy"]))
                 for row in members
@@ -77,13 +77,16 @@ def robustness(csv_path, path):
     _save(figure, axes, path)
 
 
-def _panels(count):
+def _subplots(count):
     figure, (axes,) = plots.subplots(1, count, width=4.4, height=3.6)
     return figure, axes
 
 
 def _runs(rows):
-    """Yields (color and, once a method, label; rows) of each run."""
+    """Yields (line style, rows) of each run.
+
+    All lines of a method have its color, and the first one has its label.
+    """
     methods = {}
     for row in rows:
         key = row["method"], row["batch_size"]
