@@ -1,9 +1,9 @@
 """The console scripts conadv-run, conadv-sweep and conadv-report.
 
-Installed as the package `conadv_tf_commands`, which contains `experiments` and
-`tools` (see setup.py), because top-level packages with these names could clash
-with others. The module imports nothing that loads TensorFlow, so that the
-scripts can set its log level first.
+setup.py installs this package as conadv_tf_commands, with `experiments` and
+`tools` inside, because top-level packages with these names could clash with
+others. This module imports nothing that loads TensorFlow, so that the scripts
+can set its log level first.
 """
 
 import pathlib

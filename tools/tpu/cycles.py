@@ -1,6 +1,6 @@
 """Reads the TPU compiler's estimates from the text of an optimized HLO module.
 
-The compiler writes `estimated_cycles` beside each fusion, copy and so on that a
+The compiler writes "estimated_cycles" beside each fusion, copy and so on that a
 core runs. They are estimates for one core, not measurements.
 """
 
