@@ -1,43 +1,39 @@
-"""Ways to step: what `ConAdvModel` does with a batch that it receives.
+"""Training steps: their options (`Step`) and run-time parts (`StepRunner`).
 
-`protocol.Step` is what they have in common; `concurrent` is Algorithm 1.
-`ways` says which of them the arguments of `ConAdvModel` ask for.
+`concurrent` is Algorithm 1. The other step types are `plain` (plain training
+and DisAdv), `shared_pass`, `microbatched` and `rotating_roles`.
 """
 
-from conadv_tf.steps import lowering
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.batch_spec import array_batch_size
-from conadv_tf.steps.batch_spec import example_labels
-from conadv_tf.steps.guarded_update import with_loss_scale
+from conadv_tf.steps.concurrent import Concurrent
+from conadv_tf.steps.losses import LOSS_METRIC
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
-from conadv_tf.steps.options import ATTACK_PASSES
-from conadv_tf.steps.options import NOT_GIVEN
-from conadv_tf.steps.options import Options
-from conadv_tf.steps.options import PLACEMENTS
-from conadv_tf.steps.part_accuracy import part_accuracy
-from conadv_tf.steps.part_accuracy import PartAccuracy
-from conadv_tf.steps.parts import LOSS_METRIC
-from conadv_tf.steps.protocol import Step
+from conadv_tf.steps.memory import temporary_bytes
+from conadv_tf.steps.plain import Plain
+from conadv_tf.steps.plain import Sequential
+from conadv_tf.steps.rotating_roles import RotatingRoles
+from conadv_tf.steps.runner import StepRunner
 from conadv_tf.steps.shadow_weights import ShadowWeights
-from conadv_tf.steps.ways import way_to_step
+from conadv_tf.steps.shared_pass import SharedPass
+from conadv_tf.steps.step import Step
+from conadv_tf.steps.step import TrainingContext
+from conadv_tf.steps.update import with_loss_scale
 
 __all__ = [
-    "ATTACK_PASSES",
     "LOSS_METRIC",
-    "NOT_GIVEN",
-    "PLACEMENTS",
     "Batch",
-    "Options",
-    "PartAccuracy",
+    "Concurrent",
+    "Plain",
+    "RotatingRoles",
+    "Sequential",
     "ShadowWeights",
+    "SharedPass",
     "Step",
     "StepMemory",
-    "array_batch_size",
-    "example_labels",
-    "lowering",
-    "part_accuracy",
+    "StepRunner",
+    "TrainingContext",
     "step_memory",
-    "way_to_step",
+    "temporary_bytes",
     "with_loss_scale",
 ]

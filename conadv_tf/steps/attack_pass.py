@@ -1,4 +1,4 @@
-"""A pass that attacks a batch, with what makes it repeatable and safe."""
+"""The attack of a training step, with its random seed and its checks."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ from conadv_tf.distribution import local_variable
 from conadv_tf.networks import layers_without_gradient
 from conadv_tf.networks import variables
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.batch import Part
+from conadv_tf.steps.batch import SubBatch
 
 
 @contextlib.contextmanager
-def naming_layers(network: tf.keras.Model) -> Iterator[None]:
-    """Names the layers where there is no gradient by the images.
+def explain_missing_gradient(network: tf.keras.Model) -> Iterator[None]:
+    """Names the layers that have no gradient with respect to the images.
 
     Args:
-      network: functional network, whose gradient is taken inside.
+      network: functional network, whose gradient is computed inside.
 
     Yields:
       Nothing.
 
     Raises:
-      ValueError: in place of what TensorFlow or an attack says of it.
+      ValueError: in place of the error of TensorFlow or of the attack.
     """
     try:
         yield
@@ -43,56 +43,67 @@ def naming_layers(network: tf.keras.Model) -> Iterator[None]:
         if not names:
             raise
         raise ValueError(
-            "Expected a network with a gradient by its images, which the "
-            f"attack follows; received {', '.join(names)}, without a gradient. "
-            "Move such a layer to the data pipeline, for example with "
-            "dataset.map, or replace it."
+            "Expected a network with a gradient with respect to its images, "
+            f"which the attack follows; received {', '.join(names)}, without a "
+            "gradient. Move such a layer to the data pipeline, for example "
+            "with dataset.map, or replace it."
         ) from error
 
 
 class AttackPass:
-    """Crafts adversarial images, and counts what it attacks.
+    """Generates adversarial images and checks the images' value range.
 
     Create it under the strategy scope.
 
     Args:
-      attack: `PGD` or a callable like it.
-      loss: callable (labels, logits) -> scalar that it climbs.
-      seed: int, of the run.
+      attack: `PGD` or another `ca.Attack`.
+      loss: function of (labels, logits) to a scalar, which the attack
+        maximizes.
+      seed: int, key of the run's random draws.
+      network: network with the layers that the attack runs.
     """
 
     def __init__(
-        self, attack: Any, loss: Callable[..., tf.Tensor], seed: int
+        self,
+        attack: Any,
+        loss: Callable[..., tf.Tensor],
+        seed: int,
+        network: tf.keras.Model,
     ) -> None:
         self._attack = attack
         self._loss = loss
         self._seed = seed
-        # Counts attacks; keys their randomness.
+        self._in_float16 = attack_loss_scaling.computes_in_float16(network)
+        self._is_independent = not variables.moving_statistics(network)
+        # Number of attacks, a key of their random draws.
         self._step = local_variable(tf.constant(0, tf.int64), "step")
-        # Images with NaN, images out of range; ends of the pixels.
+        # Numbers of images with NaN and of images out of range.
         self._out_of_range = local_variable(
             [0, 0], "out_of_range", aggregation=tf.VariableAggregation.SUM
         )
+        # Smallest and largest pixel.
         self._pixels = local_variable([math.inf, -math.inf], "pixels")
         self._warned = False
 
     def __call__(self, network: tf.keras.Model, batch: Batch) -> tf.Tensor:
-        """x_hat of the part of a batch that is attacked; see `craft`."""
+        """Returns the adversarial images of a batch; see `generate`."""
         seed = self.next_seed()
         self.count_out_of_range(batch)
-        return self.craft(network, batch.to_attack(), seed)
+        return self.generate(network, batch.attacked_sub_batch(), seed)
 
-    def craft(
-        self, network: tf.keras.Model, part: Part, seed: tf.Tensor
+    def generate(
+        self, network: tf.keras.Model, attacked: SubBatch, seed: tf.Tensor
     ) -> tf.Tensor:
-        """x_hat = project(x + step * ascent direction), Eqs. (3) and (5).
+        """Computes adversarial images by Eqs. (3) and (5).
 
-        Through the auxiliary batch norm in training mode (batch statistics,
-        dropout active); writes no variable.
+            x_hat <- project(x_0 + step_size * ascent direction)
+
+        The network runs through the auxiliary batch norm in training mode
+        (batch statistics, dropout active). No variable changes.
 
         Args:
-          network: with the weights to attack, which may be stale.
-          part: the images to attack, and their labels.
+          network: network with the weights to attack, which may be stale.
+          attacked: the images to attack and their labels.
           seed: int64 [2], (run seed, step).
 
         Returns:
@@ -104,43 +115,42 @@ class AttackPass:
                 return network(images, training=True)
 
         forward = attack_loss_scaling.LossScaledForward(
-            auxiliary_logits,
-            attack_loss_scaling.computes_in_float16(network),
-            is_independent=not variables.moving_statistics(network),
+            auxiliary_logits, self._in_float16, self._is_independent
         )
-        with naming_layers(network):
+        with explain_missing_gradient(network):
             return self._attack(
                 forward,
-                part.images,
-                part.labels,
+                attacked.images,
+                attacked.labels,
                 seed=seed,
                 loss=self._loss,
             )
 
-    def start(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
-        """x_0, where the attack of a batch begins; see `PGD.initial_points`."""
+    def initial_points(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        """Returns x_0, where the attack begins; see `PGD.initial_points`."""
         return self._attack.initial_points(batch.images, seed)
 
-    def ascend(
+    def apply_gradient(
         self,
         start: tf.Tensor,
-        direction: tf.Tensor,
+        gradient: tf.Tensor,
         batch: Batch,
         logits: tf.Tensor,
-        by_logits: tf.Tensor,
+        logits_gradient: tf.Tensor,
         seed: tf.Tensor,
     ) -> tf.Tensor:
-        """x_hat by a gradient of the training loss that is there anyway.
+        """Computes adversarial images from a gradient of the training loss.
 
         Args:
-          start: what `start` returned.
-          direction: float32, same shape, the gradient by it; where it is not
-            finite there is no direction.
-          batch: the images and their labels.
-          logits: float32 [batch, classes], of the start.
-          by_logits: float32, same shape, the training loss's gradient by them;
-            where it points away from the attack loss's, the direction turns.
-          seed: int64 [2], as for `start`.
+          start: float32 [attacked, ...], the initial points x_0.
+          gradient: float32, the shape of `start`, of the training loss. Where
+            it is not finite, it counts as zero.
+          batch: the attacked images and their labels.
+          logits: float32 [attacked, classes], of the initial points.
+          logits_gradient: float32, the shape of `logits`, of the training loss.
+            Where it opposes the gradient of the attack loss, the direction is
+            reversed.
+          seed: int64 [2], (run seed, step), the seed of `initial_points`.
 
         Returns:
           float32, shape of the images.
@@ -149,29 +159,35 @@ class AttackPass:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(logits)
             loss = self._loss(batch.labels, logits)
-        agreement = tf.reduce_sum(tape.gradient(loss, logits) * by_logits, -1)
-        ones = [1] * (direction.shape.rank - 1)
-        turned = tf.reshape(agreement < 0, [-1, *ones])
-        direction = tf.where(turned, -direction, direction)
-        direction = tf.where(tf.math.is_finite(direction), direction, 0.0)
+        agreement = tf.reduce_sum(
+            tape.gradient(loss, logits) * logits_gradient, -1
+        )
+        ones = [1] * (gradient.shape.rank - 1)
+        is_reversed = tf.reshape(agreement < 0, [-1, *ones])
+        gradient = tf.where(is_reversed, -gradient, gradient)
+        gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
         return tf.stop_gradient(
-            self._attack.apply_gradient(start, direction, batch.images, seed)
+            self._attack.apply_gradient(start, gradient, batch.images, seed)
         )
 
     def next_seed(self, advance: bool = True) -> tf.Tensor:
-        """(run seed, step), int64 [2]; `advance` counts the step."""
-        # Read and written with a data dependency between the two: Grappler may
-        # drop a control edge, as it did for the optimizer's own counter.
+        """Returns (run seed, step), int64 [2].
+
+        Args:
+          advance: whether to count a step.
+        """
+        # A data dependency orders the read and the write. Grappler may drop a
+        # control edge, as it did for the optimizer's own counter.
         step = tf.convert_to_tensor(self._step)
         if advance:
             self._step.assign(step + 1)
         return tf.stack([tf.constant(self._seed, tf.int64), step])
 
     def count_out_of_range(self, batch: Batch) -> None:
-        """Counts images with pixels that are NaN or out of range."""
-        for part in batch.parts().values():
+        """Counts the images that have a NaN or a pixel out of range."""
+        for each in batch.sub_batches().values():
             counts, ends = value_range.measure(
-                part.images, self._attack.value_range
+                each.images, self._attack.value_range
             )
             self._out_of_range.assign_add(counts)
             seen = tf.convert_to_tensor(self._pixels)
@@ -182,18 +198,19 @@ class AttackPass:
     def check_value_range(
         self, strategy: tf.distribute.Strategy, whole_epoch: bool = False
     ) -> None:
-        """Looks at what was counted (across replicas).
+        """Checks the counts (call in cross-replica context).
 
         Args:
-          strategy: of the model.
-          whole_epoch: whether so much was seen that images which use next to
-            nothing of the range are an error; else they are a warning.
+          strategy: strategy of the model.
+          whole_epoch: whether the images of a whole epoch have been counted.
+            Images that use next to nothing of the value range are an error
+            then; otherwise they are a warning.
 
         Raises:
-          ValueError: if images have a NaN or are out of range.
+          ValueError: if an image has a NaN or a pixel out of range.
         """
         nan, outside = self._out_of_range.read_value().numpy().tolist()
-        # Those of this process; the counts are of all.
+        # The pixels of this process; the counts are of all processes.
         ends = local_values(strategy, self._pixels)
         pixels = value_range.PixelStatistics(
             nan,
@@ -215,7 +232,7 @@ class AttackPass:
                 warnings.warn(message)
 
     def variables(self) -> dict[str, tf.Variable]:
-        """The variables this keeps, by name."""
+        """Returns the variables by name."""
         return {
             "step": self._step,
             "out_of_range": self._out_of_range,
@@ -223,5 +240,5 @@ class AttackPass:
         }
 
     def reset(self, iterations: tf.Tensor) -> None:
-        """Goes on counting where the optimizer is (across replicas)."""
+        """Sets the step to the optimizer's (call in cross-replica context)."""
         self._step.assign(tf.cast(iterations, tf.int64))

@@ -1,4 +1,4 @@
-"""One local batch: what a replica receives, and what is made of it."""
+"""The local batch of one replica and its clean and adversarial sub-batches."""
 
 import dataclasses
 import math
@@ -9,19 +9,19 @@ from typing import Union
 import tensorflow as tf
 
 from conadv_tf.attacks import value_range as value_range_lib
-from conadv_tf.steps import batch_spec
 
-# Number of images: static where it is known, else an int32 scalar.
+# Number of images: an int where it is static, else an int32 scalar.
 Size = Union[int, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """The images of a batch that are trained on in one way.
+class SubBatch:
+    """Images that go through the network in the same way.
 
-    images: float32 [part, height, width, channels].
-    labels: theirs, as the dataset gives them.
-    sample_weight: float [part], or None.
+    Attributes:
+      images: float32 [size, height, width, channels].
+      labels: [size, ...], in the dataset's format.
+      sample_weight: float [size], or None.
     """
 
     images: tf.Tensor
@@ -33,12 +33,15 @@ class Part:
 class Batch:
     """One local batch.
 
-    images: float32 [batch, height, width, channels].
-    labels: as the dataset gives them.
-    sample_weight: float [batch], or None.
-    augmented: float32, shape of images; None with one view.
-    adversarial: float32 [attacked, ...]; None before they are crafted.
-    fraction: of the batch that is attacked, the first images; in (0, 1].
+    Attributes:
+      images: float32 [batch, height, width, channels].
+      labels: [batch, ...], in the dataset's format.
+      sample_weight: float [batch], or None.
+      augmented: float32, the shape of `images`; None with one view.
+      adversarial: float32 [attacked, height, width, channels]; None until the
+        attack has generated them.
+      fraction: the share of the batch that is attacked, in (0, 1]. The
+        attacked images are the first ones.
     """
 
     images: Any
@@ -48,58 +51,66 @@ class Batch:
     adversarial: Optional[Any] = None
     fraction: float = 1.0
 
-    def to_attack(self) -> Part:
-        """The clean images that are attacked.
+    def attacked_sub_batch(self) -> SubBatch:
+        """Returns the clean images that are attacked.
 
         Raises:
-          ValueError: if a batch of static size has less than one of them.
+          ValueError: if the fraction of a static batch size is less than one
+            image.
         """
         if self.fraction == 1:
             return self._clean()
-        return self._first(attacked_images(size_of(self.images), self.fraction))
+        return self._first(attacked_size(size_of(self.images), self.fraction))
 
-    def only_attacked(self) -> "Batch":
-        """The clean images that are attacked, as a batch of their own."""
-        part = self.to_attack()
-        return Batch(part.images, part.labels, part.sample_weight)
+    def attacked_only(self) -> "Batch":
+        """Returns a batch of the clean images that are attacked."""
+        attacked = self.attacked_sub_batch()
+        return Batch(attacked.images, attacked.labels, attacked.sample_weight)
 
-    def not_attacked(self) -> Part:
-        """The clean images behind those that are attacked."""
-        return self._slice(slice(size_of(self.to_attack().images), None))
+    def clean_remainder(self) -> SubBatch:
+        """Returns the clean images that are not attacked."""
+        return self._slice(
+            slice(size_of(self.attacked_sub_batch().images), None)
+        )
 
-    def attacked(self, adversarial: tf.Tensor) -> "Batch":
-        """The same batch with its adversarial images."""
+    def with_adversarial(self, adversarial: tf.Tensor) -> "Batch":
+        """Returns the same batch with its adversarial images."""
         return dataclasses.replace(self, adversarial=adversarial)
 
-    def unperturbed(self) -> "Batch":
-        """The same batch with a zero perturbation."""
-        return self.attacked(self.to_attack().images)
+    def with_zero_perturbation(self) -> "Batch":
+        """Returns the same batch with clean images as adversarial ones."""
+        return self.with_adversarial(self.attacked_sub_batch().images)
 
-    def parts(self) -> dict[str, Part]:
-        """What to train on, by name, in the order of the branches."""
-        parts = {"clean": self._clean()}
+    def sub_batches(self) -> dict[str, SubBatch]:
+        """Returns the sub-batches to train on, in the order of the branches.
+
+        Returns:
+          {"clean", "augmented" with two views, "adversarial" if there are
+          adversarial images: `SubBatch`}.
+        """
+        found = {"clean": self._clean()}
         if self.augmented is not None:
-            parts["augmented"] = dataclasses.replace(
-                parts["clean"], images=self.augmented
+            found["augmented"] = dataclasses.replace(
+                found["clean"], images=self.augmented
             )
         if self.adversarial is not None:
             attacked = self._clean()
             if self.fraction < 1:
                 attacked = self._first(size_of(self.adversarial))
-            parts["adversarial"] = dataclasses.replace(
+            found["adversarial"] = dataclasses.replace(
                 attacked, images=self.adversarial
             )
-        return parts
+        return found
 
-    def _clean(self) -> Part:
-        return Part(self.images, self.labels, self.sample_weight)
+    def _clean(self) -> SubBatch:
+        return SubBatch(self.images, self.labels, self.sample_weight)
 
-    def _first(self, count: Size) -> Part:
+    def _first(self, count: Size) -> SubBatch:
         return self._slice(slice(count))
 
-    def _slice(self, where: slice) -> Part:
+    def _slice(self, where: slice) -> SubBatch:
         weight = self.sample_weight
-        return Part(
+        return SubBatch(
             self.images[where],
             self.labels[where],
             None if weight is None else weight[where],
@@ -107,16 +118,16 @@ class Batch:
 
 
 def size_of(images: tf.Tensor) -> Size:
-    """Number of images."""
+    """Returns the number of images."""
     return images.shape[0] or tf.shape(images)[0]
 
 
-def attacked_images(size: Size, fraction: float) -> Size:
-    """How many images of a local batch are attacked: rounded, at least one.
+def attacked_size(size: Size, fraction: float) -> Size:
+    """Returns the number of attacked images, rounded, at least one.
 
     Args:
-      size: of the local batch.
-      fraction: in (0, 1].
+      size: number of images in the local batch.
+      fraction: share of them that is attacked, in (0, 1].
 
     Raises:
       ValueError: if the fraction of a static size is less than one image.
@@ -126,23 +137,48 @@ def attacked_images(size: Size, fraction: float) -> Size:
         return tf.maximum(tf.cast(tf.round(exact), tf.int32), 1)
     if size * fraction < 1:
         raise ValueError(
-            f"Expected adversarial_fraction={fraction} of a local batch to be "
-            f"an image at least; a replica has {size}. Raise the fraction to "
-            f"{math.ceil(100 / size) / 100}, or the batch on each replica: a "
-            "batch norm wants many images of each kind (the paper has 64)."
+            f"Expected fraction={fraction} of a local batch to be at least one "
+            f"image; each replica receives {size} image(s). Raise the fraction "
+            f"to {math.ceil(100 / size) / 100}, or raise the batch size: batch "
+            "norm needs many images of each kind (the paper uses 64)."
         )
     return round(size * fraction)
 
 
-def spec_of_first(spec: tf.TensorSpec, fraction: float) -> tf.TensorSpec:
-    """The TensorSpec of the part of a local batch that is attacked."""
+def attacked_spec(spec: tf.TensorSpec, fraction: float) -> tf.TensorSpec:
+    """Returns the TensorSpec of the attacked images of a local batch."""
     size = spec.shape[0]
     if size is not None:
-        size = attacked_images(size, fraction)
+        size = attacked_size(size, fraction)
     return tf.TensorSpec([size, *spec.shape[1:]], spec.dtype)
 
 
-def received(
+def views_of(images: Any, num_views: int) -> tuple[Any, ...]:
+    """Returns the views of a batch's images, or of their spec, as a tuple.
+
+    Args:
+      images: one tensor or spec, or a pair of them.
+      num_views: 1 or 2.
+
+    Returns:
+      Tuple of `num_views` tensors or specs.
+
+    Raises:
+      ValueError: if the images do not have that many views.
+    """
+    views = tuple(images) if isinstance(images, (tuple, list)) else (images,)
+    if len(views) == num_views and not any(
+        isinstance(view, (dict, list, tuple)) for view in views
+    ):
+        return views
+    raise ValueError(
+        "Expected one tensor of images, or with ConAdvModel(views=2) a pair "
+        "(clean images, augmented images), as in ((clean, augmented), labels); "
+        f"received, with views={num_views}, the structure {images}."
+    )
+
+
+def unpack(
     data: Any,
     views: int,
     size: Optional[int],
@@ -150,20 +186,20 @@ def received(
     value_range: Optional[tuple[float, float]],
     fraction: float = 1.0,
 ) -> Batch:
-    """The batch that Keras hands to a step.
+    """Returns the `Batch` of the data that Keras passes to `train_step`.
 
     Args:
       data: (images, labels[, sample_weight]); with two views the images are
         (clean, augmented).
       views: 1 or 2.
-      size: static number of images, where the step knows it; else None.
+      size: static number of images, or None where it is unknown.
       input_shape: [batch, ...] of the network's images.
-      value_range: (low, high) of the attack, for which images become float32;
-        None leaves them as they are.
-      fraction: of the batch that is attacked.
+      value_range: (low, high) of the attack; the images become float32. With
+        None they keep their dtype.
+      fraction: share of the batch that is attacked.
 
     Raises:
-      ValueError: if labels or views are missing, or images are integers and
+      ValueError: if labels or views are missing, or if images are integers and
         there is an attack.
     """
     images, labels, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
@@ -177,7 +213,7 @@ def received(
             raise ValueError(
                 f"Expected one tensor of {name}; received the structure {each}."
             )
-    images = list(batch_spec.views_of(images, views))
+    images = list(views_of(images, views))
     if size is not None:
         for tensor in (*images, labels, weights):
             if tensor is not None:

@@ -1,4 +1,4 @@
-"""Shapes of one replica's batch, known before the step is traced."""
+"""TensorSpecs of one replica's batch, known before the step is traced."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,18 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.steps.batch import views_of
+
 
 class BatchSpec(NamedTuple):
-    """TensorSpecs of a local batch; hashable."""
+    """TensorSpecs of a local batch; hashable.
+
+    Attributes:
+      images: TensorSpec of the images, or of the clean view.
+      labels: TensorSpec of the labels.
+      sample_weight: TensorSpec of the sample weights, or None.
+      augmented: TensorSpec of the augmented view, or None with one view.
+    """
 
     images: tf.TensorSpec
     labels: tf.TensorSpec
@@ -24,21 +33,20 @@ def local_spec(
     num_views: int = 1,
     batch_size_hint: Optional[int] = None,
 ) -> BatchSpec:
-    """The spec of a local batch from an iterator's element spec.
+    """Returns the spec of a local batch from an iterator's element spec.
 
     Args:
       element_spec: spec of (images, labels[, sample_weight]), possibly per
         replica.
-      static: whether the batch dimension must be known (XLA, phased
-        placement). Without, it is left open, so that batches of all sizes
-        share one spec.
+      static: whether the batch dimension must be known (for XLA, and for
+        `RotatingRoles`). Otherwise it is None, so that batches of all sizes
+        have one spec.
       num_views: 1 or 2; with 2 the images are (clean, augmented).
-      batch_size_hint: local batch size, where the caller knows it and the
-        spec does not.
+      batch_size_hint: local batch size that replaces an unknown one, or None.
 
     Raises:
       ValueError: if the elements are not (images, labels[, sample_weight]),
-        or if a batch size is needed and unknown.
+        or if the batch size is needed and unknown.
     """
     if not isinstance(element_spec, (tuple, list)) or not (
         2 <= len(element_spec) <= 3
@@ -65,31 +73,6 @@ def local_spec(
     )
 
 
-def views_of(images: Any, num_views: int) -> tuple[Any, ...]:
-    """The views of the images of a batch, or of its spec, as a tuple.
-
-    Args:
-      images: one tensor or spec, or a pair of them.
-      num_views: 1 or 2.
-
-    Returns:
-      Tuple of `num_views` tensors or specs.
-
-    Raises:
-      ValueError: if the images do not have that many views.
-    """
-    views = tuple(images) if isinstance(images, (tuple, list)) else (images,)
-    if len(views) == num_views and not any(
-        isinstance(view, (dict, list, tuple)) for view in views
-    ):
-        return views
-    raise ValueError(
-        "Expected one tensor of images, or with ConAdvModel(views=2) a pair "
-        "(clean images, augmented images), as in ((clean, augmented), labels); "
-        f"received, with views={num_views}, the structure {images}."
-    )
-
-
 def _tensor_spec(
     name: str, spec: Any, static: bool, batch_size_hint: Optional[int]
 ) -> tf.TensorSpec:
@@ -97,7 +80,7 @@ def _tensor_spec(
         raise ValueError(
             f"Expected one tensor of {name}; received the structure {spec}."
         )
-    # The spec of several replicas flattens to one spec for each of them.
+    # The spec of several replicas flattens to one spec per replica.
     first = tf.nest.flatten(spec, expand_composites=True)[0]
     if first.shape.rank is None or first.shape.rank < 1:
         raise ValueError(
@@ -111,21 +94,21 @@ def _tensor_spec(
     size = first.shape[0] or batch_size_hint
     if size is None or not tail.is_fully_defined():
         raise ValueError(
-            f"With jit_compile=True, and in phased placement, {name} need a "
-            f"static shape; received shape {first.shape}. Use "
-            "dataset.batch(n, drop_remainder=True), with several workers an "
-            "endless one (.repeat()); with arrays, a batch_size that divides "
-            "the number of examples."
+            "Expected a static shape with jit_compile=True or "
+            f"step=ca.RotatingRoles(); received {name} of shape {first.shape}. "
+            "Use dataset.batch(n, drop_remainder=True), for several workers "
+            "with .repeat(); with arrays use a batch_size that divides the "
+            "number of examples."
         )
     return tf.TensorSpec([size, *tail], first.dtype)
 
 
 def widened(spec: BatchSpec, input_shape: Sequence[Optional[int]]) -> BatchSpec:
-    """The spec of batches of all image sizes that a network takes.
+    """Returns the spec for batches of all image sizes that a network takes.
 
     Args:
-      spec: of some batches.
-      input_shape: of the network, None where a size is open.
+      spec: `BatchSpec` of some batches.
+      input_shape: [batch, ...] of the network; None for an open size.
     """
 
     def wide(images: Optional[tf.TensorSpec]) -> Optional[tf.TensorSpec]:
@@ -151,11 +134,11 @@ def array_batch_size(
     validation_split: Optional[float],
     replicas: int,
 ) -> Optional[int]:
-    """Local batch size of `fit` on arrays where all batches are alike.
+    """Returns the local batch size of `fit` on arrays, if it is constant.
 
     Args:
       x: the argument of `fit`.
-      batch_size: the argument of `fit`; None is Keras's 32.
+      batch_size: the argument of `fit`; None is Keras's default, 32.
       validation_split: the argument of `fit`.
       replicas: number of replicas that share a batch.
 
@@ -165,7 +148,7 @@ def array_batch_size(
     x = x[0] if isinstance(x, (list, tuple)) and x else x
     if not isinstance(x, (np.ndarray, tf.Tensor)):
         return None
-    # Keras's own rounding in train_validation_split.
+    # Rounded as in Keras's train_validation_split.
     count = int(np.floor(len(x) * (1.0 - (validation_split or 0.0))))
     batch_size = batch_size or 32
     if count % batch_size or batch_size % replicas:
@@ -174,7 +157,7 @@ def array_batch_size(
 
 
 def labels_spec(element_spec: Any) -> Optional[tf.TensorSpec]:
-    """The spec of an iterator's labels, on one of its replicas.
+    """Returns the spec of an iterator's labels on one replica.
 
     Returns:
       TensorSpec; None if the elements have no labels of known rank.
@@ -189,6 +172,6 @@ def labels_spec(element_spec: Any) -> Optional[tf.TensorSpec]:
 
 
 def example_labels(spec: tf.TensorSpec) -> np.ndarray:
-    """One made label of the shape and type of a batch's."""
+    """Returns one label of zeros with the shape and dtype of a spec."""
     shape = [size or 0 for size in spec.shape[1:]]
     return np.zeros([1, *shape], spec.dtype.as_numpy_dtype)

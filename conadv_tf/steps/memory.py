@@ -1,4 +1,4 @@
-"""What a training step holds in memory."""
+"""The memory that a training step needs."""
 
 import dataclasses
 import math
@@ -7,17 +7,16 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf import keras_internals
 from conadv_tf import xla_internals
 from conadv_tf.steps import batch_spec
-from conadv_tf.steps import lowering
-from conadv_tf.steps.protocol import group_of
+from conadv_tf.steps.runner import group_of
+from conadv_tf.steps.runner import PENDING
 
-# The row of each group of variables that a step keeps; others are counters.
+# The row of each group of variables of a step; other groups are counters.
 _ROWS = {
     "shadow": "shadow",
     "ring": "shadow",
-    "pending": "pending",
+    PENDING: "pending",
     "microbatches": "sums",
 }
 
@@ -26,17 +25,18 @@ _ROWS = {
 class StepMemory:
     """Bytes that a training step needs on one replica.
 
-    weights: trainable weights.
-    untrained: moving statistics and other variables that are not trained.
-    shadow: stale weights; one set for staleness 1, `staleness` sets above.
-    slots: what the optimizer keeps for each weight.
-    pending: the batch that was attacked and waits to be trained on.
-    sums: sums over micro-batches.
-    counters: of steps and of what went wrong.
-    batch: the batch that is received.
-    temporary: the largest sum of activations, gradients and other results
-      that live at once, as XLA's CPU compiler arranges it; None where the step
-      was not compiled.
+    Attributes:
+      weights: trainable weights.
+      untrained: moving statistics and other variables that are not trained.
+      shadow: stale weights; `staleness` sets of trainable weights.
+      slots: the optimizer's variables for the weights.
+      pending: the pending batch, with its adversarial images.
+      sums: sums over micro-batches.
+      counters: counters of steps, skipped updates and invalid images.
+      batch: the received batch.
+      temporary: peak memory of activations, gradients and other intermediate
+        results, as XLA's CPU compiler arranges them; None if the step was not
+        compiled.
     """
 
     weights: int
@@ -51,7 +51,7 @@ class StepMemory:
 
     @property
     def total(self) -> int:
-        """All of it; without `temporary` where that is unknown."""
+        """Sum of all rows; without `temporary` if that is unknown."""
         return sum(value or 0 for value in dataclasses.astuple(self))
 
     def __str__(self) -> str:
@@ -70,25 +70,26 @@ class StepMemory:
 def step_memory(
     model: tf.keras.Model, batch: Any, compile_step: bool = True
 ) -> StepMemory:
-    """Says what a training step of a model needs for a batch.
+    """Returns the memory that a training step of a model needs for a batch.
 
     Args:
       model: a compiled `ConAdvModel`, outside of a strategy with several
-        replicas. Its optimizer gets its slots, as in `fit`.
+        replicas. The call creates the optimizer's variables, as `fit` does.
       batch: (images, labels[, sample_weight]) of one replica, arrays or
         TensorSpecs of static shape.
-      compile_step: whether to compile the step with XLA for the CPU, from a
-        second to minutes, for the size of what lives during a step only. An
-        accelerator's compiler arranges it in other ways and needs padding: a
-        guide, not a promise.
+      compile_step: whether to compile the step with XLA for the CPU, which
+        takes between a second and minutes, to determine `temporary`. An
+        accelerator's compiler arranges buffers differently and adds padding,
+        so the value is an estimate.
 
     Returns:
       `StepMemory`.
 
     Raises:
-      ValueError: if the model is not compiled or the batch not as above.
+      ValueError: if the model is not compiled or the batch has another
+        structure.
 
-    Example: the stale weights are as large as the weights.
+    Example: the shadow weights are as large as the weights.
       >>> layers = [tf.keras.Input((100,)), tf.keras.layers.Dense(10)]
       >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), ca.FGSM(0.1))
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
@@ -98,23 +99,19 @@ def step_memory(
       (4040, 4040)
     """
     element_spec = tf.nest.map_structure(_spec, tuple(batch))
-    # A step of its own: that of the model keeps what it has.
-    step = model.new_step()
+    # A new runner, because the model's may hold a pending batch.
+    runner = model.new_runner()
     received = batch_spec.local_spec(element_spec, True, model.views)
-    step.prepare(element_spec, static=True)
-    keras_internals.create_slots(
-        model.optimizer, model.network.trainable_variables
-    )
+    function = runner.as_function(element_spec, jit_compile=True)
     sizes = dict.fromkeys([*_ROWS.values(), "counters"], 0)
-    for name, variable in step.variables().items():
+    for name, variable in runner.variables().items():
         sizes[_ROWS.get(group_of(name), "counters")] += _size(variable)
     temporary = None
     if compile_step:
         module = xla_internals.optimized_hlo(
-            lowering.step_function(model, element_spec, step, jit_compile=True),
-            *tf.nest.flatten(element_spec),
+            function, *tf.nest.flatten(element_spec)
         )
-        temporary = lowering.temporary_bytes(module)
+        temporary = temporary_bytes(module)
     return StepMemory(
         weights=sum(map(_size, model.network.trainable_variables)),
         untrained=sum(map(_size, model.network.non_trainable_variables)),
@@ -122,6 +119,23 @@ def step_memory(
         batch=sum(_size(spec) for spec in received if spec is not None),
         temporary=temporary,
         **sizes,
+    )
+
+
+def temporary_bytes(module: Any) -> int:
+    """Returns the bytes of a module's buffers that are not its arguments.
+
+    These are activations, gradients, results that replace no variable, and
+    constants.
+
+    Args:
+      module: result of `xla_internals.optimized_hlo`.
+    """
+    return sum(
+        allocation.size
+        for allocation in module.buffer_assignment.buffer_allocations
+        if not allocation.is_entry_computation_parameter
+        and not allocation.is_thread_local  # Scalars on a stack.
     )
 
 

@@ -1,123 +1,109 @@
-"""An update over several micro-batches: a large batch on few devices.
+"""Updates over several micro-batches, for large batches on few devices.
 
-Each micro-batch stands for the batch of one replica of an emulated machine:
-batch statistics and attacks are its own.
+Each micro-batch takes the place of one replica of an emulated machine. It has
+its own batch statistics and its own attack.
 """
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.distribution import local_variable
 from conadv_tf.distribution import random
 from conadv_tf.networks import variables as variables_lib
-from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.gradient_sums import GradientSums
-from conadv_tf.steps.options import Options
-from conadv_tf.steps.protocol import Step
+from conadv_tf.steps.runner import StepRunner
 from conadv_tf.steps.shadow_weights import ShadowWeights
+from conadv_tf.steps.step import check_integer
+from conadv_tf.steps.step import Step
+from conadv_tf.steps.step import TrainingContext
 
 
-class MicroBatchedStep(Step):
-    """Sums gradients over batches; the last one of an update makes it.
+class MicrobatchedRunner(StepRunner):
+    """Sums gradients over micro-batches; the last one makes the update.
 
-    A micro-batch is attacked with theta_t-tau when it is trained on: the same
-    updates as `ConcurrentStep`'s, in sequence, so that no global batch is held
-    anywhere. The shadow changes with the last micro-batch of an update.
+    A micro-batch is attacked with theta_t-tau just before it is trained on.
+    The updates are those of `ConcurrentRunner`, in sequence, and no global
+    batch is stored. The shadow weights change with the last micro-batch.
 
     Args:
-      model: a compiled `ConAdvModel`.
-      loss: what `attacks.loss.single_loss` returned.
+      step: the `Step` with the options.
+      context: the `TrainingContext`.
     """
 
-    def __init__(self, model: tf.keras.Model, loss: Any) -> None:
-        super().__init__(model, loss)
-        self._count = model.microbatches
+    # One trace without an update at its end, one with it.
+    num_traces = 2
+
+    def __init__(self, step: Any, context: TrainingContext) -> None:
+        super().__init__(step, context)
+        self._count = step.microbatches
         self._sums = GradientSums(
-            model.network.trainable_variables,
-            variables_lib.moving_statistics(model.network),
+            context.network.trainable_variables,
+            variables_lib.moving_statistics(context.network),
             self._count,
         )
-        if model.attack is not None and model.staleness:
-            self.shadow = ShadowWeights(model.network, model.staleness)
-        # Known on the host: the step is traced once with and once without
-        # an update at its end.
+        if step.staleness:
+            self.shadow = ShadowWeights(context.network, step.staleness)
+        # The host counts the micro-batches.
         self._is_last = True
-        self._is_counting = False
         self._next = 0
 
-    @staticmethod
-    def is_asked_for(options: Options) -> bool:
-        """With several micro-batches, whatever the method."""
-        return options.microbatches > 1
-
-    @classmethod
-    def check_compiled(cls, loss: Any, steps_per_execution: int) -> None:
-        """The host counts micro-batches between calls."""
-        if steps_per_execution != 1:
-            raise ValueError(
-                "Expected steps_per_execution=1 with micro-batches, several "
-                f"of which make one update; received {steps_per_execution}."
-            )
-
     def train_on(self, data: Any) -> dict[str, tf.Tensor]:
-        """See `Step.train_on`."""
-        if not self._is_counting:
+        """Executes `train_step`; see `StepRunner.train_on`."""
+        if not self.is_in_fit:
             raise ValueError(
                 "Expected fit or train_on_batch with micro-batches, which "
-                "count them; received a call of train_step. In a loop of your "
-                "own use microbatches=1."
+                "count them; received a call of train_step. In a training loop "
+                "of your own use microbatches=1."
             )
-        return super().train_on(data)
+        return self(self.receive(data))
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """See `Step.__call__`; the update is that of `Update`, summed."""
+        """Adds the gradients of one micro-batch; updates after the last."""
         if self.attack is not None:
-            batch = self._attacked(self.attack, batch)
-        guarded = self.update.guarded
-        statistics = guarded.begin()
+            batch = self._attacked(batch)
+        update = self.update
+        statistics = update.snapshot_statistics()
         with tf.GradientTape() as tape:
-            outputs = self.loss(batch.parts())
-        gradients = self.update.gradients(tape, outputs.loss)
-        gradients, mean = self._sums.add(gradients, statistics, guarded.begin())
+            outputs = self.loss(batch.sub_batches())
+        gradients = update.gradients(tape, outputs.loss)
+        gradients, mean = self._sums.add(
+            gradients, statistics, update.snapshot_statistics()
+        )
         if self._is_last:
             self._sums.finish()
-            guarded.write_statistics(mean)
-            guarded.apply_gradients(
-                self._model.optimizer,
-                gradients,
-                statistics,
-                after=outputs.loss,
-            )
+            update.restore_statistics(mean)
+            update.apply_gradients(gradients, statistics, after=outputs.loss)
         else:
-            guarded.write_statistics(statistics)
+            update.restore_statistics(statistics)
         return self.loss.logs(batch, outputs)
 
-    def _attacked(self, attack: AttackPass, batch: Batch) -> Batch:
-        part = batch.to_attack()
-        size = tf.shape(part.images)[0]
+    def _attacked(self, batch: Batch) -> Batch:
+        attack, attacked = self.attack, batch.attacked_sub_batch()
+        size = tf.shape(attacked.images)[0]
         with random.global_position_scope(self._sums.first_position(size)):
             seed = attack.next_seed(self._is_last)
             attack.count_out_of_range(batch)
             if self.shadow is None:
-                return batch.attacked(
-                    attack.craft(self._model.network, part, seed)
+                return batch.with_adversarial(
+                    attack.generate(self.context.network, attacked, seed)
                 )
             updates = self._sums.updates()
-            # Elsewhere attacked one step before it is trained on.
+            # `ConcurrentRunner` attacks one step before it trains.
             seed -= [0, 1]
-            adversarial = attack.craft(self.shadow.network, part, seed)
-            adversarial = tf.where(  # As nothing is pending.
-                updates > 0, adversarial, part.images
-            )
+            adversarial = attack.generate(self.shadow.network, attacked, seed)
+            # The first update has a zero perturbation, as when no batch is
+            # pending.
+            adversarial = tf.where(updates > 0, adversarial, attacked.images)
             if self._is_last:
                 self.shadow.refresh(updates)
-            return batch.attacked(adversarial)
+            return batch.with_adversarial(adversarial)
 
     def variables(self) -> dict[str, tf.Variable]:
-        """See `Step.variables`; the sums are in group "microbatches"."""
+        """Returns all variables; the group of the sums is "microbatches"."""
         sums = self._sums.variables().items()
         return {
             **super().variables(),
@@ -125,35 +111,171 @@ class MicroBatchedStep(Step):
         }
 
     def reset(self) -> None:
-        """Forgets what was summed."""
+        """Clears state carried between steps, the sums included."""
         super().reset()
         self._sums.reset()
         self._next = 0
 
     def restore(self, values: dict[str, list[np.ndarray]]) -> None:
-        """Goes on with the micro-batch that comes next."""
+        """Assigns the variables from a checkpoint; see `StepRunner.restore`."""
         super().restore(values)
         self._next = self._sums.next_index
 
-    def train_function(
-        self, make: Callable[[], Callable[[Any], Any]]
-    ) -> Callable[[Any], Any]:
-        """One of two of Keras's: with an update at its end, or without."""
-        model, functions, traced = self._model, {}, {}
-        for is_last in (False, True):
-            functions[is_last] = make()
-            traced[is_last] = model.train_tf_function
+    def next_trace(self) -> int:
+        """Returns 1 for the last micro-batch of an update, else 0."""
+        self._is_last = self._next == self._count - 1
+        return int(self._is_last)
 
-        def run(iterator: Any) -> Any:
-            self._is_last = self._next == self._count - 1
-            # What TensorBoard takes the graph from, after the first batch.
-            model.train_tf_function = traced[self._is_last]
-            self._is_counting = True
-            try:
-                result = functions[self._is_last](iterator)
-            finally:
-                self._is_counting = False
-            self._next = (self._next + 1) % self._count
-            return result
+    def finish_call(self) -> None:
+        """Counts a micro-batch."""
+        self._next = (self._next + 1) % self._count
 
-        return run
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MicrobatchedStep(Step):
+    """A step type that can make one update of several batches of the dataset.
+
+    Attributes:
+      microbatches: number of batches of the dataset per update, >= 1. Each is
+        attacked and normalized by itself, like the batch of one of that many
+        replicas, and their gradients are averaged.
+
+    Raises:
+      ValueError: if `microbatches` is no integer >= 1.
+    """
+
+    microbatches: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        check_integer("microbatches", self.microbatches, 1)
+
+    def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
+        """Refuses several steps per call: the host counts micro-batches."""
+        if self.microbatches > 1 and steps_per_execution != 1:
+            raise ValueError(
+                "Expected steps_per_execution=1 with micro-batches, several "
+                f"of which make one update; received {steps_per_execution}. "
+                "Compile with steps_per_execution=1, or use microbatches=1."
+            )
+
+    def build(self, context: TrainingContext) -> StepRunner:
+        """Returns the run-time part; see `Step.build`."""
+        if self.microbatches > 1:
+            return MicrobatchedRunner(self, context)
+        return super().build(context)
+
+
+class GradientSums:
+    """Sums of gradients and of changes of the moving statistics.
+
+    A real machine averages both over its replicas. Create it under the
+    strategy scope.
+
+    Args:
+      weights: the trainable variables.
+      statistics: the moving statistics.
+      count: number of micro-batches per update, >= 2.
+    """
+
+    def __init__(
+        self,
+        weights: list[tf.Variable],
+        statistics: list[tf.Variable],
+        count: int,
+    ) -> None:
+        self._count = count
+        self._gradients = [
+            local_variable(tf.zeros(v.shape, v.dtype), "gradient_sum")
+            for v in weights
+        ]
+        self._statistics = [
+            local_variable(tf.zeros(v.shape, v.dtype), "statistics_sum")
+            for v in statistics
+        ]
+        # Micro-batches since the last update; updates since the reset.
+        self._index = local_variable(tf.constant(0, tf.int64), "index")
+        self._updates = local_variable(tf.constant(0, tf.int64), "updates")
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns the variables by name."""
+        kept = [
+            *self._gradients,
+            *self._statistics,
+            self._index,
+            self._updates,
+        ]
+        return {str(index): variable for index, variable in enumerate(kept)}
+
+    def reset(self) -> None:
+        """Clears the sums (call in cross-replica context)."""
+        for variable in self.variables().values():
+            variable.assign(tf.zeros(variable.shape, variable.dtype))
+
+    @property
+    def next_index(self) -> int:
+        """Index of the next micro-batch of an update; read on the host."""
+        return int(self._index.read_value().numpy())
+
+    def updates(self) -> tf.Tensor:
+        """Returns the number of updates since the reset; int64 scalar."""
+        return tf.convert_to_tensor(self._updates)
+
+    def first_position(self, batch_size: tf.Tensor) -> tf.Tensor:
+        """Returns the global position of the micro-batch's first example.
+
+        Args:
+          batch_size: number of examples of the micro-batch on this replica.
+
+        Returns:
+          int64 scalar.
+        """
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        index = tf.convert_to_tensor(self._index)
+        return index * tf.cast(batch_size * replicas, tf.int64)
+
+    def add(
+        self,
+        gradients: list[Optional[tf.Tensor]],
+        before: list[tf.Tensor],
+        after: list[tf.Tensor],
+    ) -> tuple[list[Optional[tf.Tensor]], list[tf.Tensor]]:
+        """Adds the share of one micro-batch.
+
+        Args:
+          gradients: one tensor per weight, or None.
+          before: moving statistics before the forward pass.
+          after: moving statistics after the forward pass.
+
+        Returns:
+          (gradients, statistics): sums over the micro-batches so far, divided
+          by the number of all. They are means after the last one.
+        """
+        share = 1.0 / self._count
+        gradients = [
+            None
+            if gradient is None
+            else _accumulate(
+                total,
+                tf.cast(share, total.dtype) * tf.convert_to_tensor(gradient),
+            )
+            for total, gradient in zip(self._gradients, gradients)
+        ]
+        statistics = [
+            old + _accumulate(total, tf.cast(share, total.dtype) * (new - old))
+            for total, old, new in zip(self._statistics, before, after)
+        ]
+        self._index.assign_add(1)
+        return gradients, statistics
+
+    def finish(self) -> None:
+        """Clears the sums for the next update (call in replica context)."""
+        for variable in (*self._gradients, *self._statistics, self._index):
+            variable.assign(tf.zeros(variable.shape, variable.dtype))
+        self._updates.assign_add(1)
+
+
+def _accumulate(total: tf.Variable, value: tf.Tensor) -> tf.Tensor:
+    value = tf.convert_to_tensor(total) + value
+    total.assign(value)
+    return value

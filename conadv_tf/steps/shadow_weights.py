@@ -1,6 +1,6 @@
-"""A second copy of the weights, stale, for attacks to read.
+"""A stale copy of the weights, which attacks read.
 
-It lives in local variables: each replica assigns its own copy inside a step.
+It consists of local variables: each replica assigns its copy inside a step.
 """
 
 from typing import Any
@@ -14,19 +14,22 @@ from conadv_tf.networks import conversion
 
 
 class ShadowWeights:
-    """A second copy of the trainable weights, for attacks to read.
+    """A second network with stale trainable weights, for attacks to run.
 
     The attack on the next batch reads this copy while the optimizer overwrites
-    the weights, so that in the graph neither waits for the other. The copy is
-    a network of its own that shares every variable that is not trained with
-    the original; its branch-by-branch batch norms are copies too.
+    the weights, so that in the graph neither waits for the other. The second
+    network shares all variables that are not trained with the original.
 
     With `staleness` 1 the copy holds theta_t, the weights at the start of
-    step t. With tau > 1 it holds theta_max(0, t + 1 - tau): the batch that is
-    attacked at step t is trained on at step t + 1. The tau - 1 older
-    snapshots wait in a ring.
+    step t. With tau > 1 it holds theta_max(0, t + 1 - tau), because step t + 1
+    trains on the batch that step t attacks. A ring holds the tau - 1 newer
+    snapshots.
 
     Create it under the strategy scope of the network.
+
+    Attributes:
+      staleness: tau.
+      network: the second network.
 
     Args:
       network: functional network with split batch norms.
@@ -53,7 +56,7 @@ class ShadowWeights:
         return list(self._pairs)
 
     def variables(self) -> dict[str, tf.Variable]:
-        """The variables this keeps, by name: the copies, and the rings."""
+        """Returns the variables by name: the copies and the rings."""
         copies = [shadow for _, shadow in self._pairs]
         return {
             f"{group}/{index}": variable
@@ -62,15 +65,15 @@ class ShadowWeights:
         }
 
     def finalize(self) -> None:
-        """Takes what layers were adapted to since, between two steps."""
+        """Updates preprocessing layers that were adapted between two steps."""
         for layer in keras_internals.flatten_layers(self.network):
             layer.finalize_state()
 
-    def refresh(self, age: tf.Tensor) -> None:
+    def refresh(self, steps: tf.Tensor) -> None:
         """Writes the weights that the attack of this step reads.
 
         Args:
-          age: int64 scalar, steps since the pipeline started; 0 forgets all
+          steps: int64 scalar, number of steps since the reset; 0 drops all
             older snapshots.
         """
         if self.staleness == 1:
@@ -78,14 +81,14 @@ class ShadowWeights:
                 shadow.assign(tf.convert_to_tensor(weight))
             return
         slots = self.staleness - 1
-        slot = tf.cast(age % slots, tf.int32)
+        slot = tf.cast(steps % slots, tf.int32)
         # Before tau - 1 steps have passed, the oldest known is theta_0.
-        oldest = tf.where(age >= slots, slot, 0)
+        oldest = tf.where(steps >= slots, slot, 0)
         for (weight, shadow), ring in zip(self._pairs, self._rings):
             current = tf.convert_to_tensor(weight)
             snapshots = tf.convert_to_tensor(ring)
             stale = tf.gather(snapshots, oldest)
-            shadow.assign(tf.where(age > 0, stale, current))
+            shadow.assign(tf.where(steps > 0, stale, current))
             ring.assign(
                 tf.tensor_scatter_nd_update(
                     snapshots, tf.reshape(slot, [1, 1]), current[tf.newaxis]
@@ -98,7 +101,7 @@ def _shadow_network(network: tf.keras.Model) -> tf.keras.Model:
         return next_creator(**{**arguments, **LOCAL})
 
     with tf.variable_creator_scope(create_local):
-        # No weights yet: every step begins with a refresh.
+        # Without weights, because each step begins with a refresh.
         return conversion.rebuild(
             network, conversion.copy_layer, with_weights=False
         )
@@ -107,10 +110,10 @@ def _shadow_network(network: tf.keras.Model) -> tf.keras.Model:
 def _share_untrained(
     network: tf.keras.Model, shadow: tf.keras.Model
 ) -> list[tuple[tf.Variable, tf.Variable]]:
-    """Makes the shadow use the network's variables that are not trained.
+    """Replaces the shadow's untrained variables by the network's.
 
     Returns:
-      (weight, shadow variable) pairs of all that the shadow has of its own.
+      (weight, shadow variable) pairs of the trained weights.
     """
     trained = {id(weight) for weight in network.trainable_variables}
     pairs = []
@@ -119,7 +122,7 @@ def _share_untrained(
         keras_internals.flatten_layers(shadow),
     ):
         if isinstance(source, tf.keras.Model):
-            continue  # Only step counters; its layers come by themselves.
+            continue  # It has step counters only; its layers follow.
         for name, value in list(vars(source).items()):
             own = vars(copy).get(name)
             if not isinstance(value, tf.Variable) or own is None:
@@ -129,7 +132,7 @@ def _share_untrained(
             else:
                 delattr(copy, name)
                 setattr(copy, name, value)
-        # What an adapted preprocessing layer derives from its variables.
+        # An adapted preprocessing layer derives values from its variables.
         copy.finalize_state()
     return pairs + _unpaired(network, shadow, pairs)
 
@@ -139,21 +142,21 @@ def _unpaired(
     shadow: tf.keras.Model,
     pairs: list[tuple[tf.Variable, tf.Variable]],
 ) -> list[tuple[tf.Variable, tf.Variable]]:
-    """Weights that layers hold in lists or dicts rather than attributes."""
+    """Pairs the weights that layers hold in lists or dicts."""
     known = {id(variable) for pair in pairs for variable in pair}
     shared = {id(variable) for variable in network.variables}
     weights = [w for w in network.trainable_variables if id(w) not in known]
-    # By identity: Keras lists a variable twice that it did not expect to be
-    # untrainable.
+    # By identity, because Keras lists a variable twice if it did not expect it
+    # to be untrainable.
     by_id = {id(w): w for w in shadow.variables}
     copies = [
         w for key, w in by_id.items() if key not in known and key not in shared
     ]
     if [w.shape for w in weights] != [w.shape for w in copies]:
         raise ValueError(
-            "Expected every trainable weight to have a copy of the same shape "
-            f"in the rebuilt network; {[w.name for w in weights]} have "
-            f"{[w.name for w in copies]}. A layer creates other weights from "
-            "its config than it has: fix its get_config."
+            "Expected each trainable weight to have a copy of the same shape "
+            f"in the rebuilt network; received {[w.name for w in copies]} for "
+            f"{[w.name for w in weights]}. The config of a layer does not "
+            "describe its weights: correct its get_config."
         )
     return list(zip(weights, copies))

@@ -1,9 +1,10 @@
-"""One forward and one backward pass in all: the attack is a by-product.
+"""One forward and one backward pass per step, for the update and the attack.
 
-Fast AdvProp (Mei et al. 2022, arXiv 2204.09838) trains on the points where its
-attack starts too, and so gets the direction for nothing; its two passes follow
-one another. With ConAdv's staleness they need not. Step t receives B_t+1;
-x_hat(B_t) was crafted in the step before; f is `adversarial_fraction`:
+Fast AdvProp (Mei et al. 2022, arXiv 2204.09838) also trains on the initial
+points of its attack, and so gets the attack's gradient from the backward pass
+of the update; its two passes follow one another. With the staleness of ConAdv
+one pass is enough. Step t receives B_t+1; the step before has generated
+x_hat(B_t); f is the `fraction`:
 
     clean        x in B_t+1                            main batch norm
     start        x_0 = project(x + random start)       auxiliary, the first f
@@ -12,194 +13,246 @@ x_hat(B_t) was crafted in the step before; f is `adversarial_fraction`:
     one backward pass: the gradient of L_t by theta, and d by x_0
     x_hat(B_t+1; theta_t) = project(x_0 + step_size * ascent direction of s d)
 
-tau is exactly 1 without a shadow copy: x_hat is of the weights of the step
-before. The arithmetic is 1 + 2 f times plain training's. With
-`start_replaces_clean` the first f of B_t+1 is trained on as start images
-*instead of* clean ones: 1 + f.
+The staleness is exactly 1, without a copy of the weights, because x_hat was
+computed with the weights of the step before. The arithmetic is 1 + 2 f times
+that of plain training. With `replace_clean` the first f of B_t+1 is trained on
+as start images *instead of* clean ones, and the arithmetic is 1 + f.
 
-Differs from Algorithm 1 of Liu et al. 2022 (arXiv 2106.00221): start images are
-trained on; the clean and the adversarial images of an update are of different
-batches; the direction is that of the training loss.
+Differs from Algorithm 1 of Liu et al. 2022 (arXiv 2106.00221): the start images
+are trained on; the clean and the adversarial images of an update come from
+different batches; the direction is the gradient of the training loss.
 
-**The factor s**, +1 or -1 for each example: with label smoothing the training
-loss turns round where an example is more certain than its smoothed label, and
+**The factor s** is +1 or -1 for each example. With label smoothing the training
+loss grows again where an example is more certain than its smoothed label, and
 its ascent would make the example easier. s is the sign of the inner product,
-over an example's logits, of the gradients of the training and of the attack
-loss (which has no smoothing).
+over an example's logits, of the gradients of the training loss and of the
+attack loss, which has no smoothing.
 
-A direction that is not finite counts as none: x_hat is x_0 then. Such a step
-is skipped and counted anyway, and a NaN must not go on from batch to batch
-through x_hat.
+A direction that is not finite counts as zero, so that x_hat is x_0. Such a step
+is skipped and counted anyway, and x_hat must not carry a NaN from batch to
+batch.
 """
 
+import dataclasses
+from typing import Any
 from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf.steps.attack_pass import AttackPass
+from conadv_tf.attacks import attack_loss_scaling
+from conadv_tf.attacks import NoGradientError
+from conadv_tf.steps.attack_pass import explain_missing_gradient
+from conadv_tf.steps.batch import attacked_spec
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.batch import Part
-from conadv_tf.steps.batch import spec_of_first
+from conadv_tf.steps.batch import size_of
+from conadv_tf.steps.batch import SubBatch
 from conadv_tf.steps.batch_spec import BatchSpec
-from conadv_tf.steps.one_pass import train_and_ascend
-from conadv_tf.steps.options import check_together
-from conadv_tf.steps.options import Options
-from conadv_tf.steps.pending_batch import PendingBatch
-from conadv_tf.steps.pipelined import PipelinedStep
+from conadv_tf.steps.pending import PendingBatch
+from conadv_tf.steps.pending import PipelinedRunner
+from conadv_tf.steps.step import check_fraction
+from conadv_tf.steps.step import check_weight
+from conadv_tf.steps.step import Step
 
 
-class SharedPassStep(PipelinedStep):
-    """ConAdv in one pass; see above.
+class SharedPassRunner(PipelinedRunner):
+    """Trains on a batch and attacks it in one pass; see the module."""
 
-    Args:
-      model: a compiled `ConAdvModel` with an attack of one step.
-      loss: what `attacks.loss.single_loss` returned.
-    """
-
-    attack: AttackPass
     auxiliary = ("start", "adversarial")
 
-    @staticmethod
-    def is_asked_for(options: Options) -> bool:
-        """With attack_pass="shared"."""
-        return options.attack_pass == "shared"
-
-    @classmethod
-    def check(cls, options: Options, network: tf.keras.Model) -> None:
-        """One step towards no label, tau 1, one batch an update."""
-        check_attack(options)
-        check_together(
-            'attack_pass="shared"',
-            'attack_pass="own"',
-            (
-                (
-                    "staleness",
-                    options.staleness,
-                    1,
-                    "a direction is there one update before it is trained on",
-                ),
-            ),
-        )
-        if options.start_replaces_clean and options.adversarial_fraction == 1:
-            raise ValueError(
-                "Expected adversarial_fraction < 1 with start_replaces_clean: "
-                "no clean image would be left; received 1."
-            )
-
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """See `Step.__call__`."""
-        guarded = self.update.guarded
-        age = self.buffers.age_after(batch)
-        received = batch.only_attacked()
-        pending = self.buffers.take(age, received)
-        with tf.control_dependencies([age]):  # Only if there are data.
+        """Executes one training step of one replica."""
+        steps = self.buffers.read_steps(batch)
+        received = batch.attacked_only()
+        pending = self.buffers.take(steps, received)
+        with tf.control_dependencies([steps]):  # Only if there are data.
             seed = self.attack.next_seed()
         self.attack.count_out_of_range(batch)
-        start = self.attack.start(received, seed)
-        statistics = guarded.begin()
-        outputs, gradients, adversarial = train_and_ascend(
-            self._model.network,
-            self.loss,
-            self.update,
-            self.attack,
-            self._parts(batch, received.attacked(start), pending),
+        start = self.attack.initial_points(received, seed)
+        statistics = self.update.snapshot_statistics()
+        outputs, gradients, adversarial = self._fused_forward_backward(
+            self._sub_batches(batch, received.with_adversarial(start), pending),
             received,
             seed,
         )
-        guarded.apply_gradients(
-            self._model.optimizer,
-            gradients,
-            statistics,
-            after=[outputs.loss, adversarial],
+        self.update.apply_gradients(
+            gradients, statistics, after=[outputs.loss, adversarial]
         )
-        self.buffers.put(received.attacked(adversarial))
+        self.buffers.put(received.with_adversarial(adversarial))
         return self.loss.logs(batch, outputs)
 
-    def _parts(
+    def _sub_batches(
         self, batch: Batch, started: Batch, pending: Batch
-    ) -> dict[str, Part]:
-        parts = batch.parts()
-        if self._model.options.start_replaces_clean:
-            parts["clean"] = batch.not_attacked()
-        parts["start"] = started.parts()["adversarial"]
-        parts["adversarial"] = pending.parts()["adversarial"]
-        return parts
+    ) -> dict[str, SubBatch]:
+        found = batch.sub_batches()
+        if self.step.replace_clean:
+            found["clean"] = batch.clean_remainder()
+        found["start"] = started.sub_batches()["adversarial"]
+        found["adversarial"] = pending.sub_batches()["adversarial"]
+        return found
 
-    def _widened(self, spec: BatchSpec) -> BatchSpec:
-        """As it is: batches that follow one another are joined in one."""
+    def _fused_forward_backward(
+        self, sub_batches: dict[str, SubBatch], received: Batch, seed: tf.Tensor
+    ) -> tuple[Any, list[Optional[tf.Tensor]], tf.Tensor]:
+        """Computes the gradients for the update and the adversarial images.
+
+        In float16 the gradient by the images of a confident example would
+        underflow. The loss is scaled, in addition to the optimizer's loss
+        scale, until its gradient by the logits is as large as for examples
+        without confidence.
+
+        Args:
+          sub_batches: sub-batches to train on. The images of "start" are x_0.
+          received: the attacked images and their labels.
+          seed: int64 [2], (run seed, step), the seed of x_0.
+
+        Returns:
+          (outputs, gradients by the weights, adversarial images).
+
+        Raises:
+          NoGradientError: if the loss does not depend on the images.
+        """
+        network = self.context.network
+        start = sub_batches["start"].images
+        in_float16 = attack_loss_scaling.computes_in_float16(network)
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            with tf.GradientTape() as head:
+                outputs = self.loss(sub_batches)
+            scaled = outputs.loss
+            if in_float16:
+                with tape.stop_recording():
+                    exponent = _exponent(network, outputs, head)
+                scaled *= attack_loss_scaling.power_of_two(exponent)
+        logits = outputs.logits["start"]
+        with explain_missing_gradient(network):
+            gradients = self.update.gradients(tape, scaled, [start, logits])
+            if gradients[-2] is None:
+                raise NoGradientError("The loss does not depend on the images.")
+        if in_float16:
+            divisor = attack_loss_scaling.power_of_two(-exponent)
+            gradients = [
+                None if each is None else tf.convert_to_tensor(each) * divisor
+                for each in gradients
+            ]
+        *by_weights, by_start, by_logits = gradients
+        adversarial = self.attack.apply_gradient(
+            start, by_start, received, logits, by_logits, seed
+        )
+        return outputs, by_weights, adversarial
+
+    def widened(self, spec: BatchSpec) -> BatchSpec:
+        """Returns the spec unchanged: successive batches are concatenated."""
         if not spec.images.shape[1:].is_fully_defined():
             raise ValueError(
-                'Expected images of one size with attack_pass="shared", which '
-                "joins each batch with the one before it; received batches of "
-                f"shape {spec.images.shape}. Set it in the input pipeline, for "
-                'example with tf.ensure_shape; attack_pass="own" takes any.'
+                "Expected images of one size with step=ca.SharedPass(...), "
+                "which concatenates each batch with the one before it; "
+                f"received batches of shape {spec.images.shape}. Set the size "
+                "in the input pipeline, for example with tf.ensure_shape, or "
+                "use step=ca.Concurrent(...), which takes images of any size."
             )
         return spec
 
-    def _new_buffers(self, spec: BatchSpec, static: bool) -> PendingBatch:
-        def first(part: Optional[tf.TensorSpec]) -> Optional[tf.TensorSpec]:
-            fraction = self._model.adversarial_fraction
-            return None if part is None else spec_of_first(part, fraction)
+    def new_buffers(self, spec: BatchSpec, static: bool) -> PendingBatch:
+        """Returns buffers for the adversarial images of a batch."""
+
+        def attacked(each: Optional[tf.TensorSpec]) -> Optional[tf.TensorSpec]:
+            return (
+                None if each is None else attacked_spec(each, self.step.fraction)
+            )
 
         images = tf.TensorSpec(spec.images.shape, tf.float32)
         return PendingBatch(
             {
-                "labels": first(spec.labels),
-                "sample_weight": first(spec.sample_weight),
-                "adversarial": first(images),
+                "labels": attacked(spec.labels),
+                "sample_weight": attacked(spec.sample_weight),
+                "adversarial": attacked(images),
             },
             images.shape[0] if static else None,
         )
 
 
-def check_attack(options: Options) -> None:
-    """Raises a ValueError if an attack cannot do with a direction it is given.
+@tf.keras.utils.register_keras_serializable(package="conadv_tf")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedPass(Step):
+    """ConAdv with one forward and one backward pass per step.
 
-    Args:
-      options: `Options`; one batch an update, too.
+    The attack needs one step, no target, and the methods `initial_points` and
+    `apply_gradient` of `ca.PGD`. The module `conadv_tf.steps.shared_pass`
+    describes the algorithm.
+
+    Attributes:
+      fraction: share f of each local batch that is attacked, in (0, 1]; the
+        first images. Shuffle the data.
+      weight: weight w > 0 of the auxiliary losses (start and adversarial)
+        together; each other loss has weight 1.
+      replace_clean: whether the start images replace the clean images of the
+        fraction, for 1 + f times the arithmetic of plain training instead of
+        1 + 2 f.
+
+    Raises:
+      ValueError: if an option has an invalid value.
     """
-    attack = options.attack
-    if attack is None:
-        raise ValueError(
-            'Expected an attack with attack_pass="shared"; received None.'
-        )
-    if not hasattr(attack, "initial_points") or not hasattr(
-        attack, "apply_gradient"
-    ):
-        raise ValueError(
-            'Expected an attack with attack_pass="shared" that has the methods '
-            "initial_points(images, seed) and apply_gradient(points, gradient, "
-            f'images, seed) of ca.PGD; received {attack!r}. attack_pass="own" '
-            "needs neither."
-        )
-    check_together(
-        'attack_pass="shared"',
-        'attack_pass="own"',
-        (
-            (
-                "microbatches",
-                options.microbatches,
-                1,
-                "the attacked images of a whole global batch would have to be "
-                "kept",
-            ),
-            (
-                "num_steps",
-                getattr(attack, "num_steps", 1),
-                1,
-                "one backward pass gives one direction",
-            ),
-            (
-                "targeted",
-                getattr(attack, "targeted", None),
-                None,
-                "the direction is that of the training loss, which has the "
-                "true label",
-            ),
-        ),
+
+    fraction: float = 0.25
+    weight: float = 1.0
+    replace_clean: bool = True
+    runner = SharedPassRunner
+    staleness = 1
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        check_fraction(self.fraction)
+        check_weight(self.weight)
+        if self.weight == 0:
+            raise ValueError(
+                "Expected weight > 0 with step=ca.SharedPass(...), whose "
+                "attack follows the gradient of that part of the loss; "
+                "received 0. For training without an attack pass attack=None."
+            )
+        if self.replace_clean and self.fraction == 1:
+            raise ValueError(
+                "Expected fraction < 1 with replace_clean=True, because no "
+                "clean image would remain; received fraction=1. Pass "
+                "replace_clean=False, or a smaller fraction."
+            )
+
+    def check(self, network: tf.keras.Model, attack: Any, views: int) -> None:
+        """Refuses attacks that cannot follow a gradient that they are given."""
+        super().check(network, attack, views)
+        if not hasattr(attack, "initial_points") or not hasattr(
+            attack, "apply_gradient"
+        ):
+            raise ValueError(
+                "Expected an attack with the methods initial_points(images, "
+                "seed) and apply_gradient(points, gradient, images, seed) of "
+                f"ca.PGD with step=ca.SharedPass(...); received {attack!r}. "
+                "step=ca.Concurrent(...) needs neither."
+            )
+        for name, required, reason in (
+            ("num_steps", 1, "one backward pass gives one direction"),
+            ("targeted", None, "the training loss has the true label"),
+        ):
+            received = getattr(attack, name, required)
+            if received != required:
+                raise ValueError(
+                    f"Expected an attack with {name}={required!r} with "
+                    f"step=ca.SharedPass(...), because {reason}; received "
+                    f"{name}={received!r}. step=ca.Concurrent(...) takes it."
+                )
+
+
+def _exponent(
+    network: tf.keras.Model, outputs: Any, head: tf.GradientTape
+) -> tf.Tensor:
+    """Returns the exponent of the power of two that scales the loss."""
+    logits = list(outputs.logits.values())
+    largest = [
+        tf.reduce_max(tf.abs(gradient))
+        for gradient in head.gradient(outputs.loss, logits)
+    ]
+    images = sum(size_of(each.images) for each in outputs.sub_batches.values())
+    # The scale also applies to penalties, whose gradient is not small.
+    at_most = 20 if network.losses else 80
+    return attack_loss_scaling.exponent_to(
+        1 / tf.cast(images, tf.float32), tf.reduce_max(largest), at_most
     )
-    if options.adversarial_weight == 0:
-        raise ValueError(
-            'Expected adversarial_weight > 0 with attack_pass="shared", where '
-            "the direction is a gradient of that part of the loss; received 0."
-        )

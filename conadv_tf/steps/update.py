@@ -1,46 +1,90 @@
-"""The update of the weights by one batch, Eq. (4) of the paper."""
+"""The update of the weights, Eq. (4) of the paper, if gradients are finite.
 
+A skipped update leaves weights, slots and moving statistics unchanged. It is
+counted, and the optimizer's `iterations` go on, as with Keras's
+`LossScaleOptimizer`, so that the learning rate schedule follows the data.
+"""
+
+from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_internals
+from conadv_tf.distribution import local_variable
+from conadv_tf.networks import variables as variables_lib
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.guarded_update import GuardedUpdate
-from conadv_tf.steps.parts import Loss
 
 
-class Update:
-    """Theta <- optimizer(theta, gradient of the loss), unless not finite.
+class FiniteUpdate:
+    """Updates a network's weights unless a gradient is not finite.
 
-    Create it under the strategy scope.
+    Create it under the strategy scope of the network.
 
     Args:
-      model: a compiled `ConAdvModel`.
-      loss: the `Loss` of a batch.
+      network: functional network that is trained.
+      optimizer: Keras optimizer, legacy ones included.
+      loss: the `losses.Loss` of a batch.
     """
 
-    def __init__(self, model: tf.keras.Model, loss: Loss) -> None:
-        self._model = model
+    def __init__(
+        self, network: tf.keras.Model, optimizer: Any, loss: Any = None
+    ) -> None:
+        self._optimizer = optimizer
         self._loss = loss
-        self.guarded = GuardedUpdate(model.network)
+        self._weights = network.trainable_variables
+        self._statistics = variables_lib.moving_statistics(network)
+        self._skipped = local_variable(tf.constant(0, tf.int64), "skipped")
+        # -1 if no update was skipped.
+        self._first_skipped = local_variable(
+            tf.constant(-1, tf.int64), "first_skipped"
+        )
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Updates weights, slots, moving statistics and metrics.
+        """Updates weights, slots, moving statistics and metrics by one batch.
+
+        Args:
+          batch: the local `Batch` with its adversarial images, if any.
 
         Returns:
-          The logs of Keras.
+          The logs of `fit`.
         """
-        statistics = self.guarded.begin()
+        statistics = self.snapshot_statistics()
         with tf.GradientTape() as tape:
-            outputs = self._loss(batch.parts())
-        self.guarded.apply_gradients(
-            self._model.optimizer,
-            self.gradients(tape, outputs.loss),
-            statistics,
-            after=outputs.loss,
-        )
+            outputs = self._loss(batch.sub_batches())
+        gradients = self.gradients(tape, outputs.loss)
+        self.apply_gradients(gradients, statistics, after=outputs.loss)
         return self._loss.logs(batch, outputs)
+
+    @property
+    def skipped(self) -> int:
+        """Number of skipped updates."""
+        return self._skipped.read_value().numpy().item()
+
+    @property
+    def first_skipped(self) -> Optional[int]:
+        """`optimizer.iterations` of the first skipped update, or None."""
+        step = self._first_skipped.read_value().numpy().item()
+        return None if step < 0 else step
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns the variables by name."""
+        return {"skipped": self._skipped, "first_skipped": self._first_skipped}
+
+    def create_slots(self) -> None:
+        """Creates the optimizer's variables (call in cross-replica context)."""
+        keras_internals.create_slots(self._optimizer, self._weights)
+
+    def snapshot_statistics(self) -> list[tf.Tensor]:
+        """Reads the moving statistics; call it before the forward pass."""
+        return [tf.convert_to_tensor(value) for value in self._statistics]
+
+    def restore_statistics(self, values: list[tf.Tensor]) -> None:
+        """Assigns the moving statistics (call in replica context)."""
+        for variable, value in zip(self._statistics, values):
+            variable.assign(value)
 
     def gradients(
         self,
@@ -48,5 +92,172 @@ class Update:
         loss: tf.Tensor,
         others: Sequence[tf.Tensor] = (),
     ) -> list[Optional[tf.Tensor]]:
-        """Of a loss by the weights; see `GuardedUpdate.gradients`."""
-        return self.guarded.gradients(self._model.optimizer, tape, loss, others)
+        """Returns the gradients of a loss, None for weights it does not use.
+
+        Args:
+          tape: the tape that recorded the loss.
+          loss: scalar, this replica's share of the sum over replicas. The
+            optimizer may scale it.
+          others: tensors on the tape; their gradients follow the weights'.
+        """
+        return keras_internals.compute_gradients(
+            self._optimizer, loss, [*self._weights, *others], tape
+        )
+
+    def apply_gradients(
+        self,
+        gradients: list[Optional[tf.Tensor]],
+        statistics: list[tf.Tensor],
+        after: Any,
+        ready: Optional[tf.Tensor] = None,
+    ) -> None:
+        """Updates the weights if all gradients are finite on all replicas.
+
+        Args:
+          gradients: gradients of this replica, one for each trainable weight.
+          statistics: the moving statistics that a skipped update restores.
+          after: tensor, or list of tensors, that the update waits for.
+          ready: bool scalar, equal on all replicas. If it is False, nothing
+            changes, `iterations` included. None means True.
+        """
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, self._weights)
+            if gradient is not None
+        ]
+        if not pairs:
+            return
+        optimizer = self._optimizer
+        local, variables = zip(*pairs)
+        gradients = sum_over_replicas(list(local))
+        finite = all_finite(gradients)
+        # At the end of a dataset of unknown length Keras calls the step once
+        # more without data, and every operation that does not depend on the
+        # data runs. The dependency on the loss holds `iterations` back.
+        step = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.int64)
+        outcome = tf.cast(finite, tf.int32)
+        if ready is not None:
+            finite = tf.logical_or(finite, tf.logical_not(ready))
+            outcome = tf.where(ready, outcome, 2)
+        self._count(finite, step)
+        keras_internals.create_slots(optimizer, variables)
+
+        def update(gradients: Any, statistics: Any) -> None:
+            optimizer.apply_gradients(
+                # All Keras optimizers know this argument.
+                list(zip(gradients, variables)),
+                experimental_aggregate_gradients=False,
+            )
+
+        def skip(gradients: Any, statistics: Any) -> None:
+            self.restore_statistics(statistics)
+            if is_loss_scaler:
+                update(gradients, statistics)  # Skips, and lowers the scale.
+            else:
+                optimizer.iterations.assign_add(1)
+
+        is_loss_scaler = isinstance(
+            optimizer, tf.keras.mixed_precision.LossScaleOptimizer
+        )
+        branches = [skip, update]
+        if ready is not None:
+            branches.append(
+                lambda gradients, statistics: self.restore_statistics(
+                    statistics
+                )
+            )
+        with tf.control_dependencies([*tf.nest.flatten(after), step]):
+            replica_case(outcome, branches, (gradients, statistics))
+
+    def _count(self, finite: tf.Tensor, step: tf.Tensor) -> None:
+        first = tf.convert_to_tensor(self._first_skipped)
+        is_first = tf.logical_and(tf.logical_not(finite), first < 0)
+        self._first_skipped.assign(tf.where(is_first, step, first))
+        self._skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
+
+
+def sum_over_replicas(tensors: list[Any]) -> list[Any]:
+    """Sums a list of dense tensors or slices over all replicas."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def all_finite(tensors: list[Any]) -> tf.Tensor:
+    """Returns whether no element is NaN or infinite; bool scalar.
+
+    A sum is not finite if one of its terms is not, and needs a single pass.
+    """
+    sums = [
+        tf.reduce_sum(tf.cast(getattr(tensor, "values", tensor), tf.float32))
+        for tensor in tensors
+    ]
+    return tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
+
+
+def replica_case(
+    index: tf.Tensor, branches: list[Callable[..., Any]], args: tuple[Any, ...]
+) -> None:
+    """Calls one of several functions in each replica for its side effects.
+
+    In a replica of MirroredStrategy a plain conditional cannot contain an
+    operation that needs all replicas, such as an optimizer's update.
+
+    Args:
+      index: int32 scalar, equal on all replicas.
+      branches: functions of `*args`; their results are dropped.
+      args: tuple of structures of tensors of this replica.
+    """
+    if keras_internals.supports_no_merge_call():
+        _case(index, [_branch(each, *args) for each in branches])
+        return
+
+    def across_replicas(
+        strategy: tf.distribute.Strategy, index: Any, *args: Any
+    ) -> None:
+        run = strategy.extended.call_for_each_replica
+        _case(
+            strategy.experimental_local_results(index)[0],
+            [_branch(run, each, args=args) for each in branches],
+        )
+
+    tf.distribute.get_replica_context().merge_call(
+        across_replicas, args=(index, *args)
+    )
+
+
+def _case(index: tf.Tensor, branches: list[Callable[[], Any]]) -> Any:
+    """Calls the branch with this index.
+
+    XLA tries to evaluate the arguments of `tf.switch_case` when it compiles.
+    With gradients as arguments that is the whole step, on one core and for
+    minutes. It does not evaluate the arguments of `tf.cond`.
+    """
+    first, *others = branches
+    if len(others) == 1:
+        return tf.cond(tf.equal(index, 0), first, others[0])
+    return tf.cond(tf.equal(index, 0), first, lambda: _case(index - 1, others))
+
+
+def _branch(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Callable[[], tf.Tensor]:
+    """Returns a branch of a conditional, which must return a tensor."""
+
+    def run() -> tf.Tensor:
+        function(*args, **kwargs)
+        return tf.constant(True)
+
+    return run
+
+
+def with_loss_scale(optimizer: Any) -> Any:
+    """Returns the optimizer, wrapped in a `LossScaleOptimizer`.
+
+    Keras decides this by the policy of the model, not of the network in it.
+    """
+    scaled = tf.keras.mixed_precision.LossScaleOptimizer
+    if isinstance(optimizer, scaled):
+        return optimizer
+    return scaled(tf.keras.optimizers.get(optimizer))

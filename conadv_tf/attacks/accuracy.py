@@ -1,0 +1,73 @@
+"""The accuracy of adversarial images, like the compiled accuracy."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+from typing import Optional
+
+import tensorflow as tf
+
+from conadv_tf.attacks import labels as labels_lib
+from conadv_tf.attacks import loss as loss_lib
+
+# (labels, logits) to the accuracy of each example, float32 [batch].
+ExampleAccuracy = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+_CLASS_ACCURACIES = ("accuracy", "acc", "categoricalaccuracy")
+_LABEL_ACCURACIES = ("binaryaccuracy",)
+_DEFAULT_THRESHOLD = 0.5  # The default of Keras's binary accuracy.
+
+
+def example_accuracy(
+    network: tf.keras.Model, loss: Any, metrics: Any
+) -> Optional[ExampleAccuracy]:
+    """Returns the accuracy that is compiled for clean images.
+
+    The labels of a binary loss over several outputs may be one-hot rows or rows
+    with any number of ones. Only the compiled metrics tell them apart, and the
+    first accuracy among these counts.
+
+    Args:
+      network: functional network, images to logits.
+      loss: result of `loss.single_loss`.
+      metrics: the metrics given to `compile`, in any structure.
+
+    Returns:
+      Function of (labels, logits) to float32 [batch]; None if no compiled
+      metric is an accuracy.
+    """
+    boundary = loss_lib.decision_boundary(network, loss)
+    of_classes = functools.partial(
+        labels_lib.correct, decision_boundary=boundary
+    )
+    if not loss_lib.is_binary(network, loss) or network.output_shape[-1] == 1:
+        return of_classes
+    for metric in tf.nest.flatten(metrics):
+        name = _normalized_name(metric)
+        if name in _CLASS_ACCURACIES:
+            return of_classes
+        if name in _LABEL_ACCURACIES:
+            is_object = isinstance(metric, tf.keras.metrics.Metric)
+            config = metric.get_config() if is_object else {}
+            threshold = config.get("threshold", _DEFAULT_THRESHOLD)
+            return functools.partial(_label_accuracy, threshold=threshold)
+    return None
+
+
+def _normalized_name(metric: Any) -> str:
+    """Returns the name of a metric, of its function or of its class."""
+    if isinstance(metric, tf.keras.metrics.Accuracy):
+        return ""  # It counts outputs that equal the labels.
+    if isinstance(metric, tf.keras.metrics.Metric):
+        metric = type(metric).__name__
+    name = getattr(metric, "__name__", metric)
+    return str(name).lower().replace("_", "")
+
+
+def _label_accuracy(
+    labels: tf.Tensor, logits: tf.Tensor, threshold: float
+) -> tf.Tensor:
+    """Returns the share of correct labels of each example."""
+    predicted = tf.cast(logits > threshold, labels.dtype)
+    right = tf.cast(tf.equal(predicted, labels), tf.float32)
+    return tf.reduce_mean(right, axis=list(range(1, right.shape.rank)))

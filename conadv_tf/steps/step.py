@@ -1,0 +1,189 @@
+"""The options of a training step.
+
+A `Step` holds the options of one step type; users pass it as
+`ConAdvModel(step=...)`. It builds a `runner.StepRunner`, which executes the
+training steps of a compiled model.
+"""
+
+import abc
+from collections.abc import Callable
+import dataclasses
+import math
+from typing import Any
+from typing import Optional
+
+import tensorflow as tf
+
+
+_ANY: Any = None  # Subclasses may redefine it with any type.
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingContext:
+    """The parts of a compiled `ConAdvModel` that its training steps use.
+
+    Attributes:
+      network: functional network that is trained, images to logits.
+      optimizer: Keras optimizer; in float16 a `LossScaleOptimizer`.
+      strategy: `tf.distribute.Strategy` of the network.
+      loss: the compiled Keras loss.
+      metrics: Keras's loss and metrics of a batch, a `KerasMetrics`.
+      accuracy: function of (labels, logits) to float32 [size], for the
+        adversarial images; None if the compiled metrics have no accuracy.
+      attack: the attack, or None.
+      seed: int, key of the random draws.
+      views: number of views of each image, 1 or 2.
+      jit_compile: whether XLA compiles the training step.
+    """
+
+    network: tf.keras.Model
+    optimizer: Any
+    strategy: tf.distribute.Strategy
+    loss: Any
+    metrics: Any
+    accuracy: Optional[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]
+    attack: Any
+    seed: int
+    views: int
+    jit_compile: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step(abc.ABC):
+    """A step type with its options.
+
+    Subclasses are frozen dataclasses. Their fields are the options; the
+    `__post_init__` method checks the values, and `check` refuses networks and
+    attacks that the step cannot train. To save whole models, register the
+    subclass with `tf.keras.utils.register_keras_serializable`.
+
+    Attributes:
+      runner: class of the run-time part, a `StepRunner`.
+      requires_attack: True if the step needs an attack, False if it takes
+        none.
+      staleness: number of updates between the weights of an attack and the
+        update that trains on its result; None without an attack.
+      fraction: share of each local batch that is attacked, in (0, 1].
+      weight: weight of the adversarial loss; the other losses have weight 1.
+      microbatches: number of batches of the dataset per update.
+
+    Example: a step that makes several updates with each batch.
+      >>> class RepeatedUpdateRunner(ca.StepRunner):
+      ...     def __call__(self, batch):
+      ...         for _ in range(self.step.updates):
+      ...             logs = self.update(batch)
+      ...         return logs
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class RepeatedUpdate(ca.Step):
+      ...     updates: int = 2
+      ...     runner = RepeatedUpdateRunner
+      ...     requires_attack = False
+      >>> layers = [tf.keras.Input((4,)), tf.keras.layers.Dense(3)]
+      >>> network = tf.keras.Sequential(layers)
+      >>> model = ca.ConAdvModel(network, None, step=RepeatedUpdate())
+      >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
+      >>> _ = model.train_on_batch(tf.ones([8, 4]), tf.ones([8, 3]))
+      >>> int(model.optimizer.iterations)
+      2
+    """
+
+    # Without annotations these are no fields; a subclass may redefine them as
+    # fields.
+    runner = _ANY
+    requires_attack = True
+    staleness = _ANY
+    fraction = 1.0
+    weight = 1.0
+    microbatches = 1
+
+    def check(self, network: tf.keras.Model, attack: Any, views: int) -> None:
+        """Raises a ValueError for a combination that the step cannot train.
+
+        Args:
+          network: functional network, as the user passed it.
+          attack: the attack, or None.
+          views: number of views of each image, 1 or 2.
+        """
+        name = type(self).__name__
+        if attack is None and self.requires_attack:
+            raise ValueError(
+                f"Expected an attack with step={name}(...), for example "
+                "ca.PGD(8 / 255); received attack=None. For plain training "
+                "leave step out or pass step=ca.Plain()."
+            )
+        if attack is not None and not self.requires_attack:
+            raise ValueError(
+                f"Expected attack=None with step={name}(...), which does not "
+                f"attack; received {attack!r}. Pass attack=None, or choose a "
+                "step that attacks, for example step=ca.Concurrent()."
+            )
+        if views == 2 and attack is None:
+            raise ValueError(
+                "Expected views=1 without an attack; received views=2. For "
+                "plain training on augmented images pass only these."
+            )
+
+    def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
+        """Raises a ValueError for arguments of `compile` that do not fit.
+
+        Args:
+          loss: the compiled Keras loss.
+          steps_per_execution: number of steps that Keras runs in one call.
+        """
+        return
+
+    def build(self, context: TrainingContext) -> Any:
+        """Returns the run-time part.
+
+        Args:
+          context: the `TrainingContext` of a compiled model, under its strategy
+            scope.
+
+        Returns:
+          A `StepRunner`.
+        """
+        return self.runner(self, context)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the options, JSON-serializable."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Step":
+        """Returns the step that `get_config` described."""
+        return cls(**config)
+
+
+def check_integer(name: str, value: Any, low: int, hint: str = "") -> None:
+    """Raises a ValueError if a field is no integer >= low."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(
+            f"Expected {name} to be an integer >= {low}{hint}; received "
+            f"{value!r}."
+        )
+
+
+def check_fraction(value: Any) -> None:
+    """Raises a ValueError if a fraction does not lie in (0, 1]."""
+    if not _is_number(value) or not 0 < value <= 1:
+        raise ValueError(
+            "Expected fraction in (0, 1], the share of each local batch that "
+            f"is attacked; received {value!r}. To train without an attack pass "
+            "attack=None."
+        )
+
+
+def check_weight(value: Any) -> None:
+    """Raises a ValueError if a weight is no finite number >= 0."""
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(
+            "Expected weight to be a finite number >= 0, where 1 gives the "
+            f"adversarial loss the weight of the clean one; received {value!r}."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
