@@ -26,7 +26,14 @@ from conadv_tf.networks import split_batch_norm
 from conadv_tf.optimizers import LARS
 from conadv_tf.optimizers import scaling_rule
 from conadv_tf.optimizers import WarmupPolynomialDecay
+from conadv_tf.steps import Concurrent
+from conadv_tf.steps import Plain
+from conadv_tf.steps import RotatingRoles
+from conadv_tf.steps import Sequential
+from conadv_tf.steps import SharedPass
+from conadv_tf.steps import Step
 from conadv_tf.steps import step_memory
+from conadv_tf.steps import StepRunner
 from conadv_tf.types import Attack
 
 __version__ = "0.1.0"
@@ -43,6 +50,13 @@ __all__ = [
     "ThroughputLogger",
     "TrainingMonitor",
     "WarmupPolynomialDecay",
+    "Concurrent",
+    "Plain",
+    "RotatingRoles",
+    "Sequential",
+    "SharedPass",
+    "Step",
+    "StepRunner",
     "analysis",
     "batch_norm_branch",
     "data",

@@ -7,6 +7,7 @@ that another version of Keras or TensorFlow is a matter of this file alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import types
@@ -216,6 +217,28 @@ def begin_training_at(model: tf.keras.Model, epoch: int, batch: int) -> None:
     model._training_state = types.SimpleNamespace(
         maybe_load_initial_counters_from_ckpt=position
     )
+
+
+def alternating_train_function(
+    model: tf.keras.Model, make: Callable[[], Callable[[Any], Any]]
+) -> Callable[[Any], Any]:
+    """Returns a new, untraced training function of Keras.
+
+    After the first batch TensorBoard reads the graph from an attribute of the
+    model, which is set here, because a step may alternate between functions.
+
+    Args:
+      model: a compiled model.
+      make: function that makes Keras's own and sets the attribute.
+    """
+    function = make()
+    traced = model.train_tf_function
+
+    def run(iterator: Any) -> Any:
+        model.train_tf_function = traced
+        return function(iterator)
+
+    return run
 
 
 class PythonState(tf.train.experimental.PythonState):

@@ -100,13 +100,13 @@ class StalenessDrift(keras_internals.Callback):
           See `theory.theorem_1_of_run`.
         """
         return theorem_1_of_run(
-            self.history, self.model.staleness, self.history[-1]["step"]
+            self.history, self.model.step.staleness, self.history[-1]["step"]
         )
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Checks the model and starts a history."""
         model = self.model
-        if getattr(model, "attack", None) is None or not model.staleness:
+        if not getattr(getattr(model, "step", None), "staleness", None):
             raise ValueError(
                 "Expected a ConAdvModel with an attack and staleness >= 1; "
                 f"received {model.name!r}, which has no stale weights. "
@@ -134,7 +134,7 @@ class StalenessDrift(keras_internals.Callback):
                 f"can make one before each step; received {steps}."
             )
         with self.model.distribute_strategy.scope():
-            copy = ShadowWeights(self.model.network, self.model.staleness)
+            copy = ShadowWeights(self.model.network, self.model.step.staleness)
         self._copy, self._age = copy, 0
         self._refresh = tf.function(copy.refresh, autograph=False)
 

@@ -8,6 +8,7 @@ increases), `value_range` (valid pixels) and `hyper_parameters` (checks of an
 attack's arguments).
 """
 
+from conadv_tf.attacks import accuracy
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import hyper_parameters
@@ -27,6 +28,7 @@ __all__ = [
     "PGD",
     "NoGradientError",
     "ScheduledAttack",
+    "accuracy",
     "attack_loss_scaling",
     "attack_ops",
     "check_attack",

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf import keras_internals
-from conadv_tf import steps
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 
@@ -58,17 +57,18 @@ def read(model: tf.keras.Model) -> Values:
     Args:
       model: a compiled `ConAdvModel`.
     """
-    strategy, step = model.distribute_strategy, model.step
+    strategy, runner = model.distribute_strategy, model.runner
     values = {
         name: local_values(strategy, variable)
         for name, variable in {
             **_statistics(model),
-            **step.saved_variables(),
+            **runner.saved_variables(),
             **_metric_variables(model),
         }.items()
     }
-    if step.labels is not None:
-        values[_LABELS] = [steps.example_labels(step.labels)]
+    labels = runner.example_labels()
+    if labels is not None:
+        values[_LABELS] = [labels]
     return values
 
 
@@ -84,7 +84,7 @@ def write(model: tf.keras.Model, values: Values) -> None:
     Raises:
       ValueError: if the model or its number of replicas is another.
     """
-    model.step.restore(values)
+    model.runner.restore(values)
     for name, variable in _statistics(model).items():
         assign_local(model.distribute_strategy, variable, values[name])
 

@@ -1,5 +1,7 @@
 """Selects the variables of a network by their role."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from conadv_tf import keras_internals
@@ -39,3 +41,19 @@ def normalization_and_biases(
         if isinstance(bias, tf.Variable):
             biases.append(bias)
     return normalization, biases
+
+
+def exclude_from_decay(optimizer: Any, network: tf.keras.Model) -> None:
+    """Tells `ca.LARS` which weights have no decay and the plain rate.
+
+    Args:
+      optimizer: Keras optimizer, possibly in a `LossScaleOptimizer`; others
+        than `ca.LARS` are left alone.
+      network: functional network that it trains.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    exclude = getattr(optimizer, "exclude_variables", None)
+    if exclude is not None:
+        normalization, biases = normalization_and_biases(network)
+        exclude(normalization, kind="normalization")
+        exclude(biases, kind="bias")

@@ -6,6 +6,7 @@ and DisAdv), `shared_pass`, `microbatched` and `rotating_roles`.
 
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.concurrent import Concurrent
+from conadv_tf.steps.losses import KerasMetrics
 from conadv_tf.steps.losses import LOSS_METRIC
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
@@ -16,6 +17,8 @@ from conadv_tf.steps.rotating_roles import RotatingRoles
 from conadv_tf.steps.runner import StepRunner
 from conadv_tf.steps.shadow_weights import ShadowWeights
 from conadv_tf.steps.shared_pass import SharedPass
+from conadv_tf.steps.step import deserialize
+from conadv_tf.steps.step import serialize
 from conadv_tf.steps.step import Step
 from conadv_tf.steps.step import TrainingContext
 from conadv_tf.steps.update import with_loss_scale
@@ -24,6 +27,7 @@ __all__ = [
     "LOSS_METRIC",
     "Batch",
     "Concurrent",
+    "KerasMetrics",
     "Plain",
     "RotatingRoles",
     "Sequential",
@@ -33,6 +37,8 @@ __all__ = [
     "StepMemory",
     "StepRunner",
     "TrainingContext",
+    "deserialize",
+    "serialize",
     "step_memory",
     "temporary_bytes",
     "with_loss_scale",

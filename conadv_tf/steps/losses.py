@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 from typing import Any
 from typing import Optional
-from typing import Protocol
 
 import tensorflow as tf
 
@@ -29,27 +28,27 @@ BRANCHES = {
 LOSS_METRIC = "training_loss"
 
 
-class KerasMetrics(Protocol):
-    """Keras's loss and metrics of a compiled model."""
+@dataclasses.dataclass(frozen=True)
+class KerasMetrics:
+    """Keras's loss and metrics of a compiled model.
 
-    def compute_loss(self, batch: SubBatch, logits: tf.Tensor) -> tf.Tensor:
-        """Returns the compiled loss with the regularization penalties.
+    Attributes:
+      compute_loss: function of (images, labels, logits, sample_weight) to this
+        replica's share of the compiled loss, with regularization penalties.
+      compute_metrics: function of the same arguments that updates the compiled
+        metrics and returns {name: value}.
+      update_metrics: function of (labels, logits, sample_weight) that updates
+        the compiled metrics.
+      results: function without arguments that returns {name: value}.
+      build: function of (labels, logits) that creates the variables of the
+        metrics.
+    """
 
-        Returns:
-          Scalar, this replica's share of the sum over replicas.
-        """
-
-    def compute(self, batch: SubBatch, logits: tf.Tensor) -> dict[str, Any]:
-        """Updates the compiled metrics and returns all results by name."""
-
-    def update(self, batch: SubBatch, logits: tf.Tensor) -> None:
-        """Updates the compiled metrics."""
-
-    def results(self) -> dict[str, Any]:
-        """Returns all results by name."""
-
-    def build(self, labels: tf.Tensor, logits: tf.Tensor) -> None:
-        """Creates the variables of the metrics for such labels and logits."""
+    compute_loss: Callable[..., tf.Tensor]
+    compute_metrics: Callable[..., dict[str, Any]]
+    update_metrics: Callable[..., None]
+    results: Callable[[], dict[str, Any]]
+    build: Callable[[tf.Tensor, tf.Tensor], None]
 
 
 def loss_shares(
@@ -114,15 +113,19 @@ class Loss(abc.ABC):
         """
 
     def logs(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """Updates all metrics and returns the logs of `fit`.
-
-        Args:
-          batch: the `Batch` that contains the sub-batches.
-          outputs: the result of the call.
-        """
+        """Updates all metrics and returns the logs of `fit`."""
         self.update_metrics(batch, outputs)
         clean, logits = outputs.sub_batches["clean"], outputs.logits["clean"]
-        return self.complete_logs(self._metrics.compute(clean, logits))
+        return self.complete_logs(
+            self._metrics.compute_metrics(
+                clean.images, clean.labels, logits, clean.sample_weight
+            )
+        )
+
+    def _compute_loss(self, each: SubBatch, logits: tf.Tensor) -> tf.Tensor:
+        return self._metrics.compute_loss(
+            each.images, each.labels, logits, each.sample_weight
+        )
 
     def update_metrics(self, batch: Batch, outputs: Outputs) -> None:
         """Updates the metrics that Keras does not have; see `logs`."""
@@ -145,7 +148,7 @@ class SingleLoss(Loss):
         clean = sub_batches["clean"]
         logits = self._network(clean.images, training=True)
         logits = tf.cast(logits, tf.float32)
-        loss = self._metrics.compute_loss(clean, logits)
+        loss = self._compute_loss(clean, logits)
         return Outputs(sub_batches, loss, {"clean": logits}, {"clean": loss})
 
 
@@ -201,7 +204,7 @@ class CompositeLoss(Loss):
         split = tf.split(joined, sizes or len(sub_batches), axis=0)
         logits = dict(zip(sub_batches, split))
         losses = {
-            name: self._metrics.compute_loss(each, logits[name])
+            name: self._compute_loss(each, logits[name])
             for name, each in sub_batches.items()
         }
         loss = tf.add_n([self.shares[name] * losses[name] for name in losses])
@@ -287,7 +290,7 @@ def _image_gradient(
     """Restricts the gradient by the joined images to the start images."""
     if "start" not in sub_batches:
         return contextlib.nullcontext()
-    sizes = {name: size_of(each.images) for name, each in sub_batches.items()}
-    first = sum(sizes[name] for name in list(sizes)[: list(sizes).index("start")])
-    where = slice(first, first + sizes["start"])
-    return image_gradient_of(where, sum(sizes.values()))
+    sizes = [size_of(each.images) for each in sub_batches.values()]
+    index = list(sub_batches).index("start")
+    first = sum(sizes[:index])
+    return image_gradient_of(slice(first, first + sizes[index]), sum(sizes))

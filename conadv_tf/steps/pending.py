@@ -124,7 +124,8 @@ class PendingBatch(BatchBuffers):
             lambda: stored,
             lambda: [getattr(unperturbed, name) for name in self._fields],
         )
-        return dataclasses.replace(unperturbed, **dict(zip(self._fields, chosen)))
+        fields = dict(zip(self._fields, chosen))
+        return dataclasses.replace(unperturbed, **fields)
 
     def put(self, batch: Batch) -> None:
         """Stores an attacked batch for the next step."""
@@ -200,7 +201,7 @@ class PipelinedRunner(StepRunner):
         return batch_spec.widened(spec, self.context.network.input_shape)
 
     def train_on(self, data: Any) -> dict[str, tf.Tensor]:
-        """Executes `train_step`; in a user's loop the data select the buffers."""
+        """Executes `train_step`; see `StepRunner.train_on`."""
         if not self.is_in_fit:
             data = tf.nest.map_structure(tf.convert_to_tensor, data)
             self.prepare_in_trace(data)

@@ -114,7 +114,8 @@ class RotatingRolesRunner(PipelinedRunner):
 
     def _roles(self, seed: tf.Tensor) -> list[Role]:
         """Returns the roles of a replica, none of which has a collective."""
-        batch, generated = self.buffers.current_batch(), self.buffers.generated()
+        batch = self.buffers.current_batch()
+        generated = self.buffers.generated()
 
         def attack() -> tuple[tf.Tensor, None]:
             network = self.context.network
@@ -188,8 +189,8 @@ class RotatingRolesRunner(PipelinedRunner):
             loss = outputs.loss * NUM_ROLES
         self.loss.update_metrics(batch, outputs)
         if name == "clean":
-            self.context.metrics.update(
-                outputs.sub_batches[name], outputs.logits[name]
+            self.context.metrics.update_metrics(
+                batch.labels, outputs.logits[name], batch.sample_weight
             )
         return self.update.gradients(tape, loss)
 
@@ -266,5 +267,5 @@ class RotatingRoles(Step):
             )
 
     def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
-        """Refuses losses that are sums, because replicas' means are weighted."""
+        """Refuses a loss that is a sum: the replicas' means are weighted."""
         loss_lib.check_mean(loss)

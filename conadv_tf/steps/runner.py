@@ -179,7 +179,7 @@ class StepRunner(abc.ABC):
         }
 
     def reset(self) -> None:
-        """Clears state carried between steps (call in cross-replica context)."""
+        """Clears state between steps (call in cross-replica context)."""
         if self.shadow is not None:
             self.shadow.finalize()
         if self.attack is not None:

@@ -156,9 +156,8 @@ class SharedPassRunner(PipelinedRunner):
         """Returns buffers for the adversarial images of a batch."""
 
         def attacked(each: Optional[tf.TensorSpec]) -> Optional[tf.TensorSpec]:
-            return (
-                None if each is None else attacked_spec(each, self.step.fraction)
-            )
+            fraction = self.step.fraction
+            return None if each is None else attacked_spec(each, fraction)
 
         images = tf.TensorSpec(spec.images.shape, tf.float32)
         return PendingBatch(

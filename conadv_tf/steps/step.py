@@ -5,7 +5,6 @@ A `Step` holds the options of one step type; users pass it as
 training steps of a compiled model.
 """
 
-import abc
 from collections.abc import Callable
 import dataclasses
 import math
@@ -13,7 +12,6 @@ from typing import Any
 from typing import Optional
 
 import tensorflow as tf
-
 
 _ANY: Any = None  # Subclasses may redefine it with any type.
 
@@ -49,7 +47,7 @@ class TrainingContext:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Step(abc.ABC):
+class Step:
     """A step type with its options.
 
     Subclasses are frozen dataclasses. Their fields are the options; the
@@ -155,6 +153,32 @@ class Step(abc.ABC):
     def from_config(cls, config: dict[str, Any]) -> "Step":
         """Returns the step that `get_config` described."""
         return cls(**config)
+
+
+def serialize(step: Step) -> dict[str, Any]:
+    """Returns the JSON-serializable form of a step.
+
+    Raises:
+      ValueError: if the class of the step is not registered with Keras.
+    """
+    name = tf.keras.utils.get_registered_name(type(step))
+    if tf.keras.utils.get_registered_object(name) is not type(step):
+        raise ValueError(
+            "Expected a step whose class is registered with "
+            "tf.keras.utils.register_keras_serializable, to save the model; "
+            f"received {step!r}. Register the class, or save the weights "
+            "(save_weights) or the exported network (export_network().save)."
+        )
+    return tf.keras.utils.serialize_keras_object(step)
+
+
+def deserialize(
+    config: dict[str, Any], custom_objects: Optional[dict[str, Any]] = None
+) -> Step:
+    """Returns the step that `serialize` described."""
+    return tf.keras.utils.deserialize_keras_object(
+        config, custom_objects=custom_objects
+    )
 
 
 def check_integer(name: str, value: Any, low: int, hint: str = "") -> None:
