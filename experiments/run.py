@@ -170,7 +170,7 @@ def train(config, model_dir, strategy):
     with strategy.scope():
         model = build.model(config, dataset, schedule, replicas)
     throughput = ca.ThroughputLogger(
-        config.global_batch_size // model.microbatches,
+        config.global_batch_size // model.step.microbatches,
         examples_per_epoch=None if config.drop_remainder else dataset.num_train,
     )
     checkpoints = resume.checkpoints(model_dir, strategy)

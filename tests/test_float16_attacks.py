@@ -139,7 +139,7 @@ def test_shared_pass_in_float16_equals_float32(distance):
         model = ca.ConAdvModel(
             confident_network(policy, distance),
             ca.PGD(0.1, random_start=False),
-            attack_pass="shared",
+            step=ca.SharedPass(fraction=1.0, replace_clean=False),
         )
         # A large rate makes up for the small gradients.
         model.compile(tf.keras.optimizers.SGD(np.exp(distance)), networks.LOSS)

@@ -151,7 +151,9 @@ def test_save_and_load(tmp_path):
 def test_wrong_fractions(fraction):
     with pytest.raises(ValueError, match=r"adversarial_fraction in \(0, 1\]"):
         ca.ConAdvModel(
-            networks.linear(), ca.FGSM(0.1), adversarial_fraction=fraction
+            networks.linear(),
+            ca.FGSM(0.1),
+            step=ca.Concurrent(fraction=fraction),
         )
 
 

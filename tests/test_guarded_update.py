@@ -80,7 +80,7 @@ def test_a_run_with_a_bad_batch_equals_one_without_it(jit_compile):
         _poisoned(batches, 1),
         _poisoned([batches[i] for i in (0, 2, 3)], None),
     ):
-        model = ca.ConAdvModel(network, ca.FGSM(0.1), staleness=0)
+        model = ca.ConAdvModel(network, ca.FGSM(0.1), step=ca.Sequential())
         model.compile(
             ca.LARS(0.5, momentum=0.9), networks.LOSS, jit_compile=jit_compile
         )
@@ -101,7 +101,9 @@ def test_conadv_moves_on():
 
 
 def test_microbatches_skip_the_whole_update():
-    model = ca.ConAdvModel(networks.small(), None, microbatches=2)
+    model = ca.ConAdvModel(
+        networks.small(), None, step=ca.Plain(microbatches=2)
+    )
     model.compile(ca.LARS(0.5), networks.LOSS)
     before = networks.weights(model.network)
     model.fit(_poisoned(networks.batches(2), 0), verbose=0)

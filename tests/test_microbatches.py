@@ -102,7 +102,9 @@ def test_microbatches_on_two_replicas_equal_four_replicas():
 
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {}])
 def test_ways_to_execute(arguments):
-    model = ca.ConAdvModel(networks.small(), _attack(), microbatches=2)
+    model = ca.ConAdvModel(
+        networks.small(), _attack(), step=ca.Concurrent(microbatches=2)
+    )
     model.compile(ca.LARS(0.05), networks.LOSS, **arguments)
     before = networks.weights(model.network)
     for images, labels in networks.batches(2, size=4):
@@ -128,8 +130,10 @@ def test_errors():
     network = networks.small()
     for wrong in (0, 2.0, True):
         with pytest.raises(ValueError, match=f"received {wrong!r}"):
-            ca.ConAdvModel(network, _attack(), microbatches=wrong)
-    model = ca.ConAdvModel(network, None, microbatches=2)
+            ca.ConAdvModel(
+                network, _attack(), step=ca.Concurrent(microbatches=wrong)
+            )
+    model = ca.ConAdvModel(network, None, step=ca.Plain(microbatches=2))
     with pytest.raises(ValueError, match="steps_per_execution=1.*received 3"):
         model.compile("sgd", networks.LOSS, steps_per_execution=3)
 

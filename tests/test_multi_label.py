@@ -21,9 +21,7 @@ def perfect_network():
 
 
 def _logs(metrics, epsilon, attack_pass="own"):
-    model = ca.ConAdvModel(
-        perfect_network(), ca.FGSM(epsilon), attack_pass=attack_pass
-    )
+    model = ca.ConAdvModel(perfect_network(), ca.FGSM(epsilon))
     model.compile(tf.keras.optimizers.SGD(0.0), BINARY, metrics=metrics)
     model.train_on_batch(IMAGES, LABELS)
     model.reset_metrics()

@@ -58,9 +58,7 @@ def test_lamb_equals_the_paper_and_excludes_the_same_variables_as_lars():
 
 @in_stack_a
 def test_a_model_trains_with_lamb_and_its_rate_is_logged():
-    model = ca.ConAdvModel(
-        networks.convolutional(), ca.PGD(0.1), staleness=1, seed=0
-    )
+    model = ca.ConAdvModel(networks.convolutional(), ca.PGD(0.1), seed=0)
     rate = tf.keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.1)
     model.compile(optimizers.build(LAMB, rate), networks.LOSS)
     data = networks.dataset(networks.batches(3))

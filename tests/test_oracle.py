@@ -130,7 +130,7 @@ def test_epsilon_0_is_plain_training_on_the_doubled_batch(batch_norm):
     network = networks.convolutional(batch_norm)
     data = networks.batches(5)
     shared = ca.split_batch_norm(network, branches=1)
-    model = ca.ConAdvModel(shared, ca.FGSM(0.0), staleness=1)
+    model = ca.ConAdvModel(shared, ca.FGSM(0.0))
     model.compile(tf.keras.optimizers.SGD(0.1, 0.9), networks.LOSS)
     plain = tf.keras.models.clone_model(network)
     plain.set_weights(network.get_weights())
@@ -151,7 +151,7 @@ def test_epsilon_0_is_plain_training_on_the_doubled_batch(batch_norm):
 # ends with the statistics and, their gradients being half of the shared one's,
 # the function of one batch norm trained at half its rate.
 def test_epsilon_0_gives_both_branches_the_same_statistics():
-    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.0), staleness=1)
+    model = ca.ConAdvModel(networks.convolutional(), ca.FGSM(0.0))
     model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
     for images, labels in networks.batches(4):
         model.train_on_batch(images, labels)

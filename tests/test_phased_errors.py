@@ -88,7 +88,7 @@ def test_training_that_does_not_fit():
 
 
 def test_a_saved_model_is_phased_again():
-    model = ca.ConAdvModel(networks.linear(), ATTACK, placement="phased")
+    model = ca.ConAdvModel(networks.linear(), ATTACK, step=ca.RotatingRoles())
     again = ca.ConAdvModel.from_config(model.get_config())
     assert again.placement == "phased"
 

@@ -37,7 +37,7 @@ def phase_function(network, phase, images, labels, attack):
     """
     if phase == "paired_auxiliary":
         return _paired_auxiliary(network, images, labels, attack)
-    model = ca.ConAdvModel(network, attack, placement="phased")
+    model = ca.ConAdvModel(network, attack, step=ca.RotatingRoles())
     models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
     keras_internals.create_slots(model.optimizer, weights)
@@ -73,14 +73,7 @@ def phase_function(network, phase, images, labels, attack):
 
 
 def _paired_auxiliary(network, images, labels, attack):
-    model = ca.ConAdvModel(
-        network,
-        attack,
-        staleness=2,
-        placement="phased",
-        attack_pass="shared",
-        adversarial_fraction=0.5,
-    )
+    model = ca.ConAdvModel(network, attack, step=ca.RotatingRoles())
     models.compiled(model, metrics=None)
     weights = model.network.trainable_variables
     keras_internals.create_slots(model.optimizer, weights)
