@@ -186,18 +186,17 @@ def model(config, dataset, schedule, num_replicas):
       schedule: its `Schedule`.
       num_replicas: number of replicas that share a batch.
     """
+    step = config.step
+    if config.emulate_replicas is not None:
+        step = dataclasses.replace(
+            step, microbatches=microbatches(config, num_replicas)
+        )
     model = ca.ConAdvModel(
         networks.build(config.network, dataset),
-        attack=None if config.tau is None else attack(config, schedule),
-        staleness=config.tau,
+        None if config.tau is None else attack(config, schedule),
+        step=step,
         seed=config.seed,
         views=config.views,
-        microbatches=microbatches(config, num_replicas),
-        placement=config.placement,
-        adversarial_weight=config.adversarial_weight,
-        adversarial_fraction=config.adversarial_fraction,
-        attack_pass=config.attack_pass,
-        start_replaces_clean=config.start_replaces_clean,
     )
     # The warm-up of a run that is shorter than it takes the whole run.
     warmup_epochs = min(config.optimizer.warmup_epochs, config.epochs)

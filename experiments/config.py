@@ -8,8 +8,7 @@ from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import hyper_parameters
-from conadv_tf.steps import ATTACK_PASSES
-from conadv_tf.steps import PLACEMENTS
+from conadv_tf.steps import Step
 from experiments import config_fields
 from experiments import methods
 from experiments.config_fields import bounded
@@ -68,7 +67,7 @@ class RunConfig:
     """All settings of a run.
 
     Attributes:
-      method: "baseline", "disadv" or "conadv".
+      method: name of one of `methods.BASE_METHODS`.
       dataset: name of a dataset, "folder:PATH" or "npz:PATH".
       image_size: height and width of the images; None keeps the size of the
         dataset, or 224 if its images differ in size.
@@ -86,18 +85,7 @@ class RunConfig:
         `per_replica_batch_size` images. Set both or neither.
       per_replica_batch_size: images of an emulated replica.
       epochs: passes over the training images.
-      staleness: updates between the weights of the attack and the weights
-        trained on its result, for conadv; `tau` is the value for all methods.
-      placement: "local", or "phased" to attack and train on different replicas,
-        for conadv.
       label_smoothing: label smoothing of the loss.
-      adversarial_weight: weight of the adversarial loss relative to each other
-        loss.
-      adversarial_fraction: fraction of each local batch that is attacked.
-      attack_pass: "own", or "shared" for a single forward and backward pass
-        per step, for conadv.
-      start_replaces_clean: whether a shared pass trains on the start images
-        instead of their clean images.
       seed: seed of all random numbers, in the range of NumPy's seeds.
       strategy: distribution strategy.
       tpu: name or address of a TPU.
@@ -117,6 +105,8 @@ class RunConfig:
         None measures none.
       smoke_test: whether `smoke_test.scale_down` made the configuration, whose
         accuracy is not a result then.
+      step: the training step, a `ca.Step` of the class that the method
+        selects; None is that class with its defaults.
       attack: the attack.
       optimizer: the optimizer and learning rate schedule.
       network: the network.
@@ -133,13 +123,7 @@ class RunConfig:
     emulate_replicas: Optional[int] = bounded(None, "[1, inf)")
     per_replica_batch_size: Optional[int] = bounded(None, "[1, inf)")
     epochs: int = bounded(30, "[1, inf)")
-    staleness: int = bounded(1, "[0, inf)")
-    placement: str = bounded("local", PLACEMENTS)
     label_smoothing: float = bounded(0.1, "[0, 1)")
-    adversarial_weight: float = bounded(1.0, "[0, inf)")
-    adversarial_fraction: float = bounded(1.0, "(0, 1]")
-    attack_pass: str = bounded("own", ATTACK_PASSES)
-    start_replaces_clean: bool = False
     seed: int = bounded(0, "[0, 4294967296)")
     strategy: str = bounded("auto", distribution.NAMES)
     tpu: Optional[str] = None
@@ -157,6 +141,9 @@ class RunConfig:
     profile_batches: Optional[str] = None
     drift_every: Optional[int] = bounded(None, "[1, inf)")
     smoke_test: bool = config_fields.internal(False)
+    step: Optional[Step] = config_fields.selected(
+        "method", methods.STEP_CLASSES, hidden=("microbatches",)
+    )
     attack: AttackConfig = dataclasses.field(default_factory=AttackConfig)
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=OptimizerConfig
@@ -165,28 +152,19 @@ class RunConfig:
 
     def __post_init__(self):
         """Raises a ValueError for wrong values and wrong combinations."""
+        self._set_step()
         config_fields.check(self)
-        if methods.BASE_METHODS[self.method].staleness and not self.staleness:
+        if self.drift_every and not self.tau:
             raise ValueError(
-                f"Expected staleness >= 1 with method {self.method}; received "
-                "0. Staleness 0 is --method=disadv."
+                "Expected a method with stale weights (conadv, shared_pass or "
+                f"rotating_roles) with drift_every; received {self.method}."
             )
-        for setting, is_given in {
-            "placement phased": self.placement == "phased",
-            "attack_pass shared": self.attack_pass == "shared",
-            "drift_every": self.drift_every is not None,
-        }.items():
-            if is_given and not self.tau:
-                raise ValueError(
-                    f"Expected method conadv with {setting}, which requires "
-                    f"an attack with stale weights; received {self.method}."
-                )
-        reads_copy = self.placement == "local" and self.attack_pass == "own"
+        reads_copy = self.method == "conadv"
         if self.drift_every and self.steps_per_execution > 1 and not reads_copy:
             raise ValueError(
-                "Expected steps_per_execution 1 with drift_every where attacks "
-                "read no copy of the weights (placement phased, attack_pass "
-                f"shared); received {self.steps_per_execution}."
+                "Expected steps_per_execution 1 with drift_every and method "
+                f"{self.method}, whose attacks read no copy of the weights; "
+                f"received {self.steps_per_execution}."
             )
         if self.augmentation in data.MIXING and self.tau is not None:
             raise ValueError(
@@ -209,6 +187,26 @@ class RunConfig:
             )
         self._check_emulation()
 
+    def _set_step(self):
+        """Sets the default step, or makes one of a dict of options."""
+        expected = methods.STEP_CLASSES.get(self.method)
+        if expected is None:
+            return  # `config_fields.check` names the methods.
+        step = self.step
+        if step is None or isinstance(step, dict):
+            step = expected(**(step or {}))
+        if type(step) is not expected:
+            raise ValueError(
+                f"Expected a step of class {expected.__name__} with method "
+                f"{self.method}; received {step!r}. Change the method too."
+            )
+        if step.microbatches != 1:
+            raise ValueError(
+                "Expected step.microbatches=1; received "
+                f"{step.microbatches}. Set emulate_replicas instead."
+            )
+        object.__setattr__(self, "step", step)
+
     def _check_emulation(self):
         pair = self.emulate_replicas, self.per_replica_batch_size
         if pair == (None, None):
@@ -224,19 +222,19 @@ class RunConfig:
                 "a smaller last batch would be divided among the replicas. "
                 "Received False."
             )
-        if self.placement != "local":
+        fields = dataclasses.fields(self.step)
+        if "microbatches" not in [field.name for field in fields]:
             raise ValueError(
-                "Expected placement local with emulate_replicas, because in "
-                "other placements a replica normalizes more images than its "
-                f"own. Received {self.placement}."
+                "Expected method baseline, disadv or conadv with "
+                f"emulate_replicas; received {self.method}, whose updates "
+                "cannot be divided into micro-batches."
             )
         object.__setattr__(self, "global_batch_size", pair[0] * pair[1])
 
     @property
     def tau(self):
         """Staleness of the attack's weights in updates; None without attack."""
-        default = methods.BASE_METHODS[self.method].staleness
-        return self.staleness if default else default
+        return self.step.staleness
 
     @property
     def dataset_stem(self):

@@ -33,6 +33,18 @@ def internal(default):
     return dataclasses.field(default=default, metadata={"internal": True})
 
 
+def selected(selector, classes, hidden=()):
+    """Declares a group whose class depends on another field.
+
+    Args:
+      selector: name of the other field.
+      classes: {value of the other field: dataclass of the group}.
+      hidden: names of options that users cannot set by name.
+    """
+    metadata = {"selector": selector, "classes": classes, "hidden": hidden}
+    return dataclasses.field(default=None, metadata=metadata)
+
+
 def check(group, prefix=""):
     """Raises a ValueError that names the first field with a wrong value.
 
@@ -103,7 +115,12 @@ def settings(config_class):
     """Returns {name with dots: field} of all settings of a configuration."""
     found = {}
     for field in dataclasses.fields(config_class):
-        if dataclasses.is_dataclass(field.type):
+        if "classes" in field.metadata:
+            for group in field.metadata["classes"].values():
+                for inner in dataclasses.fields(group):
+                    if inner.name not in field.metadata["hidden"]:
+                        found[f"{field.name}.{inner.name}"] = inner
+        elif dataclasses.is_dataclass(field.type):
             for name, inner in settings(field.type).items():
                 found[f"{field.name}.{name}"] = inner
         else:
@@ -122,8 +139,12 @@ def names(config_class):
 
 
 def value(config, name):
-    """Returns the value of a setting, given its name with dots."""
-    return functools.reduce(getattr, name.split("."), config)
+    """Returns the value of a setting, given its name with dots.
+
+    The value is None if the class of its group does not have the setting.
+    """
+    group, _, field = name.rpartition(".")
+    return getattr(getattr(config, group) if group else config, field, None)
 
 
 def differing(before, now):
@@ -184,17 +205,46 @@ def replace(config, values):
     """Returns a configuration with some settings replaced.
 
     All settings are replaced before any is checked, because one value can
-    require another.
+    require another. If the class of a group changes, the new group keeps the
+    options that differ from the defaults of the old class. Options that the
+    class does not have are left out.
 
     Args:
       config: a configuration.
       values: {name with dots: value}.
     """
     changed = dataclasses.asdict(config)
+    selected_fields = [
+        field
+        for field in dataclasses.fields(config)
+        if "classes" in field.metadata
+    ]
+    for field in selected_fields:
+        changed[field.name] = _changed_options(getattr(config, field.name))
     for name, new in values.items():
-        group, _, field = name.rpartition(".")
-        (changed[group] if group else changed)[field] = new
+        group, _, option = name.rpartition(".")
+        (changed[group] if group else changed)[option] = new
+    for field in selected_fields:
+        # A wrong value of the selector is an error of its own, in `check`.
+        group = field.metadata["classes"].get(
+            changed[field.metadata["selector"]], type(None)
+        )
+        known = getattr(group, "__dataclass_fields__", {})
+        changed[field.name] = {
+            option: value
+            for option, value in changed[field.name].items()
+            if option in known
+        }
     return from_dict(type(config), changed)
+
+
+def _changed_options(group):
+    """Returns {name: value} of the options that differ from the defaults."""
+    return {
+        field.name: getattr(group, field.name)
+        for field in dataclasses.fields(group)
+        if getattr(group, field.name) != field.default
+    }
 
 
 def override(config, assignments):

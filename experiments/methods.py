@@ -1,10 +1,17 @@
 """The training methods: one table for flags, presets, sweeps and reports."""
 
-from collections.abc import Mapping
 import dataclasses
-from typing import Any
 
-_STALENESS = {"baseline": None, "disadv": 0, "conadv": 1}
+import conadv_tf as ca
+
+# {value of `--method` in run.py: class of its step}.
+STEP_CLASSES = {
+    "baseline": ca.Plain,
+    "disadv": ca.Sequential,
+    "conadv": ca.Concurrent,
+    "shared_pass": ca.SharedPass,
+    "rotating_roles": ca.RotatingRoles,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,44 +21,50 @@ class Method:
     Attributes:
       name: name in flags, presets and files.
       label: name in tables and plots.
-      base: value of `--method` in run.py: "baseline", "disadv" or "conadv".
+      step: the training step, a `ca.Step`.
       summary: description of a training step in a few words.
       color: color in plots, from the palette of Okabe and Ito (2008), which
         color-blind readers can tell apart.
       marker: Matplotlib marker in plots.
       autoaugment: whether AutoAugment is applied to the training images, for
         adversarial methods to a second view of each.
-      settings: {name: value} of the settings in which the method differs from
-        its base; empty for the paper's methods.
     """
 
     name: str
     label: str
-    base: str
+    step: ca.Step
     summary: str
     color: str
     marker: str
     autoaugment: bool = False
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def staleness(self):
-        """Number of updates by which the attack's weights are behind.
+    def base(self):
+        """The value of `--method` in run.py."""
+        (name,) = (
+            name
+            for name, step_class in STEP_CLASSES.items()
+            if type(self.step) is step_class
+        )
+        return name
 
-        None without an attack. If it is not 0, a run may choose a larger one.
-        """
-        return _STALENESS[self.base]
+    @property
+    def settings(self):
+        """{setting: value} of the options that are no defaults of the step."""
+        return {
+            f"step.{field.name}": getattr(self.step, field.name)
+            for field in dataclasses.fields(self.step)
+            if getattr(self.step, field.name) != field.default
+        }
 
 
-_QUARTER = {"adversarial_fraction": 0.25}
-_SHARED = {**_QUARTER, "attack_pass": "shared"}
 METHODS = {
     method.name: method
     for method in (
         Method(
             "baseline",
             "baseline",
-            "baseline",
+            ca.Plain(),
             "no attack",
             "#000000",
             "o",
@@ -59,7 +72,7 @@ METHODS = {
         Method(
             "aa",
             "AutoAugment",
-            "baseline",
+            ca.Plain(),
             "no attack, augmented images",
             "#E69F00",
             "s",
@@ -68,7 +81,7 @@ METHODS = {
         Method(
             "disadv",
             "DisAdv",
-            "disadv",
+            ca.Sequential(),
             "attack, then update",
             "#0072B2",
             "^",
@@ -76,7 +89,7 @@ METHODS = {
         Method(
             "conadv",
             "ConAdv",
-            "conadv",
+            ca.Concurrent(),
             "update and, at the same time, attack with stale weights",
             "#D55E00",
             "D",
@@ -84,7 +97,7 @@ METHODS = {
         Method(
             "conadv_aa",
             "ConAdv + AutoAugment",
-            "conadv",
+            ca.Concurrent(),
             "conadv with augmented images as a second view",
             "#009E73",
             "v",
@@ -93,48 +106,47 @@ METHODS = {
         Method(
             "conadv_quarter",
             "ConAdv, a quarter",
-            "conadv",
+            ca.Concurrent(fraction=0.25),
             "conadv that attacks a quarter of each batch",
             "#CC79A7",
             "P",
-            settings=_QUARTER,
         ),
         Method(
-            "conadv_shared",
-            "ConAdv, shared pass",
-            "conadv",
-            "conadv_quarter with attack and update in a single pass",
-            "#56B4E9",
-            "X",
-            settings=_SHARED,
-        ),
-        Method(
-            "conadv_shared_instead",
-            "ConAdv, shared pass replacing clean",
-            "conadv",
-            "conadv_shared with start images in place of their clean images",
+            "shared_pass",
+            "shared pass",
+            ca.SharedPass(),
+            "attack of a quarter and update in one forward and backward pass",
             "#B8A900",
             "*",
-            settings={**_SHARED, "start_replaces_clean": True},
+        ),
+        Method(
+            "shared_pass_keep_clean",
+            "shared pass, keep clean",
+            ca.SharedPass(replace_clean=False),
+            "shared_pass that also trains on the clean images of the quarter",
+            "#56B4E9",
+            "X",
         ),
     )
 }
 # The methods of the paper's tables.
 PAPER_METHODS = {
-    name: method for name, method in METHODS.items() if not method.settings
+    name: METHODS[name]
+    for name in ("baseline", "aa", "disadv", "conadv", "conadv_aa")
 }
-# The values of `--method` in run.py. The other methods add AutoAugment or other
-# settings to one of these.
+# {value of `--method` in run.py: Method}. The other methods add AutoAugment to
+# one of these, or change an option of its step.
 BASE_METHODS = {
-    name: method
-    for name, method in PAPER_METHODS.items()
-    if not method.autoaugment
-}
-# Settings that distinguish methods with one base, and the paper's values.
-SETTINGS = {
-    "adversarial_fraction": 1.0,
-    "attack_pass": "own",
-    "start_replaces_clean": False,
+    **{name: METHODS[name] for name in STEP_CLASSES if name in METHODS},
+    "rotating_roles": Method(
+        "rotating_roles",
+        "rotating roles",
+        ca.RotatingRoles(),
+        "a third of the replicas attacks, a third each trains on a kind of "
+        "image",
+        "#999999",
+        "h",
+    ),
 }
 
 

@@ -45,7 +45,11 @@ _HELP = {
     "data_dir": "Folder or bucket of prepared tensorflow-datasets.",
 }
 # Settings of a group that have a flag without the name of the group.
-_GROUPED = {"epsilon": "attack.epsilon", "num_steps": "attack.num_steps"}
+_GROUPED = {
+    "epsilon": "attack.epsilon",
+    "num_steps": "attack.num_steps",
+    "staleness": "step.staleness",
+}
 
 
 def _define(flag, text):
@@ -57,8 +61,8 @@ def _define(flag, text):
     values = field.metadata.get("values")
     if kind is not str:
         define = flags.DEFINE_integer if kind is int else flags.DEFINE_float
-        low, _ = config_fields.bounds(values)
-        define(flag, default, text, lower_bound=kind(low))
+        low = kind(config_fields.bounds(values)[0]) if values else None
+        define(flag, default, text, lower_bound=low)
     elif values:
         flags.DEFINE_enum(flag, default, values, text)
     else:

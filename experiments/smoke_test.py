@@ -62,7 +62,7 @@ def scale_down(config, folder=None):
     replicas = 2 if config.emulate_replicas else 1
     # At least one image of each replica is attacked.
     batch_size = max(
-        _BATCH_SIZE, replicas * math.ceil(1 / config.adversarial_fraction)
+        _BATCH_SIZE, replicas * math.ceil(1 / config.step.fraction)
     )
     changes = {
         "smoke_test": True,

@@ -7,6 +7,7 @@ not be the one that the user meant.
 from collections.abc import Callable
 import dataclasses
 
+from experiments import methods
 from experiments import networks
 from experiments import optimizers
 
@@ -24,7 +25,6 @@ class _Scope:
     needs: str
 
 
-_ATTACK = _Scope(lambda config: config.tau is not None, "an attack")
 _LARS = _Scope(
     lambda config: config.optimizer.name == "lars", "optimizer.name=lars"
 )
@@ -43,17 +43,26 @@ def _network(field):
     )
 
 
+def _step(option):
+    found = [
+        name
+        for name, step_class in methods.STEP_CLASSES.items()
+        if option in [field.name for field in dataclasses.fields(step_class)]
+    ]
+    return _Scope(
+        lambda config: config.method in found, f"method {' or '.join(found)}"
+    )
+
+
 # {name of a setting or a group: its scope}.
 _SCOPES = {
-    "attack": _ATTACK,
-    "adversarial_weight": _ATTACK,
-    "adversarial_fraction": _ATTACK,
-    "start_replaces_clean": _Scope(
-        lambda config: config.attack_pass == "shared", "attack_pass=shared"
+    "attack": _Scope(
+        lambda config: config.tau is not None, "a method with an attack"
     ),
-    "staleness": _Scope(
-        lambda config: config.tau, "method conadv (disadv has staleness 0)"
-    ),
+    **{
+        f"step.{option}": _step(option)
+        for option in ("staleness", "fraction", "weight", "replace_clean")
+    },
     "global_batch_size": _Scope(
         lambda config: config.emulate_replicas is None, "no emulate_replicas"
     ),

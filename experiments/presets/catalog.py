@@ -115,7 +115,7 @@ def _imagenet_preset(network, size, method, source, published, p=None):
     attack = config_lib.AttackConfig()
     if p is not None:
         name += f"_p{p}"
-    elif method.staleness is not None:
+    elif method.step.requires_attack:
         p = paper.best_p(network, size, method.name)
     if p is not None:
         attack = config_lib.AttackConfig(epsilon=p / 255)
@@ -183,7 +183,7 @@ def _digits_preset(batch_size, method, suffix="", **fields):
         augmentation="autoaugment_digits" if method.autoaugment else None,
         global_batch_size=batch_size,
         network=_digits_network(batch_size),
-        **method.settings,
+        step=method.step,
         **fields,
     )
     name = f"digits_{batch_size}_{method.name}{suffix}"

@@ -9,7 +9,7 @@ from experiments.sweeps import grid
 # How the axes are called in the names of runs.
 _SHORT_NAMES = {
     "attack.epsilon": "epsilon",
-    "staleness": "staleness",
+    "step.staleness": "staleness",
     "optimizer.learning_rate": "rate",
 }
 
@@ -19,7 +19,7 @@ def with_axes(specs, axes):
 
     Args:
       specs: list of `grid.RunSpec`.
-      axes: {setting: list of values}, with "attack.epsilon", "staleness" or
+      axes: {setting: list of values}, with "attack.epsilon", "step.staleness" or
         "optimizer.learning_rate" as settings. An empty list has no effect.
 
     Returns:

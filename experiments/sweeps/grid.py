@@ -75,16 +75,18 @@ def method_name(config):
     augmented = config.augmentation is not None
     if augmented and config.augmentation not in config_lib.AUTO_AUGMENT:
         return f"{config.method}_{config.augmentation}"
-    settings = {
-        name: config_fields.value(config, name) for name in methods_lib.SETTINGS
-    }
-    # Other values of these settings are a change of the paper's method.
-    for values in (settings, methods_lib.SETTINGS):
+    # Other values of these options are a change of the base method.
+    options = ("fraction", "replace_clean")
+    default = methods_lib.BASE_METHODS[config.method]
+    for step in (config.step, default.step):
         names = {
             method.autoaugment: method.name
-            for method in methods_lib.METHODS.values()
+            for method in (*methods_lib.METHODS.values(), default)
             if method.base == config.method
-            and {**methods_lib.SETTINGS, **method.settings} == values
+            and all(
+                getattr(method.step, name, None) == getattr(step, name, None)
+                for name in options
+            )
         }
         if names:
             break

@@ -69,7 +69,7 @@ flags.DEFINE_string(
 # The flags that vary a setting.
 _AXIS_FLAGS = {
     "attack.epsilon": "epsilon",
-    "staleness": "staleness",
+    "step.staleness": "staleness",
     "optimizer.learning_rate": "learning_rate",
 }
 
