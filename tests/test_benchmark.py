@@ -61,7 +61,7 @@ def test_quartiles_are_formatted_with_their_median_first():
     [
         "disadv",
         "conadv_fit",
-        "conadv_shared_fit",
+        "shared_pass_fit",
         "conadv_no_refresh",
         "conadv_sgd",
     ],

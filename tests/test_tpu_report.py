@@ -111,7 +111,7 @@ def test_report_writes_tables_and_a_plot(tmp_path, fake_compiler, capsys):
 
 def test_rows_of_earlier_reports_are_added(tmp_path, fake_compiler, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
-    methods = ["conadv_shared", "conadv"]
+    methods = ["shared_pass", "conadv"]
     report.report(options(sys.executable, str(first), methods=methods))
     earlier = first / "report.csv"
     # Simulates an earlier compiler with other estimates.
@@ -121,7 +121,7 @@ def test_rows_of_earlier_reports_are_added(tmp_path, fake_compiler, capsys):
     assert [row["method"] for row in rows] == [
         "baseline",
         "conadv",
-        "conadv_shared",
+        "shared_pass",
     ]
     assert [row["cycles"] for row in rows] == [1288, 1288, 2576]
     assert [row["relative"] for row in rows] == [1.0, 1.0, 2.0]

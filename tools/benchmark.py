@@ -12,7 +12,7 @@ The variants train the same network with the same loss, optimizer and data:
   nsl                        AdversarialRegularization of neural-structured-
                              learning with the same attack; requires that
                              package, and runs only without XLA
-  nsl_fit, conadv_fit, conadv_shared_fit
+  nsl_fit, conadv_fit, shared_pass_fit
                              the same through `fit`, with its overhead per
                              call, epoch and step
   conadv_no_refresh          ConAdv without updating the shadow copy

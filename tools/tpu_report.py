@@ -56,8 +56,9 @@ flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_multi_enum(
     "method",
     list(METHODS),
-    list(METHODS),
+    [*METHODS, "rotating_roles"],
     "Steps to compile; repeat the flag for several. attack: only the attack; "
+    "rotating_roles: its three roles, each with --batch_size images; "
     + methods.describe(models.METHODS),
 )
 flags.DEFINE_multi_string(
@@ -71,13 +72,6 @@ flags.DEFINE_multi_integer(
     [8],
     "Images of one step on one core; repeat the flag for several.",
     lower_bound=1,
-)
-flags.DEFINE_enum(
-    "placement",
-    "local",
-    ["local", "phased"],
-    "phased: compiles the three phases of conadv and the two of conadv_shared, "
-    "each as a separate step on a working batch of --batch_size images.",
 )
 flags.DEFINE_string("precision", "mixed_bfloat16", "Keras precision policy.")
 flags.DEFINE_string(

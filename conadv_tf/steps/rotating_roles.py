@@ -124,10 +124,10 @@ class RotatingRolesRunner(PipelinedRunner):
 
         def adversarial() -> tuple[tf.Tensor, Gradients]:
             attacked = batch.with_adversarial(generated)
-            return generated, self._gradients(attacked, "adversarial")
+            return generated, self.gradients(attacked, "adversarial")
 
         def clean() -> tuple[tf.Tensor, Gradients]:
-            return generated, self._gradients(batch, "clean")
+            return generated, self.gradients(batch, "clean")
 
         def wait() -> tuple[tf.Tensor, None]:
             return generated, None
@@ -169,7 +169,7 @@ class RotatingRolesRunner(PipelinedRunner):
             for gradient, known in zip(gradients, has_gradient)
         ]
 
-    def _gradients(self, batch: Batch, name: str) -> Gradients:
+    def gradients(self, batch: Batch, name: str) -> Gradients:
         """Returns a replica's share of the gradients, from one sub-batch.
 
         The sum over all replicas is the gradient of the mean loss over the

@@ -19,7 +19,7 @@ import re
 import numpy as np
 
 from conadv_tf import xla_internals
-from conadv_tf.steps import lowering
+from conadv_tf.steps import temporary_bytes
 from experiments import markdown_table
 from tools.step import graph_walk
 from tools.step import models
@@ -65,7 +65,7 @@ def of_method(method, network, batch_size):
       Dict with the method and an int for each key of `_COLUMNS`.
     """
     specs = models.batch_specs(network, batch_size)
-    step = lowering.step_function(models.of_method(method, network), specs)
+    step = models.of_method(method, network).runner.as_function(specs)
     graph = step.get_concrete_function(*specs).graph
     module = xla_internals.optimized_hlo(step, *specs)
     counts, arguments = count(module), argument_bytes(module)
@@ -78,7 +78,7 @@ def of_method(method, network, batch_size):
         "bytes_accessed": counts["bytes_accessed"],
         "argument_bytes": arguments,
         # Arguments occupy memory throughout, the rest of it is reused.
-        "memory_bytes": arguments + lowering.temporary_bytes(module),
+        "memory_bytes": arguments + temporary_bytes(module),
     }
 
 

@@ -19,7 +19,7 @@ METHODS["conadv_eighth"] = dataclasses.replace(
     name="conadv_eighth",
     label="ConAdv, an eighth",
     summary="conadv on an eighth of each batch",
-    settings={"adversarial_fraction": 0.125},
+    step=ca.Concurrent(fraction=0.125),
 )
 # Help text for flags that `network` reads.
 NETWORK_HELP = (
@@ -98,11 +98,8 @@ def of_method(method, network, attack=None, **options):
       **options: keyword arguments of `compiled`.
     """
     method = METHODS[method]
-    if method.staleness is None:
-        attack = None
-    else:
-        attack = attack or paper_attack()
-    model = ca.ConAdvModel(network, attack, method.staleness, **method.settings)
+    attack = (attack or paper_attack()) if method.step.requires_attack else None
+    model = ca.ConAdvModel(network, attack, step=method.step)
     return compiled(model, **options)
 
 

@@ -76,7 +76,7 @@ def _method(method, network, data, jit_compile, train=_bare, **options):
 def _without_refresh(network, data, jit_compile):
     """ConAdv whose shadow copy is never updated: wrong, but it shows a cost."""
     model = models.of_method("conadv", network, jit_compile=jit_compile)
-    model.step.shadow.refresh = lambda age: None
+    model.runner.shadow.refresh = lambda steps: None
     return _bare(model, data)
 
 
@@ -130,9 +130,7 @@ _BUILDERS = {
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),
     "conadv_fit": functools.partial(_method, "conadv", train=_fit),
-    "conadv_shared_fit": functools.partial(
-        _method, "conadv_shared", train=_fit
-    ),
+    "shared_pass_fit": functools.partial(_method, "shared_pass", train=_fit),
     "conadv_no_refresh": _without_refresh,
     "conadv_sgd": functools.partial(_method, "conadv", optimizer=_sgd),
 }

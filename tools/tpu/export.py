@@ -9,9 +9,8 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.networks import conversion
-from conadv_tf.steps import lowering
 from tools.step import models
-from tools.tpu import phases
+from tools.tpu import roles
 
 _plain, *_adversarial = models.METHODS
 # The steps of one core, in the order of the tables; "attack" is only an attack.
@@ -24,10 +23,10 @@ def step_function(network, method, batch_size, attack):
     Args:
       network: functional network, images to logits.
       method: one of `METHODS`: "attack" on a batch and through the auxiliary
-        batch norm as in a step; or one of `phases.KNOWN`, a phase of a method
-        in phased placement.
-      batch_size: images of one step on one core; of a phase, those of the
-        working batch.
+        batch norm as in a step; or one of `roles.ROLES`, a role of
+        `RotatingRoles`.
+      batch_size: images of one step on one core; for a role, images of the
+        current batch.
       attack: `ca.PGD` or the like; "baseline" ignores it.
 
     Returns:
@@ -36,13 +35,13 @@ def step_function(network, method, batch_size, attack):
     Raises:
       ValueError: if the method is unknown.
     """
-    known = (*METHODS, *phases.KNOWN)
+    known = (*METHODS, *roles.ROLES)
     if method not in known:
         raise ValueError(f"Expected method in {known}; received {method!r}.")
     attack = _Named(attack)
     specs = models.batch_specs(network, batch_size)
-    if method in phases.KNOWN:
-        return phases.phase_function(network, method, *specs, attack)
+    if method in roles.ROLES:
+        return roles.role_function(network, method, *specs, attack)
     if method == "attack":
         # As in a step, the seed is not a constant: a good part of the random
         # draws could be folded away if it were.
@@ -50,7 +49,7 @@ def step_function(network, method, batch_size, attack):
         function = _attack_function(network, attack)
         return tf.function(function, jit_compile=True), specs
     model = models.of_method(method, network, attack=attack, metrics=None)
-    return lowering.step_function(model, specs), specs
+    return model.runner.as_function(specs), specs
 
 
 class _Named:

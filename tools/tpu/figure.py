@@ -12,10 +12,10 @@ from typing import Optional
 
 from experiments import plots
 from tools.step import models
-from tools.tpu.phases import PHASES
+from tools.tpu.roles import ROLES
 
 _LABELS = {name: method.label for name, method in models.METHODS.items()}
-_LABELS["phased"] = "ConAdv, rotating roles"
+_LABELS["rotating_roles"] = "rotating roles"
 # Images/ms of ResNet-50 on TPU v3 (Liu et al. 2022, Figure 4 and section 4.2)
 # by images per core: 32k images on 512 cores, where ConAdv was "about 1.5x" as
 # fast as DisAdv, and 2k images on 1024 cores.
@@ -32,7 +32,7 @@ class Bar:
     """Throughput of one method on a slice.
 
     Attributes:
-      method: a key of `models.METHODS` or "phased".
+      method: a key of `models.METHODS` or "rotating_roles".
       cores: number of cores, three times as many with rotating roles.
       images: number of images of one step on all cores.
       estimated: images per millisecond.
@@ -59,11 +59,11 @@ def bars(rows):
     """
     panels = {}
     for row in rows:
-        method = "phased" if row["method"] in PHASES else row["method"]
+        method = "rotating_roles" if row["method"] in ROLES else row["method"]
         if method not in _LABELS or row["estimated_ms"] is None:
             continue
         times = panels.setdefault(row["batch_size"], {})
-        # All replicas wait for the longest phase.
+        # All replicas wait for the longest role.
         times[method] = max(times.get(method, 0.0), row["estimated_ms"])
     return {
         size: [_bar(method, size, time) for method, time in times.items()]
@@ -74,8 +74,8 @@ def bars(rows):
 def _bar(method, size, milliseconds):
     cores = _PAPER_CORES.get(size, _OTHER_CORES)
     images = size * cores
-    if method == "phased":
-        # A replica collects the images of its working batch in three steps.
+    if method == "rotating_roles":
+        # A replica collects the images of its current batch in three steps.
         cores *= 3
     published = _PAPER.get(size, {}).get(method)
     return Bar(method, cores, images, images / milliseconds, published)

@@ -18,9 +18,7 @@ from tools.tpu import export as export_lib
 from tools.tpu import figure
 from tools.tpu import kernels
 from tools.tpu import tables
-from tools.tpu.phases import KNOWN
-from tools.tpu.phases import PAIRED
-from tools.tpu.phases import PHASES
+from tools.tpu.roles import ROLES
 
 
 def check_python(python, flag, requirements, create=False):
@@ -75,7 +73,7 @@ def report(options):
         check_python(python, flag, requirements, options.create_environments)
     output = pathlib.Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    names = steps(options.method, options.placement)
+    names = steps(options.method)
     wanted = [(name, size) for size in options.batch_size for name in names]
     paths = [output / f"{options.network}_{n}_{size}" for n, size in wanted]
     # Errors in the export show up before the compiler takes minutes.
@@ -106,12 +104,12 @@ def report(options):
 def write(rows, details, options):
     """Writes the tables and the plot, and returns the table of methods."""
     output = pathlib.Path(options.output_dir)
-    order = (*export_lib.METHODS, *KNOWN)
+    order = (*export_lib.METHODS, *ROLES)
     rows = sorted(
         tables.with_relative(rows),
         key=lambda row: (-row["batch_size"], order.index(row["method"])),
     )
-    table = tables.methods_table(rows) + tables.longest_phases(rows)
+    table = tables.methods_table(rows) + tables.longest_roles(rows)
     (output / "report.md").write_text("\n".join([table, *details]))
     panels = figure.bars(rows)
     if panels:
@@ -122,16 +120,13 @@ def write(rows, details, options):
     return table
 
 
-def steps(methods, placement):
-    """Lists the steps to compile.
-
-    Args:
-      methods: list of names from `export.METHODS`.
-      placement: "local", or "phased" to replace methods by their phases.
-    """
-    schedules = {"conadv": PHASES, "conadv_shared": PAIRED}
-    phased = schedules if placement == "phased" else {}
-    return [step for name in methods for step in phased.get(name, (name,))]
+def steps(methods):
+    """Returns the steps to compile: rotating roles are three steps."""
+    return [
+        step
+        for name in methods
+        for step in (ROLES if name == "rotating_roles" else (name,))
+    ]
 
 
 def export(path, method, batch_size, options):

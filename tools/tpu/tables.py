@@ -3,8 +3,7 @@
 from conadv_tf import csv_file
 from experiments import markdown_table
 from tools.tpu import cycles as cycles_lib
-from tools.tpu.phases import PAIRED
-from tools.tpu.phases import PHASES
+from tools.tpu.roles import ROLES
 
 # Clock of one core from Google's documentation, which omits newer TPUs.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}
@@ -105,44 +104,31 @@ def _text(value):
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def longest_phases(rows):
-    """Compares the longest phase of rotating roles with other methods.
+def longest_roles(rows):
+    """Returns the cost of rotating roles, one line for each batch size.
 
-    All replicas wait for the longest phase. A step trains on a third of the
-    images that all replicas work on (in pairs half). With as many images per
-    replica as another method, three times (twice) as many replicas therefore
-    make steps of the same global batch size.
-
-    Args:
-      rows: rows of `summary`.
-
-    Returns:
-      A line for each batch size; "" if there are no phases or no estimates.
+    All replicas wait for the longest role. A step trains on a third of the
+    images that all replicas hold. With as many images on each replica as in
+    another method, three times the replicas make a step of the same global
+    batch. The text is "" if there are no roles or no estimates.
     """
     by_size = {}
     for row in rows:
         by_size.setdefault(row["batch_size"], {})[row["method"]] = row["cycles"]
-    return "".join(
-        _longest(size, cycles, *schedule)
-        for size, cycles in by_size.items()
-        for schedule in (
-            (PHASES, "longest phase", "three times"),
-            (PAIRED, "longest phase in pairs", "twice"),
-        )
-    )
+    return "".join(_longest(*each) for each in by_size.items())
 
 
-def _longest(size, cycles, names, title, times):
-    phases = [cycles.get(phase) for phase in names]
-    if None in phases:
+def _longest(size, cycles):
+    roles = [cycles.get(role) for role in ROLES]
+    if None in roles:
         return ""
-    longest = max(phases)
-    text = f"\n{size} images, {title}: {longest:,} cycles"
+    longest = max(roles)
+    text = f"\n{size} images, longest role: {longest:,} cycles"
     if cycles.get("baseline"):
         text += f", {longest / cycles['baseline']:.2f} of the baseline"
     if cycles.get("disadv"):
         text += (
-            f"; with {times} the replicas and the same global batch size "
+            "; with three times the replicas and the same global batch "
             f"{cycles['disadv'] / longest:.2f} times the throughput of DisAdv"
         )
     return f"{text}.\n"
