@@ -97,7 +97,7 @@ def _skipped(app, what, name, obj, skip, options):
 
 
 def _signature(app, what, name, obj, options, signature, annotation):
-    """Of a class the arguments of __init__: Keras's __new__ takes any."""
+    """For a class, the arguments of __init__: Keras's __new__ takes any."""
     if what != "class":
         return None
     arguments = inspect.signature(obj.__init__)
@@ -114,7 +114,7 @@ def _linked(app, name, source):
 
 
 def setup(app):
-    """Connects what the pages need."""
+    """Connects the handlers that the pages need."""
     # Before napoleon, which reads the sections.
     app.connect("autodoc-process-docstring", _as_rst, priority=400)
     app.connect("autodoc-process-signature", _signature)
