@@ -30,7 +30,7 @@ class SteppedModel(tf.keras.Model):
       runner: the `steps.StepRunner`; None before `compile`.
 
     Args:
-      source: the `SourceNetwork` that `network` is a copy of, or None.
+      source: the `SourceNetwork` that `network` is a copy of.
       name: model name. The other arguments are the attributes.
     """
 
@@ -44,7 +44,7 @@ class SteppedModel(tf.keras.Model):
         step: steps.Step,
         seed: int,
         views: int,
-        source: Optional[SourceNetwork],
+        source: SourceNetwork,
         name: str,
     ) -> None:
         super().__init__(name=name, autocast=False)
@@ -61,20 +61,17 @@ class SteppedModel(tf.keras.Model):
         # Losses and metrics may be given by these names.
         self.output_names = network.output_names
         # A symbolic call builds the model and tells Keras what to save.
-        self(
-            tf.keras.Input(
-                network.input_shape[1:], dtype=network.inputs[0].dtype
-            )
-        )
+        shape, dtype = network.input_shape[1:], network.inputs[0].dtype
+        self(tf.keras.Input(shape, dtype=dtype))
 
     def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
         """Returns the logits through the main batch norm."""
         return self.network(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Executes one step on one replica's batch; see `steps.StepRunner`.
+        """Executes one step on one replica's batch.
 
-        A training loop of your own may call it: `strategy.run(model.train_step,
+        A custom training loop may call it: `strategy.run(model.train_step,
         (batch,))`, inside or outside of a `tf.function`. `fit` also calls
         `reset_pending()` at its start, and `check_value_range()` after the
         first batch and each epoch; in such a loop call them yourself.
@@ -119,7 +116,7 @@ class SteppedModel(tf.keras.Model):
         if attack_loss_scaling.computes_in_float16(self.network):
             optimizer = steps.with_loss_scale(optimizer)
         self.runner = None
-        self._warn_of_changes()
+        self._source.warn_of_changes()
         super().compile(optimizer, loss, *args, **kwargs)
         self.step.check_compiled(
             loss_object, keras_internals.steps_per_execution(self)
@@ -180,19 +177,19 @@ class SteppedModel(tf.keras.Model):
         keras_internals.create_slots(self.optimizer, self.trainable_variables)
 
     def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
-        """Trains; see `tf.keras.Model.fit`. No batch is pending at its start.
+        """Trains like `tf.keras.Model.fit`. No batch is pending at its start.
 
         Raises:
           ValueError: if images have a NaN or lie outside the attack's
             `value_range` (checked after the first batch and at the end of each
             epoch), or use under 1% of it in a whole epoch; with
             `jit_compile=True`, if batches have no static size.
-          FloatingPointError: if too many gradients are not finite; see
-            `ca.TrainingMonitor`.
+          FloatingPointError: if too many gradients are not finite
+            (`ca.TrainingMonitor`).
         """
         bound = inspect.signature(super().fit).bind(*args, **kwargs)
         arguments = bound.arguments
-        self._warn_of_changes()
+        self._source.warn_of_changes()
         self.reset_pending()
         if self.runner is not None:
             self.runner.hint_batch_size(
@@ -206,7 +203,7 @@ class SteppedModel(tf.keras.Model):
         return super().fit(**arguments)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains on one batch; see `tf.keras.Model.train_on_batch`.
+        """Trains on one batch like `tf.keras.Model.train_on_batch`.
 
         The batch stays pending until the next call, which trains on it.
 
@@ -258,14 +255,10 @@ class SteppedModel(tf.keras.Model):
         runner = self.__dict__.get("runner")
         return [] if runner is None else runner.loss.metrics()
 
-    def _warn_of_changes(self) -> None:
-        if self._source is not None:
-            self._source.warn_of_changes()
-
     # --- Between steps ------------------------------------------------------
 
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Loads weights; see `tf.keras.Model.load_weights`.
+        """Loads weights like `tf.keras.Model.load_weights`.
 
         A pending batch is dropped, because the previous weights attacked it.
         """

@@ -86,7 +86,7 @@ class AttackPass:
         self._warned = False
 
     def __call__(self, network: tf.keras.Model, batch: Batch) -> tf.Tensor:
-        """Returns the adversarial images of a batch; see `generate`."""
+        """Returns the adversarial images of a batch, by `generate`."""
         seed = self.next_seed()
         self.count_out_of_range(batch)
         return self.generate(network, batch.attacked_sub_batch(), seed)
@@ -127,7 +127,7 @@ class AttackPass:
             )
 
     def initial_points(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
-        """Returns x_0, where the attack begins; see `PGD.initial_points`."""
+        """Returns x_0, the points where the attack begins."""
         return self._attack.initial_points(batch.images, seed)
 
     def apply_gradient(

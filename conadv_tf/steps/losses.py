@@ -128,7 +128,7 @@ class Loss(abc.ABC):
         )
 
     def update_metrics(self, batch: Batch, outputs: Outputs) -> None:
-        """Updates the metrics that Keras does not have; see `logs`."""
+        """Updates the metrics that Keras does not have."""
         return
 
     def complete_logs(self, logs: dict[str, Any]) -> dict[str, Any]:

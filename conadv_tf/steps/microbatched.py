@@ -26,7 +26,7 @@ class MicrobatchedRunner(StepRunner):
     """Sums gradients over micro-batches; the last one makes the update.
 
     A micro-batch is attacked with theta_t-tau just before it is trained on.
-    The updates are those of `ConcurrentRunner`, in sequence, and no global
+    The updates are equal to `ConcurrentRunner`'s, in sequence, and no global
     batch is stored. The shadow weights change with the last micro-batch.
 
     Args:
@@ -52,12 +52,12 @@ class MicrobatchedRunner(StepRunner):
         self._next = 0
 
     def train_on(self, data: Any) -> dict[str, tf.Tensor]:
-        """Executes `train_step`; see `StepRunner.train_on`."""
+        """Executes `train_step`, in `fit` only."""
         if not self.is_in_fit:
             raise ValueError(
                 "Expected fit or train_on_batch with micro-batches, which "
-                "count them; received a call of train_step. In a training loop "
-                "of your own use microbatches=1."
+                "count them; received a call of train_step. In a custom "
+                "training loop use microbatches=1."
             )
         return self(self.receive(data))
 
@@ -117,7 +117,7 @@ class MicrobatchedRunner(StepRunner):
         self._next = 0
 
     def restore(self, values: dict[str, list[np.ndarray]]) -> None:
-        """Assigns the variables from a checkpoint; see `StepRunner.restore`."""
+        """Assigns the variables, and counts on from the checkpoint."""
         super().restore(values)
         self._next = self._sums.next_index
 
@@ -160,7 +160,7 @@ class MicrobatchedStep(Step):
             )
 
     def build(self, context: TrainingContext) -> StepRunner:
-        """Returns the run-time part; see `Step.build`."""
+        """Returns the run-time part, a `StepRunner`."""
         if self.microbatches > 1:
             return MicrobatchedRunner(self, context)
         return super().build(context)

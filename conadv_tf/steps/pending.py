@@ -201,7 +201,7 @@ class PipelinedRunner(StepRunner):
         return batch_spec.widened(spec, self.context.network.input_shape)
 
     def train_on(self, data: Any) -> dict[str, tf.Tensor]:
-        """Executes `train_step`; see `StepRunner.train_on`."""
+        """Executes `train_step`; the first data select the buffers."""
         if not self.is_in_fit:
             data = tf.nest.map_structure(tf.convert_to_tensor, data)
             self.prepare_in_trace(data)

@@ -81,17 +81,17 @@ _FIRST_UPDATE = 2 * NUM_ROLES - 1
 
 
 class RotatingRolesRunner(PipelinedRunner):
-    """Attacks, or trains on adversarial or on clean images; see the module."""
+    """Attacks, or trains on adversarial images, or trains on clean ones."""
 
     def prepare(self, element_spec: Any, static: bool) -> None:
-        """Creates the buffers; see `StepRunner.prepare`. Shapes are static."""
+        """Creates the buffers, which always have static shapes."""
         super().prepare(element_spec, static=True)
 
     def prepare_in_trace(self, data: Any) -> None:
         """Refuses training loops of the user."""
         raise ValueError(
             "Expected fit or train_on_batch with step=ca.RotatingRoles(); "
-            "received a call of train_step. In a training loop of your own use "
+            "received a call of train_step. In a custom training loop use "
             "another step."
         )
 

@@ -54,7 +54,7 @@ class StepRunner(abc.ABC):
     unsaved: ClassVar[tuple[str, ...]] = ("out_of_range",)
     # Sub-batches that go through the auxiliary batch norm.
     auxiliary: ClassVar[tuple[str, ...]] = ("adversarial",)
-    # Number of traces of the step that alternate; see `next_trace`.
+    # Number of traces of the step that alternate, by `next_trace`.
     num_traces: ClassVar[int] = 1
 
     def __init__(self, step: Any, context: TrainingContext) -> None:
@@ -157,7 +157,7 @@ class StepRunner(abc.ABC):
           static: whether XLA needs static shapes.
 
         Raises:
-          ValueError: if the data do not fit those that were received before.
+          ValueError: if the data do not fit the pending batch.
         """
         return
 

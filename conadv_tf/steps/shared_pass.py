@@ -55,7 +55,7 @@ from conadv_tf.steps.step import Step
 
 
 class SharedPassRunner(PipelinedRunner):
-    """Trains on a batch and attacks it in one pass; see the module."""
+    """Trains on a batch and attacks it in one pass."""
 
     auxiliary = ("start", "adversarial")
 
