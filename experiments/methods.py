@@ -134,6 +134,8 @@ PAPER_METHODS = {
     name: METHODS[name]
     for name in ("baseline", "aa", "disadv", "conadv", "conadv_aa")
 }
+# The methods that sweeps and tools compare by default.
+COMPARED = ("baseline", "disadv", "conadv")
 # {value of `--method` in run.py: Method}. The other methods add AutoAugment to
 # one of these, or change an option of its step.
 BASE_METHODS = {

@@ -82,7 +82,7 @@ def test_variants_train_the_network(name, monkeypatch):
     run(2)
     assert model.optimizer.iterations.numpy() == 5
     assert (model.optimizer.name == "LARS") == (name != "conadv_sgd")
-    stale = model.step.shadow
+    stale = model.runner.shadow
     if stale is not None:
         weights = networks.weights(model.network)
         distance = abs(networks.weights(stale.network) - weights).max()

@@ -11,6 +11,7 @@ import conadv_tf as ca
 from conadv_tf.data import digits
 from experiments import build
 from experiments import config as config_lib
+from experiments import methods
 from experiments import networks
 from experiments import smoke_test
 
@@ -141,13 +142,13 @@ def test_views_after_batching(method, name):
         assert not np.allclose(*views)
 
 
-@pytest.mark.parametrize("placement", config_lib.PLACEMENTS)
-def test_placement(placement):
-    config = _config(placement=placement)
+@pytest.mark.parametrize("method", methods.BASE_METHODS)
+def test_the_model_has_the_step_of_the_method(method):
+    config = _config(method=method)
     dataset = build.dataset(config, 1)
     schedule = build.schedule(config, dataset, 1)
     model = build.model(config, dataset, schedule, 1)
-    assert model.placement == placement
+    assert model.step == methods.BASE_METHODS[method].step
 
 
 # With 10 updates an epoch the radius is 0 for 20 updates and then grows by 1/11

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import config_fields
 from experiments import networks
@@ -27,12 +28,7 @@ DEFAULT = config_lib.RunConfig()
         ("emulate_replicas=0", r"\[1, inf\)"),
         ("per_replica_batch_size=0", r"\[1, inf\)"),
         ("epochs=0", r"\[1, inf\)"),
-        ("staleness=-1", r"\[0, inf\)"),
-        ("placement=remote", "'local', 'phased'"),
         ("label_smoothing=1", r"\[0, 1\)"),
-        ("adversarial_weight=nan", r"\[0, inf\)"),
-        ("adversarial_fraction=0", r"\(0, 1\]"),
-        ("attack_pass=none", "'own', 'shared'"),
         ("seed=-1", r"\[0, 4294967296\)"),
         ("strategy=mirror", "'mirrored'"),
         ("precision=float64", "'mixed_bfloat16'"),
@@ -40,6 +36,9 @@ DEFAULT = config_lib.RunConfig()
         ("max_skipped_steps=-1", r"\[0, inf\)"),
         ("validation_fraction=1", r"\(0, 1\) or None"),
         ("drift_every=0", r"\[1, inf\) or None"),
+        ("step.staleness=0", "integer >= 1.*ca.Sequential"),
+        ("step.weight=nan", "finite number >= 0"),
+        ("step.fraction=0", r"\(0, 1\]"),
         ("attack.epsilon=inf", r"\[0, inf\)"),
         ("attack.epsilon=8", r"\[0, 1\].*8 of 255 grey levels are 0\.03137"),
         ("attack.num_steps=0", r"\[1, inf\)"),
@@ -70,6 +69,8 @@ DEFAULT = config_lib.RunConfig()
 )
 def test_wrong_values(assignment, expected):
     name, _, value = assignment.partition("=")
+    # The library names its own option.
+    name = name.removeprefix("step.")
     with pytest.raises(ValueError, match=f"Expected {name}.*{expected}") as e:
         override(DEFAULT, [assignment])
     received = str(e.value).partition("received ")[2]
@@ -86,7 +87,7 @@ def test_every_field_with_a_range_is_tested():
         "dataset",
         "tpu",
         "jit_compile",
-        "start_replaces_clean",
+        "step.replace_clean",
         "drop_remainder",
         "data_dir",
         "tensorboard",
@@ -112,33 +113,29 @@ def test_every_field_with_a_range_is_tested():
             {
                 "emulate_replicas": 3,
                 "per_replica_batch_size": 8,
-                "placement": "phased",
+                "method": "shared_pass",
             },
-            "Expected placement local with emulate_replicas",
+            "disadv or conadv with emulate_replicas; received shared_pass",
         ),
         ({"augmentation": "cutmix"}, "mixes labels.*Received conadv"),
         ({"profile_batches": "20-40"}, "received .20-40."),
         (
             {"drift_every": 5, "method": "disadv"},
-            "conadv with drift_every.* stale weights; received disadv",
+            "stale weights .*with drift_every; received disadv",
         ),
         (
             {
                 "drift_every": 5,
-                "attack_pass": "shared",
+                "method": "shared_pass",
                 "steps_per_execution": 2,
             },
             "Expected steps_per_execution 1 with drift_every.*received 2",
         ),
         (
-            {"attack_pass": "shared", "method": "disadv"},
-            "conadv with attack_pass shared.* received disadv",
+            {"step": ca.SharedPass(), "method": "disadv"},
+            "class Sequential with method disadv; received SharedPass",
         ),
-        (
-            {"placement": "phased", "method": "disadv"},
-            "conadv with placement phased.* received disadv",
-        ),
-        ({"staleness": 0}, "Staleness 0 is --method=disadv"),
+        ({"step": ca.Concurrent(microbatches=2)}, "Set emulate_replicas"),
         ({"epochs": 2.5}, "Expected epochs to be of type int; received 2.5"),
         ({"epochs": True}, "epochs to be of type int; received True"),
         ({"jit_compile": 1}, "jit_compile to be of type bool; received 1"),
@@ -184,12 +181,28 @@ def test_members_of_families():
 
 
 @pytest.mark.parametrize(
-    "method, staleness, tau",
-    [("baseline", 3, None), ("disadv", 3, 0), ("conadv", 3, 3)],
+    "method, step, tau",
+    [
+        ("baseline", ca.Plain(), None),
+        ("disadv", ca.Sequential(), 0),
+        ("conadv", ca.Concurrent(), 1),
+        ("shared_pass", ca.SharedPass(), 1),
+        ("rotating_roles", ca.RotatingRoles(), 1),
+    ],
 )
-def test_tau(method, staleness, tau):
-    config = config_lib.RunConfig(method=method, staleness=staleness)
-    assert config.tau == tau
+def test_a_method_selects_the_step(method, step, tau):
+    config = config_lib.RunConfig(method=method)
+    assert (config.step, config.tau) == (step, tau)
+
+
+# Another method keeps the options that were changed and that its step has.
+def test_changes_of_the_step():
+    config = override(DEFAULT, ["step.staleness=3", "step.fraction=0.5"])
+    assert config.step == ca.Concurrent(staleness=3, fraction=0.5)
+    config = override(config, ["method=shared_pass"])
+    assert config.step == ca.SharedPass(fraction=0.5)
+    config = override(config, ["method=baseline"])
+    assert config.step == ca.Plain()
 
 
 def test_override_types():
@@ -219,6 +232,7 @@ def test_override_types():
 def test_from_dict_reads_what_asdict_writes():
     config = config_lib.RunConfig(
         method="disadv",
+        step=ca.Sequential(weight=0.5),
         augmentation="autoaugment",
         emulate_replicas=4,
         per_replica_batch_size=16,
@@ -233,8 +247,9 @@ def test_from_dict_reads_what_asdict_writes():
     "changes, name, needs",
     [
         (["method=baseline"], "attack.epsilon", "an attack"),
-        (["method=baseline"], "adversarial_weight", "an attack"),
-        (["method=disadv"], "staleness", "method conadv"),
+        (["method=baseline"], "step.weight", "method disadv or conadv or"),
+        (["method=disadv"], "step.staleness", "method conadv"),
+        ([], "step.replace_clean", "method shared_pass"),
         (
             ["emulate_replicas=4", "per_replica_batch_size=8"],
             "global_batch_size",
@@ -265,8 +280,9 @@ def test_settings_without_effect(changes, name, needs):
     ):
         unused_settings.check_given([config], {"seed": 1, name: 7})
     # A setting is accepted if it has an effect on one of the runs.
-    other = override(
-        DEFAULT,
-        ["network.name=efficientnet"] if name == "network.variant" else [],
-    )
+    others = {
+        "network.variant": ["network.name=efficientnet"],
+        "step.replace_clean": ["method=shared_pass"],
+    }
+    other = override(DEFAULT, others.get(name, []))
     unused_settings.check_given([config, other], {name: 7})

@@ -21,7 +21,7 @@ RUN, SWEEP = "experiments/run.py", "experiments/sweep.py"
 WRONG = [
     (RUN, "--preset=resnet50_96k_conadv+aa", "Unknown preset"),
     (RUN, "--methd=conadv", "Unknown command line flag 'methd'"),
-    (RUN, "--method=conadv_aa", "baseline|disadv|conadv"),
+    (RUN, "--method=conadv_aa", "baseline|disadv|conadv|shared_pass"),
     (RUN, "--set=optimizer.momentun=0.9", "Unknown configuration key"),
     (RUN, "--set optimizer.momentum=high", "type float"),
     (RUN, "--set network.name=resnet50", "network.name=resnet with"),
@@ -29,8 +29,16 @@ WRONG = [
     (RUN, "--epsilon=8", "8 of 255 grey levels are"),
     (RUN, "--preset=digits_64_conadv conadv", "Unexpected arguments"),
     (RUN, "--method=disadv --staleness=3", "it needs method conadv"),
-    (RUN, "--method=baseline --epsilon=0.1", "it needs an attack"),
-    (RUN, "--method=baseline --attack_steps=2", "it needs an attack"),
+    (
+        RUN,
+        "--method=baseline --epsilon=0.1",
+        "needs a method with an attack",
+    ),
+    (
+        RUN,
+        "--method=baseline --attack_steps=2",
+        "needs a method with an attack",
+    ),
     (RUN, "--epochs=4 --set=epochs=3", "received it as a flag, 4, and"),
     (RUN, "--resume --keep_checkpoints=0", "above 0 with --resume"),
     (RUN, "--checkpoint_every=9 --keep_checkpoints=0", "--checkpoint_every"),
@@ -43,7 +51,11 @@ WRONG = [
     (SWEEP, "--method=sgd", "baseline|aa|disadv|conadv|conadv_aa"),
     (SWEEP, "--variant=attack.start_epoc=5", "Unknown configuration key"),
     (SWEEP, "--set=epochs=none", "type int"),
-    (SWEEP, "--method=baseline --epsilon=0.1", "it needs an attack"),
+    (
+        SWEEP,
+        "--method=baseline --epsilon=0.1",
+        "needs a method with an attack",
+    ),
     (SWEEP, "--epsilon=0.1 --set=attack.epsilon=0.2", "received both"),
     (SWEEP, "--tune_seeds=3", "Expected --tune_learning_rate with"),
     (SWEEP, "--tune_learning_rate=1,two", "received ['1', 'two']"),
@@ -143,7 +155,9 @@ def test_examples_run(block, tmp_path, monkeypatch):
 
 # The example turns a Keras model of the user into a ConAdv model, and back.
 def test_the_readme_converts_a_network_and_exports_it():
-    block, *_ = next(python_blocks()).values
+    block = next(
+        each.values[0] for each in python_blocks() if "README" in each.id
+    )
     assert len(ast.parse(block).body) <= 10
     names = run(block)
     model, network, plain = (names[n] for n in ("model", "network", "plain"))

@@ -251,7 +251,7 @@ def test_form_for_xla_is_used_if_the_model_compiles_with_xla(
     fused_calls, compiled
 ):
     network = networks.convolutional()
-    model = ca.ConAdvModel(network, ca.FGSM(0.1), staleness=0)
+    model = ca.ConAdvModel(network, ca.FGSM(0.1), step=ca.Sequential())
     model.compile("sgd", networks.LOSS, jit_compile=compiled)
     images, labels = networks.batches(1, size=4)[0]
     tf.function(model.train_step, jit_compile=compiled).get_concrete_function(

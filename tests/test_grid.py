@@ -58,8 +58,8 @@ def test_methods_and_batch_sizes_select_from_a_group():
             "augmentation=randaugment was given, but the methods of this sweep",
         ),
         (
-            ("", ["disadv"], (), ["staleness=3"]),
-            "staleness=3 was given.*needs method conadv",
+            ("", ["disadv"], (), ["step.staleness=3"]),
+            "step.staleness=3 was given.*needs method conadv",
         ),
         # Runs with batches of 64 used to be named after 128 and 432.
         (("", (), [128, 432], EMULATED), "share 128 images.*received 4 repl"),
@@ -121,7 +121,7 @@ def test_axes_and_seeds():
         grid.make_specs("", ["baseline", "disadv", "conadv"], [432]),
         {
             "attack.epsilon": [0.05, 0.1],
-            "staleness": [1, 3],
+            "step.staleness": [1, 3],
             "optimizer.learning_rate": [4.0],
         },
     )
@@ -135,7 +135,7 @@ def test_axes_and_seeds():
         "digits_432_conadv_epsilon0.1_staleness3_rate4",
     ]
     last = specs[-1].config
-    assert (last.attack.epsilon, last.staleness) == (0.1, 3)
+    assert (last.attack.epsilon, last.step.staleness) == (0.1, 3)
     specs = axes.with_seeds(specs, 2)
     assert [spec.config.seed for spec in specs] == [0] * 7 + [1] * 7
     assert specs[7].name == "digits_432_baseline_rate4_seed1"
@@ -151,8 +151,8 @@ def test_runs_with_equal_names_are_refused():
 
 def test_axes_without_an_effect_are_refused():
     specs = grid.make_specs("", ["baseline", "disadv"], [64])
-    with pytest.raises(ValueError, match=r"staleness=\[2, 3\] was given"):
-        axes.with_axes(specs, {"staleness": [2, 3]})
+    with pytest.raises(ValueError, match=r"step.staleness=\[2, 3\] was given"):
+        axes.with_axes(specs, {"step.staleness": [2, 3]})
     with pytest.raises(ValueError, match=r"attack.epsilon=\[0.05\] was given"):
         axes.with_axes(specs[:1], {"attack.epsilon": [0.05]})
 
@@ -184,14 +184,16 @@ def test_a_variant_changes_only_runs_that_it_affects():
     specs = grid.make_specs("", [], [64])
     names = ["digits_64_baseline", "digits_64_disadv", "digits_64_conadv"]
     assert _names(specs) == names
-    found = axes.with_variants(specs, ["staleness=4", "attack.epsilon=0.2"])
+    found = axes.with_variants(
+        specs, ["step.staleness=4", "attack.epsilon=0.2"]
+    )
     assert _names(found[3:]) == [
-        "digits_64_conadv_staleness-4",
+        "digits_64_conadv_step.staleness-4",
         "digits_64_disadv_attack.epsilon-0.2",
         "digits_64_conadv_attack.epsilon-0.2",
     ]
-    with pytest.raises(ValueError, match="'staleness=4'.*no effect on any"):
-        axes.with_variants(specs[:2], ["staleness=4"])
+    with pytest.raises(ValueError, match="staleness=4'.*no effect on any"):
+        axes.with_variants(specs[:2], ["step.staleness=4"])
 
 
 # With a quarter of the images held out, batches must shrink by a quarter for

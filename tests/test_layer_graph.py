@@ -50,7 +50,7 @@ class Rounded(LAYERS.Layer):
 def test_layer_without_gradient_is_named(make_layer, name, nested, attack_pass):
     (images, labels), *_ = networks.batches(1)
     network = _network(make_layer(), nested=nested)
-    model = ca.ConAdvModel(network, ca.PGD(0.1), attack_pass=attack_pass)
+    model = ca.ConAdvModel(network, ca.PGD(0.1))
     model.compile("sgd", networks.LOSS)
     with pytest.raises(ValueError, match=f"{name}.*data pipeline") as error:
         model.train_on_batch(images, labels)

@@ -2,46 +2,37 @@
 
 import pytest
 
+import conadv_tf as ca
 from experiments import config as config_lib
 from experiments.sweeps import axes
 from experiments.sweeps import grid
 
 
-# Any other adversarial fraction is a change of the paper's method.
+# Any other fraction is a change of the paper's method.
 def test_methods_that_attack_a_quarter():
-    names = ["conadv_quarter", "conadv_shared", "conadv_shared_instead"]
+    names = ["conadv_quarter", "shared_pass", "shared_pass_keep_clean"]
     specs = grid.make_specs("", names, [64])
     assert [spec.method for spec in specs] == names
-    settings = [
-        (c.adversarial_fraction, c.attack_pass, c.start_replaces_clean)
-        for c in (spec.config for spec in specs)
+    assert [spec.config.step for spec in specs] == [
+        ca.Concurrent(fraction=0.25),
+        ca.SharedPass(fraction=0.25, replace_clean=True),
+        ca.SharedPass(fraction=0.25, replace_clean=False),
     ]
-    assert settings == [
-        (0.25, "own", False),
-        (0.25, "shared", False),
-        (0.25, "shared", True),
-    ]
-    (spec,) = grid.make_specs("digits_432_conadv_shared")
-    assert (spec.method, spec.config.attack_pass) == (names[1], "shared")
-    (spec,) = grid.make_specs(
-        "", ["conadv"], [64], ["adversarial_fraction=0.5"]
-    )
+    (spec,) = grid.make_specs("digits_432_shared_pass")
+    assert (spec.method, spec.config.step) == (names[1], ca.SharedPass())
+    (spec,) = grid.make_specs("", ["conadv"], [64], ["step.fraction=0.5"])
     assert spec.method == "conadv"
     # A report compares a variant with the run that it changes, by the method.
     specs = grid.make_specs("", ["conadv"], [64])
-    _, changed = axes.with_variants(specs, ["adversarial_fraction=0.25"])
+    _, changed = axes.with_variants(specs, ["step.fraction=0.25"])
     assert grid.method_name(changed.config) == "conadv_quarter"
     assert changed.method == "conadv"
     with pytest.raises(ValueError, match="=0.25 with method conadv_quarter.*5"):
-        grid.make_specs(
-            "", ["baseline", names[0]], [64], ["adversarial_fraction=0.5"]
-        )
+        grid.make_specs("", ["baseline", names[0]], [64], ["step.fraction=0.5"])
     with pytest.raises(
         ValueError, match="64_conadv and .*quarter are the same"
     ):
-        grid.make_specs(
-            "", ["conadv", names[0]], [64], ["adversarial_fraction=0.25"]
-        )
+        grid.make_specs("", ["conadv", names[0]], [64], ["step.fraction=0.25"])
 
 
 @pytest.mark.parametrize(
@@ -52,11 +43,15 @@ def test_methods_that_attack_a_quarter():
         (("conadv", "autoaugment_digits"), "conadv_aa"),
         (("disadv", "autoaugment"), "disadv_aa"),
         (("baseline", "mixup"), "baseline_mixup"),
-        (("conadv", "autoaugment", 0.25, "shared"), "conadv_shared_aa"),
-        (("conadv", "autoaugment", 0.5), "conadv_aa"),
+        (
+            ("shared_pass", "autoaugment", ca.SharedPass()),
+            "shared_pass_aa",
+        ),
+        (("conadv", "autoaugment", ca.Concurrent(fraction=0.5)), "conadv_aa"),
+        (("rotating_roles",), "rotating_roles"),
     ],
 )
 def test_method_names(changes, name):
-    keys = "method", "augmentation", "adversarial_fraction", "attack_pass"
+    keys = "method", "augmentation", "step"
     config = config_lib.RunConfig(**dict(zip(keys, changes)))
     assert grid.method_name(config) == name

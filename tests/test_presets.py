@@ -58,8 +58,8 @@ def test_every_cell_of_the_papers_tables_has_a_preset():
         (
             "digits_cheaper",
             36,
-            "baseline disadv conadv conadv_quarter conadv_shared "
-            "conadv_shared_instead",
+            "baseline disadv conadv conadv_quarter shared_pass "
+            "shared_pass_keep_clean",
         ),
         ("digits_lamb", 2, "baseline conadv"),
         ("resnet50_table1", 28, "baseline aa disadv conadv"),

@@ -41,7 +41,7 @@ def finished(tmp_path_factory):
     """A finished run of each method with the same seed."""
     folder = tmp_path_factory.mktemp("runs")
     results = {}
-    for method in methods.BASE_METHODS:
+    for method in methods.COMPARED:
         result = run(
             "run.py",
             f"--method={method}",

@@ -61,8 +61,8 @@ def test_close_datasets():
 
 
 def test_staleness_0_is_another_method():
-    with pytest.raises(ValueError, match="Staleness 0 is --method=disadv"):
-        config_fields.override(config_lib.RunConfig(), ["staleness=0"])
+    with pytest.raises(ValueError, match="ca.Sequential"):
+        config_fields.override(config_lib.RunConfig(), ["step.staleness=0"])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from conadv_tf import xla_internals
-from conadv_tf.steps import lowering
-from experiments.methods import BASE_METHODS
+from conadv_tf.steps import temporary_bytes
+from experiments.methods import COMPARED
 from tests import networks
 from tests.tool_runs import run_tool
 from tests.tool_runs import TINY
@@ -53,7 +53,7 @@ def test_a_matrix_product():
     assert counts["other_operations"] == 0
     assert counts["bytes_accessed"] == 4 * (8 * 6 + 6 * 5 + 8 * 5)
     assert cost.argument_bytes(proto) == 4 * (8 * 6 + 6 * 5)
-    assert lowering.temporary_bytes(proto) >= 4 * 8 * 5
+    assert temporary_bytes(proto) >= 4 * 8 * 5
 
 
 def test_each_gradient_of_a_matrix_product_costs_a_product():
@@ -126,7 +126,7 @@ def test_the_most_expensive_branch_of_a_conditional_counts():
 # --- The report -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", BASE_METHODS)
+@pytest.mark.parametrize("method", COMPARED)
 def test_step_of_a_small_network_in_closed_form(method):
     tf.keras.utils.set_random_seed(0)
     row = cost.of_method(method, networks.convolutional(), 8)

@@ -2,11 +2,11 @@
 
 import pytest
 import tensorflow as tf
+from tools.tpu.phases import KNOWN
 
 import conadv_tf as ca
 from tests import networks
 from tools.tpu import export
-from tools.tpu.phases import KNOWN
 
 
 @pytest.mark.parametrize("method", (*export.METHODS, *KNOWN))
@@ -16,7 +16,7 @@ def test_every_step_is_exported_with_static_shapes(method):
     )
     # A name scope marks the operations of the attack.
     assert (b"attack/" in export.hlo(function, specs)) == (
-        method not in ("baseline", "phased_adversarial", "phased_clean")
+        method not in ("baseline", "role_adversarial", "role_clean")
     )
     names = {name for name, _ in export.operations(function, specs)}
     assert {"Conv2D", "ReadVariableOp"} <= names

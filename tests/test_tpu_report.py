@@ -59,7 +59,7 @@ def test_environment_without_packages_is_refused_with_the_remedy(
 
 
 def options(
-    python, output_dir, placement="local", methods=("conadv",), earlier=()
+    python, output_dir, methods=("conadv",), earlier=()
 ):
     """The flags that the report reads without exporting or compiling."""
     return types.SimpleNamespace(
@@ -69,7 +69,6 @@ def options(
         network="resnet_cifar8",
         method=["baseline", *methods],
         batch_size=[8],
-        placement=placement,
         earlier=earlier,
         topology="v3:2x2",
         num_instructions=3,
@@ -128,15 +127,15 @@ def test_rows_of_earlier_reports_are_added(tmp_path, fake_compiler, capsys):
     assert rows[0]["gigabytes_accessed"] is None
 
 
-# The longest phase determines the time of a step on three times the replicas.
-def test_report_compares_the_longest_phase(tmp_path, fake_compiler, capsys):
+# The longest role determines the time of a step on three times the replicas.
+def test_report_compares_the_longest_role(tmp_path, fake_compiler, capsys):
     python, methods = sys.executable, ("disadv", "conadv")
-    report.report(options(python, str(tmp_path), "phased", methods))
+    report.report(options(python, str(tmp_path), methods))
     printed = capsys.readouterr().out
-    assert "| phased_attack | 8 | TPU v3 | 1,288 | 1.00 |" in printed
+    assert "| role_attack | 8 | TPU v3 | 1,288 | 1.00 |" in printed
     assert "| conadv |" not in printed
     assert (
-        "8 images, longest phase: 1,288 cycles, 1.00 of the baseline; with "
+        "8 images, longest role: 1,288 cycles, 1.00 of the baseline; with "
         "three times the replicas and the same global batch size 1.00 times "
         "the throughput of DisAdv."
     ) in printed

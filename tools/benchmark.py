@@ -65,7 +65,7 @@ flags.DEFINE_multi_enum(
     [
         name
         for name in variants.NAMES
-        if name in methods.BASE_METHODS or name not in models.METHODS
+        if name in methods.COMPARED or name not in models.METHODS
     ],
     list(variants.NAMES),
     "Variants to time; repeat the flag for several.",

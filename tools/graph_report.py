@@ -56,7 +56,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_multi_enum(
     "method",
-    list(methods.BASE_METHODS),
+    list(methods.COMPARED),
     list(models.METHODS),
     "Methods to report on; repeat the flag for several. "
     + methods.describe(models.METHODS),

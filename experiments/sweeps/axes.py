@@ -19,7 +19,8 @@ def with_axes(specs, axes):
 
     Args:
       specs: list of `grid.RunSpec`.
-      axes: {setting: list of values}, with "attack.epsilon", "step.staleness" or
+      axes: {setting: list of values}, where the settings are
+        "attack.epsilon", "step.staleness" and
         "optimizer.learning_rate" as settings. An empty list has no effect.
 
     Returns:

@@ -121,6 +121,7 @@ def make_specs(preset="", methods=(), batch_sizes=(), assignments=()):
     )
     build = _from_group if preset in presets.GROUPS else _from_base
     specs = build(preset, methods, batch_sizes, changes)
+    unused_settings.check_given([spec.config for spec in specs], changes)
     for name, value in changes.items():
         if all(config_fields.value(s.config, name) != value for s in specs):
             raise ValueError(
@@ -128,7 +129,6 @@ def make_specs(preset="", methods=(), batch_sizes=(), assignments=()):
                 "it to another value in all runs. Leave it out, or choose "
                 "other methods."
             )
-    unused_settings.check_given([spec.config for spec in specs], changes)
     first = {}
     for spec in specs:
         same = first.setdefault(spec.config, spec)
@@ -201,7 +201,7 @@ def _from_base(preset, methods, batch_sizes, changes):
         base = RunSpec(preset, presets.get(preset).config, preset)
     else:
         base = RunSpec("", config_lib.RunConfig())
-        methods = methods or list(methods_lib.BASE_METHODS)
+        methods = methods or methods_lib.COMPARED
         # Emulated replicas determine the batch size themselves.
         if "emulate_replicas" not in changes:
             batch_sizes = batch_sizes or _DEFAULT_BATCH_SIZES
