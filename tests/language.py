@@ -15,6 +15,8 @@ import sys
 import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
+# These files quote the turns.
+_EXAMPLES = ("language.py", "test_language.py")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +92,7 @@ def texts(folder):
         read = {".py": texts_of_python, ".md": texts_of_markdown}.get(
             path.suffix
         )
-        if read is not None and path != pathlib.Path(__file__):
+        if read is not None and path.name not in _EXAMPLES:
             for line, text in read(path.read_text()):
                 yield path.relative_to(ROOT), line, text
 
