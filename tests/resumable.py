@@ -6,9 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 EPOCHS, STEPS = 2, 3
+ATTACK = ca.PGD(0.1, targeted="random")
 
 
 class Stop(Exception):
@@ -58,11 +60,10 @@ def train(
     stop_at=None,
     copy_at=None,
     restore=False,
-    staleness=None,
-    microbatches=1,
+    step="conadv",
     replicas=1,
-    optimizer=None,
-    attack="pgd",
+    optimizer=lambda: ca.LARS(0.5),
+    attack=ATTACK,
     network=networks.small,
     after_batch=None,
     **compile_args,
@@ -80,18 +81,8 @@ def train(
     if replicas > 1:
         strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
-        model = ca.ConAdvModel(
-            network(),
-            ca.PGD(0.1, targeted="random") if attack else None,
-            staleness,
-            seed=3,
-            microbatches=microbatches,
-        )
-        model.compile(
-            (optimizer or (lambda: ca.LARS(0.5)))(),
-            networks.LOSS,
-            metrics=["accuracy"],
-            **compile_args,
+        model = models.build(
+            step, network(), attack, optimizer(), seed=3, **compile_args
         )
     callbacks = []
     checkpoints = None
@@ -135,7 +126,7 @@ def state(model):
     return [
         *model.get_weights(),
         *(v.numpy() for v in tf.nest.flatten(slots)),
-        *(v.numpy() for v in model.step.saved_variables().values()),
+        *(v.numpy() for v in model.runner.saved_variables().values()),
     ]
 
 

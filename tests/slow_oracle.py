@@ -5,6 +5,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.batch_norm import batch_norm_branch
+from tests import models
 from tests import networks
 
 SEED = 7
@@ -32,8 +33,9 @@ def augment(images):
 class SlowOracle:
     """Keeps theta_0 ... theta_t and attacks batch t just before training.
 
-    Updates use B0 unperturbed, then B0, B1, ...; the batch trained at step
-    t is attacked with theta_max(0, t - tau). Nothing is pipelined.
+    Updates use B0 with a zero perturbation, then B0, B1, ...; the batch
+    trained at step t is attacked with theta_max(0, t - tau). Nothing is
+    pipelined.
     """
 
     def __init__(
@@ -59,13 +61,13 @@ class SlowOracle:
         self.snapshots.append(self.network.get_weights())
         self.received.append((images, labels))
         if self.tau == 0:
-            adversarial = self._craft(t, t, t)
+            adversarial = self._generate(t, t, t)
         elif t == 0:
             adversarial = images[: self._attacked(images)]
         else:
             # Trained at t, received and seeded at t - 1.
             images, labels = self.received[t - 1]
-            adversarial = self._craft(t - 1, max(0, t - self.tau), t - 1)
+            adversarial = self._generate(t - 1, max(0, t - self.tau), t - 1)
         parts = {"main": images, "auxiliary": adversarial}
         if self.views == 2:
             parts["augmented"] = augment(images)
@@ -81,7 +83,7 @@ class SlowOracle:
         self.loss = loss.numpy()
         return self.network.get_weights()
 
-    def _craft(self, batch, snapshot, seed_step):
+    def _generate(self, batch, snapshot, seed_step):
         self.stale.set_weights(self.snapshots[snapshot])
         images, labels = self.received[batch]
         attacked = self._attacked(images)
@@ -114,15 +116,8 @@ def compare(
     def optimizer():
         return ca.LARS(0.5, momentum=0.9, weight_decay=1e-3)
 
-    model = ca.ConAdvModel(
-        network,
-        attack,
-        staleness,
-        SEED,
-        views,
-        adversarial_weight=weight,
-        adversarial_fraction=fraction,
-    )
+    step = models.step_for(staleness, weight=weight, fraction=fraction)
+    model = ca.ConAdvModel(network, attack, step=step, seed=SEED, views=views)
     model.compile(optimizer(), networks.LOSS, **compile_args)
     oracle = SlowOracle(
         network, attack, staleness, optimizer(), views, weight, fraction

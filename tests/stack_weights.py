@@ -12,14 +12,14 @@ OPTIMIZERS = {
     # Keeps updates small where a gradient is zero except for rounding.
     "adam": lambda: tf.keras.optimizers.Adam(0.01, epsilon=1e-3),
 }
-# {name: (optimizer, arguments of `ConAdvModel`)}.
+# {name: (optimizer, step)}.
 SETUPS = {
-    "sgd": ("sgd", {}),
-    "lars": ("lars", {}),
-    "adam": ("adam", {}),
-    "tau_0": ("sgd", {"staleness": 0}),
-    "tau_3": ("sgd", {"staleness": 3}),
-    "microbatches": ("lars", {"microbatches": 2}),
+    "sgd": ("sgd", ca.Concurrent()),
+    "lars": ("lars", ca.Concurrent()),
+    "adam": ("adam", ca.Concurrent()),
+    "tau_0": ("sgd", ca.Sequential()),
+    "tau_3": ("sgd", ca.Concurrent(staleness=3)),
+    "microbatches": ("lars", ca.Concurrent(microbatches=2)),
 }
 UPDATES = 5
 
@@ -30,18 +30,16 @@ def trained(name):
     Data and initial weights are drawn from `np.random.RandomState`, whose
     sequence is the same in all versions of NumPy.
     """
-    optimizer, arguments = SETUPS[name]
+    optimizer, step = SETUPS[name]
     state = np.random.RandomState(0)
     network = networks.small()
     for weight in network.trainable_variables:
         if weight.shape.rank > 1:
             weight.assign(state.uniform(-0.5, 0.5, weight.shape))
     attack = ca.PGD(0.1, num_steps=2, step_size=0.07)
-    model = ca.ConAdvModel(
-        network, attack, seed=1, **{"staleness": 1, **arguments}
-    )
+    model = ca.ConAdvModel(network, attack, step=step, seed=1)
     model.compile(OPTIMIZERS[optimizer](), networks.LOSS)
-    batches = UPDATES * arguments.get("microbatches", 1)
+    batches = UPDATES * step.microbatches
     images = state.uniform(size=(8 * batches, 6, 6, 1)).astype(np.float32)
     labels = state.randint(networks.CLASSES, size=8 * batches)
     model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.attacks.schedule import ScheduledAttack
+from tests import models
 from tests import networks
 
 schedules = tf.keras.optimizers.schedules
@@ -74,10 +75,8 @@ def test_an_int_seed_has_the_full_radius():
 def test_training_starts_the_attack_at_its_step(staleness):
     def train(attack, steps):
         tf.keras.utils.set_random_seed(0)
-        model = ca.ConAdvModel(
-            networks.linear(), attack=attack, staleness=staleness
-        )
-        model.compile("sgd", networks.LOSS)
+        step = models.step_for(staleness)
+        model = models.build(step, networks.linear(), attack, "sgd")
         images, labels = networks.batches(1, 2 * steps, (2, 2, 1))[0]
         model.fit(images, labels, batch_size=2, shuffle=False, verbose=0)
         return networks.weights(model.network)

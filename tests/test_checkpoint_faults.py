@@ -140,6 +140,6 @@ def test_no_space_in_the_middle(tmp_path):
 
 def test_another_model(interrupted):
     with pytest.raises(ValueError, match="another attack"):
-        train(interrupted[0], restore=True, staleness=3)
+        train(interrupted[0], restore=True, step="staler")
     with pytest.raises(ValueError, match="1 replicas|2 replicas"):
         train(interrupted[0], restore=True, replicas=2)

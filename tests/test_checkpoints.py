@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import conadv_tf as ca
 from tests import resumable
 
 
@@ -23,13 +24,14 @@ def scaled():
 
 CASES = {
     "conadv": {},
-    "tau 3": {"staleness": 3},
-    "disadv": {"staleness": 0},
-    "plain, Adam": {"attack": None, "optimizer": adam},
+    "tau 3": {"step": "staler"},
+    "disadv": {"step": "disadv"},
+    "shared pass": {"step": ca.SharedPass(), "attack": ca.PGD(0.1)},
+    "plain, Adam": {"step": "plain", "optimizer": adam},
     "legacy": {"optimizer": legacy},
     "loss scale": {"optimizer": scaled},
-    "micro-batches": {"microbatches": 2, "staleness": 2},
-    "two replicas": {"replicas": 2, "staleness": 2},
+    "micro-batches": {"step": ca.Concurrent(staleness=2, microbatches=2)},
+    "two replicas": {"step": ca.Concurrent(staleness=2), "replicas": 2},
 }
 SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches", "two replicas")
 

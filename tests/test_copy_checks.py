@@ -188,7 +188,7 @@ def test_adapting_the_copy():
     )
     batch = next(iter(images))
     np.testing.assert_allclose(
-        late.step.shadow.network.get_layer("norm")(batch),
+        late.runner.shadow.network.get_layer("norm")(batch),
         second.get_layer("norm")(batch),
     )
 

@@ -9,16 +9,8 @@ from conadv_tf import analysis
 from conadv_tf import csv_file
 from conadv_tf.analysis import drift
 from conadv_tf.batch_norm.routing import batch_norm_branch
+from tests import models
 from tests import networks
-
-
-def concurrent(staleness=1, network=None, steps_per_execution=1, **arguments):
-    network = network or networks.small()
-    model = ca.ConAdvModel(network, ca.PGD(epsilon=0.1), staleness, **arguments)
-    model.compile(
-        ca.LARS(0.5), networks.LOSS, steps_per_execution=steps_per_execution
-    )
-    return model
 
 
 class Snapshots(tf.keras.callbacks.Callback):
@@ -39,16 +31,14 @@ class Snapshots(tf.keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "staleness, build, attack_pass",
+    "step, build",
     [
-        (1, networks.linear, "own"),
-        (3, networks.convolutional, "own"),
-        (1, networks.linear, "shared"),
+        (ca.Concurrent(), networks.linear),
+        (ca.Concurrent(staleness=3), networks.convolutional),
+        (ca.SharedPass(), networks.linear),
     ],
 )
-def test_callback_measures_the_weights_of_tau_steps_ago(
-    staleness, build, attack_pass, tmp_path
-):
+def test_callback_measures_the_weights_of_tau_steps_ago(step, build, tmp_path):
     network = build(shape=(6, 6, 1))
     images, labels = networks.batches(1, size=4, seed=9)[0]
     watch = analysis.StalenessDrift(
@@ -58,7 +48,7 @@ def test_callback_measures_the_weights_of_tau_steps_ago(
         csv_path=tmp_path / "drift.csv",
         log_dir=str(tmp_path / "board"),
     )
-    model = concurrent(staleness, network, attack_pass=attack_pass)
+    model = models.build(step, network)
     snapshots = Snapshots()
     model.fit(
         networks.dataset(networks.batches(5)),
@@ -69,7 +59,7 @@ def test_callback_measures_the_weights_of_tau_steps_ago(
     for t, row in enumerate(watch.history, start=1):
         now, old = (
             snapshots.weights[t],
-            snapshots.weights[max(0, t - staleness)],
+            snapshots.weights[max(0, t - step.staleness)],
         )
         norm = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(now, old)))
         assert row["weight_drift"] == pytest.approx(norm, rel=1e-4)
@@ -106,7 +96,7 @@ def test_callback_measures_the_weights_of_tau_steps_ago(
 def test_continued_training_continues_the_file(tmp_path):
     images, labels = networks.batches(1, size=4)[0]
     data = networks.dataset(networks.batches(3))
-    model = concurrent(network=networks.linear(shape=images.shape[1:]))
+    model = models.build(network=networks.linear(shape=images.shape[1:]))
 
     def watch(append):
         return analysis.StalenessDrift(
@@ -142,7 +132,7 @@ def test_callback_at_epochs_changes_nothing():
     trained = []
     watch = analysis.StalenessDrift(images, labels)
     for callbacks in ([watch], []):
-        model = concurrent()
+        model = models.build()
         model.network.set_weights(
             ca.split_batch_norm(_with_weights(start)).get_weights()
         )
@@ -182,11 +172,9 @@ def test_callback_under_replicas_and_with_an_l2_ball():
     assert watch.history == []
 
 
-@pytest.mark.parametrize("arguments", [{"attack": None}, {"staleness": 0}])
-def test_models_without_stale_weights_are_refused(arguments):
-    settings = {"attack": ca.PGD(epsilon=0.1), **arguments}
-    model = ca.ConAdvModel(networks.small(), **settings)
-    model.compile("sgd", networks.LOSS)
+@pytest.mark.parametrize("method", ["plain", "disadv"])
+def test_models_without_stale_weights_are_refused(method):
+    model = models.build(method)
     assert model.stale_network is None and model.stale_weights is None
     images, labels = networks.batches(1)[0]
     with pytest.raises(ValueError, match="no stale weights"):
@@ -198,7 +186,7 @@ def test_models_without_stale_weights_are_refused(arguments):
 
 
 def test_a_copy_is_made_before_each_step():
-    model = concurrent(attack_pass="shared", steps_per_execution=2)
+    model = models.build(ca.SharedPass(), steps_per_execution=2)
     watch = analysis.StalenessDrift(*networks.batches(1)[0])
     data = networks.dataset(networks.batches(2))
     with pytest.raises(ValueError, match="steps_per_execution=1.*received 2"):

@@ -87,11 +87,9 @@ def test_one_trace_over_two_epochs(method):
             traces.append(1)
             return super().train_step(data)
 
-    model = Counted(
-        networks.small(),
-        None if method == "plain" else ca.PGD(**models.ATTACK),
-        models.METHODS[method],
-    )
+    step = models.METHODS[method]
+    attack = ca.FGSM(0.1) if step.requires_attack else None
+    model = Counted(networks.small(), attack, step=step)
     model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
     data = networks.dataset(networks.batches(3))
     model.fit(data, epochs=1, verbose=0)

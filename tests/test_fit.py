@@ -37,9 +37,11 @@ def test_fit_evaluate_predict(method):
 def test_a_step_is_traced_once(method, monkeypatch):
     model = models.build(method)
     traces = []
-    train_on = model.step.train_on
+    train_on = model.runner.train_on
     monkeypatch.setattr(
-        model.step, "train_on", lambda data: traces.append(0) or train_on(data)
+        model.runner,
+        "train_on",
+        lambda data: traces.append(0) or train_on(data),
     )
     data = networks.dataset(networks.batches(3))
     model.fit(data, validation_data=data, epochs=2, verbose=0)

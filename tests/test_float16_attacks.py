@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.attacks import attack_loss_scaling
-from conadv_tf.steps.batch import Part
+from conadv_tf.steps.batch import SubBatch
 from tests import networks
 
 POLICIES = ("float32", "mixed_float16")
@@ -61,9 +61,9 @@ def in_training(network, attack):
     model = ca.ConAdvModel(network, attack)
     model.compile("sgd", networks.LOSS)
     images = tf.constant(IMAGES)
-    part = Part(images, tf.constant(LABELS), None)
+    attacked = SubBatch(images, tf.constant(LABELS), None)
     seed = tf.constant([0, 0], tf.int64)
-    adversarial = model.step.attack.craft(model.network, part, seed)
+    adversarial = model.runner.attack.generate(model.network, attacked, seed)
     return adversarial.numpy() - IMAGES
 
 
@@ -122,9 +122,10 @@ def test_confident_and_wrong_examples_in_one_batch():
         model.compile("sgd", networks.LOSS)
         # The network is confident and wrong about the last four.
         labels = tf.constant([0, 0, 0, 0, 1, 1, 1, 1])
-        part = Part(tf.constant(IMAGES), labels, None)
+        attacked = SubBatch(tf.constant(IMAGES), labels, None)
         seed = tf.constant([0, 0], tf.int64)
-        return model.step.attack.craft(model.network, part, seed) - IMAGES
+        generate = model.runner.attack.generate
+        return generate(model.network, attacked, seed) - IMAGES
 
     wanted, found = map(perturbations_of, POLICIES)
     assert np.mean(np.sign(wanted) == np.sign(found)) > 0.95
@@ -146,7 +147,7 @@ def test_shared_pass_in_float16_equals_float32(distance):
         before = networks.weights(model.network)
         model.train_on_batch(IMAGES, LABELS)
         assert model.skipped_steps == 0
-        pending = model.step.variables()["pending/adversarial"].numpy()
+        pending = model.runner.variables()["pending/adversarial"].numpy()
         change = networks.weights(model.network) - before
         found.append((np.sign(pending - IMAGES), change))
     (signs, change), (signs_16, change_16) = found

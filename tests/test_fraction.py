@@ -1,10 +1,11 @@
-"""Attacks on a part of each batch: `adversarial_fraction`."""
+"""Attacks on a part of each batch: the option `fraction` of a step."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 from tests.slow_oracle import attack
 from tests.slow_oracle import compare
@@ -36,38 +37,26 @@ def test_oracle(staleness, fraction, views, arguments, jit_compile):
     )
 
 
-def _model(network=None, fraction=0.5, staleness=1, pgd=None, **kwargs):
-    model = ca.ConAdvModel(
-        network or networks.small(),
-        pgd or ca.PGD(0.1),
-        staleness,
-        adversarial_fraction=fraction,
-        **kwargs,
-    )
-    model.compile(
-        tf.keras.optimizers.SGD(0.1, 0.9),
-        networks.LOSS,
-        metrics=["accuracy"],
-        weighted_metrics=["accuracy"],
-    )
-    return model
+def _model(step, network=None, pgd=None):
+    sgd = tf.keras.optimizers.SGD(0.1, 0.9)
+    return models.build(step, network, pgd, sgd, weighted_metrics=["accuracy"])
 
 
 # A last batch of 3 is attacked with its own share; what fit logs are means
 # over each part's own images, and the loss has the parts' shares.
 def test_batches_of_any_size_and_their_logs():
-    model = _model(fraction=0.34)
+    model = _model(ca.Concurrent(fraction=0.34))
     images = np.concatenate([x for x, _ in networks.batches(2)])[:11]
     labels = np.arange(11) % 3
     weights = np.linspace(0.5, 1.5, 11)
     history = model.fit(
         images, labels, 8, sample_weight=weights, epochs=3, verbose=0
     ).history
-    assert model.step.buffers.variables()["adversarial"].shape[0] is None
+    assert model.runner.buffers.variables()["adversarial"].shape[0] is None
     # 8 and 3 images; 3 and 1 of them attacked.
     clean, adversarial = history["clean_loss"], history["adversarial_loss"]
     assert np.isfinite([*clean, *adversarial]).all()
-    model = _model(fraction=0.34)
+    model = _model(ca.Concurrent(fraction=0.34))
     logs = model.train_on_batch(images, labels, return_dict=True)
     np.testing.assert_allclose(
         logs["loss"],
@@ -81,10 +70,10 @@ def test_batches_of_any_size_and_their_logs():
     "size, fraction, count", [(8, 0.25, 2), (10, 0.25, 2), (10, 0.26, 3)]
 )
 def test_number_of_attacked_images(size, fraction, count):
-    model = _model(fraction=fraction)
+    model = _model(ca.Concurrent(fraction=fraction))
     images, labels = networks.batches(1, size=size)[0]
     model.train_on_batch(images, labels)
-    held = model.step.buffers.variables()["adversarial"].numpy()
+    held = model.runner.buffers.variables()["adversarial"].numpy()
     assert len(held) == count
     assert (np.abs(held - images[:count]).reshape(count, -1).max(1) > 0).all()
 
@@ -92,9 +81,16 @@ def test_number_of_attacked_images(size, fraction, count):
 # Frozen statistics: replicas share nothing else. Their first images are
 # interleaved here into those of one.
 @pytest.mark.parametrize(
-    "arguments", [{"staleness": 0}, {}, {"attack_pass": "shared"}], ids=str
+    "step",
+    [
+        ca.Sequential(fraction=0.5),
+        ca.Concurrent(fraction=0.5),
+        ca.SharedPass(fraction=0.5, replace_clean=False),
+        ca.SharedPass(fraction=0.5),
+    ],
+    ids=str,
 )
-def test_two_replicas_equal_one(arguments):
+def test_two_replicas_equal_one(step):
     network = networks.small()
     network.trainable = False
     network.layers[-1].trainable = network.layers[1].trainable = True
@@ -102,10 +98,10 @@ def test_two_replicas_equal_one(arguments):
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     data = networks.batches(4)
     with strategy.scope():
-        two = _model(network, pgd=pgd, **arguments)
+        two = _model(step, network, pgd)
     two.fit(networks.dataset(data), verbose=0)
     order = [0, 1, 4, 5, 2, 3, 6, 7]
-    one = _model(network, pgd=pgd, **arguments)
+    one = _model(step, network, pgd)
     one.fit(
         networks.dataset([(x[order], y[order]) for x, y in data]), verbose=0
     )
@@ -120,61 +116,30 @@ def test_micro_batches_equal_replicas():
     network = networks.small()
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
-        replicas = _model(network, 0.5, 0, pgd)
+        replicas = _model(ca.Sequential(fraction=0.5), network, pgd)
     replicas.fit(networks.dataset(data), verbose=0)
     halves = [
         (x[part], y[part]) for x, y in data for part in (slice(4), slice(4, 8))
     ]
-    micro = _model(network, 0.5, 0, pgd, microbatches=2)
+    step = ca.Sequential(fraction=0.5, microbatches=2)
+    micro = _model(step, network, pgd)
     micro.fit(networks.dataset(halves), verbose=0)
     for a, b in zip(micro.network.weights, replicas.network.weights):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_memory_holds_the_part():
-    model = _model(fraction=0.25)
+    model = _model(ca.Concurrent(fraction=0.25))
     batch = networks.batches(1)[0]
     memory = ca.step_memory(model, batch, compile_step=False)
     images, labels = (array.nbytes for array in batch)
     assert memory.pending == images * 5 // 4 + labels + 8
 
 
-def test_save_and_load(tmp_path):
-    model = _model(fraction=0.25)
-    model.fit(networks.dataset(networks.batches(2)), verbose=0)
-    model.save(tmp_path / "model.keras")
-    again = tf.keras.models.load_model(tmp_path / "model.keras")
-    assert again.adversarial_fraction == 0.25
-
-
-@pytest.mark.parametrize("fraction", [0, 1.5, -0.1, True, "half", np.nan])
-def test_wrong_fractions(fraction):
-    with pytest.raises(ValueError, match=r"adversarial_fraction in \(0, 1\]"):
-        ca.ConAdvModel(
-            networks.linear(),
-            ca.FGSM(0.1),
-            step=ca.Concurrent(fraction=fraction),
-        )
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"attack": None}, "without an attack"),
-        ({"attack": ca.FGSM(0.1), "placement": "phased"}, "equally long"),
-    ],
-)
-def test_what_has_no_fraction(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ca.ConAdvModel(networks.linear(), adversarial_fraction=0.5, **arguments)
-
-
-@pytest.mark.parametrize("staleness", [0, 1])
-def test_less_than_an_image(staleness):
-    model = ca.ConAdvModel(
-        networks.linear(), ca.FGSM(0.1), staleness, adversarial_fraction=0.1
-    )
-    model.compile("sgd", networks.LOSS, jit_compile=True)
+@pytest.mark.parametrize("step_class", [ca.Sequential, ca.Concurrent])
+def test_less_than_an_image(step_class):
+    step = step_class(fraction=0.1)
+    model = models.build(step, networks.linear(), jit_compile=True)
     images, labels = networks.batches(1, shape=(2, 2, 1))[0]
-    with pytest.raises(ValueError, match="a replica has 8. Raise .* to 0.13"):
+    with pytest.raises(ValueError, match="replica receives 8 image.* to 0.13"):
         model.fit(images, labels, 8, verbose=0)

@@ -6,23 +6,23 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf.steps import lowering
+from tests import models
 from tests import networks
 from tools.step import graph_walk
-from tools.step import models
+from tools.step.models import batch_specs
 
 
 @functools.cache
 def chain_of_step(staleness, num_steps=1):
     """Products on the longest path of a step; staleness=None: no attack."""
-    attack = None
-    if staleness is not None:
-        attack = ca.PGD(0.1, num_steps=num_steps)
-    model = ca.ConAdvModel(networks.convolutional(), attack, staleness)
-    model.compile(ca.LARS(0.1), networks.LOSS)
-    specs = models.batch_specs(model.network, 8)
-    step = lowering.step_function(model, specs)
-    graph = step.get_concrete_function(*specs).graph
+    model = models.build(
+        models.step_for(staleness),
+        networks.convolutional(),
+        ca.PGD(0.1, num_steps=num_steps),
+    )
+    specs = batch_specs(model.network, 8)
+    function = model.runner.as_function(specs)
+    graph = function.get_concrete_function(*specs).graph
     return graph_walk.longest_chain(graph)
 
 

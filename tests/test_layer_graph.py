@@ -37,7 +37,7 @@ class Rounded(LAYERS.Layer):
 # TensorFlow raises a LookupError about its registry of gradients, a ValueError
 # that does not name the layer, or a TypeError about None in a shared pass.
 @pytest.mark.filterwarnings("ignore:.*augments images inside:UserWarning")
-@pytest.mark.parametrize("attack_pass", ["own", "shared"])
+@pytest.mark.parametrize("step", [ca.Concurrent(), ca.SharedPass()])
 @pytest.mark.parametrize(
     "make_layer, name, nested",
     [
@@ -47,10 +47,10 @@ class Rounded(LAYERS.Layer):
     ],
     ids=["registry", "nested", "operation"],
 )
-def test_layer_without_gradient_is_named(make_layer, name, nested, attack_pass):
+def test_layer_without_gradient_is_named(make_layer, name, nested, step):
     (images, labels), *_ = networks.batches(1)
     network = _network(make_layer(), nested=nested)
-    model = ca.ConAdvModel(network, ca.PGD(0.1))
+    model = ca.ConAdvModel(network, ca.PGD(0.1), step=step)
     model.compile("sgd", networks.LOSS)
     with pytest.raises(ValueError, match=f"{name}.*data pipeline") as error:
         model.train_on_batch(images, labels)

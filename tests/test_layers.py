@@ -10,15 +10,13 @@ from tests import networks
 
 def test_shadow_costs_one_set_of_trainable_weights():
     for staleness in (1, 2, 4):
-        model = ca.ConAdvModel(
-            networks.convolutional(), ca.FGSM(0.1), staleness
-        )
-        model.compile("sgd", networks.LOSS)
+        step = ca.Concurrent(staleness=staleness)
+        model = models.build(step, networks.convolutional())
         size = sum(np.prod(w.shape) for w in model.trainable_variables)
-        kept = model.step.shadow.variables().values()
+        kept = model.runner.shadow.variables().values()
         extra = sum(np.prod(v.shape) for v in kept)
         assert extra == staleness * size
-        shadow = model.step.shadow.network
+        shadow = model.runner.shadow.network
         shared = {id(v) for v in model.network.non_trainable_variables}
         assert {id(v) for v in shadow.variables} <= shared | set(map(id, kept))
 
@@ -30,7 +28,7 @@ def test_frozen_layers_are_shared_and_do_not_change():
     model = models.build(network=network)
     model.fit(networks.dataset(networks.batches(2)), verbose=0)
     np.testing.assert_array_equal(model.network.layers[1].kernel, kernel)
-    assert model.step.shadow.network.layers[1].kernel is (
+    assert model.runner.shadow.network.layers[1].kernel is (
         model.network.layers[1].kernel
     )
 

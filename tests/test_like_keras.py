@@ -5,23 +5,19 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 
-def _model(network, attack=0.1, views=1, microbatches=1, **compile_args):
-    arguments = {"views": views, "microbatches": microbatches}
-    attack = attack and ca.PGD(attack)
-    model = ca.ConAdvModel(network, attack, **arguments)
-    arguments = {"loss": networks.LOSS, "metrics": ["accuracy"], **compile_args}
-    model.compile("sgd", **arguments)
-    return model
-
-
 # There were six names for five values: "adversarial_loss" was the accuracy.
-@pytest.mark.parametrize("attack, views", [(None, 1), (0.1, 1), (0.1, 2)])
-def test_names_are_those_of_the_values(attack, views):
+@pytest.mark.parametrize(
+    "method, views", [("plain", 1), ("conadv", 1), ("conadv", 2)]
+)
+def test_names_are_those_of_the_values(method, views):
     (images, labels), *_ = networks.batches(1)
-    model = _model(networks.linear((6, 6, 1)), attack, views)
+    model = models.build(
+        method, networks.linear((6, 6, 1)), optimizer="sgd", views=views
+    )
     assert model.metrics_names == []  # As in Keras.
     received = (images, images) if views == 2 else images
     # A step that is the first: of the images that it receives.
@@ -48,15 +44,16 @@ def species_network():
 
 
 # It passed compile, and failed in fit.
-@pytest.mark.parametrize("attack", [None, 0.1])
-def test_losses_and_metrics_by_the_name_of_the_output(tmp_path, attack):
+@pytest.mark.parametrize("method", ["plain", "conadv"])
+def test_losses_and_metrics_by_the_name_of_the_output(tmp_path, method):
     data = networks.dataset(networks.batches(2))
     named, plain = species_network(), species_network()
     plain.set_weights(named.get_weights())
     named, plain = (
-        _model(
+        models.build(
+            method,
             network,
-            attack,
+            optimizer="sgd",
             loss=wrap(networks.LOSS),
             metrics=wrap(["accuracy"]),
             loss_weights=wrap(0.5),
@@ -78,11 +75,10 @@ def test_losses_and_metrics_by_the_name_of_the_output(tmp_path, attack):
     )
 
 
-@pytest.mark.parametrize("staleness", [0, 1])
-def test_labels_by_the_name_of_the_output_are_refused(staleness):
+@pytest.mark.parametrize("method", ["disadv", "conadv"])
+def test_labels_by_the_name_of_the_output_are_refused(method):
     (images, labels), *_ = networks.batches(1)
-    model = ca.ConAdvModel(species_network(), ca.PGD(0.1), staleness)
-    model.compile("sgd", networks.LOSS)
+    model = models.build(method, species_network())
     with pytest.raises(ValueError, match="one tensor of labels.*'species'"):
         model.fit(images, {"species": labels}, verbose=0)
 
@@ -91,7 +87,8 @@ def test_labels_by_the_name_of_the_output_are_refused(staleness):
 # last: with micro-batches not the one that was called.
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_tensorboard(tmp_path, microbatches):
-    model = _model(networks.linear((6, 6, 1)), microbatches=microbatches)
+    step = ca.Concurrent(microbatches=microbatches)
+    model = models.build(step, networks.linear((6, 6, 1)))
     callback = tf.keras.callbacks.TensorBoard(tmp_path)
     data = networks.dataset(networks.batches(2))
     model.fit(data, epochs=2, callbacks=[callback], verbose=0)

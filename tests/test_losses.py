@@ -81,7 +81,7 @@ def test_probabilities_train_like_logits(sparse):
 @pytest.mark.parametrize("method", ["disadv", "conadv"])
 def test_other_keras_losses(loss, method):
     images, labels = models.arrays()
-    model = models.build(method, networks.linear((6, 6, 1)), loss)
+    model = models.build(method, networks.linear((6, 6, 1)), loss=loss)
     history = model.fit(images, one_hot(labels), batch_size=8, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
 

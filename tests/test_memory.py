@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 BATCH = networks.batches(1, size=4)[0]
@@ -14,21 +15,18 @@ IMAGES = BATCH[0].nbytes
 LABELS = BATCH[1].nbytes
 
 
-def _memory(attack=None, staleness=None, compile_step=False, size=4, **kwargs):
-    network = networks.convolutional()
-    model = ca.ConAdvModel(network, attack, staleness, **kwargs)
-    model.compile(ca.LARS(0.1), networks.LOSS)
-    batch = networks.batches(1, size=size)[0]
-    if kwargs.get("views") == 2:
-        batch = ((batch[0], batch[0]), batch[1])
-    return model, ca.step_memory(model, batch, compile_step)
+def _memory(step, views=1, compile_step=False, size=4):
+    model = models.build(step, networks.convolutional(), views=views)
+    images, labels = networks.batches(1, size=size)[0]
+    received = (images, images) if views == 2 else images
+    return model, ca.step_memory(model, (received, labels), compile_step)
 
 
 # The shadow copy costs one set of trainable weights per step of staleness, and
 # the pending batch the batch and its adversarial images.
 @pytest.mark.parametrize("staleness", [0, 1, 3])
 def test_staleness(staleness):
-    model, memory = _memory(ca.FGSM(0.1), staleness)
+    model, memory = _memory(models.step_for(staleness))
     weights = 4 * sum(
         int(np.prod(w.shape)) for w in model.network.trainable_weights
     )
@@ -37,7 +35,7 @@ def test_staleness(staleness):
     # One momentum buffer each, and the counter of updates.
     assert memory.slots == weights + 8
     assert memory.batch == IMAGES + LABELS
-    # With its age.
+    # With the counter of steps.
     assert memory.pending == (2 * IMAGES + LABELS + 8 if staleness else 0)
     assert memory.sums == 0 and memory.temporary is None
     # Two batch norms of two branches, two statistics of four channels.
@@ -45,15 +43,15 @@ def test_staleness(staleness):
 
 
 def test_plain_training_needs_neither():
-    _, memory = _memory()
+    _, memory = _memory("plain")
     assert memory.shadow == memory.pending == 0
     assert memory.untrained == 4 * (2 * 2 * 4)
 
 
 def test_two_views_and_microbatches():
-    _, memory = _memory(ca.FGSM(0.1), views=2)
+    _, memory = _memory("conadv", views=2)
     assert memory.pending == 3 * IMAGES + LABELS + 8
-    _, memory = _memory(ca.FGSM(0.1), microbatches=2)
+    _, memory = _memory(ca.Concurrent(microbatches=2))
     assert memory.pending == 0
     # Gradients, changes of the statistics, two counters.
     assert memory.sums == memory.weights + memory.untrained + 16
@@ -64,8 +62,8 @@ def test_two_views_and_microbatches():
 # update of ConAdv has two parts, and the attack needs some more.
 def test_compiled_step():
     size, temporary = 128, {}
-    for name, attack in (("plain", None), ("conadv", ca.FGSM(0.1))):
-        model, memory = _memory(attack, compile_step=True, size=size)
+    for name in ("plain", "conadv"):
+        model, memory = _memory(name, compile_step=True, size=size)
         temporary[name] = memory.temporary
         assert memory.total == sum(dataclasses.astuple(memory))
         model.fit(*networks.batches(1)[0], verbose=0)  # Still trains.

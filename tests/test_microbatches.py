@@ -1,30 +1,26 @@
 """Several micro-batches per update against as many replicas."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 
-def _model(network, attack, staleness, **kwargs):
-    model = ca.ConAdvModel(network, attack, staleness, seed=5, **kwargs)
+def _model(step, network, **attack_arguments):
     # Small rate, L2 attack: differences of the last bit grow otherwise.
-    model.compile(
-        ca.LARS(0.05, weight_decay=1e-4), networks.LOSS, metrics=["accuracy"]
-    )
-    return model
+    attack = ca.PGD(0.1, norm="l2", random_start=0.8, **attack_arguments)
+    lars = ca.LARS(0.05, weight_decay=1e-4)
+    return models.build(step, network, attack, lars, seed=5)
 
 
-def _attack(**kwargs):
-    return ca.PGD(0.1, norm="l2", random_start=0.8, **kwargs)
-
-
-def _train_replicas(network, attack, staleness, batches, replicas=4):
+def _train_replicas(step, network, batches, replicas=4, **attack_arguments):
     strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
-        model = _model(network, attack, staleness)
+        model = _model(step, network, **attack_arguments)
     model.fit(networks.dataset(batches), verbose=0)
     return model
 
@@ -37,24 +33,25 @@ def _micro(batches, microbatches=4):
 
 # Batch norm statistics and attacks of each replica, one update: the weights
 # and moving statistics of as many replicas. Replicas train on the first batch
-# twice, first unperturbed, because attacks run ahead; micro-batches do not run
-# ahead, so they get the first batch twice.
+# twice, first with a zero perturbation, because attacks run ahead.
+# Micro-batches do not run ahead, so that they get the first batch twice.
 @pytest.mark.parametrize(
-    "staleness, attack, count",
+    "method, count",
     [
-        pytest.param(0, _attack(), 4, id="disadv", marks=pytest.mark.slow),
-        pytest.param(1, _attack(), 2, id="conadv"),
-        pytest.param(3, _attack(), 4, id="staler", marks=pytest.mark.slow),
-        pytest.param(None, None, 2, id="baseline"),
+        pytest.param("disadv", 4, marks=pytest.mark.slow),
+        ("conadv", 2),
+        pytest.param("staler", 4, marks=pytest.mark.slow),
+        ("plain", 2),
     ],
 )
-def test_microbatches_equal_replicas(staleness, attack, count):
+def test_microbatches_equal_replicas(method, count):
     batches = networks.batches(5, size=8)
-    network = networks.small()
-    expected = _train_replicas(network, attack, staleness, batches, count)
+    network, step = networks.small(), models.METHODS[method]
+    expected = _train_replicas(step, network, batches, count)
     if expected.stale_network is not None:
         batches = [batches[0], *batches[:-1]]
-    model = _model(network, attack, staleness, microbatches=count)
+    step = dataclasses.replace(step, microbatches=count)
+    model = _model(step, network)
     model.fit(_micro(batches, count), verbose=0)
     assert int(model.optimizer.iterations) == 5
     for weight, wanted in zip(model.network.weights, expected.network.weights):
@@ -71,9 +68,9 @@ def test_microbatches_equal_replicas(staleness, attack, count):
 def test_random_targets_and_starts_are_those_of_replicas():
     batches = networks.batches(3, size=8)
     network = networks.small()
-    attack = _attack(targeted="random")
-    expected = _train_replicas(network, attack, 0, batches)
-    model = _model(network, attack, 0, microbatches=4)
+    random = {"targeted": "random"}
+    expected = _train_replicas("disadv", network, batches, **random)
+    model = _model(ca.Sequential(microbatches=4), network, **random)
     model.fit(_micro(batches), verbose=0)
     np.testing.assert_allclose(
         networks.weights(model.network),
@@ -87,9 +84,9 @@ def test_random_targets_and_starts_are_those_of_replicas():
 def test_microbatches_on_two_replicas_equal_four_replicas():
     batches = networks.batches(3, size=8)
     network = networks.small()
-    expected = _train_replicas(network, _attack(), 0, batches)
+    expected = _train_replicas("disadv", network, batches)
     with ca.distribution.strategy("mirrored", num_replicas=2).scope():
-        model = _model(network, _attack(), 0, microbatches=2)
+        model = _model(ca.Sequential(microbatches=2), network)
     data = networks.dataset(batches).unbatch().batch(4, drop_remainder=True)
     model.fit(data, verbose=0)
     np.testing.assert_allclose(
@@ -102,10 +99,7 @@ def test_microbatches_on_two_replicas_equal_four_replicas():
 
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {}])
 def test_ways_to_execute(arguments):
-    model = ca.ConAdvModel(
-        networks.small(), _attack(), step=ca.Concurrent(microbatches=2)
-    )
-    model.compile(ca.LARS(0.05), networks.LOSS, **arguments)
+    model = models.build(ca.Concurrent(microbatches=2), **arguments)
     before = networks.weights(model.network)
     for images, labels in networks.batches(2, size=4):
         np.testing.assert_array_equal(before, networks.weights(model.network))
@@ -116,7 +110,7 @@ def test_ways_to_execute(arguments):
 # An epoch that ends in the middle of an update: the next epoch completes it,
 # and the next `fit` begins anew.
 def test_updates_over_the_end_of_an_epoch():
-    model = _model(networks.small(), None, None, microbatches=4)
+    model = models.build(ca.Plain(microbatches=4))
     data = networks.dataset(networks.batches(6, size=2))
     model.fit(data, epochs=2, verbose=0)
     assert int(model.optimizer.iterations) == 3
@@ -126,22 +120,8 @@ def test_updates_over_the_end_of_an_epoch():
     assert int(model.optimizer.iterations) == 4
 
 
-def test_errors():
-    network = networks.small()
-    for wrong in (0, 2.0, True):
-        with pytest.raises(ValueError, match=f"received {wrong!r}"):
-            ca.ConAdvModel(
-                network, _attack(), step=ca.Concurrent(microbatches=wrong)
-            )
-    model = ca.ConAdvModel(network, None, step=ca.Plain(microbatches=2))
+@pytest.mark.parametrize("step_class", [ca.Plain, ca.Concurrent])
+def test_several_steps_in_one_call_are_refused(step_class):
+    step = step_class(microbatches=2)
     with pytest.raises(ValueError, match="steps_per_execution=1.*received 3"):
-        model.compile("sgd", networks.LOSS, steps_per_execution=3)
-
-
-def test_save_and_load(tmp_path):
-    model = _model(networks.small(), _attack(), 1, microbatches=2)
-    model.fit(networks.dataset(networks.batches(4)), verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
-    loaded.fit(networks.dataset(networks.batches(4)), verbose=0)
-    assert int(loaded.optimizer.iterations) == 4
+        models.build(step, steps_per_execution=3)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 BINARY = tf.keras.losses.BinaryCrossentropy(from_logits=True)
@@ -20,9 +21,15 @@ def perfect_network():
     return network
 
 
-def _logs(metrics, epsilon, attack_pass="own"):
-    model = ca.ConAdvModel(perfect_network(), ca.FGSM(epsilon))
-    model.compile(tf.keras.optimizers.SGD(0.0), BINARY, metrics=metrics)
+def _logs(metrics, epsilon, step="conadv"):
+    model = models.build(
+        step,
+        perfect_network(),
+        ca.FGSM(epsilon),
+        tf.keras.optimizers.SGD(0.0),
+        BINARY,
+        metrics=metrics,
+    )
     model.train_on_batch(IMAGES, LABELS)
     model.reset_metrics()
     return model.train_on_batch(IMAGES, LABELS, return_dict=True)
@@ -48,10 +55,12 @@ def test_adversarial_accuracy_without_perturbation_is_the_clean_accuracy(
     assert name != "adversarial_accuracy" and logs[name] == clean
 
 
-@pytest.mark.parametrize("attack_pass", ["own", "shared"])
-def test_adversarial_accuracy_falls_under_an_attack(attack_pass):
+@pytest.mark.parametrize(
+    "step", ["conadv", ca.SharedPass(fraction=1.0, replace_clean=False)]
+)
+def test_adversarial_accuracy_falls_under_an_attack(step):
     metric = tf.keras.metrics.BinaryAccuracy(threshold=0.0)
-    logs = _logs([metric], 0.5, attack_pass)
+    logs = _logs([metric], 0.5, step)
     assert logs["adversarial_accuracy"] == 0.0
     assert logs["binary_accuracy"] == 1.0
 

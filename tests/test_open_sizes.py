@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.attacks import attack_ops
+from tests import models
 from tests import networks
 
 
@@ -16,14 +17,6 @@ def _open_network():
     features = tf.keras.layers.GlobalAveragePooling2D()(features)
     logits = tf.keras.layers.Dense(networks.CLASSES)(features)
     return tf.keras.Model(images, logits)
-
-
-def _model(**arguments):
-    compile_args = {"jit_compile": arguments.pop("jit_compile", None)}
-    attack = ca.PGD(0.1, norm=arguments.pop("norm", "linf"))
-    model = ca.ConAdvModel(_open_network(), attack, **arguments)
-    model.compile("sgd", networks.LOSS, **compile_args)
-    return model
 
 
 def _batch(size):
@@ -48,9 +41,9 @@ def test_random_starts_equal_the_ones_of_a_known_size(norm):
     )
 
 
-@pytest.mark.parametrize("staleness", [0, 1])
-def test_batches_of_several_sizes(staleness):
-    model = _model(staleness=staleness)
+@pytest.mark.parametrize("method", ["disadv", "conadv"])
+def test_batches_of_several_sizes(method):
+    model = models.build(method, _open_network())
     for size in (6, 8, 6):
         logs = model.train_on_batch(*_batch(size), return_dict=True)
         assert np.isfinite(logs["loss"])
@@ -71,7 +64,7 @@ def test_batches_of_several_sizes(staleness):
 
 # Images that are concatenated for one pass must have the same size.
 def test_a_shared_pass_refuses_several_sizes():
-    model = _model(attack_pass="shared")
+    model = models.build(ca.SharedPass(), _open_network())
     model.train_on_batch(*_batch(6))
     with pytest.raises(ValueError, match="images of one shape"):
         model.train_on_batch(*_batch(8))
@@ -83,13 +76,13 @@ def test_a_shared_pass_refuses_several_sizes():
             y,
         )
     )
-    with pytest.raises(ValueError, match='attack_pass="own" takes any'):
+    with pytest.raises(ValueError, match=r"ca.Concurrent\(...\), which takes"):
         model.fit(data, verbose=0)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_error_names_xla_only_if_it_is_the_reason(jit_compile):
-    model = _model(jit_compile=jit_compile)
+    model = models.build(network=_open_network(), jit_compile=jit_compile)
     images, labels = _batch(6)
     model.train_on_batch(images, labels)
     weights = None if jit_compile else np.ones(8, np.float32)

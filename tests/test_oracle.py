@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 from tests.slow_oracle import attack
 from tests.slow_oracle import compare
@@ -90,7 +91,8 @@ def test_linear_network_equals_closed_form(num_steps, staleness):
     pgd = ca.PGD(
         epsilon, step_size=step_size, num_steps=num_steps, random_start=False
     )
-    model = ca.ConAdvModel(network, pgd, staleness)
+    step = models.step_for(staleness)
+    model = ca.ConAdvModel(network, pgd, step=step)
     model.compile(tf.keras.optimizers.SGD(rate), networks.LOSS)
     data = networks.batches(6, shape=(2, 2, 1))
     thetas = []
@@ -185,10 +187,11 @@ def test_no_attack_equals_plain_keras():
 def test_the_attack_reads_the_shadow(staleness):
     network, weights = networks.small(), []
     for refresh in (True, False):
-        model = ca.ConAdvModel(network, ca.FGSM(0.2), staleness)
+        step = ca.Concurrent(staleness=staleness)
+        model = ca.ConAdvModel(network, ca.FGSM(0.2), step=step)
         model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
         if not refresh:
-            model.step.shadow.refresh = lambda age: None
+            model.runner.shadow.refresh = lambda steps: None
         model.fit(networks.dataset(networks.batches(3)), verbose=0)
         weights.append(networks.weights(model.network))
     assert not np.allclose(*weights, atol=1e-4)

@@ -5,36 +5,36 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
+SHARED = ca.SharedPass(fraction=1.0, replace_clean=False)
 
-def _model(**arguments):
+
+def _model(step):
     tf.keras.utils.set_random_seed(0)
-    model = ca.ConAdvModel(networks.small(), ca.PGD(0.1), **arguments)
-    sgd = tf.keras.optimizers.SGD(0.5)
-    model.compile(sgd, networks.LOSS, metrics=["accuracy"])
-    return model
+    return models.build(step, optimizer=tf.keras.optimizers.SGD(0.5))
 
 
 # The buffers of the pending batch were made by `fit` alone: an AttributeError
 # about NoneType.
 @pytest.mark.parametrize(
-    "arguments, how, replicas",
+    "step, how, replicas",
     [
-        ({}, "eager", 1),
-        ({"attack_pass": "shared"}, "function", 1),
-        ({"staleness": 0}, "eager", 1),
+        ("conadv", "eager", 1),
+        (SHARED, "function", 1),
+        ("disadv", "eager", 1),
         *(
             pytest.param(*slow, marks=pytest.mark.slow)
             for slow in (
-                ({"staleness": 3}, "xla", 1),
-                ({"attack_pass": "shared"}, "xla", 1),
-                ({"adversarial_fraction": 0.5}, "function", 2),
+                ("staler", "xla", 1),
+                (SHARED, "xla", 1),
+                (ca.Concurrent(fraction=0.5), "function", 2),
             )
         ),
     ],
 )
-def test_steps_are_those_of_fit(arguments, how, replicas):
+def test_steps_are_those_of_fit(step, how, replicas):
     strategy = tf.distribute.get_strategy()
     if replicas > 1:
         strategy = tf.distribute.MirroredStrategy(
@@ -42,15 +42,15 @@ def test_steps_are_those_of_fit(arguments, how, replicas):
         )
     data = networks.dataset(networks.batches(3))
     with strategy.scope():
-        looped, fitted = _model(**arguments), _model(**arguments)
+        looped, fitted = _model(step), _model(step)
 
-    def step(batch):
+    def train(batch):
         return strategy.run(looped.train_step, (batch,))
 
     if how != "eager":
-        step = tf.function(step, jit_compile=how == "xla" or None)
+        train = tf.function(train, jit_compile=how == "xla" or None)
     for batch in strategy.experimental_distribute_dataset(data):
-        logs = step(batch)
+        logs = train(batch)
     history = fitted.fit(data, verbose=0).history
     np.testing.assert_allclose(
         networks.weights(looped.network),
@@ -66,23 +66,23 @@ def test_steps_are_those_of_fit(arguments, how, replicas):
 
 # With one trace for all micro-batches each of them would make an update.
 @pytest.mark.parametrize(
-    "arguments, message",
+    "step, message",
     [
-        ({"microbatches": 2}, "microbatches=1"),
-        ({"placement": "phased"}, 'placement="local"'),
+        (ca.Concurrent(microbatches=2), "microbatches=1"),
+        (ca.Plain(microbatches=2), "microbatches=1"),
+        (ca.RotatingRoles(), "use another step"),
     ],
 )
-def test_what_only_fit_can_do_is_refused(arguments, message):
+def test_what_only_fit_can_do_is_refused(step, message):
     (images, labels), *_ = networks.batches(1)
-    model = _model(**arguments)
+    model = _model(step)
     with pytest.raises(ValueError, match=f"fit or train_on_batch.*{message}"):
         model.train_step((images, labels))
 
 
 # A second kind of images, as `fit` treats it.
 def test_a_batch_that_is_pending_is_not_lost():
-    model = ca.ConAdvModel(networks.linear(), ca.PGD(0.1))
-    model.compile("sgd", networks.LOSS)
+    model = models.build(network=networks.linear())
     step = tf.function(model.train_step)
     images, labels = map(tf.constant, networks.batch())
     step((images, labels))

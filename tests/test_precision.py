@@ -10,9 +10,8 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf import model as model_lib
 from conadv_tf.optimizers import trust_ratio as rule
+from tests import models
 from tests import networks
-
-METHODS = {"plain": (None, None), "disadv": ("l2", 0), "conadv": ("l2", 1)}
 
 
 @contextlib.contextmanager
@@ -60,12 +59,10 @@ def _losses_and_changes(policy, method):
 
 
 def _steps(policy, method, weights, steps):
-    norm, staleness = METHODS[method]
     # L2, because a sign is not continuous in the gradient.
-    attack = norm and ca.PGD(0.5, norm=norm, random_start=0.8)
+    attack = ca.PGD(0.5, norm="l2", random_start=0.8)
     network = _network(policy, weights)
-    model = ca.ConAdvModel(network, attack, staleness)
-    model.compile(_optimizer(policy), networks.LOSS)
+    model = models.build(method, network, attack, _optimizer(policy))
     data = networks.dataset(networks.batches(steps))
     history = model.fit(data, verbose=0).history
     return model, history["loss"][0]
@@ -116,7 +113,7 @@ def test_what_stays_in_float32(policy, monkeypatch):
     for variable in (
         *model.network.variables,
         *model.optimizer.variables,
-        *model.step.shadow.variables().values(),
+        *model.runner.shadow.variables().values(),
     ):
         assert variable.dtype in (tf.float32, tf.int64), variable.name
     _, convolution, norm, *_ = model.network.layers

@@ -7,18 +7,15 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 
-def _train(strategy, network, attack, staleness, data, **fit_args):
+def _train(strategy, network, attack, data, method="conadv", **fit_args):
     with strategy.scope():
-        model = ca.ConAdvModel(network, attack, staleness, seed=3)
         # A small rate: differences of the last bit grow at a large one.
-        model.compile(
-            ca.LARS(0.05, weight_decay=1e-4),
-            networks.LOSS,
-            metrics=["accuracy"],
-        )
+        lars = ca.LARS(0.05, weight_decay=1e-4)
+        model = models.build(method, network, attack, lars, seed=3)
     history = model.fit(data, verbose=0, **fit_args).history
     return networks.weights(model.network), history
 
@@ -51,26 +48,26 @@ _slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 # Where statistics are not per replica, two replicas are one with their batch:
 # weights, metrics, random starts and targets.
 @pytest.mark.parametrize(
-    "batch_norm, staleness",
+    "batch_norm, method",
     [
-        ("none", 1),
-        ("frozen", 0),
-        ("frozen", 3),
-        ("synchronized", 1),
-        _slow("none", 0),
-        _slow("none", 3),
-        _slow("frozen", 1),
-        _slow("synchronized", 0),
-        _slow("synchronized", 3),
+        ("none", "conadv"),
+        ("frozen", "disadv"),
+        ("frozen", "staler"),
+        ("synchronized", "conadv"),
+        _slow("none", "disadv"),
+        _slow("none", "staler"),
+        _slow("frozen", "conadv"),
+        _slow("synchronized", "disadv"),
+        _slow("synchronized", "staler"),
     ],
 )
-def test_two_replicas_equal_one(batch_norm, staleness):
+def test_two_replicas_equal_one(batch_norm, method):
     network = NETWORKS[batch_norm]()
     # L2, because a sign turns a difference in the last bit into 2 epsilon.
     attack = ca.PGD(0.5, random_start=0.8, norm="l2", targeted="random")
     data = networks.dataset(networks.batches(10))
     (one, one_history), (two, two_history) = (
-        _train(strategy, network, attack, staleness, data, epochs=2)
+        _train(strategy, network, attack, data, method, epochs=2)
         for strategy in _strategies()
     )
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
@@ -87,7 +84,7 @@ def test_four_replicas_equal_one(batch_norm):
     attack = ca.PGD(0.5, random_start=0.8, norm="l2")
     data = networks.dataset(networks.batches(20))
     one, four = (
-        _train(strategy, network, attack, 1, data)[0]
+        _train(strategy, network, attack, data)[0]
         for strategy in _strategies(4)
     )
     np.testing.assert_allclose(four, one, rtol=1e-4, atol=1e-5)
@@ -97,7 +94,7 @@ def test_statistics_are_per_replica_by_default():
     data = networks.dataset(networks.batches(4))
     network = networks.small()
     one, two = (
-        _train(strategy, network, ca.FGSM(0.1), 1, data)[0]
+        _train(strategy, network, ca.FGSM(0.1), data)[0]
         for strategy in _strategies()
     )
     assert not np.allclose(one, two, atol=1e-5)
@@ -111,7 +108,7 @@ def test_a_smaller_last_batch_on_two_replicas():
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
     network = networks.linear((6, 6, 1))
     one, two = (
-        _train(strategy, network, ca.PGD(0.1), 1, data)[0]
+        _train(strategy, network, ca.PGD(0.1), data)[0]
         for strategy in _strategies()
     )
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
@@ -124,7 +121,6 @@ def test_strategy_by_name_trains(name):
         strategy,
         networks.linear((6, 6, 1)),
         ca.PGD(0.1),
-        1,
         networks.dataset(networks.batches(3)),
     )
     assert np.isfinite(weights).all() and np.isfinite(history["loss"]).all()

@@ -25,16 +25,19 @@ def test_save_and_load_weights(tmp_path, name):
     )
 
 
-@pytest.mark.parametrize("staleness", [1, 3])
-def test_load_weights_drops_what_old_weights_attacked(tmp_path, staleness):
+@pytest.mark.parametrize("method", ["conadv", "staler"])
+def test_load_weights_drops_what_old_weights_attacked(tmp_path, method):
     data = networks.batches(5)
     path = tmp_path / "w.weights.h5"
     restored, fresh = (
-        ca.ConAdvModel(networks.linear((6, 6, 1)), ca.FGSM(0.1), staleness)
+        models.build(
+            method,
+            networks.linear((6, 6, 1)),
+            ca.FGSM(0.1),
+            tf.keras.optimizers.SGD(0.1),
+        )
         for _ in range(2)
     )
-    for model in (restored, fresh):
-        model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
     # Keras's HDF5 files hold metrics too, which exist once trained.
     restored.train_on_batch(*data[0])
     restored.save_weights(path)
@@ -57,22 +60,31 @@ def test_load_weights_drops_what_old_weights_attacked(tmp_path, staleness):
 
 # A SavedModel of Keras 2.15 starts its optimizer anew.
 @pytest.mark.parametrize(
-    "name, iterations",
+    "step, views, name, iterations",
     [
-        ("model.keras", 6),
-        pytest.param("saved_model", 3, marks=pytest.mark.slow),
+        (ca.Concurrent(staleness=2, fraction=0.25), 1, "model.keras", 8),
+        (ca.Concurrent(microbatches=2), 1, "model.keras", 4),
+        (ca.Concurrent(), 2, "model.keras", 8),
+        (ca.Sequential(weight=2.0), 1, "model.keras", 8),
+        (ca.SharedPass(), 1, "model.keras", 8),
+        (ca.Plain(), 1, "model.keras", 8),
+        pytest.param(
+            *(ca.Concurrent(), 1, "saved_model", 4), marks=pytest.mark.slow
+        ),
     ],
 )
-def test_save_and_load_the_whole_model(tmp_path, name, iterations):
-    model = models.build()
-    data = networks.dataset(networks.batches(3))
+def test_save_and_load_the_whole_model(tmp_path, step, views, name, iterations):
+    model = models.build(step, views=views)
+    data = networks.dataset(networks.batches(4))
+    if views == 2:
+        data = data.map(lambda images, labels: ((images, images), labels))
     model.fit(data, verbose=0)
     images, _ = models.arrays()
     expected = model.predict(images, verbose=0)
     model.save(tmp_path / name)
     loaded = tf.keras.models.load_model(tmp_path / name)
     assert repr(loaded.attack) == repr(model.attack)
-    assert loaded.staleness == 1
+    assert loaded.step == step and loaded.views == views
     np.testing.assert_allclose(
         loaded.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-6
     )

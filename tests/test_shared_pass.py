@@ -1,4 +1,4 @@
-"""One pass for all parts, against passes apart and against NumPy."""
+"""One pass for all sub-batches, against passes apart and against NumPy."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.batch_norm import batch_norm_branch
+from tests import models
 from tests import networks
 
 SEED, SMOOTHING = 7, 0.1
@@ -23,37 +24,23 @@ def _one_hot(labels):
     return np.eye(3, dtype=np.float32)[labels]
 
 
-def _model(network, attack, optimizer, fraction=0.5, compile_args=(), **kwargs):
-    model = ca.ConAdvModel(
-        network,
-        attack,
-        seed=SEED,
-        attack_pass="shared",
-        adversarial_fraction=fraction,
-        **kwargs,
-    )
-    model.compile(optimizer, SMOOTH, metrics=["accuracy"], **dict(compile_args))
-    return model
-
-
 class SlowOracle:
     """Each branch in a pass of its own, the direction by a tape of its own."""
 
-    def __init__(self, network, attack, optimizer, fraction, views, weight):
+    def __init__(self, network, attack, optimizer, options, views):
         self.network = ca.split_batch_norm(network, views + 1)
         self.attack, self.optimizer = attack, optimizer
-        self.fraction, self.views, self.weight = fraction, views, weight
-        self.replaces = False
+        self.options, self.views = options, views
         self.pending, self.steps, self.turned = None, 0, 0
 
     def step(self, images, labels):
-        count = round(self.fraction * len(images))
+        count = round(self.options.fraction * len(images))
         first, its_labels = tf.constant(images[:count]), labels[:count]
         if self.pending is None:
             self.pending = first, its_labels
         seed = tf.constant([SEED, self.steps], tf.int64)
         start = self.attack.initial_points(first, seed)
-        rest = count if self.replaces else 0
+        rest = count if self.options.replace_clean else 0
         parts = {"clean": (images[rest:], labels[rest:])}
         if self.views == 2:
             parts["augmented"] = _augment(images), labels
@@ -71,8 +58,8 @@ class SlowOracle:
             started, adversarial = tf.split(both, 2)
             auxiliary = SMOOTH(its_labels, started)
             auxiliary += SMOOTH(self.pending[1], adversarial)
-            loss = sum(losses) + self.weight * auxiliary / 2
-            loss /= len(losses) + self.weight
+            loss = sum(losses) + self.options.weight * auxiliary / 2
+            loss /= len(losses) + self.options.weight
         variables = self.network.trainable_variables
         direction = tape.gradient(loss, start).numpy()
         # Of cross-entropy by logits: probabilities less labels.
@@ -115,20 +102,22 @@ def test_oracle(fraction, views, weight, norm, replaces, jit_compile):
     def optimizer():
         return ca.LARS(0.1, momentum=0.9, weight_decay=1e-3)
 
-    model = _model(
+    step = ca.SharedPass(
+        fraction=fraction, weight=weight, replace_clean=replaces
+    )
+    model = models.build(
+        step,
         network,
         attack,
         optimizer(),
-        fraction,
-        {"jit_compile": jit_compile},
+        SMOOTH,
+        seed=SEED,
         views=views,
-        adversarial_weight=weight,
-        start_replaces_clean=replaces,
+        jit_compile=jit_compile,
     )
-    oracle = SlowOracle(network, attack, optimizer(), fraction, views, weight)
-    oracle.replaces = replaces
+    oracle = SlowOracle(network, attack, optimizer(), step, views)
     model.reset_pending()
-    for step, (images, labels) in enumerate(networks.batches(20)):
+    for number, (images, labels) in enumerate(networks.batches(20)):
         labels = _one_hot(labels)
         expected = oracle.step(images, labels)
         received = (images, _augment(images)) if views == 2 else images
@@ -140,7 +129,7 @@ def test_oracle(fraction, views, weight, norm, replaces, jit_compile):
                 wanted.numpy(),
                 rtol=1e-3,
                 atol=1e-5,
-                err_msg=f"{ours.name} after step {step}",
+                err_msg=f"{ours.name} after step {number}",
             )
     assert oracle.turned
 
@@ -158,7 +147,13 @@ def test_linear_network_equals_closed_form():
     w, b = (p.astype(np.float64) for p in network.get_weights())
     epsilon, rate, count = 0.1, 0.3, 4
     attack = ca.PGD(epsilon, random_start=False)
-    model = _model(network, attack, tf.keras.optimizers.SGD(rate))
+    model = models.build(
+        ca.SharedPass(fraction=0.5, replace_clean=False),
+        network,
+        attack,
+        tf.keras.optimizers.SGD(rate),
+        SMOOTH,
+    )
     pending, signs = None, []
     for images, labels in networks.batches(6, shape=(2, 2, 1)):
         x, y = images.reshape(8, -1).astype(np.float64), np.eye(3)[labels]

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests import models
 from tests import networks
 
 
@@ -15,17 +16,9 @@ def _pairs(count=4, size=8):
     )
 
 
-def _model(staleness=1, **kwargs):
-    model = ca.ConAdvModel(
-        networks.small(), ca.PGD(0.1), staleness, views=2, **kwargs
-    )
-    model.compile(ca.LARS(0.5), networks.LOSS, metrics=["accuracy"])
-    return model
-
-
-@pytest.mark.parametrize("staleness", [0, 1])
-def test_fit_logs_each_part_and_evaluate_takes_plain_images(staleness):
-    model = _model(staleness)
+@pytest.mark.parametrize("method", ["disadv", "conadv"])
+def test_fit_logs_each_part_and_evaluate_takes_plain_images(method):
+    model = models.build(method, views=2)
     plain = networks.dataset(networks.batches(2))
     history = model.fit(
         _pairs(), validation_data=plain, epochs=2, verbose=0
@@ -58,7 +51,7 @@ def test_fit_logs_each_part_and_evaluate_takes_plain_images(staleness):
 
 def test_arrays_and_a_smaller_last_batch():
     (images, labels), *_ = networks.batches(1, size=20)
-    model = _model()
+    model = models.build(views=2)
     model.fit((images, 0.5 * images), labels, batch_size=8, verbose=0)
     assert int(model.optimizer.iterations) == 3
 
@@ -71,47 +64,29 @@ def test_two_replicas_equal_one():
         ca.distribution.strategy("mirrored", num_replicas=2),
     ):
         with strategy.scope():
-            model = ca.ConAdvModel(network, ca.PGD(0.1, norm="l2"), views=2)
-            model.compile(ca.LARS(0.05), networks.LOSS)
+            model = models.build(
+                network=network,
+                attack=ca.PGD(0.1, norm="l2"),
+                optimizer=ca.LARS(0.05),
+                views=2,
+            )
         model.fit(_pairs(), verbose=0)
         results.append(networks.weights(model.network))
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
 
 
-def test_save_and_load(tmp_path):
-    model = _model()
-    model.fit(_pairs(), verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.views == 2
-    loaded.fit(_pairs(), verbose=0)
-
-
 def test_augmented_images_out_of_range_stop_training():
     data = _pairs().map(lambda x, y: ((x[0], 255.0 * x[0]), y))
     with pytest.raises(ValueError, match=r"8 image\(s\) lie outside"):
-        _model().fit(data, verbose=0)
-
-
-@pytest.mark.parametrize("views", [0, 3, "both"])
-def test_other_numbers_of_views(views):
-    with pytest.raises(ValueError, match=f"received views={views!r}"):
-        ca.ConAdvModel(networks.small(), ca.PGD(0.1), views=views)
-
-
-def test_two_views_without_an_attack():
-    with pytest.raises(ValueError, match="attack=None"):
-        ca.ConAdvModel(networks.small(), None, views=2)
+        models.build(views=2).fit(data, verbose=0)
 
 
 def test_data_with_another_number_of_views():
     plain = networks.dataset(networks.batches(2))
     with pytest.raises(ValueError, match="with views=2, the structure"):
-        _model().fit(plain, verbose=0)
-    model = ca.ConAdvModel(networks.small(), ca.PGD(0.1))
-    model.compile(ca.LARS(0.5), networks.LOSS)
+        models.build(views=2).fit(plain, verbose=0)
     with pytest.raises(ValueError, match="with views=1, the structure"):
-        model.fit(_pairs(), verbose=0)
+        models.build().fit(_pairs(), verbose=0)
 
 
 def test_two_branches_are_too_few():

@@ -1,26 +1,17 @@
-"""Small phased models, and what is in their variables after each step."""
+"""Small models with rotating roles, and their variables after each step."""
 
 import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.distribution import local_values
-from tests import networks
+from tests import models
 
 SEED, SHARE = 7, 2
 
 
-def attack(targeted="random"):
+def attack():
     # L2, because a sign turns a difference in the last bit into 2 epsilon.
-    return ca.PGD(2.0, random_start=0.8, norm="l2", targeted=targeted)
-
-
-# Arguments of a model in pairs.
-PAIRS = {
-    "attack": attack(targeted=None),
-    "attack_pass": "shared",
-    "adversarial_fraction": 0.5,
-    "staleness": 2,
-}
+    return ca.PGD(2.0, random_start=0.8, norm="l2", targeted="random")
 
 
 def sgd():
@@ -42,27 +33,14 @@ class Watch(tf.keras.callbacks.Callback):
         self.seen.append([list(replica) for replica in zip(*values)])
 
 
-def build(
-    replicas,
-    network=None,
-    optimizer=sgd,
-    loss=networks.LOSS,
-    steps_per_execution=1,
-    **arguments,
-):
+def build(replicas, network=None, optimizer=sgd, weight=1.0, **arguments):
+    """A compiled model; `arguments` are those of `models.build`."""
     strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():
-        model = ca.ConAdvModel(
-            network or networks.small(),
-            arguments.pop("attack", attack()),
+        return models.build(
+            ca.RotatingRoles(weight=weight),
+            network,
+            optimizer=optimizer(),
             seed=SEED,
-            placement="phased",
-            **arguments,
+            **{"attack": attack(), **arguments},
         )
-        model.compile(
-            optimizer(),
-            loss,
-            metrics=["accuracy"],
-            steps_per_execution=steps_per_execution,
-        )
-    return model
