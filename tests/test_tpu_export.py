@@ -2,14 +2,14 @@
 
 import pytest
 import tensorflow as tf
-from tools.tpu.phases import KNOWN
+from tools.tpu.roles import ROLES
 
 import conadv_tf as ca
 from tests import networks
 from tools.tpu import export
 
 
-@pytest.mark.parametrize("method", (*export.METHODS, *KNOWN))
+@pytest.mark.parametrize("method", (*export.METHODS, *ROLES))
 def test_every_step_is_exported_with_static_shapes(method):
     function, specs = export.step_function(
         networks.convolutional(), method, 8, ca.PGD(0.1)

@@ -9,7 +9,7 @@ from tools.tpu import figure
 from tools.tpu import kernels
 from tools.tpu import tables
 from tools.tpu.export import METHODS
-from tools.tpu.phases import PHASES
+from tools.tpu.roles import ROLES
 
 # --- Reading a module ---------------------------------------------------------
 
@@ -101,10 +101,10 @@ def test_details_list_parts_kinds_and_the_most_expensive_instruction():
     assert "estimates no cycles" in tables.details("x", 8, [], 1)
 
 
-def test_longest_phase_is_compared_with_disadv():
-    counts = dict(zip(PHASES, (120, 100, 90)))
+def test_longest_role_is_compared_with_disadv():
+    counts = dict(zip(ROLES, (120, 100, 90)))
     counts.update(baseline=100, disadv=300)
-    text = tables.longest_phases(
+    text = tables.longest_roles(
         [
             {"method": method, "batch_size": 8, "cycles": count}
             for method, count in counts.items()
@@ -115,20 +115,16 @@ def test_longest_phase_is_compared_with_disadv():
     assert "2.50 times the throughput of DisAdv." in text
 
 
-def test_longest_phase_is_compared_with_the_baseline():
+def test_longest_role_is_compared_with_the_baseline():
     rows = [
         {"method": method, "batch_size": size, "cycles": count}
         for size, *counts in ((8, 10, 9, 12, 11), (4, 5, None, 6, 6))
-        for method, count in zip(("baseline", *PHASES), counts)
+        for method, count in zip(("baseline", *ROLES), counts)
     ]
-    assert tables.longest_phases(rows) == (
-        "\n8 images, longest phase: 12 cycles, 1.20 of the baseline.\n"
+    assert tables.longest_roles(rows) == (
+        "\n8 images, longest role: 12 cycles, 1.20 of the baseline.\n"
     )
-    assert tables.longest_phases(rows[:1]) == ""
-    pair = {"method": "paired_auxiliary", "batch_size": 8, "cycles": 13}
-    assert tables.longest_phases([*rows, pair]).endswith(
-        "\n8 images, longest phase in pairs: 13 cycles, 1.30 of the baseline.\n"
-    )
+    assert tables.longest_roles(rows[:1]) == ""
 
 
 # --- Kernels ------------------------------------------------------------------
@@ -167,8 +163,8 @@ ROWS = [
     timed("baseline", 64, 80.0),
     timed("attack", 64, 10.0),
     timed("disadv", 64, 200.0),
-    timed("phased_attack", 64, 100.0),
-    timed("phased_clean", 64, 90.0),
+    timed("role_attack", 64, 100.0),
+    timed("role_clean", 64, 90.0),
     timed("conadv", 2, 4.0),
     timed("conadv", 7, None),
 ]
@@ -177,12 +173,12 @@ ROWS = [
 def test_throughput_is_images_of_all_cores_over_the_time_of_one():
     panels = figure.bars(ROWS)
     assert list(panels) == [64, 2]
-    plain, disadv, phased = panels[64]
+    plain, disadv, roles = panels[64]
     assert plain == figure.Bar("baseline", 512, 32768, 409.6, None)
     assert disadv.published == 81.7
-    # The longest phase determines the time, on three times the cores.
-    assert (phased.cores, phased.images) == (1536, 32768)
-    assert phased.estimated == pytest.approx(327.68)
+    # The longest role determines the time, on three times the cores.
+    assert (roles.cores, roles.images) == (1536, 32768)
+    assert roles.estimated == pytest.approx(327.68)
     assert panels[2] == [figure.Bar("conadv", 1024, 2048, 512.0, 71.3)]
 
 
