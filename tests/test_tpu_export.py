@@ -2,11 +2,11 @@
 
 import pytest
 import tensorflow as tf
-from tools.tpu.roles import ROLES
 
 import conadv_tf as ca
 from tests import networks
 from tools.tpu import export
+from tools.tpu.roles import ROLES
 
 
 @pytest.mark.parametrize("method", (*export.METHODS, *ROLES))

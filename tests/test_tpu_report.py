@@ -58,9 +58,7 @@ def test_environment_without_packages_is_refused_with_the_remedy(
         report.run_script(str(python), name, *given)
 
 
-def options(
-    python, output_dir, methods=("conadv",), earlier=()
-):
+def options(python, output_dir, methods=("conadv",), earlier=()):
     """The flags that the report reads without exporting or compiling."""
     return types.SimpleNamespace(
         python=python,
