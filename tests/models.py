@@ -1,6 +1,7 @@
 """Small compiled models of each method, and arrays to train them."""
 
 import numpy as np
+import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
@@ -25,30 +26,59 @@ METHODS = {
 }
 
 
+def lars(learning_rate=0.5):
+    return ca.LARS(learning_rate, weight_decay=1e-4)
+
+
+def strategy(replicas):
+    """A mirrored strategy; TensorFlow's default strategy for one replica."""
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    return ca.distribution.strategy("mirrored", num_replicas=replicas)
+
+
 def build(
     step="conadv",
     network=None,
     attack=None,
-    optimizer=None,
+    optimizer=lars,
     loss=networks.LOSS,
     seed=0,
     views=1,
+    replicas=1,
     **compile_args,
 ):
-    """A compiled model; of a name in `METHODS` or a `ca.Step`."""
+    """Returns a compiled model.
+
+    Args:
+      step: a `ca.Step`, or a name in `METHODS`.
+      network: None for `networks.small()`.
+      attack: None for PGD; not used if the step takes no attack.
+      optimizer: an optimizer, or a function that returns one.
+      loss: Keras loss.
+      seed: key of the random draws.
+      views: number of views.
+      replicas: number of replicas.
+      **compile_args: further arguments of `compile`.
+    """
     step = METHODS.get(step, step)
     if not step.requires_attack:
         attack = None
     elif attack is None:
         attack = ca.PGD(**ATTACK)
-    model = ca.ConAdvModel(
-        network or networks.small(), attack, step=step, seed=seed, views=views
-    )
-    model.compile(
-        optimizer or ca.LARS(0.5, weight_decay=1e-4),
-        loss,
-        **{"metrics": ["accuracy"], **compile_args},
-    )
+    with strategy(replicas).scope():
+        model = ca.ConAdvModel(
+            network or networks.small(),
+            attack,
+            step=step,
+            seed=seed,
+            views=views,
+        )
+        model.compile(
+            optimizer() if callable(optimizer) else optimizer,
+            loss,
+            **{"metrics": ["accuracy"], **compile_args},
+        )
     return model
 
 

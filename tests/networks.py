@@ -83,6 +83,22 @@ def dataset(data):
     )
 
 
+def softmax(logits):
+    """NumPy, [examples, classes]."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def assert_same_weights(one, two, rtol=0.0, atol=0.0):
+    """Of two networks, or of models with a `network`."""
+    one, two = (getattr(each, "network", each) for each in (one, two))
+    assert len(one.weights) == len(two.weights)
+    for weight, wanted in zip(one.weights, two.weights):
+        np.testing.assert_allclose(
+            weight.numpy(), wanted.numpy(), rtol, atol, err_msg=weight.name
+        )
+
+
 def weights(network):
     """Returns a flat NumPy copy of all weights."""
     return np.concatenate([w.ravel() for w in network.get_weights()])

@@ -77,13 +77,17 @@ def train(
         first save.
     """
     tf.keras.utils.set_random_seed(1)
-    strategy = tf.distribute.get_strategy()
-    if replicas > 1:
-        strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
-    with strategy.scope():
-        model = models.build(
-            step, network(), attack, optimizer(), seed=3, **compile_args
-        )
+    with models.strategy(replicas).scope():
+        network = network()
+    model = models.build(
+        step,
+        network,
+        attack,
+        optimizer,
+        seed=3,
+        replicas=replicas,
+        **compile_args,
+    )
     callbacks = []
     checkpoints = None
     if folder is not None:

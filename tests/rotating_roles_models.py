@@ -33,14 +33,12 @@ class Watch(tf.keras.callbacks.Callback):
         self.seen.append([list(replica) for replica in zip(*values)])
 
 
-def build(replicas, network=None, optimizer=sgd, weight=1.0, **arguments):
-    """A compiled model; `arguments` are those of `models.build`."""
-    strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
-    with strategy.scope():
-        return models.build(
-            ca.RotatingRoles(weight=weight),
-            network,
-            optimizer=optimizer(),
-            seed=SEED,
-            **{"attack": attack(), **arguments},
-        )
+def build(replicas, network=None, weight=1.0, **arguments):
+    """A compiled model; `models.build` takes the other arguments."""
+    return models.build(
+        ca.RotatingRoles(weight=weight),
+        network,
+        seed=SEED,
+        replicas=replicas,
+        **{"attack": attack(), "optimizer": sgd, **arguments},
+    )

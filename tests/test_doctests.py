@@ -47,7 +47,12 @@ WITHOUT = (
     *("BadRecords", "Checkpoints", "Dataset", "FolderSource", "Objective"),
     *("Source", "StalenessDrift", "describe", "measure_drift"),
     *("theorem_1_of_run", "assign_local", "local_values", "local_variable"),
-    *("SourceNetwork", "check_functional", "layers_without_gradient"),
+    *(
+        "SourceNetwork",
+        "StepRunner",
+        "check_functional",
+        "layers_without_gradient",
+    ),
     *("image_gradient_of", "warn_of_random_layers", "split_for_training"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
 )

@@ -149,11 +149,12 @@ def _with_weights(values):
 
 
 def test_callback_under_replicas_and_with_an_l2_ball():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        attack = ca.PGD(epsilon=0.5, norm="l2")
-        model = ca.ConAdvModel(networks.linear(), attack)
-        model.compile("sgd", networks.LOSS, steps_per_execution=3)
+    model = models.build(
+        network=networks.linear(),
+        attack=ca.PGD(epsilon=0.5, norm="l2"),
+        replicas=2,
+        steps_per_execution=3,
+    )
     shape = (2, 2, 1)
     watch = analysis.StalenessDrift(
         *networks.batches(1, size=4, shape=shape)[0], every_steps=4

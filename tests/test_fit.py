@@ -110,9 +110,7 @@ def test_generator_and_sequence_data():
     pair = [models.build(network=network) for _ in range(2)]
     pair[0].fit(Data(), shuffle=False, verbose=0)
     pair[1].fit(iter(networks.batches(3)), verbose=0)
-    np.testing.assert_array_equal(
-        *(networks.weights(model.network) for model in pair)
-    )
+    networks.assert_same_weights(*pair)
     assert [int(model.optimizer.iterations) for model in pair] == [3, 3]
 
 
@@ -146,15 +144,13 @@ def test_fit_starts_with_nothing_pending():
         new.assign(old)
     for model in (continued, fresh):
         model.fit(networks.dataset(data[2:]), verbose=0)
-    np.testing.assert_array_equal(
-        networks.weights(continued.network), networks.weights(fresh.network)
-    )
+    networks.assert_same_weights(continued, fresh)
 
 
 def test_optimizers_of_keras():
     for optimizer in ("sgd", "adam", tf.keras.optimizers.AdamW(1e-3)):
-        model = ca.ConAdvModel(networks.linear((6, 6, 1)), ca.FGSM(0.1))
-        model.compile(optimizer, networks.LOSS)
+        network = networks.linear((6, 6, 1))
+        model = models.build(network=network, optimizer=optimizer)
         before = networks.weights(model.network)
         model.fit(networks.dataset(networks.batches(2)), verbose=0)
         assert not np.allclose(before, networks.weights(model.network))
@@ -163,8 +159,7 @@ def test_optimizers_of_keras():
 def test_same_seed_same_weights_other_seed_others():
     network, weights = networks.linear((6, 6, 1)), []
     for seed in (1, 1, 2):
-        model = ca.ConAdvModel(network, ca.PGD(0.1), seed=seed)
-        model.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
+        model = models.build(network=network, seed=seed)
         model.fit(networks.dataset(networks.batches(3)), verbose=0)
         weights.append(networks.weights(model.network))
     np.testing.assert_array_equal(weights[0], weights[1])

@@ -37,9 +37,15 @@ def test_oracle(staleness, fraction, views, arguments, jit_compile):
     )
 
 
-def _model(step, network=None, pgd=None):
-    sgd = tf.keras.optimizers.SGD(0.1, 0.9)
-    return models.build(step, network, pgd, sgd, weighted_metrics=["accuracy"])
+def _model(step, network=None, pgd=None, replicas=1):
+    return models.build(
+        step,
+        network,
+        pgd,
+        lambda: tf.keras.optimizers.SGD(0.1, 0.9),
+        replicas=replicas,
+        weighted_metrics=["accuracy"],
+    )
 
 
 # A last batch of 3 is attacked with its own share; what fit logs are means
@@ -95,45 +101,15 @@ def test_two_replicas_equal_one(step):
     network.trainable = False
     network.layers[-1].trainable = network.layers[1].trainable = True
     pgd = ca.PGD(0.1, random_start=False, norm="l2")
-    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     data = networks.batches(4)
-    with strategy.scope():
-        two = _model(step, network, pgd)
+    two = _model(step, network, pgd, replicas=2)
     two.fit(networks.dataset(data), verbose=0)
     order = [0, 1, 4, 5, 2, 3, 6, 7]
     one = _model(step, network, pgd)
     one.fit(
         networks.dataset([(x[order], y[order]) for x, y in data]), verbose=0
     )
-    for a, b in zip(one.network.weights, two.network.weights):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
-
-
-# With micro-batches as replicas would: each attacks its own first images.
-def test_micro_batches_equal_replicas():
-    pgd = ca.PGD(0.1, norm="l2")
-    data = networks.batches(4)
-    network = networks.small()
-    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
-    with strategy.scope():
-        replicas = _model(ca.Sequential(fraction=0.5), network, pgd)
-    replicas.fit(networks.dataset(data), verbose=0)
-    halves = [
-        (x[part], y[part]) for x, y in data for part in (slice(4), slice(4, 8))
-    ]
-    step = ca.Sequential(fraction=0.5, microbatches=2)
-    micro = _model(step, network, pgd)
-    micro.fit(networks.dataset(halves), verbose=0)
-    for a, b in zip(micro.network.weights, replicas.network.weights):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)
-
-
-def test_memory_holds_the_part():
-    model = _model(ca.Concurrent(fraction=0.25))
-    batch = networks.batches(1)[0]
-    memory = ca.step_memory(model, batch, compile_step=False)
-    images, labels = (array.nbytes for array in batch)
-    assert memory.pending == images * 5 // 4 + labels + 8
+    networks.assert_same_weights(one, two, 1e-5, 1e-6)
 
 
 @pytest.mark.parametrize("step_class", [ca.Sequential, ca.Concurrent])

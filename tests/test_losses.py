@@ -140,9 +140,7 @@ def test_regularization_penalties_count_once():
     plain.compile(tf.keras.optimizers.SGD(0.1), networks.LOSS)
     for each in (model, plain):
         each.train_on_batch(images, labels)
-    np.testing.assert_allclose(
-        networks.weights(model.network), networks.weights(plain), rtol=1e-5
-    )
+    networks.assert_same_weights(model, plain, 1e-5)
 
 
 # With one output, the decision boundary is 0 for logits, 0.5 for probabilities.

@@ -48,9 +48,27 @@ def test_plain_training_needs_neither():
     assert memory.untrained == 4 * (2 * 2 * 4)
 
 
-def test_two_views_and_microbatches():
-    _, memory = _memory("conadv", views=2)
-    assert memory.pending == 3 * IMAGES + LABELS + 8
+# In shares of images, rotating roles hold two that wait, three of the current
+# batch and three of adversarial images.
+@pytest.mark.parametrize(
+    "step, views, images, labels",
+    [
+        (ca.Concurrent(), 2, 3, 1),
+        (ca.Concurrent(fraction=0.25), 1, 1.25, 1),
+        (ca.SharedPass(), 1, 0.25, 0.25),
+        (ca.RotatingRoles(), 1, 8, 5),
+    ],
+)
+def test_pending_batches(step, views, images, labels):
+    compile_step = isinstance(step, ca.RotatingRoles)
+    _, memory = _memory(step, views, compile_step)
+    assert memory.pending == images * IMAGES + labels * LABELS + 8
+    assert bool(memory.temporary) == compile_step
+    is_concurrent = isinstance(step, ca.Concurrent)
+    assert memory.shadow == is_concurrent * memory.weights
+
+
+def test_microbatches():
     _, memory = _memory(ca.Concurrent(microbatches=2))
     assert memory.pending == 0
     # Gradients, changes of the statistics, two counters.

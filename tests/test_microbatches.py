@@ -1,6 +1,7 @@
 """Several micro-batches per update against as many replicas."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -9,92 +10,47 @@ import conadv_tf as ca
 from tests import models
 from tests import networks
 
-
-def _model(step, network, **attack_arguments):
-    # Small rate, L2 attack: differences of the last bit grow otherwise.
-    attack = ca.PGD(0.1, norm="l2", random_start=0.8, **attack_arguments)
-    lars = ca.LARS(0.05, weight_decay=1e-4)
-    return models.build(step, network, attack, lars, seed=5)
-
-
-def _train_replicas(step, network, batches, replicas=4, **attack_arguments):
-    strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
-    with strategy.scope():
-        model = _model(step, network, **attack_arguments)
-    model.fit(networks.dataset(batches), verbose=0)
-    return model
-
-
-def _micro(batches, microbatches=4):
-    """The same images in the same order, a part of a batch at a time."""
-    size = len(batches[0][0]) // microbatches
-    return networks.dataset(batches).unbatch().batch(size, drop_remainder=True)
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 # Batch norm statistics and attacks of each replica, one update: the weights
-# and moving statistics of as many replicas. Replicas train on the first batch
-# twice, first with a zero perturbation, because attacks run ahead.
-# Micro-batches do not run ahead, so that they get the first batch twice.
+# and moving statistics of as many replicas. The fraction of each micro-batch is
+# attacked. Replicas train on the first batch twice, first with a zero
+# perturbation, because attacks run ahead. Micro-batches do not run ahead, so
+# that they get the first batch twice.
 @pytest.mark.parametrize(
-    "method, count",
+    "step, replicas, microbatches, targeted",
     [
-        pytest.param("disadv", 4, marks=pytest.mark.slow),
-        ("conadv", 2),
-        pytest.param("staler", 4, marks=pytest.mark.slow),
-        ("plain", 2),
+        slow(ca.Sequential(), 1, 4, "random"),
+        slow(ca.Sequential(), 2, 2, None),
+        (ca.Sequential(fraction=0.5), 1, 2, None),
+        (ca.Concurrent(), 1, 2, None),
+        slow(ca.Concurrent(staleness=3), 1, 4, None),
+        (ca.Plain(), 1, 2, None),
     ],
 )
-def test_microbatches_equal_replicas(method, count):
+def test_microbatches_equal_replicas(step, replicas, microbatches, targeted):
     batches = networks.batches(5, size=8)
-    network, step = networks.small(), models.METHODS[method]
-    expected = _train_replicas(step, network, batches, count)
+    # Small rate, L2 attack: differences of the last bit grow otherwise.
+    build = functools.partial(
+        models.build,
+        network=networks.small(),
+        attack=ca.PGD(0.1, norm="l2", random_start=0.8, targeted=targeted),
+        optimizer=functools.partial(models.lars, 0.05),
+        seed=5,
+    )
+    expected = build(step, replicas=replicas * microbatches)
+    expected.fit(networks.dataset(batches), verbose=0)
     if expected.stale_network is not None:
         batches = [batches[0], *batches[:-1]]
-    step = dataclasses.replace(step, microbatches=count)
-    model = _model(step, network)
-    model.fit(_micro(batches, count), verbose=0)
-    assert int(model.optimizer.iterations) == 5
-    for weight, wanted in zip(model.network.weights, expected.network.weights):
-        np.testing.assert_allclose(
-            weight.numpy(),
-            wanted.numpy(),
-            rtol=1e-4,
-            atol=1e-6,
-            err_msg=weight.name,
-        )
-
-
-@pytest.mark.slow
-def test_random_targets_and_starts_are_those_of_replicas():
-    batches = networks.batches(3, size=8)
-    network = networks.small()
-    random = {"targeted": "random"}
-    expected = _train_replicas("disadv", network, batches, **random)
-    model = _model(ca.Sequential(microbatches=4), network, **random)
-    model.fit(_micro(batches), verbose=0)
-    np.testing.assert_allclose(
-        networks.weights(model.network),
-        networks.weights(expected.network),
-        rtol=1e-4,
-        atol=1e-6,
-    )
-
-
-@pytest.mark.slow
-def test_microbatches_on_two_replicas_equal_four_replicas():
-    batches = networks.batches(3, size=8)
-    network = networks.small()
-    expected = _train_replicas("disadv", network, batches)
-    with ca.distribution.strategy("mirrored", num_replicas=2).scope():
-        model = _model(ca.Sequential(microbatches=2), network)
-    data = networks.dataset(batches).unbatch().batch(4, drop_remainder=True)
+    step = dataclasses.replace(step, microbatches=microbatches)
+    model = build(step, replicas=replicas)
+    # The same images in the same order, a part of a batch at a time.
+    data = networks.dataset(batches).unbatch()
+    data = data.batch(8 // microbatches, drop_remainder=True)
     model.fit(data, verbose=0)
-    np.testing.assert_allclose(
-        networks.weights(model.network),
-        networks.weights(expected.network),
-        rtol=1e-4,
-        atol=1e-6,
-    )
+    assert int(model.optimizer.iterations) == 5
+    networks.assert_same_weights(model, expected, 1e-4, 1e-6)
 
 
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {}])

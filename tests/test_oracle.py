@@ -64,16 +64,11 @@ def test_oracle_under_xla(staleness):
     compare(networks.small(), staleness, attack(), 6, jit_compile=True)
 
 
-def _softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def _numpy_pgd(w, b, x, y, epsilon, step_size, num_steps):
     """grad_x of softmax cross-entropy is (p - onehot) W^T."""
     adversarial = x
     for _ in range(num_steps):
-        residual = _softmax(adversarial @ w + b) - np.eye(3)[y]
+        residual = networks.softmax(adversarial @ w + b) - np.eye(3)[y]
         adversarial = adversarial + step_size * np.sign(residual @ w.T)
         adversarial = np.clip(adversarial, x - epsilon, x + epsilon)
         adversarial = np.clip(adversarial, 0, 1)
@@ -112,7 +107,9 @@ def test_linear_network_equals_closed_form(num_steps, staleness):
             )
         gradients = []
         for inputs in (x, adversarial):
-            residual = (_softmax(inputs @ w + b) - np.eye(3)[y]) / len(y)
+            residual = (networks.softmax(inputs @ w + b) - np.eye(3)[y]) / len(
+                y
+            )
             gradients.append((inputs.T @ residual, residual.sum(axis=0)))
         w = w - rate * (gradients[0][0] + gradients[1][0]) / 2
         b = b - rate * (gradients[0][1] + gradients[1][1]) / 2
@@ -141,12 +138,7 @@ def test_epsilon_0_is_plain_training_on_the_doubled_batch(batch_norm):
         model.train_on_batch(images, labels)
         images, labels = data[max(0, step - 1)]
         plain.train_on_batch(np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2))
-        np.testing.assert_allclose(
-            networks.weights(model.network),
-            networks.weights(plain),
-            rtol=1e-4,
-            atol=1e-5,
-        )
+        networks.assert_same_weights(model, plain, 1e-4, 1e-5)
 
 
 # The same with batch norm: both branches see the same images, so that each
@@ -176,9 +168,7 @@ def test_no_attack_equals_plain_keras():
     for each in (model, plain):
         each.compile(tf.keras.optimizers.SGD(0.1, 0.9), networks.LOSS)
         each.fit(networks.dataset(networks.batches(5)), epochs=2, verbose=0)
-    np.testing.assert_array_equal(
-        networks.weights(model.network), networks.weights(plain)
-    )
+    networks.assert_same_weights(model, plain)
 
 
 # The attack reads the copy, not the weights: with a copy that is never

@@ -1,5 +1,7 @@
 """`train_step` in a loop of a user's own: the steps that `fit` makes."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,9 +13,10 @@ from tests import networks
 SHARED = ca.SharedPass(fraction=1.0, replace_clean=False)
 
 
-def _model(step):
+def _model(step, replicas=1):
     tf.keras.utils.set_random_seed(0)
-    return models.build(step, optimizer=tf.keras.optimizers.SGD(0.5))
+    sgd = functools.partial(tf.keras.optimizers.SGD, 0.5)
+    return models.build(step, optimizer=sgd, replicas=replicas)
 
 
 # The buffers of the pending batch were made by `fit` alone: an AttributeError
@@ -35,14 +38,9 @@ def _model(step):
     ],
 )
 def test_steps_are_those_of_fit(step, how, replicas):
-    strategy = tf.distribute.get_strategy()
-    if replicas > 1:
-        strategy = tf.distribute.MirroredStrategy(
-            [f"CPU:{index}" for index in range(replicas)]
-        )
     data = networks.dataset(networks.batches(3))
-    with strategy.scope():
-        looped, fitted = _model(step), _model(step)
+    looped, fitted = (_model(step, replicas) for _ in range(2))
+    strategy = looped.distribute_strategy
 
     def train(batch):
         return strategy.run(looped.train_step, (batch,))
@@ -52,12 +50,7 @@ def test_steps_are_those_of_fit(step, how, replicas):
     for batch in strategy.experimental_distribute_dataset(data):
         logs = train(batch)
     history = fitted.fit(data, verbose=0).history
-    np.testing.assert_allclose(
-        networks.weights(looped.network),
-        networks.weights(fitted.network),
-        rtol=1e-4,
-        atol=1e-6,
-    )
+    networks.assert_same_weights(looped, fitted, 1e-4, 1e-6)
     if replicas == 1:
         assert list(logs) == list(history)[: len(logs)]
         for name, value in logs.items():

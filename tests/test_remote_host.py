@@ -32,7 +32,7 @@ data = tf.data.Dataset.from_tensors(networks.batches(1)[0]).repeat(2)
 def train(epochs, folder=None, restore=False):
     tf.keras.utils.set_random_seed(1)
     with strategy.scope():
-        model = ca.ConAdvModel(networks.small(), ca.PGD(0.1), 1, seed=3)
+        model = ca.ConAdvModel(networks.small(), ca.PGD(0.1), seed=3)
         model.compile(ca.LARS(0.5), networks.LOSS)
     callbacks = [ca.Checkpoints(folder, restore=restore)] if folder else []
     model.fit(data, epochs=epochs, callbacks=callbacks, verbose=0)

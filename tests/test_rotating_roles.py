@@ -96,7 +96,7 @@ def test_every_image_counts_once():
     model = rotating_roles_models.build(
         3,
         tf.keras.Model(inputs, layer(inputs)),
-        lambda: tf.keras.optimizers.SGD(2.0 * size),
+        optimizer=lambda: tf.keras.optimizers.SGD(2.0 * size),
         loss=lambda labels, outputs: outputs[:, 0],
         attack=Shift(),
     )

@@ -31,7 +31,7 @@ def test_no_update_before_all_have_data():
     np.testing.assert_array_equal(networks.weights(model.network), before)
     assert model.optimizer.iterations.numpy() == model.skipped_steps == 0
     assert float(model.optimizer.loss_scale) == 8.0
-    # Each `fit` begins anew.
+    # Each `fit` begins with empty buffers.
     model.fit(data, verbose=0)
     np.testing.assert_array_equal(networks.weights(model.network), before)
     # An epoch without a loss, then one with: nothing diverges.
@@ -90,9 +90,7 @@ def test_continued_equals_uninterrupted(stop_at, tmp_path):
     checkpoints = ca.Checkpoints(cut, every_steps=1, restore=True)
     assert checkpoints.position == (0, stop_at)
     continued = train(stop_at, checkpoints)
-    np.testing.assert_array_equal(
-        networks.weights(continued.network), networks.weights(whole.network)
-    )
+    networks.assert_same_weights(continued, whole)
     assert continued.history.history == whole.history.history
 
 
@@ -104,12 +102,7 @@ def test_several_steps_in_one_call():
     several = rotating_roles_models.build(3, network, steps_per_execution=4)
     for model in (once, several):
         model.fit(data, verbose=0)
-    np.testing.assert_allclose(
-        networks.weights(several.network),
-        networks.weights(once.network),
-        1e-5,
-        1e-6,
-    )
+    networks.assert_same_weights(several, once, 1e-5, 1e-6)
     images, labels = networks.batches(1, size=SIZE)[0]
     assert np.isfinite(once.evaluate(images, labels, verbose=0)).all()
 
@@ -123,13 +116,7 @@ def test_xla_compiles_the_step():
         tf.TensorSpec(array.shape, array.dtype) for array in batches[0]
     )
     for jit_compile in (False, True):
-        model = models.build(
-            ca.RotatingRoles(),
-            network,
-            rotating_roles_models.attack(),
-            rotating_roles_models.sgd(),
-            jit_compile=jit_compile,
-        )
+        model = rotating_roles_models.build(1, network, jit_compile=jit_compile)
         step = model.runner.as_function(specs)
         logs = [step(*map(tf.constant, batch)) for batch in batches][-1]
         results.append(np.append(networks.weights(model.network), logs["loss"]))
@@ -145,17 +132,6 @@ def test_the_attack_writes_nothing():
     )
     np.testing.assert_array_equal(networks.weights(model.network), before)
     assert not np.allclose(adversarial, images)
-
-
-# One set of weights less than with stale weights; in shares of images: two
-# that wait, three of the current batch and three of adversarial ones.
-def test_what_it_holds():
-    model = models.build(ca.RotatingRoles(), networks.linear((6, 6, 1)))
-    images, labels = networks.batches(1)[0]
-    memory = ca.step_memory(model, (images, labels))
-    assert memory.shadow == 0 and memory.temporary > 0
-    counter = np.dtype(np.int64).itemsize
-    assert memory.pending == 8 * images.nbytes + 5 * labels.nbytes + counter
 
 
 def test_training_that_does_not_fit():

@@ -16,9 +16,7 @@ def test_save_and_load_weights(tmp_path, name):
     first.fit(networks.dataset(data), verbose=0)
     first.save_weights(tmp_path / name)
     second.load_weights(tmp_path / name)
-    np.testing.assert_array_equal(
-        networks.weights(first.network), networks.weights(second.network)
-    )
+    networks.assert_same_weights(first, second)
     images, _ = models.arrays()
     np.testing.assert_array_equal(
         first.predict(images, verbose=0), second.predict(images, verbose=0)
@@ -50,12 +48,7 @@ def test_load_weights_drops_what_old_weights_attacked(tmp_path, method):
     for batch in data:
         restored.train_on_batch(*batch)
         fresh.train_on_batch(*batch)
-    np.testing.assert_allclose(
-        networks.weights(restored.network),
-        networks.weights(fresh.network),
-        rtol=1e-5,
-        atol=1e-6,
-    )
+    networks.assert_same_weights(restored, fresh, 1e-5, 1e-6)
 
 
 # A SavedModel of Keras 2.15 starts its optimizer anew.

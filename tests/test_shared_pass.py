@@ -117,26 +117,14 @@ def test_oracle(fraction, views, weight, norm, replaces, jit_compile):
     )
     oracle = SlowOracle(network, attack, optimizer(), step, views)
     model.reset_pending()
-    for number, (images, labels) in enumerate(networks.batches(20)):
+    for images, labels in networks.batches(20):
         labels = _one_hot(labels)
         expected = oracle.step(images, labels)
         received = (images, _augment(images)) if views == 2 else images
         logs = model.train_on_batch(received, labels, return_dict=True)
         np.testing.assert_allclose(logs["loss"], expected, rtol=1e-4)
-        for ours, wanted in zip(model.network.weights, oracle.network.weights):
-            np.testing.assert_allclose(
-                ours.numpy(),
-                wanted.numpy(),
-                rtol=1e-3,
-                atol=1e-5,
-                err_msg=f"{ours.name} after step {number}",
-            )
+        networks.assert_same_weights(model, oracle, 1e-3, 1e-5)
     assert oracle.turned
-
-
-def _softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 # Softmax regression in closed form, on both sides of the turning point.
@@ -166,10 +154,10 @@ def test_linear_network_equals_closed_form():
             (0.25, start),
             (0.25, pending),
         ):
-            residual = _softmax(inputs @ w + b) - targets
+            residual = networks.softmax(inputs @ w + b) - targets
             grad_w = grad_w + share * inputs.T @ residual / len(inputs)
             grad_b = grad_b + share * residual.mean(axis=0)
-        probabilities = _softmax(start[0] @ w + b)
+        probabilities = networks.softmax(start[0] @ w + b)
         residual = probabilities - start[1]
         s = np.sign((residual * (probabilities - y[:count])).sum(1))
         signs += list(s)

@@ -31,15 +31,6 @@ def test_one_forward_and_one_backward_pass(replaces):
     assert graph_walk.longest_chain(shared) == chain
 
 
-def test_it_keeps_no_shadow_and_a_part_of_the_batch():
-    model = models.build(ca.SharedPass())
-    batch = networks.batches(1)[0]
-    memory = ca.step_memory(model, batch, compile_step=False)
-    images, labels = (array.nbytes for array in batch)
-    assert memory.shadow == 0
-    assert memory.pending == images // 4 + labels // 4 + 8
-
-
 def test_epsilon_0_attacks_nothing():
     model = models.build(STEP, attack=ca.PGD(0.0))
     images, labels = networks.batches(1)[0]

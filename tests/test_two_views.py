@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import conadv_tf as ca
 from tests import models
@@ -58,21 +57,19 @@ def test_arrays_and_a_smaller_last_batch():
 
 def test_two_replicas_equal_one():
     network = networks.linear((6, 6, 1))
-    results = []
-    for strategy in (
-        tf.distribute.get_strategy(),
-        ca.distribution.strategy("mirrored", num_replicas=2),
-    ):
-        with strategy.scope():
-            model = models.build(
-                network=network,
-                attack=ca.PGD(0.1, norm="l2"),
-                optimizer=ca.LARS(0.05),
-                views=2,
-            )
+    one, two = (
+        models.build(
+            network=network,
+            attack=ca.PGD(0.1, norm="l2"),
+            optimizer=lambda: ca.LARS(0.05),
+            views=2,
+            replicas=replicas,
+        )
+        for replicas in (1, 2)
+    )
+    for model in (one, two):
         model.fit(_pairs(), verbose=0)
-        results.append(networks.weights(model.network))
-    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+    networks.assert_same_weights(one, two, 1e-4, 1e-6)
 
 
 def test_augmented_images_out_of_range_stop_training():
