@@ -222,14 +222,10 @@ def begin_training_at(model: tf.keras.Model, epoch: int, batch: int) -> None:
 def alternating_train_function(
     model: tf.keras.Model, make: Callable[[], Callable[[Any], Any]]
 ) -> Callable[[Any], Any]:
-    """Returns a new, untraced training function of Keras.
+    """Returns a new training function of a step that alternates between some.
 
     After the first batch TensorBoard reads the graph from an attribute of the
-    model, which is set here, because a step may alternate between functions.
-
-    Args:
-      model: a compiled model.
-      make: function that makes Keras's own and sets the attribute.
+    model, which each call sets. `make` makes Keras's training function.
     """
     function = make()
     traced = model.train_tf_function

@@ -148,6 +148,6 @@ def test_saving_a_foreign_attack_is_refused(tmp_path):
     model.compile("sgd", networks.LOSS)
     model.fit(networks.dataset(networks.batches(2)), verbose=0)
     with pytest.raises(
-        ValueError, match="FGSM.*PGD.*registered.*export_network"
+        ValueError, match="PGD.*FGSM.*registered.*export_network"
     ):
         model.save(tmp_path / "model.keras")

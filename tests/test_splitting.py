@@ -117,7 +117,7 @@ def test_smoke_tests():
         dataset="npz:mine.npz",
         padding=0,
         train_images=6000,
-        adversarial_fraction=0.1,
+        step=ca.Concurrent(fraction=0.1),
     )
     small = smoke_test.prepare(config)
     assert (small.dataset, small.padding) == ("npz:mine.npz", 0)

@@ -129,7 +129,7 @@ def test_a_finished_run_with_another_configuration_is_refused(tmp_path):
         "received 0.1",
     ):
         files.finished_summaries(tmp_path, [spec])
-    del values["staleness"]  # Older runs lack this field.
+    del values["step"]  # Older runs lack this field.
     values.update(epochs=30, attack={"epsilon": 0.1})
     (folder / "config.json").write_text(json.dumps(values))
     assert files.finished_summaries(tmp_path, [spec]) == {spec.name: SUMMARY}

@@ -127,11 +127,11 @@ def test_rows_of_earlier_reports_are_added(tmp_path, fake_compiler, capsys):
 
 # The longest role determines the time of a step on three times the replicas.
 def test_report_compares_the_longest_role(tmp_path, fake_compiler, capsys):
-    python, methods = sys.executable, ("disadv", "conadv")
+    python, methods = sys.executable, ("disadv", "rotating_roles")
     report.report(options(python, str(tmp_path), methods))
     printed = capsys.readouterr().out
     assert "| role_attack | 8 | TPU v3 | 1,288 | 1.00 |" in printed
-    assert "| conadv |" not in printed
+    assert "| rotating_roles |" not in printed
     assert (
         "8 images, longest role: 1,288 cycles, 1.00 of the baseline; with "
         "three times the replicas and the same global batch size 1.00 times "

@@ -88,6 +88,10 @@ class Concurrent(MicrobatchedStep):
 
     Raises:
       ValueError: if an option has an invalid value.
+
+    Example:
+      >>> ca.Concurrent(staleness=2, fraction=0.5)
+      Concurrent(microbatches=1, staleness=2, fraction=0.5, weight=1.0)
     """
 
     staleness: int = 1

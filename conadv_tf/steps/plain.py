@@ -32,6 +32,10 @@ class Plain(MicrobatchedStep):
 
     Raises:
       ValueError: if `microbatches` is no integer >= 1.
+
+    Example:
+      >>> ca.Plain(microbatches=4)
+      Plain(microbatches=4)
     """
 
     runner = PlainRunner
@@ -65,6 +69,10 @@ class Sequential(MicrobatchedStep):
 
     Raises:
       ValueError: if an option has an invalid value.
+
+    Example:
+      >>> ca.Sequential(weight=0.5)
+      Sequential(microbatches=1, fraction=1.0, weight=0.5)
     """
 
     fraction: float = 1.0

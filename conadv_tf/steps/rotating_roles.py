@@ -232,6 +232,10 @@ class RotatingRoles(Step):
 
     Raises:
       ValueError: if the weight has an invalid value.
+
+    Example:
+      >>> ca.RotatingRoles()
+      RotatingRoles(weight=1.0)
     """
 
     weight: float = 1.0

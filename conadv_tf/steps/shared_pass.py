@@ -190,6 +190,10 @@ class SharedPass(Step):
 
     Raises:
       ValueError: if an option has an invalid value.
+
+    Example:
+      >>> ca.SharedPass()
+      SharedPass(fraction=0.25, weight=1.0, replace_clean=True)
     """
 
     fraction: float = 0.25
