@@ -1,4 +1,4 @@
-"""Unknown names are answered with those that may be meant; help ends well."""
+"""Errors about unknown names suggest similar names; help exits with 0."""
 
 import pathlib
 import subprocess
