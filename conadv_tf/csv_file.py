@@ -1,4 +1,4 @@
-"""Tables as CSV files."""
+"""Reads and writes tables as CSV files."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -18,12 +18,13 @@ def write(
     rows: Iterable[Mapping[str, Any]],
     columns: Optional[Sequence[str]] = None,
 ) -> None:
-    """Writes a table whole or not at all.
+    """Writes a table atomically.
 
     Args:
       path: file to write, in a folder or a bucket; replaced if it exists.
       rows: iterable of dicts, {column: value}.
-      columns: names in order; by default those of the first row.
+      columns: names of the columns, in order; None takes them from the first
+        row.
     """
     rows = list(rows)
     with paths.atomic_write(path) as temporary:
@@ -36,11 +37,11 @@ def write(
 
 
 def reader(path: Union[str, os.PathLike]) -> "csv.DictReader[str]":
-    """A reader of a table with a header, which knows names and lines."""
+    """Returns a reader of a table with a header, with column and line info."""
     text = paths.as_path(path).read_bytes().decode("utf-8")
     return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def read(path: Union[str, os.PathLike]) -> list[dict[str, str]]:
-    """The rows of a table with a header: list of dicts of strings."""
+    """Returns the rows of a table with a header, as dicts of strings."""
     return list(reader(path))

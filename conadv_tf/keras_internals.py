@@ -1,8 +1,8 @@
-"""The seam to Keras and TensorFlow: every private or legacy hook we need.
+"""Access to private and legacy features of Keras and TensorFlow.
 
-Nothing else in this repository touches what they do not document. Each
-function says what is needed and why the public interface does not give it, so
-that another version of Keras or TensorFlow is a matter of this file alone.
+No other module uses features that are not documented. Each docstring says why
+the public interface is not sufficient, so that only this file has to change for
+another version of Keras or TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ import tensorflow as tf
 
 # --- Networks ---------------------------------------------------------------
 
-# Deprecated for BatchNormalization(synchronized=True), but in saved networks.
+# Replaced by BatchNormalization(synchronized=True), but saved networks use it.
 SyncBatchNormalization = tf.keras.layers.experimental.SyncBatchNormalization
-# What TensorFlow 1 saved.
+# Networks saved by TensorFlow 1 use it.
 BatchNormalizationV1 = tf.compat.v1.keras.layers.BatchNormalization
 
 
 def flatten_layers(
     layer: tf.keras.layers.Layer, include_self: bool = True
 ) -> Iterator[tf.keras.layers.Layer]:
-    """A layer or network and all layers inside it, however deep.
+    """Yields a layer or network and all layers inside it, at any depth.
 
-    `network.layers` stops at nested models and at what wrappers and custom
-    layers hold; `submodules` promises no order, and here two copies of a
-    network are walked alike.
+    The order is the same for two copies of a network. `network.layers` does not
+    enter nested models, wrappers and custom layers, and the order of
+    `submodules` is not specified.
     """
     yield from layer._flatten_layers(include_self=include_self)
 
 
 def is_functional(network: tf.keras.Model) -> bool:
-    """Whether Keras knows the graph of a network's calls.
+    """Returns whether Keras has the graph of a network's calls.
 
-    True for functional models and built Sequential ones. No class tells: a
-    subclass of `tf.keras.Model` made of (inputs, outputs) is one too.
+    It is true for functional models and built Sequential models. The class does
+    not show it, because an instance of a subclass of `tf.keras.Model` that is
+    created from (inputs, outputs) has the graph too.
     """
     return bool(getattr(network, "_is_graph_network", False))
 
@@ -48,16 +49,16 @@ def is_functional(network: tf.keras.Model) -> bool:
 def fused_batch_norm(
     inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tf.Tensor:
-    """The fused kernel with the batch's own statistics.
+    """Normalizes by the statistics of the batch, with the fused kernel.
 
-    Keras's layer calls the same kernel but reads its moving statistics too,
-    and `tf.nn` has no name for it.
+    Keras's layer calls the same kernel but also reads its moving statistics.
+    `tf.nn` has no public name for the kernel.
 
     Args:
       inputs: float32, bfloat16 or float16 [batch, height, width, channels].
       gamma: float32 [channels].
-      beta: likewise.
-      epsilon: added to the variance.
+      beta: float32 [channels].
+      epsilon: float, added to the variance.
     """
     outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
         inputs, gamma, beta, epsilon=epsilon, is_training=True
@@ -74,14 +75,15 @@ def compute_gradients(
     variables: Sequence[tf.Variable],
     tape: tf.GradientTape,
 ) -> list[Optional[tf.Tensor]]:
-    """The gradients of a loss, None where a variable has no part in it.
+    """Returns the gradients of a loss; None for variables it does not use.
 
-    Not of the tape itself: the optimizer may scale the loss meanwhile.
+    The optimizer computes them instead of the tape, because it may scale the
+    loss.
 
     Args:
-      optimizer: Keras optimizer, legacy ones too.
+      optimizer: Keras optimizer, possibly a legacy one.
       loss: scalar.
-      variables: what to differentiate by.
+      variables: variables to differentiate with respect to.
       tape: the tape that recorded the loss.
     """
     compute = getattr(optimizer, "compute_gradients", None)
@@ -93,9 +95,9 @@ def compute_gradients(
 def create_slots(
     optimizer: tf.keras.optimizers.Optimizer, variables: Sequence[tf.Variable]
 ) -> None:
-    """Creates an optimizer's variables now, outside any graph.
+    """Creates an optimizer's variables immediately, outside of any graph.
 
-    Otherwise the first update creates them, which it cannot in a conditional.
+    Otherwise the first update creates them, which fails in a conditional.
     """
     with tf.init_scope():
         if hasattr(optimizer, "build"):
@@ -105,10 +107,10 @@ def create_slots(
 
 
 class Optimizer(tf.keras.optimizers.Optimizer):
-    """Keras's optimizer, with public names for what its subclasses need.
+    """Keras's optimizer, with public names for use by subclasses.
 
-    Keras's own use its underscore attributes. A subclass of this one defines
-    `create_state` and `update_step`.
+    Keras's own optimizers use private attributes. A subclass of this class
+    defines `create_state` and `update_step`.
 
     Args:
       learning_rate: float or Keras `LearningRateSchedule`.
@@ -133,19 +135,19 @@ class Optimizer(tf.keras.optimizers.Optimizer):
         self._built = True
 
     def create_state(self, variables: Sequence[tf.Variable]) -> None:
-        """Creates what the subclass keeps for these variables."""
+        """Creates the state of the subclass for these variables."""
         raise NotImplementedError
 
     def key(self, variable: tf.Variable) -> Any:
-        """What a variable is known by, on all replicas alike."""
+        """Returns the key of a variable, which is the same on all replicas."""
         return self._var_key(variable)
 
     def index(self, variable: tf.Variable) -> int:
-        """The place of a variable among those of `create_state`."""
+        """Returns the index of a variable in the list of `create_state`."""
         return self._index_dict[self._var_key(variable)]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of Keras's optimizer, and the learning rate."""
+        """Returns the arguments of Keras's optimizer and the learning rate."""
         rate = self._serialize_hyperparameter(self._learning_rate)
         return {**super().get_config(), "learning_rate": rate}
 
@@ -154,24 +156,24 @@ class Optimizer(tf.keras.optimizers.Optimizer):
 
 
 class Callback(tf.keras.callbacks.Callback):
-    """A callback that gets the logs as tensors.
+    """A callback that receives the logs as tensors.
 
-    For one without this mark Keras copies them to NumPy after every batch,
-    which waits for the device.
+    For other callbacks Keras converts logs to NumPy after each batch, which
+    waits for the device.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._supports_tf_logs = True  # Keras's own says False here.
+        self._supports_tf_logs = True  # False by default.
 
 
 def steps_per_execution(model: tf.keras.Model) -> int:
-    """The `steps_per_execution` that a model was compiled with."""
+    """Returns the `steps_per_execution` that a model was compiled with."""
     return model._steps_per_execution.numpy().item()
 
 
 def jit_compile(model: tf.keras.Model) -> bool:
-    """Whether XLA compiles the steps of a compiled model."""
+    """Returns whether XLA compiles the steps of a compiled model."""
     return bool(model._jit_compile)
 
 
@@ -180,8 +182,13 @@ def build_metrics(
 ) -> None:
     """Creates the variables of a compiled model's metrics.
 
-    Otherwise the first step creates them: too late to be restored before it,
-    and impossible in a conditional. The batch may have any size and content.
+    Otherwise the first step creates them, which is too late to restore them
+    before it, and fails in a conditional.
+
+    Args:
+      model: a compiled model.
+      labels: labels of a batch of any size and content.
+      logits: logits of that batch.
     """
     if not model.compiled_loss.built:
         model.compiled_loss.build(logits)
@@ -197,21 +204,26 @@ def update_compiled_metrics(
 ) -> None:
     """Adds a batch to the metrics that a model was compiled with.
 
-    `compute_metrics` returns all results besides, of metrics too that another
-    branch of a conditional counts.
+    `compute_metrics` would also return the results of all metrics, including
+    metrics that another branch of a conditional updates.
     """
     model.compiled_metrics.update_state(labels, logits, sample_weight)
 
 
 def begin_training_at(model: tf.keras.Model, epoch: int, batch: int) -> None:
-    """Makes a `fit` begin in the middle of an epoch.
+    """Makes `fit` start in the middle of an epoch.
 
-    For `on_train_begin` of a callback; `initial_epoch` knows no batches, and
-    Keras's own BackupAndRestore takes this way too. Both count from 0.
+    Call it in `on_train_begin` of a callback. `initial_epoch` cannot skip
+    batches; Keras's BackupAndRestore uses the same private attribute.
+
+    Args:
+      model: the model in training.
+      epoch: first epoch, from 0.
+      batch: first batch of that epoch, from 0.
     """
 
     def position(*args: Any, **kwargs: Any) -> tuple[int, int]:
-        model._training_state = None  # The next fit begins by itself.
+        model._training_state = None  # The next fit starts normally.
         return epoch, batch
 
     model._training_state = types.SimpleNamespace(
@@ -238,10 +250,10 @@ def alternating_train_function(
 
 
 class PythonState(tf.train.experimental.PythonState):
-    """What a checkpoint keeps as one string.
+    """State that a checkpoint saves as one string.
 
-    An asynchronous checkpoint writes a copy, and warns of what makes none.
-    Values that are replaced as a whole, never changed, need none.
+    An asynchronous checkpoint copies state, and warns about state that it
+    cannot copy. A value that is only replaced, never modified, needs no copy.
     """
 
     def _copy_trackable_to_cpu(self, object_map: Any) -> None:
@@ -252,16 +264,16 @@ class PythonState(tf.train.experimental.PythonState):
 
 
 def is_compiled_by_xla() -> bool:
-    """Whether the code that calls this is traced for XLA.
+    """Returns whether the calling code is traced for XLA.
 
-    Some computations are fastest in one form where XLA compiles them and in
-    another where TensorFlow's kernels run one by one. Both give the same
-    values to float tolerance.
+    Some computations need one form to be fast under XLA and another one for
+    TensorFlow's separate kernels. Both give the same values up to float
+    tolerance.
 
-    True inside `tf.function(jit_compile=True)` and what TPUStrategy runs, in
-    functions and conditionals nested in them too; False while nothing is
-    traced. TensorFlow marks their graphs with a control flow context, by which
-    its own conditionals and Keras's recurrent layers decide as well.
+    It is true inside of `tf.function(jit_compile=True)` and functions run by
+    TPUStrategy, including nested functions and conditionals, and false in eager
+    code. TensorFlow marks these graphs with a control flow context, which its
+    own conditionals and Keras's recurrent layers use in the same way.
     """
     graph = tf.compat.v1.get_default_graph()
     while graph is not None:
@@ -275,16 +287,16 @@ def is_compiled_by_xla() -> bool:
 
 
 def supports_no_merge_call() -> bool:
-    """Whether each replica may update variables by itself.
+    """Returns whether a replica may update variables without a `merge_call`.
 
-    If not (MirroredStrategy), updates need a `merge_call`, which cannot stand
+    If not (MirroredStrategy), updates need a `merge_call`, which is not allowed
     in a conditional of a replica.
     """
     return tf.__internal__.distribute.strategy_supports_no_merge_call()
 
 
 def function_graph(graph: tf.Graph, name: str) -> tf.Graph:
-    """The graph of a function that operations of a graph call by its name."""
+    """Returns the graph of a function that another graph calls by name."""
     return graph._get_function(name).graph
 
 
@@ -292,10 +304,10 @@ def function_graph(graph: tf.Graph, name: str) -> tf.Graph:
 
 
 def disable_tfds_bucket() -> None:
-    """Keeps tensorflow-datasets from asking its public bucket.
+    """Prevents tensorflow-datasets from reading its public bucket.
 
-    Asking it for metadata costs seconds and a stack trace where there is no
-    network; newer versions do not ask by default.
+    Without a network, the request for metadata takes seconds and logs a stack
+    trace. Newer versions do not make it by default.
     """
     import tensorflow_datasets as tfds
 

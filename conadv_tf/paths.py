@@ -1,6 +1,6 @@
-"""Files and folders by name, on a disk or wherever TensorFlow reaches.
+"""Paths of files and folders on a disk or in TensorFlow's file systems.
 
-Buckets (`gs://`) and the memory of a process (`ram://`) are such places.
+These file systems include buckets (`gs://`) and process memory (`ram://`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from typing import Union
 import tensorflow as tf
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_HALF_A_SCHEME = re.compile(r"(gs|s3|hdfs|ram):/?(?!/)")
+_INCOMPLETE_SCHEME = re.compile(r"(gs|s3|hdfs|ram):/?(?!/)")
+_OS_ERRORS = {
+    tf.errors.NotFoundError: FileNotFoundError,
+    tf.errors.AlreadyExistsError: FileExistsError,
+    tf.errors.PermissionDeniedError: PermissionError,
+}
 
 
 class RemotePath(os.PathLike):
-    """An address, with those methods of `pathlib.Path` that are needed here.
+    """An address, with the methods of `pathlib.Path` that this project uses.
 
-    Errors are OSErrors, as those of files are.
+    Methods raise the same OSErrors as `pathlib.Path`.
 
     Args:
       address: "scheme://bucket/folder/name".
@@ -57,61 +62,61 @@ class RemotePath(os.PathLike):
 
     @property
     def name(self) -> str:
-        """What is after the last slash."""
+        """The part after the last slash."""
         return posixpath.basename(self._rest)
 
     @property
     def suffix(self) -> str:
-        """The end of the name from its last dot on, or ""."""
+        """The end of the name, from its last dot; or ""."""
         return pathlib.PurePosixPath(self._rest).suffix
 
     @property
     def parent(self) -> RemotePath:
-        """The folder that it is in."""
+        """The folder that contains it."""
         return RemotePath(f"{self._scheme}://{posixpath.dirname(self._rest)}")
 
     def with_name(self, name: str) -> RemotePath:
-        """Another in the same folder."""
+        """Returns the path of another name in the same folder."""
         return self.parent / name
 
     def with_suffix(self, suffix: str) -> RemotePath:
-        """The same with another suffix."""
+        """Returns the same path with another suffix."""
         return self.with_name(self.name[: -len(self.suffix) or None] + suffix)
 
     def resolve(self) -> RemotePath:
-        """Itself: an address depends on no current folder."""
+        """Returns the path itself, because an address is always absolute."""
         return self
 
     def exists(self) -> bool:
-        """Whether there is such a file or folder."""
+        """Returns whether it is an existing file or folder."""
         with _os_errors():
             return bool(tf.io.gfile.exists(str(self)))
 
     def is_dir(self) -> bool:
-        """Whether it is a folder."""
+        """Returns whether it is a folder."""
         with _os_errors():
             return bool(tf.io.gfile.isdir(str(self)))
 
     def is_file(self) -> bool:
-        """Whether it is a file."""
+        """Returns whether it is a file."""
         return self.exists() and not self.is_dir()
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """What is in the folder."""
+        """Returns the paths of the files and folders in the folder."""
         with _os_errors():
             names = tf.io.gfile.listdir(str(self))
-        # Buckets end the names of folders with a slash.
+        # In a bucket the names of folders end with a slash.
         names = sorted(name.rstrip("/") for name in names)
         return (self / name for name in names if name)
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """What in the folder fits a pattern."""
+        """Returns the paths in the folder that match a pattern."""
         with _os_errors():
             found = tf.io.gfile.glob(f"{self}/{pattern}")
         return map(RemotePath, sorted(found))
 
     def mkdir(self, parents: bool = True, exist_ok: bool = False) -> None:
-        """Makes the folder, and those above it."""
+        """Creates the folder and its parents."""
         del parents
         if not exist_ok and self.exists():
             raise FileExistsError(f"{self} exists")
@@ -119,18 +124,18 @@ class RemotePath(os.PathLike):
             tf.io.gfile.makedirs(str(self))
 
     def open(self, mode: str = "r", encoding: str = "utf-8") -> Any:
-        """The open file; text is UTF-8."""
+        """Opens the file; text is UTF-8."""
         del encoding
         with _os_errors():
             return tf.io.gfile.GFile(str(self), mode)
 
     def read_bytes(self) -> bytes:
-        """What the file holds."""
+        """Returns the contents of the file."""
         with _os_errors(), tf.io.gfile.GFile(str(self), "rb") as file:
             return bytes(file.read())
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """The text that the file holds."""
+        """Returns the contents of a text file."""
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: bytes) -> None:
@@ -153,7 +158,7 @@ class RemotePath(os.PathLike):
 
     def rmdir(self) -> None:
         """Removes the folder, which must be empty."""
-        # A bucket may have forgotten it with the last file in it.
+        # In a bucket it may have vanished with its last file.
         if self.exists():
             if any(self.iterdir()):
                 raise OSError(f"{self} is not empty")
@@ -161,7 +166,7 @@ class RemotePath(os.PathLike):
                 tf.io.gfile.rmtree(str(self))
 
     def rename(self, target: Union[str, os.PathLike]) -> RemotePath:
-        """Gives a file or a folder another name; one file after another."""
+        """Renames a file or a folder; the files of a folder one by one."""
         target = RemotePath(os.fspath(target))
         if self.is_dir():
             target.mkdir(exist_ok=True)
@@ -178,13 +183,14 @@ Path = Union[pathlib.Path, RemotePath]
 
 
 def as_path(name: Union[str, os.PathLike]) -> Path:
-    """The path of a name.
+    """Returns a path object.
 
     Args:
-      name: of a file or folder on a disk, or an address with "://" in it.
+      name: path of a file or folder on a disk, or an address that contains
+        "://".
 
     Raises:
-      ValueError: if it is half an address, as "gs:/bucket".
+      ValueError: if it is an incomplete address, for example "gs:/bucket".
 
     Example:
       >>> from conadv_tf import paths
@@ -196,9 +202,9 @@ def as_path(name: Union[str, os.PathLike]) -> Path:
     text = os.fspath(name)
     if _SCHEME.match(text):
         return RemotePath(text)
-    if _HALF_A_SCHEME.match(text):
+    if _INCOMPLETE_SCHEME.match(text):
         raise ValueError(
-            f"Expected two slashes after the scheme of an address, as in "
+            "Expected two slashes after the scheme of an address, for example "
             f"gs://bucket/folder; received {text!r}."
         )
     return pathlib.Path(name)
@@ -206,25 +212,25 @@ def as_path(name: Union[str, os.PathLike]) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
-    """Lets a file be written whole or not at all.
+    """Writes a file completely or not at all.
 
-    What is inside writes a file beside it, which takes its place at the end.
-    Elsewhere than on a disk that file is on a disk, so that any library can
-    write it, and is copied at the end under a name of its own, then renamed.
-    A bucket renames by another copy, which appears at once; a place that does
-    not may show a part of a file.
+    The body of the `with` statement writes a temporary file in the same folder,
+    which replaces the file at the end. If the file is not on a disk, the
+    temporary file is, so that any library can write it; at the end it is copied
+    to a temporary name and renamed. A bucket renames by another copy, which
+    becomes visible at once. Other file systems might show an incomplete file.
 
     Args:
-      name: the file.
+      name: path of the file.
 
     Yields:
-      pathlib.Path of the file to write; its name ends as that of the file.
+      pathlib.Path of the file to write; its name ends with the file's name.
 
     Raises:
       OSError: if it could not be written.
     """
     path = as_path(name)
-    # Keras knows a format by the end of the name, ".weights.h5" too.
+    # Keras chooses the format by the end of the name, such as ".weights.h5".
     temporary = path.with_name(f".partial.{path.name}")
     if isinstance(temporary, pathlib.Path):
         try:
@@ -247,13 +253,13 @@ def atomic_write(name: Union[str, os.PathLike]) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def local_copy(path: Path) -> Iterator[pathlib.Path]:
-    """A file for libraries that read from disks only.
+    """Provides a file on a disk, for libraries that can read no other.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Yields:
-      Its path, or that of a copy, which is removed in the end.
+      The path of the file, or of a temporary copy.
     """
     if isinstance(path, pathlib.Path):
         yield path
@@ -265,7 +271,7 @@ def local_copy(path: Path) -> Iterator[pathlib.Path]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a file; one that is there is written over."""
+    """Copies a file; overwrites an existing target."""
     if isinstance(source, pathlib.Path) and isinstance(target, pathlib.Path):
         shutil.copyfile(source, target)
         return
@@ -275,14 +281,9 @@ def copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _os_errors() -> Iterator[None]:
-    """Turns TensorFlow's errors into those of files."""
+    """Converts TensorFlow's errors to OSErrors."""
     try:
         yield
-    except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(error.message) from error
-    except tf.errors.AlreadyExistsError as error:
-        raise FileExistsError(error.message) from error
-    except tf.errors.PermissionDeniedError as error:
-        raise PermissionError(error.message) from error
     except tf.errors.OpError as error:
-        raise OSError(error.message) from error
+        kind = _OS_ERRORS.get(type(error), OSError)
+        raise kind(error.message) from error

@@ -1,4 +1,4 @@
-"""Names that may have been meant by one that is unknown."""
+"""Suggests known names that are similar to an unknown one."""
 
 from collections.abc import Iterable
 import difflib
@@ -8,16 +8,17 @@ _CUTOFF = 0.7
 
 
 def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Names that are close to one, the likeliest first.
+    """Returns the known names that are closest to a name, best first.
 
-    Those that begin so, and then those of which it is a part or has the first
-    letters ("lr" of "learning_rate"), group by group between dots; if there are
-    none, those that are spelled nearly so.
+    First come names that start with it. Then come names that it abbreviates: a
+    part of the name or its initials ("lr" for "learning_rate"), compared group
+    by group between dots. If there are none of both, it returns names with a
+    similar spelling.
 
     Args:
-      name: what was received.
-      names: what there is, in order of importance.
-      count: how many at most.
+      name: the unknown name.
+      names: the known names, in order of importance.
+      count: maximum number of names to return.
 
     Example:
       >>> from conadv_tf import spelling
@@ -34,20 +35,20 @@ def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, names: Iterable[str], count: int = 3) -> str:
-    """A sentence with the close names and a space before it; or ""."""
+    """Returns " Did you mean ...?" with the closest names, or ""."""
     found = [repr(each) for each in close_matches(name, names, count)]
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
 def _abbreviates(short: str, name: str) -> bool:
-    """Whether the last groups of a name may be written so."""
+    """Returns whether a text may abbreviate the last groups of a name."""
     shorts, groups = short.split("."), name.split(".")
     return len(shorts) <= len(groups) and all(
-        _stands_for(*pair) for pair in zip(shorts[::-1], groups[::-1])
+        _abbreviates_group(*pair) for pair in zip(shorts[::-1], groups[::-1])
     )
 
 
-def _stands_for(short: str, group: str) -> bool:
+def _abbreviates_group(short: str, group: str) -> bool:
     words = re.split(r"[_-]", group)
     return len(short) > 1 and (
         short == "".join(word[:1] for word in words)

@@ -1,6 +1,7 @@
-"""The seam to XLA: what TensorFlow has of its modules without public names.
+"""Access to XLA modules, which have no public names in TensorFlow.
 
-Beside `keras_internals`, for the same reason.
+Like `keras_internals`, it keeps all code that may change with a new version of
+TensorFlow in one file.
 """
 
 from collections.abc import Callable
@@ -14,27 +15,24 @@ from tensorflow.compiler.xla.service import hlo_pb2
 
 
 def optimized_hlo(function: Callable[..., Any], *specs: Any) -> Any:
-    """XLA:CPU's optimized `HloProto` of a function: a module and its buffers.
+    """Returns XLA:CPU's optimized `HloProto`: a module and its buffers.
 
-    TensorFlow 2.15 names the device that it is for; newer ones warn of that
-    and take a platform, which 2.15 does not know.
+    TensorFlow 2.15 needs the name of a device. Newer versions need the name of
+    a platform instead, and warn about a device.
 
     Args:
       function: `tf.function` with `jit_compile=True`.
       *specs: TensorSpecs of static shape.
     """
     lower = function.experimental_get_compiler_ir(*specs)  # type: ignore[attr-defined]
-    knows = inspect.signature(lower).parameters
-    place = (
-        {"platform_name": "CPU"}
-        if "platform_name" in knows
-        else {"device_name": "/device:CPU:0"}
-    )
+    target = {"device_name": "/device:CPU:0"}
+    if "platform_name" in inspect.signature(lower).parameters:
+        target = {"platform_name": "CPU"}
     return hlo_pb2.HloProto.FromString(
-        lower(stage="optimized_hlo_proto_serialized", **place)
+        lower(stage="optimized_hlo_proto_serialized", **target)
     )
 
 
 def xla_types() -> types.ModuleType:
-    """The element types (F32, TUPLE, ...) that an `HloProto` has numbers of."""
+    """Returns the module of the element types (F32, TUPLE, ...) in a proto."""
     return xla_data_pb2

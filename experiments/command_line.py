@@ -11,6 +11,17 @@ def run(main):
     app.run(main, flags_parser=_parse)
 
 
+def run_without_arguments(main):
+    """Parses the flags, refuses other arguments and calls main()."""
+
+    def checked(argv):
+        if len(argv) > 1:
+            raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+        main()
+
+    run(checked)
+
+
 def _parse(argv):
     for argument in argv[1:]:
         if argument == "--":

@@ -5,7 +5,6 @@ same flag. Nothing is trained: the flags are parsed, and the configuration that
 they describe is built.
 """
 
-import argparse
 import ast
 import contextlib
 import importlib.util
@@ -14,7 +13,6 @@ import multiprocessing
 import pathlib
 import re
 import shlex
-from unittest import mock
 
 ROOT = pathlib.Path(__file__).parents[1]
 _COMMAND = re.compile(r"python3? ((?:experiments|tools)/\w+\.py)(.*)")
@@ -107,22 +105,16 @@ def check(by_script):
     return dict(zip(by_script, errors))
 
 
-class _Parsed(Exception):
-    """Raised to stop a script after argparse has accepted its arguments."""
-
-
 def _errors(script, commands):
     from absl import app
     from absl import flags
 
     app.define_help_flags()
-    before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location(
         pathlib.Path(script).stem, ROOT / script
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    read = _with_absl if set(flags.FLAGS) > before else _with_argparse
     errors = []
     for arguments in commands:
         output = io.StringIO()
@@ -131,14 +123,14 @@ def _errors(script, commands):
             contextlib.redirect_stdout(output),
         ):
             try:
-                read(script, module, arguments)
+                _read(script, module, arguments)
                 errors.append(None)
             except (flags.Error, ValueError, SystemExit) as error:
                 errors.append(f"{output.getvalue()}{error}")
     return errors
 
 
-def _with_absl(script, module, arguments):
+def _read(script, module, arguments):
     from absl import flags
     from absl.testing import flagsaver
 
@@ -170,15 +162,3 @@ def _read_sweep(sweep, positional):
 def _check_none(positional):
     if positional:
         raise ValueError(f"Unexpected arguments: {positional}")
-
-
-def _with_argparse(script, module, arguments):
-    parse = argparse.ArgumentParser.parse_args
-
-    def parse_only(self, *unused, **also_unused):
-        raise _Parsed(parse(self, arguments))
-
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_only):
-        with contextlib.suppress(_Parsed):
-            module.main()
-            raise ValueError(f"{script} uses neither absl.flags nor argparse.")

@@ -1,4 +1,4 @@
-"""Training that is stopped and continued from a checkpoint."""
+"""Training that is interrupted and resumed from a checkpoint."""
 
 import shutil
 
@@ -18,7 +18,7 @@ class Stop(Exception):
 
 
 class CopyAt(tf.keras.callbacks.Callback):
-    """Copies the checkpoints, as a machine lost at that batch leaves them."""
+    """Copies the checkpoints that a machine lost at that batch would leave."""
 
     def __init__(self, checkpoints, batches, source, target):
         super().__init__()
@@ -44,7 +44,7 @@ class StopAt(tf.keras.callbacks.Callback):
 
 
 def data(checkpoints=None):
-    """Batches from the position of the checkpoints on; each epoch shuffles."""
+    """Batches from the position of the checkpoints; each epoch is shuffled."""
     images, labels = (
         np.concatenate(part) for part in zip(*networks.batches(STEPS))
     )
@@ -71,8 +71,8 @@ def train(
     """Returns (model, history of the finished epochs).
 
     Args:
-      stop_at: number of batches after which the training stops.
-      copy_at: (batches, target); the folder is copied after so many batches.
+      stop_at: number of batches after which training is interrupted.
+      copy_at: (batches, target); the folder is copied after these batches.
       after_batch: function of (model, checkpoints) that is called after the
         first save.
     """

@@ -1,4 +1,4 @@
-"""Runs, sweeps and reports in folders that are no folders of a disk."""
+"""Runs, sweeps and reports in folders that are given by an address."""
 
 import io
 import os
@@ -29,10 +29,10 @@ def main(*arguments):
         run.main(["run.py"])
 
 
-# A disk by its address: TensorFlow takes ram://x/ckpt-3.index for a file in a
-# folder ckpt-3.
+# The address is on a disk, because TensorFlow treats ram://x/ckpt-3.index as a
+# file in a folder ckpt-3.
 @pytest.mark.slow
-def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
+def test_a_run_at_an_address_is_preempted_and_resumed(tmp_path, capsys):
     folder = paths.as_path(f"file://{tmp_path}/runs/mine")
     save = run.ca.Checkpoints.save
     flags = (f"--model_dir={folder}",)
@@ -59,7 +59,7 @@ def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
     trained_runs.TrainedRun(folder).network(
         mock.Mock(num_classes=10, image_shape=(8, 8, 1))
     )
-    # Finished: it only prints. Another is refused, and nothing is made.
+    # A finished run only prints. Another run is refused and creates nothing.
     main(*flags, "--resume")
     with pytest.raises(SystemExit, match="already holds something"):
         main(*flags)
@@ -67,12 +67,12 @@ def test_a_run_at_an_address_is_preempted_and_goes_on(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["gs:/bucket/run", "nowhere://bucket/run"])
-def test_an_address_that_leads_nowhere(name):
+def test_invalid_addresses(name):
     with pytest.raises(SystemExit, match="error: .*(two slashes|nowhere)"):
         main(f"--model_dir={name}")
 
 
-# On one machine; and the content of a file in a bucket is left alone.
+# The lock holds on one machine. It does not change the file at the address.
 def test_the_lock_of_an_address():
     path = paths.as_path("ram://locks/config.json")
     path.write_text("{}")
@@ -99,7 +99,7 @@ def command(script, *arguments):
     return result.stdout
 
 
-# Processes share no memory, so a disk by its address.
+# The address is on a disk, because processes do not share memory.
 @pytest.mark.slow
 def test_a_sweep_and_its_report(tmp_path):
     folder = paths.as_path(f"file://{tmp_path}/sweep")
@@ -113,19 +113,13 @@ def test_a_sweep_and_its_report(tmp_path):
     )
     command("experiments/sweep.py", *arguments)
     name = "digits_432_baseline_seed0"
-    files = {each.name for each in folder.iterdir()}
-    assert files == {
-        name,
-        f"{name}.log",
-        "results.csv",
-        "results.png",
-        "sweep.json",
-    }
+    others = {f"{name}.log", "results.csv", "results.png", "sweep.json"}
+    assert {each.name for each in folder.iterdir()} == {name, *others}
     assert "baseline on digits" in (folder / f"{name}.log").read_text()
-    # What is finished is not run again.
-    before = (tmp_path / "sweep" / name / "summary.json").stat().st_mtime_ns
+    # Finished runs are not repeated.
+    summary = tmp_path / "sweep" / name / "summary.json"
+    before = summary.stat().st_mtime_ns
     assert "(n=1)" in command("experiments/sweep.py", *arguments)
-    after = (tmp_path / "sweep" / name / "summary.json").stat().st_mtime_ns
-    assert before == after
+    assert before == summary.stat().st_mtime_ns
     output = command("tools/report.py", str(folder), "--html")
     assert f"Wrote report.md and report.html to {folder}/report" in output

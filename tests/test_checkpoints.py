@@ -1,4 +1,4 @@
-"""Interrupted and continued training equals training in one go."""
+"""Training that is interrupted and resumed equals uninterrupted training."""
 
 import numpy as np
 import pytest
@@ -43,21 +43,21 @@ SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches", "two replicas")
         for case in CASES
     ],
 )
-def test_continued_equals_uninterrupted(case, tmp_path):
+def test_resumed_equals_uninterrupted_training(case, tmp_path):
     cut = tmp_path / "cut"
     whole = resumable.train(
         tmp_path / "whole",
-        # With micro-batches that is in the middle of an update too.
+        # With micro-batches this is also in the middle of an update.
         copy_at=(resumable.STEPS + 2, cut),
         **CASES[case],
     )
-    continued = resumable.train(cut, restore=True, **CASES[case])
-    resumable.assert_same(whole, continued)
+    resumed = resumable.train(cut, restore=True, **CASES[case])
+    resumable.assert_same(whole, resumed)
 
 
-# In the middle of an epoch, at its end, right at the start.
+# In the middle of an epoch, at its end, and at its start.
 @pytest.mark.slow
-def test_any_step_and_twice(tmp_path):
+def test_training_can_be_interrupted_at_any_step_and_twice(tmp_path):
     whole = resumable.train()
     for step in (1, resumable.STEPS, resumable.STEPS + 1):
         folder = tmp_path / str(step)
@@ -66,7 +66,7 @@ def test_any_step_and_twice(tmp_path):
         resumable.assert_same(whole, resumable.train(folder, restore=True))
 
 
-def test_several_steps_in_one_call(tmp_path):
+def test_several_steps_per_execution(tmp_path):
     cut = tmp_path / "cut"
     whole = resumable.train(
         tmp_path / "whole", copy_at=(3, cut), steps_per_execution=2
@@ -76,8 +76,8 @@ def test_several_steps_in_one_call(tmp_path):
     )
 
 
-# Files are written while training goes on.
-def test_what_is_written_is_of_the_moment_of_saving(tmp_path):
+# Files are written while training continues.
+def test_a_checkpoint_has_the_weights_of_the_moment_of_saving(tmp_path):
     saved = []
 
     def overwrite(model, checkpoints):
@@ -87,11 +87,5 @@ def test_what_is_written_is_of_the_moment_of_saving(tmp_path):
 
     resumable.train(tmp_path, stop_at=1, after_batch=overwrite)
     reader = tf.train.load_checkpoint(str(tmp_path / "ckpt-1"))
-    shapes = reader.get_variable_to_shape_map()
-    same = [
-        name
-        for name, shape in shapes.items()
-        if shape == list(saved[0].shape)
-        and np.array_equal(reader.get_tensor(name), saved[0])
-    ]
-    assert same
+    names = reader.get_variable_to_shape_map()
+    assert any(np.array_equal(reader.get_tensor(n), saved[0]) for n in names)

@@ -1,4 +1,4 @@
-"""Tables are written whole or not at all."""
+"""Tables are written atomically and read as they were written."""
 
 import pytest
 
@@ -8,7 +8,7 @@ ROWS = [{"name": "a, b", "value": 1.5}, {"name": "ä\n", "value": None}]
 
 
 @pytest.mark.parametrize("columns", [None, ("value", "name")])
-def test_what_is_read_is_what_was_written(tmp_path, columns):
+def test_reading_gives_the_written_rows(tmp_path, columns):
     path = tmp_path / "table.csv"
     csv_file.write(path, iter(ROWS), columns)
     read = csv_file.read(path)
@@ -24,7 +24,7 @@ def test_a_table_without_rows_has_its_header(tmp_path):
     assert csv_file.read(tmp_path / "table.csv") == []
 
 
-def test_a_failed_write_leaves_the_table_that_was_there(tmp_path):
+def test_a_failed_write_keeps_the_previous_table(tmp_path):
     path = tmp_path / "table.csv"
     csv_file.write(path, ROWS)
     before = path.read_bytes()

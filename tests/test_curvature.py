@@ -1,4 +1,4 @@
-"""Eigenvalues against dense Hessians; filter norms."""
+"""Eigenvalues of Hessians against dense ones, and norms of filters."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def float64():
 
 
 def scrambled(network):
-    """All weights and statistics random, variances positive."""
+    """The network with random weights and statistics, variances positive."""
     rng = np.random.default_rng(3)
     for variable in network.variables:
         values = rng.normal(size=variable.shape)
@@ -32,13 +32,13 @@ def scrambled(network):
 
 
 def uneven_batches():
-    """Two batches of different size."""
+    """Two batches of different sizes."""
     (images, labels), (other, more) = networks.batches(2)
     return [(images, labels), (other[:3], more[:3])]
 
 
 def dense_hessian(network, batches):
-    """By tape.jacobian, of the mean over all examples."""
+    """The Hessian of the mean over all examples, by tape.jacobian."""
     images, labels = (np.concatenate(part) for part in zip(*batches))
     variables = network.trainable_variables
 
@@ -61,7 +61,7 @@ def test_products_and_eigenvalues_of_a_dense_hessian(float64):
     hessian = dense_hessian(network, batches)
     product = curvature.hessian_product(
         objective_lib.network_objective(network),
-        objective_lib.listed_batches(batches),
+        objective_lib.load_batches(batches),
     )
     vector = np.random.default_rng(0).normal(size=len(hessian))
     np.testing.assert_allclose(product(vector), hessian @ vector, rtol=1e-9)
@@ -103,7 +103,7 @@ def test_split_batch_norm_has_the_eigenvalues_of_its_main_branch():
         np.testing.assert_array_equal(weight, unchanged)
 
 
-# A batch norm undoes the scale of its filters, also of one alone.
+# Batch norm cancels the scale of each filter.
 def test_filter_normalized_eigenvalues_do_not_depend_on_scales():
     network = scrambled(networks.convolutional())
     data = networks.batches(1)
@@ -167,8 +167,9 @@ def symmetric(eigenvalues, rng):
     return rotation * eigenvalues @ rotation.T
 
 
-# All in one batch, so that each goes its own way. A space that is exhausted
-# early must not bring in eigenvalues of 0: the second case has none.
+# All matrices are in one batch, in which their Krylov spaces end at different
+# steps. A space that ends early must not add eigenvalues of 0, which the second
+# matrix does not have.
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_extreme_eigenvalues_of_many_matrices(dtype):
     spectra = [
@@ -191,19 +192,14 @@ def test_extreme_eigenvalues_of_many_matrices(dtype):
             num_steps,
         )
 
-    smallest, largest = run(20)
     tolerance = 1e-5 if dtype == "float32" else 1e-12
-    np.testing.assert_allclose(
-        smallest, [min(s) for s in spectra], atol=tolerance, rtol=tolerance
-    )
-    np.testing.assert_allclose(
-        largest, [max(s) for s in spectra], atol=tolerance, rtol=tolerance
-    )
-    smallest, largest = run(3)  # From inside.
+    expected = [[bound(s) for s in spectra] for bound in (min, max)]
+    np.testing.assert_allclose(run(20), expected, tolerance, tolerance)
+    smallest, largest = run(3)  # Inside the true range.
     assert -3 < smallest[0] < largest[0] < 5
 
 
-def test_bad_arguments():
+def test_invalid_arguments():
     network, data = networks.linear(), networks.batches(1, shape=(2, 2, 1))
     with pytest.raises(ValueError, match="from 1 to 14.*received 15"):
         analysis.top_eigenvalues(network, data, k=15)

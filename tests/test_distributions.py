@@ -81,7 +81,7 @@ def test_tests_of_an_sdist(built, tmp_path):
             "pytest",
             "-n0",
             "tests/test_package.py",
-            "tests/test_walls.py",
+            "tests/test_imports.py",
         ),
         cwd=root,
         PYTHONPATH=str(root),

@@ -1,4 +1,4 @@
-"""Drift of stale weights, where the paper's constants are known."""
+"""Drift of stale weights in problems whose constants are known."""
 
 import itertools
 
@@ -13,8 +13,8 @@ from conadv_tf.analysis import theory
 class Quadratic:
     """L_i(theta, x) = 1/2 t'P t + t'B x - 1/2 x'C x + y_i d't, C > 0.
 
-    Strongly concave in x; its best example is C^-1 B't where that is inside
-    the box.
+    It is strongly concave in x. The best example is C^-1 B't if that lies
+    inside the box.
     """
 
     def __init__(self, seed, num_weights=5, size=4):
@@ -37,7 +37,7 @@ class Quadratic:
         return np.broadcast_to(best, self.images.shape).copy()
 
     def gradients(self, theta, x):
-        """For each example, in theta."""
+        """The gradient in theta of each example."""
         return theta @ self.p + x @ self.b.T + np.outer(self.labels, self.d)
 
     def objective(self, theta):
@@ -57,15 +57,10 @@ class Quadratic:
 
         return analysis.Objective(loss, [variable])
 
-    def measure(self, fresh, outdated, box=None):
+    def measure(self, fresh, stale, box=None):
+        objectives = [self.objective(theta) for theta in (self.theta, self.old)]
         result = analysis.measure_drift(
-            self.objective(self.theta),
-            self.objective(self.old),
-            tf.constant(self.images),
-            tf.constant(self.labels),
-            tf.constant(fresh),
-            tf.constant(outdated),
-            box,
+            *objectives, self.images, self.labels, fresh, stale, box
         )
         return {name: float(value) for name, value in result.items()}
 
@@ -74,21 +69,27 @@ def quotient(difference, distance):
     return np.linalg.norm(difference) / np.linalg.norm(distance)
 
 
+def lemma_1_bound(found):
+    return theory.lemma_1_bound(
+        found["L_xtheta"], found["mu"], found["weight_drift"]
+    )
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_quadratic_problem_in_closed_form(seed):
     q = Quadratic(seed)
-    fresh, outdated = q.best(q.theta), q.best(q.old)
-    found = q.measure(fresh, outdated, (fresh * 0 - 99.0, fresh * 0 + 99.0))
+    fresh, stale = q.best(q.theta), q.best(q.old)
+    found = q.measure(fresh, stale, (fresh * 0 - 99.0, fresh * 0 + 99.0))
     change = q.theta - q.old
     size = np.linalg.norm(change)
     moved = np.linalg.norm(np.linalg.solve(q.c, q.b.T @ change))
     spectrum = np.linalg.eigvalsh(q.c)
     clean = q.gradients(q.theta, q.images)
     g = (clean + q.gradients(q.theta, fresh)) / 2
-    g_hat = (clean + q.gradients(q.theta, outdated)) / 2
+    g_hat = (clean + q.gradients(q.theta, stale)) / 2
     losses = [
         float(q.objective(q.theta).loss(x, q.labels)) / 6
-        for x in (q.images, fresh, outdated)
+        for x in (q.images, fresh, stale)
     ]
     expected = {
         "weight_drift": size,
@@ -96,13 +97,13 @@ def test_quadratic_problem_in_closed_form(seed):
         "example_drift": moved,
         "mean_example_drift": moved,
         "sign_agreement": np.mean(
-            np.sign(fresh - q.images) == np.sign(outdated - q.images)
+            np.sign(fresh - q.images) == np.sign(stale - q.images)
         ),
         "loss_gap": losses[1] - losses[2],
         "L_xtheta": quotient(q.b.T @ change, change),
         "L_thetatheta": quotient(q.p @ change, change),
         "L_thetax": max(
-            quotient(q.b @ (x - outdated[0]), x - outdated[0])
+            quotient(q.b @ (x - stale[0]), x - stale[0])
             for x in (*q.images, fresh[0])
         ),
         "L_xx": spectrum[-1],
@@ -117,44 +118,37 @@ def test_quadratic_problem_in_closed_form(seed):
     assert set(found) == set(expected)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-6, abs=1e-9), name
-    assert found["loss_gap"] > 0  # The best example is the worst one.
+    assert found["loss_gap"] > 0  # Stale examples have a lower loss.
 
-    # Lemma 1, and Lemma 3 as (31) has it.
-    bound = theory.lemma_1_bound(
-        found["L_xtheta"], found["mu"], found["weight_drift"]
-    )
+    # Lemma 1, and Lemma 3 in the form of (31).
+    bound = lemma_1_bound(found)
     assert found["example_drift"] <= bound
     assert bound <= np.linalg.norm(q.b, 2) / spectrum[0] * size * (1 + 1e-9)
     assert found["gradient_error"] <= found["L_thetax"] / 2 * bound
 
 
-# Where both blocks are multiples of the identity the bound is what happens.
+# If both blocks are multiples of the identity, the bound is reached.
 def test_lemma_1_is_tight_for_an_isotropic_problem():
     q = Quadratic(0, num_weights=4)
     q.b, q.c = 3.0 * np.eye(4), 0.5 * np.eye(4)
     found = q.measure(q.best(q.theta), q.best(q.old))
-    bound = theory.lemma_1_bound(
-        found["L_xtheta"], found["mu"], found["weight_drift"]
-    )
-    assert found["example_drift"] == pytest.approx(bound)
+    assert found["example_drift"] == pytest.approx(lemma_1_bound(found))
     assert np.isnan(found["lambda_"])
 
 
-# With a diagonal C the best example of a box is the clipped one.
+# With a diagonal C the best example in a box is the clipped one.
 @pytest.mark.parametrize("seed", range(3))
-def test_bounds_hold_at_the_walls_of_the_box(seed):
+def test_bounds_hold_at_the_borders_of_the_box(seed):
     q = Quadratic(seed)
     q.c = np.diag(np.diag(q.c))
     box = q.images - 0.2, q.images + 0.2
-    fresh, outdated = (np.clip(q.best(t), *box) for t in (q.theta, q.old))
+    fresh, stale = (np.clip(q.best(t), *box) for t in (q.theta, q.old))
     assert np.any(fresh == box[0]) and np.any(fresh == box[1])
-    found = q.measure(fresh, outdated, box)
+    found = q.measure(fresh, stale, box)
     assert found["lambda_"] == pytest.approx(0, abs=1e-9)
-    assert found["example_drift"] <= theory.lemma_1_bound(
-        found["L_xtheta"], found["mu"], found["weight_drift"]
-    )
+    assert found["example_drift"] <= lemma_1_bound(found)
 
-    # Approximate ones: one signed step from the image, as an attack makes.
+    # Approximate examples: one signed step from the image, like an attack.
     approximate = [
         np.clip(x0 + 0.2 * np.sign(q.b.T @ t - x0 @ q.c), *box)
         for t, x0 in ((q.theta, q.images), (q.old, q.images))
@@ -171,7 +165,7 @@ def test_bounds_hold_at_the_walls_of_the_box(seed):
         for example, direction, low, high in zip(approximate[1], slope, *box)
     ]
     assert found["lambda_"] == pytest.approx(max(gaps))
-    distance = np.linalg.norm(approximate[1] - outdated, axis=1).max()
+    distance = np.linalg.norm(approximate[1] - stale, axis=1).max()
     assert distance <= theory.approximation_bound(found["lambda_"], found["mu"])
 
 

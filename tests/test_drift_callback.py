@@ -1,4 +1,4 @@
-"""The callback that measures drift while a model trains."""
+"""The callback that measures drift during training."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_callback_measures_the_weights_of_tau_steps_ago(step, build, tmp_path):
         norm = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(now, old)))
         assert row["weight_drift"] == pytest.approx(norm, rel=1e-4)
 
-    # The last row again, with two networks that have these weights.
+    # Two networks with these weights must give the last row again.
     current, stale = (ca.split_batch_norm(model.network) for _ in range(2))
     for weight, value in zip(stale.trainable_variables, old):
         weight.assign(value)
@@ -82,7 +82,7 @@ def test_callback_measures_the_weights_of_tau_steps_ago(step, build, tmp_path):
         np.testing.assert_allclose(
             row[name], value, rtol=2e-3, atol=1e-5, err_msg=name
         )
-    # Cross-entropy on a ReLU network: convex in the images.
+    # The cross-entropy of a ReLU network is convex in the images.
     assert row["mu"] <= 1e-5 and row["lemma_1_bound"] is None
     theorem = watch.theorem_1()
     assert theorem["bound"] is None and theorem["measured"] > 0
@@ -109,7 +109,7 @@ def test_continued_training_continues_the_file(tmp_path):
 
     first, second, third = (watch(append) for append in (True, True, False))
     model.fit(data, callbacks=[first], verbose=0)
-    # As `Checkpoints` returns to step 2: step 3 is taken again.
+    # Like `Checkpoints`, returns to step 2, so that step 3 is repeated.
     back = tf.keras.callbacks.LambdaCallback(
         on_train_begin=lambda logs: model.optimizer.iterations.assign(2)
     )
@@ -125,7 +125,7 @@ def test_continued_training_continues_the_file(tmp_path):
     assert len(csv_file.read(tmp_path / "drift.csv")) == len(third.history) == 3
 
 
-def test_callback_at_epochs_changes_nothing():
+def test_measuring_at_epochs_does_not_change_training():
     data = networks.dataset(networks.batches(3))
     images, labels = networks.batches(1, size=4)[0]
     start = networks.small().get_weights()
@@ -161,13 +161,13 @@ def test_callback_under_replicas_and_with_an_l2_ball():
     )
     data = networks.dataset(networks.batches(9, shape=shape))
     model.fit(data, callbacks=[watch], verbose=0)
-    # Executions end at 3, 6 and 9; the last two pass the steps 4 and 8.
+    # Executions end at steps 3, 6 and 9; the last two pass steps 4 and 8.
     assert [row["step"] for row in watch.history] == [6, 9]
     for row in watch.history:
         assert row["weight_drift"] > 0 and np.isfinite(row["L_thetax"])
         assert np.isnan(row["lambda_"])
 
-    # The next fit counts on: from 9 to 12 no multiple of 8 is passed.
+    # The next fit continues to count: steps 9 to 12 pass no multiple of 8.
     watch.every_steps = 8
     model.fit(data.take(3), callbacks=[watch], verbose=0)
     assert watch.history == []

@@ -1,4 +1,4 @@
-"""The seam to Keras does what its users count on."""
+"""Access to private features of Keras works as its users expect."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from conadv_tf import xla_internals
 from tests import networks
 
 
-def test_flatten_layers_reaches_everything_in_the_same_order():
+def test_flatten_layers_finds_all_layers_in_the_same_order():
     def network():
         inner = networks.convolutional()
         wrapped = tf.keras.layers.TimeDistributed(tf.keras.layers.Dense(2))
@@ -49,7 +49,7 @@ def loss_scaler():
 def test_the_optimizer_scales_the_loss_that_it_differentiates(make, expected):
     used, unused = tf.Variable(1.0), tf.Variable(1.0)
     with tf.GradientTape() as tape:
-        # Too small a gradient for float16, through which it goes.
+        # The gradient passes through float16, for which it is too small.
         loss = tf.cast(tf.cast(used, tf.float16), tf.float32) * 1e-8
     gradient, none = keras_internals.compute_gradients(
         make(), loss, [used, unused], tape
@@ -59,7 +59,7 @@ def test_the_optimizer_scales_the_loss_that_it_differentiates(make, expected):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_slots_are_there_before_an_update_and_outside_of_its_graph(legacy):
+def test_slots_are_created_before_an_update_and_outside_of_its_graph(legacy):
     optimizers = tf.keras.optimizers
     optimizer = (optimizers.legacy if legacy else optimizers).SGD(
         0.5, momentum=0.9
@@ -78,14 +78,13 @@ def test_slots_are_there_before_an_update_and_outside_of_its_graph(legacy):
 # --- Models -----------------------------------------------------------------
 
 
-def test_what_a_model_was_compiled_with():
+@pytest.mark.parametrize("steps, jit_compile", [(1, False), (3, True)])
+def test_options_of_compile(steps, jit_compile):
     model = networks.convolutional()
-    model.compile("sgd", networks.LOSS)
-    assert keras_internals.steps_per_execution(model) == 1
-    assert keras_internals.jit_compile(model) is False
-    model.compile("sgd", networks.LOSS, steps_per_execution=3, jit_compile=True)
-    assert keras_internals.steps_per_execution(model) == 3
-    assert keras_internals.jit_compile(model) is True
+    options = {"steps_per_execution": steps, "jit_compile": jit_compile}
+    model.compile("sgd", networks.LOSS, **options)
+    assert keras_internals.steps_per_execution(model) == steps
+    assert keras_internals.jit_compile(model) is jit_compile
 
 
 def test_metrics_exist_before_the_first_step():
@@ -124,7 +123,7 @@ class Recorder(keras_internals.Callback):
         self.types |= {type(value) for value in logs.values()}
 
 
-def test_one_fit_begins_in_the_middle_and_logs_stay_on_the_device():
+def test_one_fit_starts_in_the_middle_and_logs_stay_on_the_device():
     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
     model.compile("sgd", "mse")
     recorder = Recorder(start=(1, 2))
@@ -166,7 +165,7 @@ def test_python_state_is_saved_in_the_background_without_a_warning(
 # --- Graphs and XLA ---------------------------------------------------------
 
 
-def test_is_compiled_where_xla_compiles():
+def test_is_compiled_by_xla():
     seen = {}
 
     def note(name):

@@ -1,4 +1,4 @@
-"""The loss along directions: closed forms and identities."""
+"""The loss along directions, against closed forms and the Hessian."""
 
 import numpy as np
 import pytest
@@ -46,8 +46,7 @@ def test_surface_of_linear_regression():
         np.testing.assert_array_equal(weight, unchanged)
 
 
-# The two measures of flatness are of one thing.
-def test_bend_of_a_line_is_the_hessian_along_it():
+def test_the_second_difference_along_a_line_is_the_hessian():
     tf.keras.backend.set_floatx("float64")
     try:
         network = networks.convolutional()
@@ -61,7 +60,7 @@ def test_bend_of_a_line_is_the_hessian_along_it():
         )
         product = curvature.hessian_product(
             objective_lib.network_objective(network),
-            objective_lib.listed_batches(data),
+            objective_lib.load_batches(data),
         )
     finally:
         tf.keras.backend.set_floatx("float32")
@@ -74,7 +73,7 @@ def test_bend_of_a_line_is_the_hessian_along_it():
     )
 
 
-def test_weights_come_back_after_an_error():
+def test_weights_are_restored_after_an_error():
     network = networks.linear()
     before = network.get_weights()
 
@@ -83,18 +82,13 @@ def test_weights_come_back_after_an_error():
 
     direction = [np.ones(v.shape) for v in network.trainable_variables]
     with pytest.raises(RuntimeError, match="no loss"):
-        analysis.loss_surface(
-            network,
-            networks.batches(1, shape=(2, 2, 1)),
-            [direction],
-            [1.0],
-            failing,
-        )
+        data = networks.batches(1, shape=(2, 2, 1))
+        analysis.loss_surface(network, data, [direction], [1.0], failing)
     for weight, unchanged in zip(network.get_weights(), before):
         np.testing.assert_array_equal(weight, unchanged)
 
 
-def test_bad_directions():
+def test_invalid_directions():
     network, data = networks.linear(), networks.batches(1, shape=(2, 2, 1))
     good = [np.ones(v.shape) for v in network.trainable_variables]
     with pytest.raises(ValueError, match="one or two directions.*received 3"):

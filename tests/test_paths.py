@@ -1,4 +1,4 @@
-"""Paths elsewhere do what paths on a disk do."""
+"""Paths of all file systems behave like paths on a disk."""
 
 import pathlib
 import uuid
@@ -11,7 +11,7 @@ from conadv_tf import paths
 
 @pytest.fixture(params=["disk", "ram", "file"])
 def folder(request, tmp_path):
-    """A folder that is not there yet."""
+    """A folder that does not exist yet."""
     name = f"folder_{uuid.uuid4().hex}"
     return {
         "disk": tmp_path / name,
@@ -51,7 +51,7 @@ def test_files_and_folders(folder):
     assert path.with_suffix(".csv") == path.with_name("naïve.csv")
     assert path.resolve() == path
     assert list(folder.glob("*/b")) == [below]
-    # A folder with all that is in it.
+    # Renaming a folder moves all its contents.
     (below / "c").mkdir()
     (below / "c" / "deep").write_text("1")
     (folder / "a").rename(folder / "z")
@@ -69,7 +69,7 @@ def test_files_and_folders(folder):
     assert names(folder / "z" / "b") == []
 
 
-def test_whole_or_not_at_all(folder):
+def test_files_are_written_atomically(folder):
     folder.mkdir()
     path = folder / "my.weights.h5"
     for content in (b"old", b"new"):
@@ -94,12 +94,11 @@ def test_tables(folder):
     folder.mkdir()
     rows = [{"name": "a, b\r\n", "value": "ä"}]
     csv_file.write(folder / "table.csv", rows)
-    # By name too.
     assert csv_file.read(str(folder / "table.csv")) == rows
     assert names(folder) == ["table.csv"]
 
 
-def test_where_nothing_can_be_written():
+def test_an_unknown_file_system():
     path = paths.as_path("nowhere://bucket/folder")
     for action in (path.mkdir, path.exists, lambda: path.write_text("1")):
         with pytest.raises(OSError, match="nowhere"):
@@ -110,7 +109,7 @@ def test_where_nothing_can_be_written():
 
 
 @pytest.mark.parametrize("name", ["gs:/bucket/run", "gs:bucket"])
-def test_half_an_address(name):
+def test_an_incomplete_address(name):
     with pytest.raises(ValueError, match=f"two slashes.*{name}"):
         paths.as_path(name)
 

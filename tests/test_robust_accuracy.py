@@ -1,4 +1,4 @@
-"""Accuracy under attack, where it is known in closed form."""
+"""Accuracy under attack, against closed forms."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from conadv_tf import analysis
 from tests import networks
 
 
-# For two classes and a linear network an image can be turned exactly if its
-# margin is below epsilon times the L1 norm of the difference of the weights.
+# For two classes and a linear network, an attack succeeds exactly if the margin
+# is below epsilon times the L1 norm of the difference of the weights.
 def test_linear_classifier_in_closed_form():
     network = networks.linear(num_classes=2)
     kernel, bias = network.get_weights()
@@ -70,8 +70,7 @@ def test_accuracy_with_any_attack():
     )
 
 
-# Every batch has random starts of its own.
-def test_draws_of_batches_differ():
+def test_batches_have_different_seeds():
     seen = []
 
     def record(network, images, labels, seed, loss=None, targets=None):

@@ -1,5 +1,6 @@
-"""Unknown names are answered with those that may be meant; help ends well."""
+"""Errors about unknown names suggest similar names; help exits with 0."""
 
+import functools
 import pathlib
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from experiments import presets
 from experiments.sweeps import grid
 
 ROOT = pathlib.Path(__file__).parents[1]
+SLOW = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ ROOT = pathlib.Path(__file__).parents[1]
         ("e", ["emulate_replicas", "epochs"]),
     ],
 )
-def test_close_settings(name, first):
+def test_similar_settings(name, first):
     found = spelling.close_matches(
         name, config_fields.names(config_lib.RunConfig)
     )
@@ -42,7 +44,7 @@ def test_close_settings(name, first):
             assert f"'{each}'" in str(error.value)
 
 
-def test_close_presets():
+def test_similar_presets():
     with pytest.raises(ValueError) as error:
         presets.get("resnet50_96k")
     for method in ("baseline", "aa", "disadv", "conadv", "conadv_aa"):
@@ -55,7 +57,7 @@ def test_close_presets():
             grid.make_specs(name)
 
 
-def test_close_datasets():
+def test_similar_datasets():
     with pytest.raises(ValueError, match="Did you mean 'imagenet2012' or"):
         ca.data.load("imagenet", 8)
 
@@ -68,18 +70,10 @@ def test_staleness_0_is_another_method():
 @pytest.mark.parametrize(
     "script, flag, said",
     [
-        pytest.param(
-            *("experiments/run.py", "--staleness=0", "--method=disadv"),
-            marks=pytest.mark.slow,
-        ),
+        SLOW("experiments/run.py", "--staleness=0", "--method=disadv"),
         ("experiments/sweep.py", "--help", "--tune_learning_rate"),
-        pytest.param(
-            *("tools/report.py", "-h", "--margin"), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            *("tools/report.py", "--helpfull", "absl.app"),
-            marks=pytest.mark.slow,
-        ),
+        SLOW("tools/report.py", "-h", "--margin"),
+        SLOW("tools/report.py", "--helpfull", "absl.app"),
     ],
 )
 def test_commands(script, flag, said, tmp_path):

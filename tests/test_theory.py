@@ -1,4 +1,4 @@
-"""The formulas of Lemma 1 and Theorem 1."""
+"""The formulas of Lemma 1 and Theorem 1, and the theorem for SGD."""
 
 import math
 
@@ -32,17 +32,17 @@ def test_formulas_at_given_constants():
 
 
 @pytest.mark.parametrize("mu", [0.0, -1.0])
-def test_nothing_follows_without_concavity(mu):
+def test_there_is_no_bound_without_concavity(mu):
     assert theory.lemma_1_bound(1.0, mu, 1.0) is None
     assert theory.approximation_bound(1.0, mu) is None
     assert theory.smoothness(1.0, 1.0, 1.0, mu) is None
     assert theory.theorem_1_bound(**{**CONSTANTS, "mu": mu}) is None
 
 
-# The constant in front of (11): at the step size of the theorem, what (35)
-# gives is 4 sigma sqrt(L delta / T) where 2 is printed.
-def test_the_printed_constant_is_half_of_what_the_proof_gives():
-    constants = {**CONSTANTS, "L_thetax": 0.0}  # No second term; L = 2.
+# At the step size of the theorem, (35) gives 4 sigma sqrt(L delta / T), where
+# (11) has the constant 2.
+def test_the_printed_constant_is_half_of_the_proven_one():
+    constants = {**CONSTANTS, "L_thetax": 0.0}  # No second term, and L = 2.
     eta = math.sqrt(1.1 / (2.0 * 0.7**2 * 100))
     assert eta < 1 / 2.0
     proven = theory.theorem_1_bound(**constants, eta=eta)
@@ -51,8 +51,8 @@ def test_the_printed_constant_is_half_of_what_the_proof_gives():
     assert theory.theorem_1_bound(**constants, eta=0.51) is None
 
 
-# SGD on a quadratic problem whose constants are known, with minibatches and
-# best examples of stale weights: Eq. (35) must hold for the mean of runs.
+# The constants of the quadratic problem are known. SGD uses minibatches and the
+# best examples of stale weights. Eq. (35) must hold for the mean of runs.
 @pytest.mark.parametrize("staleness", [0, 1, 4])
 def test_bound_holds_for_sgd_on_a_quadratic_problem(staleness):
     rng = np.random.default_rng(0)
@@ -60,10 +60,10 @@ def test_bound_holds_for_sgd_on_a_quadratic_problem(staleness):
     shifts = rng.normal(size=(20, 3))
     images = 0.1 * rng.normal(size=(20, 2))
 
-    def best(theta):  # Of 1/2 t'P t + t'B x - c/2 |x|^2 + shift_i't.
+    def best(theta):  # Maximizes 1/2 t'P t + t'B x - c/2 |x|^2 + shift_i't.
         return b.T @ theta / c
 
-    def gradients(theta, x):  # Of every example in theta.
+    def gradients(theta, x):  # Gradients in theta, one for each example.
         return (p @ theta + (images + x) @ b.T / 2) + shifts
 
     def losses(theta):
@@ -91,9 +91,9 @@ def test_bound_holds_for_sgd_on_a_quadratic_problem(staleness):
             g_hat = gradients(theta, best(old))[chosen].mean(0)
             largest = max(largest, np.linalg.norm(g_hat))
             history.append(theta - eta * g_hat)
-    # The spread of gradients does not depend on theta.
-    spread = gradients(start, best(start))
-    sigma = math.sqrt(np.sum(spread.var(axis=0)) / batch)
+    # The variance of gradients does not depend on theta.
+    variance = gradients(start, best(start)).var(axis=0)
+    sigma = math.sqrt(np.sum(variance) / batch)
     bound = theory.theorem_1_bound(
         L_thetatheta=2.0,
         L_thetax=norm,
@@ -111,17 +111,10 @@ def test_bound_holds_for_sgd_on_a_quadratic_problem(staleness):
 
 
 def test_theorem_of_a_run_takes_the_worst_constants():
-    good = {
-        "L_thetatheta": 1.0,
-        "L_thetax": 1.0,
-        "L_xtheta": 1.0,
-        "mu": 2.0,
-        "lambda_": 0.01,
-        "M": 1.0,
-        "sigma": 0.1,
-        "L_D": 3.0,
-        "gradient_norm": 1.0,
-    }
+    good = dict.fromkeys(
+        ["L_thetatheta", "L_thetax", "L_xtheta", "M", "gradient_norm"], 1.0
+    )
+    good |= {"mu": 2.0, "lambda_": 0.01, "sigma": 0.1, "L_D": 3.0}
     bad = {**good, "mu": 0.5, "sigma": 0.7, "L_D": 1.0, "gradient_norm": 3.0}
     result = theory.theorem_1_of_run([good, bad], staleness=1, num_steps=10)
     assert result["mu"] == 0.5 and result["sigma"] == 0.7

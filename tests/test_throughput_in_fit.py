@@ -1,4 +1,4 @@
-"""ThroughputLogger in a real fit, by another clock."""
+"""ThroughputLogger in a real fit, compared with another clock."""
 
 import time
 
@@ -10,17 +10,15 @@ import conadv_tf as ca
 
 
 class _Stopwatch(tf.keras.callbacks.Callback):
-    """Images by wall time, counted independently of the logger."""
+    """Measures wall-clock time independently of the logger."""
 
     def __init__(self):
         super().__init__()
-        self.images = 0
         self.seconds = 0.0
         self.compiled = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
-        self.sizes = []
 
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])
@@ -28,16 +26,13 @@ class _Stopwatch(tf.keras.callbacks.Callback):
         if not self.compiled:
             self.compiled = True
             self.started = self.ended
-            self.sizes = []
-            return
-        self.sizes.append(batch)
 
     def on_epoch_end(self, epoch, logs=None):
         self.seconds += self.ended - self.started
 
 
 def _slow_batches(count, size, last_size):
-    """Batches that take 20 ms each to come, so that 3% is above the noise."""
+    """Yields a batch every 20 ms, so that 3% is above the noise."""
     for index in range(count):
         time.sleep(0.02)
         n = last_size if index == count - 1 else size
@@ -70,14 +65,14 @@ def test_rate_agrees_with_wall_time_in_fit(steps_per_execution):
     rate = images / stopwatch.seconds
     assert sum(row["images"] for row in logger.history) == images
     assert logger.images_per_second == pytest.approx(rate, rel=0.03)
-    # At least the time the data takes, and not the validation's as well.
+    # At least the time of the data, but not the time of validation.
     assert 18 <= logger.step_time_ms <= 60
     for name in ("images_per_second", "step_time_ms"):
         assert history[name] == [row[name] for row in logger.history]
     assert not [name for name in history if name.endswith("_p50")]
 
 
-# Callbacks after it in the list, and the progress bar, see the rate.
+# Later callbacks in the list and the progress bar receive the rate.
 def test_batch_logs_reach_other_callbacks():
     seen = []
     other = tf.keras.callbacks.LambdaCallback(

@@ -1,4 +1,4 @@
-"""What stops a training run, and what it says then."""
+"""Training stops or warns if data, gradients or the loss are invalid."""
 
 import numpy as np
 import pytest
@@ -20,24 +20,24 @@ def _fit(rate=0.1, weights=None, batches=6, network=None, **kwargs):
 
 
 def test_nan_from_the_first_step_on():
-    health = ca.TrainingMonitor(max_skipped_steps=3, check_every=1)
+    monitor = ca.TrainingMonitor(max_skipped_steps=3, check_every=1)
     with pytest.raises(
         FloatingPointError,
         match="4 steps.*first at step 0.*max_skipped_steps=3.*NaN in labels",
     ):
-        _fit(weights=np.nan, callbacks=[health])
+        _fit(weights=np.nan, callbacks=[monitor])
 
 
-# A network that overflows once its weights have grown.
+# This network overflows when its weights have grown.
 def test_a_rate_that_is_too_high():
     inputs = tf.keras.Input((6, 6, 1))
     x = tf.keras.layers.Dense(3)(tf.keras.layers.Flatten()(inputs))
     network = tf.keras.Model(inputs, x * tf.exp(tf.abs(x)))
-    health = ca.TrainingMonitor(max_skipped_steps=0, check_every=1)
+    monitor = ca.TrainingMonitor(max_skipped_steps=0, check_every=1)
     with pytest.raises(
         FloatingPointError, match=r"rate is too high.*now 1e\+04; largest wei"
     ):
-        _fit(rate=1e4, network=network, callbacks=health)
+        _fit(rate=1e4, network=network, callbacks=monitor)
 
 
 def test_fit_adds_the_callback_once():
@@ -49,15 +49,15 @@ def test_fit_adds_the_callback_once():
 def test_a_rising_loss_warns():
     model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(tf.keras.optimizers.SGD(0.01), networks.LOSS)
-    health = ca.TrainingMonitor(divergence_factor=3.0)
-    health.set_model(model)
-    health.on_train_begin()
-    health.on_epoch_end(0, {"loss": 2.0})
-    health.on_epoch_end(1, {"loss": 5.9})
+    monitor = ca.TrainingMonitor(divergence_factor=3.0)
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_end(0, {"loss": 2.0})
+    monitor.on_epoch_end(1, {"loss": 5.9})
     with pytest.warns(
         RuntimeWarning, match="loss of epoch 3 is 6.1.*was 2;.*rate 0.01"
     ):
-        health.on_epoch_end(2, {"loss": 6.1})
+        monitor.on_epoch_end(2, {"loss": 6.1})
 
 
 def test_trust_ratios_and_loss_scale_are_logged():

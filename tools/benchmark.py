@@ -36,7 +36,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app
 from absl import flags
 import tensorflow as tf
 
@@ -77,10 +76,8 @@ flags.DEFINE_integer("seed", 0, "Seed of the weights and of the order.")
 flags.DEFINE_string("output_dir", "runs/benchmark", "Folder for the results.")
 
 
-def main(argv):
+def main():
     """Times all settings; times.csv is written after each of them."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     environment = benchmark_results.environment()
@@ -138,4 +135,4 @@ def _log(line):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run_without_arguments(main)

@@ -12,7 +12,6 @@ it reads and decodes each file, crops at random and resizes.
 Writes rates.csv, memory.csv and input.png to --output_dir.
 """
 
-import argparse
 import functools
 import os
 import pathlib
@@ -26,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from absl import flags
 import numpy as np
 from PIL import Image
 import tensorflow as tf
@@ -38,7 +38,18 @@ from conadv_tf.data import FolderSource
 from conadv_tf.data import pipelines
 from conadv_tf.data import Shard
 from conadv_tf.data import views
+from experiments import command_line
+from experiments import markdown_table
 from experiments import plots
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "runs/input", "Folder for the results.")
+flags.DEFINE_integer("image_size", 224, "Height and width.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound=1)
+flags.DEFINE_integer("files", 64, "JPEGs to write.", lower_bound=1)
+flags.DEFINE_integer("batches", 16, "Batches per measurement.", lower_bound=1)
+flags.DEFINE_integer("repeats", 5, "Measurements per pipeline.", lower_bound=1)
+flags.DEFINE_integer("images", 2000, "Images to measure memory over.", 1)
 
 REFERENCE = "photos: plain loop"
 AUGMENTED = "photos: two views, AutoAugment"
@@ -49,29 +60,13 @@ _MEMORY_SAMPLES = 10
 
 def main():
     """Reads the flags, measures, and writes and prints the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--output_dir", default="runs/input")
-    parser.add_argument("--image_size", type=int, default=224)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--files", type=int, default=64, help="JPEGs to write")
-    parser.add_argument(
-        "--batches", type=int, default=16, help="batches per measurement"
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--images", type=int, default=2000, help="images to measure memory over"
-    )
-    flags = parser.parse_args()
-    output = pathlib.Path(flags.output_dir)
+    output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        write_photos(pathlib.Path(folder), flags.files)
-        variants = make_variants(folder, flags)
-        rates = measure_rates(variants, flags)
-        memory = measure_memory(variants[AUGMENTED], flags)
+        write_photos(pathlib.Path(folder), FLAGS.files)
+        variants = make_variants(folder)
+        rates = measure_rates(variants)
+        memory = measure_memory(variants[AUGMENTED])
     csv_file.write(output / "rates.csv", rates)
     csv_file.write(output / "memory.csv", memory)
     draw(rates, memory, output / "input.png")
@@ -103,24 +98,23 @@ def write_photos(folder, count):
             photo.save(name / f"{index:04}.jpg", quality=95)
 
 
-def make_variants(folder, flags):
+def make_variants(folder):
     """Returns the pipelines to compare.
 
     Args:
       folder: path that `write_photos` wrote to.
-      flags: the parsed flags of this command.
 
     Returns:
       Dict from each name to a function without arguments that makes an endless
       dataset of batches.
     """
-    source, size = FolderSource(folder), flags.image_size
+    source, size = FolderSource(folder), FLAGS.image_size
     bad_records = BadRecords(source.num_classes)
 
     def batched(examples):
         return pipelines.batched(
             examples.repeat(),
-            flags.batch_size,
+            FLAGS.batch_size,
             drop_remainder=True,
             dtype=tf.float32,
             sharded=False,
@@ -139,7 +133,7 @@ def make_variants(folder, flags):
 
     augment = functools.partial(auto_augment, policy="imagenet")
     return {
-        REFERENCE: functools.partial(plain_loop, folder, flags),
+        REFERENCE: functools.partial(plain_loop, folder),
         "photos: one view": functools.partial(train, 1),
         "photos: two views": functools.partial(train, 2),
         "photos: evaluation": evaluation,
@@ -147,7 +141,7 @@ def make_variants(folder, flags):
     }
 
 
-def plain_loop(folder, flags):
+def plain_loop(folder):
     """Returns the reference, which checks, mirrors and clips nothing."""
 
     def example(path, key):
@@ -155,25 +149,25 @@ def plain_loop(folder, flags):
         window = views.random_window(tf.shape(image), key)
         top, left, height, width = tf.unstack(window)
         image = image[top : top + height, left : left + width]
-        size = [flags.image_size] * 2
+        size = [FLAGS.image_size] * 2
         return tf.image.resize(image, size, "bicubic") / 255.0, 0
 
     paths = tf.data.Dataset.list_files(f"{folder}/train/*/*.jpg").cache()
     keys = tf.data.Dataset.random(seed=0).batch(2)
     dataset = tf.data.Dataset.zip((paths.repeat(), keys))
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(flags.batch_size, drop_remainder=True).prefetch(2)
+    return dataset.batch(FLAGS.batch_size, drop_remainder=True).prefetch(2)
 
 
 # --- Measurements -----------------------------------------------------------
 
 
-def measure_rates(variants, flags):
+def measure_rates(variants):
     """Times all pipelines in turns; returns the rows of rates.csv."""
-    images = flags.batches * flags.batch_size
+    images = FLAGS.batches * FLAGS.batch_size
     times = {name: [] for name in variants}
-    for name in tqdm.tqdm([*variants] * flags.repeats, "measurements"):
-        times[name].append(_seconds(variants[name](), flags.batches))
+    for name in tqdm.tqdm([*variants] * FLAGS.repeats, "measurements"):
+        times[name].append(_seconds(variants[name](), FLAGS.batches))
     rates = {name: images / np.array(pairs) for name, pairs in times.items()}
     rows = []
     for name in variants:
@@ -189,9 +183,9 @@ def measure_rates(variants, flags):
                 "images_per_core_second": round(core_rate, 1),
                 "ratio_to_plain": round(ratio, 3),
                 "core_ratio_to_plain": round(core_ratio, 3),
-                "repeats": flags.repeats,
+                "repeats": FLAGS.repeats,
                 "images": images,
-                "image_size": flags.image_size,
+                "image_size": FLAGS.image_size,
                 "cores": os.cpu_count(),
                 "tensorflow": tf.__version__,
                 "python": platform.python_version(),
@@ -212,22 +206,21 @@ def _seconds(dataset, batches):
     return time.perf_counter() - wall, time.process_time() - core
 
 
-def measure_memory(make_dataset, flags):
+def measure_memory(make_dataset):
     """Samples resident memory while the AutoAugment pipeline runs.
 
     Args:
       make_dataset: function that makes the dataset.
-      flags: the parsed flags of this command.
 
     Returns:
       The rows of memory.csv, about `_MEMORY_SAMPLES` of them.
     """
-    batches = flags.images // flags.batch_size
+    batches = FLAGS.images // FLAGS.batch_size
     every = max(1, batches // _MEMORY_SAMPLES)
     return [
         {
             "variant": AUGMENTED,
-            "images": number * flags.batch_size,
+            "images": number * FLAGS.batch_size,
             "resident_mib": round(_resident_mib(), 1),
         }
         for number, _ in enumerate(make_dataset().take(batches), 1)
@@ -262,20 +255,15 @@ def draw(rates, memory, path):
 
 
 def print_tables(rates, memory):
-    """Prints the rows of both CSV files as tables."""
-    print(
-        f"\n{'':36}{'images/s':>9}{'/ plain':>9}{'per core':>10}{'/ plain':>9}"
+    """Prints the main columns of both CSV files."""
+    columns = (
+        *("variant", "images_per_second", "ratio_to_plain"),
+        *("images_per_core_second", "core_ratio_to_plain"),
     )
-    for row in rates:
-        print(
-            f"{row['variant']:36}{row['images_per_second']:9.0f}"
-            f"{row['ratio_to_plain']:>9}{row['images_per_core_second']:10.0f}"
-            f"{row['core_ratio_to_plain']:>9}"
-        )
-    print(f"\nMemory, {AUGMENTED}:")
-    for row in memory:
-        print(f"{row['images']:8} images {row['resident_mib']:8.0f} MiB")
+    for header, rows in ((columns, rates), (list(memory[0]), memory)):
+        texts = ([str(row[column]) for column in header] for row in rows)
+        print("\n" + markdown_table.table(header, texts))
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run_without_arguments(main)

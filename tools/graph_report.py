@@ -31,7 +31,6 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app
 from absl import flags
 import tensorflow as tf
 import tqdm
@@ -64,10 +63,8 @@ flags.DEFINE_multi_enum(
 flags.DEFINE_string("output_dir", None, "Folder for CSV and JSON.")
 
 
-def main(argv):
+def main():
     """Prints the table and writes it if --output_dir is given."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     tf.keras.mixed_precision.set_global_policy(FLAGS.precision)
     rows = []
     for method in tqdm.tqdm(dict.fromkeys(FLAGS.method), "compiled methods"):
@@ -88,4 +85,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run_without_arguments(main)

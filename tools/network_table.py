@@ -90,7 +90,7 @@ def facts(entry):
     }
 
 
-def main(_):
+def main():
     """Prints each row as soon as it is known."""
     rows = map(facts, entries(_LARGE.value))
     first = next(rows)
@@ -103,4 +103,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run_without_arguments(main)

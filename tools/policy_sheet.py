@@ -7,7 +7,6 @@ magnitudes, the photograph, and a few augmented samples. An operation that is
 not drawn leaves its sample unchanged, as in training.
 """
 
-import argparse
 import dataclasses
 import os
 import pathlib
@@ -18,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from absl import flags
 from matplotlib.figure import Figure
 import numpy as np
 from PIL import Image
@@ -25,6 +25,15 @@ import tensorflow as tf
 
 from conadv_tf.data import auto_augment
 from conadv_tf.data import policies
+from experiments import command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("policy", "imagenet", list(policies.POLICIES), "Policy.")
+flags.DEFINE_string("output", "policy_sheet.png", "PNG file to write.")
+flags.DEFINE_string("image", None, "Image file; by default a flower.")
+flags.DEFINE_integer("size", None, "Side of the image in pixels.", 1)
+flags.DEFINE_integer("draws", 6, "Samples per sub-policy.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 
 # Side of the images that each policy was made for: it translates by pixels.
 _SIZES = {"imagenet": 224, "cifar": 32}
@@ -37,26 +46,14 @@ _DOTS_PER_INCH = 100
 
 def main():
     """Reads the flags and writes the sheet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    names = sorted(policies.POLICIES)
-    parser.add_argument("--policy", choices=names, default="imagenet")
-    parser.add_argument("--output", default="policy_sheet.png")
-    parser.add_argument("--image", help="image file; by default a flower")
-    parser.add_argument("--size", type=int, help="side of the image in pixels")
-    parser.add_argument("--draws", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args()
-    policy = policies.POLICIES[flags.policy]
-    image = photograph(flags.image, flags.size or _SIZES[policy.name])
+    policy = policies.POLICIES[FLAGS.policy]
+    image = photograph(FLAGS.image, FLAGS.size or _SIZES[policy.name])
     rows = [
-        [image, *samples(image, policy, row, flags.draws, flags.seed)]
+        [image, *samples(image, policy, row, FLAGS.draws, FLAGS.seed)]
         for row in range(len(policy.sub_policies))
     ]
-    save(sheet(rows), policy, flags.output)
-    print(f"Wrote {flags.output}")
+    save(sheet(rows), policy, FLAGS.output)
+    print(f"Wrote {FLAGS.output}")
 
 
 def photograph(path, size):
@@ -131,4 +128,4 @@ def save(canvas, policy, path):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run_without_arguments(main)

@@ -30,7 +30,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app
 from absl import flags
 
 from experiments import command_line
@@ -86,10 +85,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string("output_dir", "runs/tpu", "Folder for the results.")
 
 
-def main(argv):
+def main():
     """Compiles each step and prints the tables."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     own = FLAGS.get_key_flags_for_module(sys.argv[0])
     options = types.SimpleNamespace(**{flag.name: flag.value for flag in own})
     try:
@@ -99,4 +96,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run_without_arguments(main)

@@ -1,6 +1,6 @@
-"""The paper's theory observed: flatness, robustness, drift of stale weights.
+"""Measures flatness, robustness and the drift of stale weights.
 
-Nothing here is needed to train.
+It compares trainings with the paper's theory and is not needed to train.
 """
 
 from conadv_tf.analysis.curvature import top_eigenvalues

@@ -1,8 +1,8 @@
-"""Sharpness: the largest eigenvalues of the Hessian of a loss.
+"""Sharpness of a minimum: the largest eigenvalues of the Hessian of a loss.
 
-The paper's motivation: large batches fall into sharp minima, adversarial
-examples lead to flat ones (section 1). Yao et al. 2018 (arXiv 1802.08241)
-measure it like this.
+The paper's motivation is that large batches converge to sharp minima and
+adversarial examples lead to flat ones (section 1). Yao et al. 2018 (arXiv
+1802.08241) measure sharpness in the same way.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf.analysis.filters import filter_norms
-from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import count_examples
+from conadv_tf.analysis.objective import load_batches
 from conadv_tf.analysis.objective import network_objective
-from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.analysis.objective import Objective
 from conadv_tf.types import Batches
 from conadv_tf.types import Loss
@@ -30,39 +30,41 @@ def top_eigenvalues(
     tolerance: float = 1e-3,
     seed: int = 0,
 ) -> np.ndarray:
-    """The k largest eigenvalues of the Hessian of the mean loss.
+    """Computes the k largest eigenvalues of the Hessian of the mean loss.
 
-    By SciPy's implicitly restarted Lanczos method (ARPACK) on Hessian-vector
-    products over all the data. The network runs in inference mode (see
-    `forward_function`) and is not changed.
+    It uses SciPy's implicitly restarted Lanczos method (ARPACK) with
+    Hessian-vector products over all data. The network runs in inference mode
+    (see `forward_function`) and is not changed.
 
-    Two networks with batch norm that compute the same have different Hessians
-    if their filters differ in scale. `filter_normalized` measures each weight
-    in units of its filter's norm:
+    Networks with batch norm that compute the same function have different
+    Hessians if their filters differ in scale. `filter_normalized` measures each
+    weight in units of its filter's norm:
 
         eigenvalues of D H D,   D = diag(|filter of the weight|)
 
-    which is the curvature along filter-normalized directions (see `filters`),
-    does not depend on that scale, and leaves out scales, offsets and biases.
+    This is the curvature along filter-normalized directions (see `filters`).
+    It does not depend on the scale of filters, and it ignores the scales and
+    offsets of batch norms and all biases.
 
     Args:
       network: Keras model, images to logits.
-      data: iterable of (images, labels) batches; kept in memory.
+      data: iterable of (images, labels) batches; held in memory.
       k: number of eigenvalues, from 1 to the number of weights - 1.
       loss: callable (labels, logits) -> scalar, the sum over examples; None
         is the cross-entropy of logits.
-      filter_normalized: see above.
+      filter_normalized: whether to measure weights in units of the norms of
+        their filters.
       tolerance: relative accuracy of the eigenvalues.
-      seed: int, for the first vector.
+      seed: int, for the initial vector.
 
     Returns:
-      float64 NumPy array [k], descending; the largest algebraic ones, so that
-      a negative one means that fewer than k are positive.
+      float64 NumPy array [k], in descending algebraic order. If one is
+      negative, fewer than k eigenvalues are positive.
 
     Raises:
       ValueError: if k is out of range or there are no data.
-      scipy.sparse.linalg.ArpackNoConvergence: if the iteration does not get
-        there; it holds the eigenvalues found.
+      scipy.sparse.linalg.ArpackNoConvergence: if the iteration does not
+        converge; the error has the eigenvalues found so far.
 
     Example: the mean of (w_1 x_1 + w_2 x_2)^2 / 2 over two inputs.
       >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=0)])
@@ -86,7 +88,7 @@ def top_eigenvalues(
             f"Expected k from 1 to {size - 1}, the number of weights - 1; "
             f"received {k!r}."
         )
-    product = hessian_product(objective, listed_batches(data))
+    product = hessian_product(objective, load_batches(data))
     scale = np.ones(size)
     if filter_normalized:
         scale = _flat([filter_norms(v) for v in objective.variables])
@@ -110,20 +112,21 @@ def top_eigenvalues(
 def hessian_product(
     objective: Objective, batches: list[tuple[tf.Tensor, tf.Tensor]]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The product of the Hessian of the mean loss with a vector.
+    """Returns a function that multiplies the Hessian of the mean loss.
 
         H v = grad_theta <grad_theta mean loss, v>
 
-    Two backward passes for each batch, in the dtype of the weights; summed
-    over batches in float64. At a kink of a ReLU it is the Hessian beside it.
+    It makes two backward passes for each batch, in the dtype of the weights,
+    and sums over batches in float64. At a kink of a ReLU the result is the
+    Hessian on one side of it.
 
     Args:
       objective: an `Objective`.
       batches: list of (images, labels) pairs of tensors.
 
     Returns:
-      Function of a flat array [number of weights] that returns a float64
-      NumPy array of that shape. The order is that of the variables.
+      Function of a flat array [number of weights], in the order of the
+      variables, that returns a float64 NumPy array of that shape.
     """
     variables = objective.variables
     shapes = [variable.shape for variable in variables]
@@ -138,7 +141,7 @@ def hessian_product(
             with tf.GradientTape(watch_accessed_variables=False) as inner:
                 inner.watch(variables)
                 loss = objective.loss(images, labels)
-            # Zeros for the auxiliary batch norm, which the main branch skips.
+            # Zeros for the auxiliary batch norm, which is not in use.
             gradients = inner.gradient(
                 loss, variables, unconnected_gradients="zero"
             )
@@ -152,7 +155,7 @@ def hessian_product(
             inner_product, variables, unconnected_gradients="zero"
         )
 
-    count = number_of_examples(batches)
+    count = count_examples(batches)
 
     def product(vector: np.ndarray) -> np.ndarray:
         vectors = [

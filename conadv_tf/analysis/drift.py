@@ -1,11 +1,12 @@
-"""What stale weights change: the weights, the examples, the paper's constants.
+"""The effect of stale weights on examples, and the paper's constants.
 
-Everything is at two points theta_t and theta_t-tau and on one batch, so that
-constants are local estimates: the smallest that Assumptions 1 and 2 allow
-there. See `theory` for symbols and errata.
+All measurements use two points theta_t and theta_t-tau and one batch. Constants
+are therefore local estimates: the smallest values for which Assumptions 1 and 2
+hold there. See `theory` for symbols and errata.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from typing import Optional
 
 import tensorflow as tf
@@ -22,70 +23,76 @@ def measure_drift(
     stale: Objective,
     images: TensorLike,
     labels: TensorLike,
-    fresh: TensorLike,
-    outdated: TensorLike,
+    current_examples: TensorLike,
+    stale_examples: TensorLike,
     box: Optional[tuple[tf.Tensor, tf.Tensor]] = None,
 ) -> dict[str, tf.Tensor]:
     """Measures Assumptions 1 to 4 and both sides of Lemmas 1 and 3.
 
-    Pure TensorFlow: call it in a `tf.function`. It costs 20 Hessian-vector
-    products of twice the batch and 4 gradients of each single example.
+    It uses TensorFlow operations only; call it in a `tf.function`. It costs 20
+    Hessian-vector products of twice the batch and 4 gradients of each example.
 
     Args:
       current: `Objective` at theta_t.
       stale: `Objective` at theta_t-tau, its variables in the same order.
       images: [batch, ...], clean images x. The batch size must be static.
-      labels: their labels, as the objectives take them.
-      fresh: x_hat(theta_t), same shape as images.
-      outdated: x_hat(theta_t-tau), likewise.
-      box: (low, high), tensors of the bounds of the set X_i that x_hat is
-        sought in; None leaves `lambda_` NaN.
+      labels: labels of the images, in the format of the objectives.
+      current_examples: x_hat(theta_t), same shape as images.
+      stale_examples: x_hat(theta_t-tau), same shape as images.
+      box: (low, high), tensors with the bounds of the set X_i that the attack
+        searches; if None, `lambda_` is NaN.
 
     Returns:
       Dict of these scalar tensors.
 
         weight_drift: |theta_t - theta_t-tau|.
-        relative_weight_drift: the same over |theta_t|.
+        relative_weight_drift: weight_drift / |theta_t|.
         example_drift: the largest |x_hat(theta_t) - x_hat(theta_t-tau)| of
           the batch: the left side of Lemma 1, (10), for approximate examples.
-        mean_example_drift: the mean of it.
-        sign_agreement: the share of pixels that both examples move the same
-          way.
+        mean_example_drift: the mean of these norms.
+        sign_agreement: the fraction of pixels that both examples change in the
+          same direction.
         loss_gap: mean L(theta_t, x_hat(theta_t)) - L(theta_t,
-          x_hat(theta_t-tau)): what the attack loses by being stale.
+          x_hat(theta_t-tau)): the loss that the attack misses by being stale.
         L_xtheta, L_thetatheta: the largest quotient between theta_t and
           theta_t-tau at x_hat(theta_t-tau), where (15) and (21) use them.
-        L_thetax: the largest quotient between x_hat(theta_t-tau) and x, and
+        L_thetax: the largest quotient between x_hat(theta_t-tau) and x, or
           x_hat(theta_t), at theta_t.
-        L_xx: the largest eigenvalue in modulus of the Hessian in x.
-        mu: minus its largest eigenvalue; both at theta_t, over x and
-          x_hat(theta_t-tau).
+        L_xx: the largest modulus of an eigenvalue of the Hessian in x, at
+          theta_t, over x and x_hat(theta_t-tau).
+        mu: minus the largest eigenvalue of these Hessians.
         lambda_: the largest max over x in X_i of <x - x_hat, grad_x L(x_hat)>,
-          at theta_t-tau; see Lemma 3.
+          at theta_t-tau (Lemma 3).
         M: |g_hat|, (8), on this batch.
         sigma: the standard error of g, (9), for a batch of this size.
-        gradient_norm: |g|, where g has x_hat(theta_t) for x*.
+        gradient_norm: |g|, with x_hat(theta_t) in place of x*.
         gradient_error: |g - g_hat|, the left side of (31).
-        L_D: the loss of Assumption 4, with x_hat(theta_t) for x*.
+        L_D: the loss of Assumption 4, with x_hat(theta_t) in place of x*.
     """
-    images, labels, fresh, outdated = (
-        tf.convert_to_tensor(part) for part in (images, labels, fresh, outdated)
+    images, labels, current_examples, stale_examples = map(
+        tf.convert_to_tensor, (images, labels, current_examples, stale_examples)
     )
     weight_drift = _global_norm(
         [a - b for a, b in zip(current.variables, stale.variables)]
     )
-    example_drift = _norms(fresh - outdated)
+    example_drift = _norms(current_examples - stale_examples)
     count = tf.cast(tf.shape(images)[0], weight_drift.dtype)
-
-    slope = _input_gradient(current, outdated, labels)
-    stale_slope = _input_gradient(stale, outdated, labels)
+    slope, stale_slope = (
+        _gradient(objective, stale_examples, labels, stale_examples)
+        for objective in (current, stale)
+    )
     smallest, largest = _input_curvature(
         current,
-        tf.concat([images, outdated], axis=0),
+        tf.concat([images, stale_examples], axis=0),
         tf.concat([labels, labels], axis=0),
     )
-    clean_loss = current.loss(images, labels)
-    fresh_loss = current.loss(fresh, labels)
+    clean_loss, current_loss, stale_loss = (
+        current.loss(points, labels)
+        for points in (images, current_examples, stale_examples)
+    )
+    agrees = tf.equal(
+        tf.sign(current_examples - images), tf.sign(stale_examples - images)
+    )
     return {
         "weight_drift": weight_drift,
         "relative_weight_drift": tf.math.divide_no_nan(
@@ -93,22 +100,21 @@ def measure_drift(
         ),
         "example_drift": tf.reduce_max(example_drift),
         "mean_example_drift": tf.reduce_mean(example_drift),
-        "sign_agreement": tf.reduce_mean(
-            tf.cast(
-                tf.equal(tf.sign(fresh - images), tf.sign(outdated - images)),
-                weight_drift.dtype,
-            )
-        ),
-        "loss_gap": (fresh_loss - current.loss(outdated, labels)) / count,
+        "sign_agreement": tf.reduce_mean(tf.cast(agrees, weight_drift.dtype)),
+        "loss_gap": (current_loss - stale_loss) / count,
         "L_xtheta": tf.math.divide_no_nan(
             tf.reduce_max(_norms(slope - stale_slope)), weight_drift
         ),
         "L_xx": tf.reduce_max(tf.maximum(tf.abs(smallest), tf.abs(largest))),
         "mu": -tf.reduce_max(largest),
-        "lambda_": _optimality_gap(outdated, stale_slope, box),
-        "L_D": (clean_loss + fresh_loss) / (2 * count),
+        "lambda_": _optimality_gap(stale_examples, stale_slope, box),
+        "L_D": (clean_loss + current_loss) / (2 * count),
         **_gradient_statistics(
-            current, stale, images, labels, fresh, outdated, weight_drift
+            current,
+            stale,
+            (images, current_examples, stale_examples),
+            labels,
+            weight_drift,
         ),
     }
 
@@ -116,63 +122,69 @@ def measure_drift(
 def _gradient_statistics(
     current: Objective,
     stale: Objective,
-    images: tf.Tensor,
+    points: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
     labels: tf.Tensor,
-    fresh: tf.Tensor,
-    outdated: tf.Tensor,
     weight_drift: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """What needs the gradient of each single example.
+    """Computes the statistics that need the gradient of each example.
 
-    One example at a time: a batch of gradients of a large network would not
-    fit in memory.
+    It takes one example at a time, because a batch of gradients of a large
+    network would not fit into memory.
+
+    Args:
+      current: `Objective` at theta_t.
+      stale: `Objective` at theta_t-tau.
+      points: (x, x_hat(theta_t), x_hat(theta_t-tau)), each [batch, ...].
+      labels: labels of the images.
+      weight_drift: scalar, |theta_t - theta_t-tau|.
     """
+    images, _, stale_examples = points
     size = images.shape[0]
     zero = tf.zeros_like(weight_drift)
-    total = tf.zeros_like(_flat(current.variables))
+    zeros = tf.zeros_like(_flat(current.variables))
 
-    def body(
-        index: tf.Tensor,
-        sums: tf.Tensor,
-        ghat_sums: tf.Tensor,
-        squares: tf.Tensor,
-        thetatheta: tf.Tensor,
-        thetax: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        one = slice(index, index + 1)
+    def body(index: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        g_sum, g_hat_sum, squares, thetatheta, thetax = sums
 
-        def gradient(objective: Objective, points: tf.Tensor) -> tf.Tensor:
-            return _weight_gradient(objective, points[one], labels[one])
+        def gradient(objective: Objective, examples: tf.Tensor) -> tf.Tensor:
+            one = slice(index, index + 1)
+            weights = objective.variables
+            return _flat(
+                _gradient(objective, examples[one], labels[one], weights)
+            )
 
-        clean = gradient(current, images)
-        at_fresh = gradient(current, fresh)
-        at_outdated = gradient(current, outdated)
-        g = (clean + at_fresh) / 2
-        change = tf.norm(at_outdated - gradient(stale, outdated))
+        at_clean, at_current, at_stale = (
+            gradient(current, examples) for examples in points
+        )
+        change = at_stale - gradient(stale, stale_examples)
+        g = (at_clean + at_current) / 2
         quotients = [
             tf.math.divide_no_nan(
-                tf.norm(at_outdated - other),
-                tf.norm(outdated[index] - points[index]),
+                tf.norm(at_stale - other),
+                tf.norm(stale_examples[index] - examples[index]),
             )
-            for other, points in ((clean, images), (at_fresh, fresh))
+            for other, examples in zip((at_clean, at_current), points)
         ]
         return (
             index + 1,
-            sums + g,
-            ghat_sums + (clean + at_outdated) / 2,
+            g_sum + g,
+            g_hat_sum + (at_clean + at_stale) / 2,
             squares + tf.reduce_sum(tf.square(g)),
-            tf.maximum(thetatheta, tf.math.divide_no_nan(change, weight_drift)),
+            tf.maximum(
+                thetatheta,
+                tf.math.divide_no_nan(tf.norm(change), weight_drift),
+            ),
             tf.reduce_max([thetax, *quotients]),
         )
 
-    _, sums, ghat_sums, squares, thetatheta, thetax = tf.while_loop(
+    _, g_sum, g_hat_sum, squares, thetatheta, thetax = tf.while_loop(
         lambda index, *_: index < size,
         body,
-        (0, total, total, zero, zero, zero),
+        (0, zeros, zeros, zero, zero, zero),
         parallel_iterations=1,
     )
-    g, g_hat = sums / size, ghat_sums / size
-    # Rounding can make the spread of equal gradients negative.
+    g, g_hat = g_sum / size, g_hat_sum / size
+    # Rounding can make the variance of equal gradients negative.
     variance = tf.maximum(squares / size - tf.reduce_sum(tf.square(g)), 0.0)
     return {
         "L_thetatheta": thetatheta,
@@ -184,35 +196,25 @@ def _gradient_statistics(
     }
 
 
-def _input_gradient(
-    objective: Objective, points: tf.Tensor, labels: tf.Tensor
-) -> tf.Tensor:
+def _gradient(
+    objective: Objective, points: tf.Tensor, labels: tf.Tensor, sources: Any
+) -> Any:
+    """Returns the gradient of the loss with respect to `sources`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(points)
+        tape.watch(sources)
         loss = objective.loss(points, labels)
-    return tape.gradient(loss, points)
-
-
-def _weight_gradient(
-    objective: Objective, points: tf.Tensor, labels: tf.Tensor
-) -> tf.Tensor:
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(objective.variables)
-        loss = objective.loss(points, labels)
-    return _flat(
-        tape.gradient(loss, objective.variables, unconnected_gradients="zero")
-    )
+    return tape.gradient(loss, sources, unconnected_gradients="zero")
 
 
 def _input_curvature(
     objective: Objective, points: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Extreme eigenvalues [batch] of each example's Hessian in x."""
+    """Returns the extreme eigenvalues [batch] of each Hessian in x."""
 
     def product(vectors: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(points)
-            gradient = _input_gradient(objective, points, labels)
+            gradient = _gradient(objective, points, labels, points)
         return tf.reshape(
             outer.gradient(
                 gradient,
@@ -236,7 +238,7 @@ def _optimality_gap(
     slope: tf.Tensor,
     box: Optional[tuple[tf.Tensor, tf.Tensor]],
 ) -> tf.Tensor:
-    """The largest of each example's max <x - x_hat, grad> over the box."""
+    """Returns the largest max over the box of <x - x_hat, grad>."""
     if box is None:
         return tf.constant(float("nan"), examples.dtype)
     low, high = box

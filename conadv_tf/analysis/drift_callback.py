@@ -1,4 +1,4 @@
-"""A callback that watches what staleness changes while a model trains."""
+"""A callback that measures the effect of staleness during training."""
 
 import os
 from typing import Any
@@ -26,45 +26,46 @@ from conadv_tf.types import TensorLike
 class StalenessDrift(keras_internals.Callback):
     """Logs the drift of weights and examples, and the paper's constants.
 
-    For a `ConAdvModel` with an attack and staleness >= 1; where its attack
-    reads no copy of the weights (a shared pass, phased placement) this keeps
-    one, from the start of a `fit`. On one fixed batch, after every
-    `every_steps` steps or each epoch: `measure_drift` between the weights
-    theta_t and those that the attack reads, theta_t-tau, with the model's
-    attack, the same random starts for both, and the compiled loss without label
-    smoothing; and Lemma 1's bound.
+    It needs a `ConAdvModel` with an attack and staleness >= 1. If the attack
+    reads no copy of the weights (a shared pass, phased placement), the callback
+    keeps a copy from the start of `fit`. After every `every_steps` steps or
+    after each epoch it calls `measure_drift` on one fixed batch, for the
+    current weights theta_t and the weights theta_t-tau that the attack reads.
+    It uses the model's attack, the same random starts for both weights, and the
+    compiled loss without label smoothing. It also computes Lemma 1's bound.
 
-    Both networks run through the auxiliary batch norm in inference mode,
-    because the theory needs the loss of one image not to depend on others;
-    training crafts with batch statistics. Costs as much as a few hundred
-    passes of the batch: choose a small one. Every replica does the same
-    work; the first one's numbers are taken.
-
-    `history` has one dict for each measurement: `epoch`, `step` (t), what
-    `measure_drift` returns, and these:
-
-      lemma_1_bound: L_xtheta / mu |theta_t - theta_t-tau|, to be compared
-        with `example_drift`; None unless mu > 0.
-      lemma_1_approximate_bound: the same plus 2 sqrt(lambda / mu), since the
-        attack does not find the best example; see Eq. (30).
+    Both networks use the auxiliary batch norm in inference mode, because the
+    theory requires that the loss of an image does not depend on other images.
+    (In training, attacks use batch statistics.) A measurement costs as much as
+    a few hundred passes of the batch, so choose a small batch. Each replica
+    does the same work, and the numbers of the first replica are recorded.
 
     Args:
       images: [batch, ...] floats inside the attack's value range.
-      labels: their labels, in the format of training.
+      labels: labels of the images, in the format of training.
       every_steps: steps between measurements; None measures at the end of
-        each epoch. With `steps_per_execution` above 1, at the end of the
-        execution that reaches it.
+        each epoch. With `steps_per_execution` above 1, it measures at the end
+        of the execution that reaches the step.
       seed: int, for the random starts.
-      csv_path: file to write one row per measurement to. What has no value
-        is empty.
+      csv_path: file to write one row per measurement to. A missing value is an
+        empty field.
       log_dir: TensorBoard directory for the same numbers.
-      append: keeps the rows of `csv_path` up to the step that training
-        continues from, in `history` too; otherwise the file is replaced.
+      append: keeps the rows of `csv_path` up to the step at which training
+        resumes, also in `history`; otherwise the file is replaced.
+
+    Attributes:
+      history: list of one dict per measurement, with "epoch", "step" (t), the
+        results of `measure_drift`, and these bounds:
+
+          lemma_1_bound: L_xtheta / mu |theta_t - theta_t-tau|, for comparison
+            with `example_drift`; None unless mu > 0.
+          lemma_1_approximate_bound: lemma_1_bound plus 2 sqrt(lambda / mu),
+            because the attack does not find the best example (Eq. 30).
 
     Raises:
-      ValueError: if `every_steps` is not positive; in `fit`, if the model's
-        attacks are not of stale weights, or if a copy of them would have to
-        be made within an execution of several steps.
+      ValueError: if `every_steps` is not positive; in `fit`, if the attack does
+        not use stale weights, or if a copy of them would have to be made within
+        an execution of several steps.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class StalenessDrift(keras_internals.Callback):
         super().__init__()
         if every_steps is not None and every_steps < 1:
             raise ValueError(
-                "Expected every_steps >= 1, or None for each epoch; received "
-                f"{every_steps!r}."
+                "Expected every_steps >= 1, or None to measure at the end of "
+                f"each epoch; received {every_steps!r}."
             )
         self.images = tf.convert_to_tensor(images)
         self.labels = tf.convert_to_tensor(labels)
@@ -94,17 +95,17 @@ class StalenessDrift(keras_internals.Callback):
         self._append = append
 
     def theorem_1(self) -> dict[str, Optional[float]]:
-        """Theorem 1 with the worst constants of `history`.
+        """Evaluates Theorem 1 with the worst constants of `history`.
 
         Returns:
-          See `theory.theorem_1_of_run`.
+          The dict that `theory.theorem_1_of_run` returns.
         """
         return theorem_1_of_run(
             self.history, self.model.step.staleness, self.history[-1]["step"]
         )
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Checks the model and starts a history."""
+        """Checks the model and starts a new history."""
         model = self.model
         if not getattr(getattr(model, "step", None), "staleness", None):
             raise ValueError(
@@ -130,8 +131,8 @@ class StalenessDrift(keras_internals.Callback):
         if steps != 1:
             raise ValueError(
                 "Expected steps_per_execution=1 for StalenessDrift with a "
-                "model whose attack reads no copy of the weights, so that it "
-                f"can make one before each step; received {steps}."
+                "model whose attack reads no copy of the weights, because the "
+                f"callback copies them before each step; received {steps}."
             )
         with self.model.distribute_strategy.scope():
             copy = ShadowWeights(self.model.network, self.model.step.staleness)
@@ -139,7 +140,7 @@ class StalenessDrift(keras_internals.Callback):
         self._refresh = tf.function(copy.refresh, autograph=False)
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        """Keeps the weights, where the model keeps none."""
+        """Copies the weights if the model itself keeps no copy."""
         if self._copy is not None:
             age = tf.constant(self._age, tf.int64)
             self.model.distribute_strategy.run(self._refresh, (age,))
@@ -151,9 +152,9 @@ class StalenessDrift(keras_internals.Callback):
             self._writer.close()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Remembers the epoch for the rows."""
+        """Stores the epoch for the rows of `history`."""
         self._epoch = epoch
-        # Not in on_train_begin, where other callbacks restore checkpoints.
+        # Not in on_train_begin, in which other callbacks restore checkpoints.
         if not self._has_begun:
             self._has_begun = True
             self._steps = self._counted_steps()
@@ -180,22 +181,17 @@ class StalenessDrift(keras_internals.Callback):
             return []
         rows = []
         for texts in csv_file.read(self._csv_path):
-            row: dict[str, Any] = {
-                name: float(text) if text else None
-                for name, text in texts.items()
-            }
-            row.update(epoch=int(texts["epoch"]), step=int(texts["step"]))
-            if row["step"] <= self._steps:
-                rows.append(row)
+            epoch, step = int(texts["epoch"]), int(texts["step"])
+            if step <= self._steps:
+                values = {k: float(v) if v else None for k, v in texts.items()}
+                rows.append({**values, "epoch": epoch, "step": step})
         return rows
 
     def _record(self) -> None:
         strategy = self.model.distribute_strategy
         results = strategy.run(self._measure, (self.images, self.labels))
-        row: dict[str, Any] = {
-            "epoch": self._epoch,
-            "step": self._counted_steps(),
-        }
+        step = self._counted_steps()
+        row: dict[str, Any] = {"epoch": self._epoch, "step": step}
         for name, value in results.items():
             row[name] = float(strategy.experimental_local_results(value)[0])
         bound = lemma_1_bound(row["L_xtheta"], row["mu"], row["weight_drift"])
@@ -219,7 +215,7 @@ class StalenessDrift(keras_internals.Callback):
                 forward_function(network)
                 for network in (model.network, stale_network)
             ]
-        fresh, outdated = (
+        current_examples, stale_examples = (
             model.attack(forward, images, labels, seed=self.seed, loss=loss)
             for forward in forwards
         )
@@ -230,15 +226,15 @@ class StalenessDrift(keras_internals.Callback):
         return measure_drift(
             current,
             stale,
-            tf.cast(images, fresh.dtype),
+            tf.cast(images, current_examples.dtype),
             labels,
-            fresh,
-            outdated,
+            current_examples,
+            stale_examples,
             self._box(images),
         )
 
     def _box(self, images: tf.Tensor) -> Optional[tuple[tf.Tensor, tf.Tensor]]:
-        """X_i of Assumption 2 within the value range; None for other balls."""
+        """Returns the bounds of X_i (Assumption 2); None unless it is l_inf."""
         attack = self.model.attack
         if getattr(attack, "norm", None) != "linf":
             return None

@@ -1,8 +1,8 @@
-"""Filter normalization: directions on the scale of the weights.
+"""Filter normalization: directions with the scale of the weights.
 
-A network with batch norm computes the same whatever the scale of its filters,
-so that distances between weights, and curvatures, mean something only
-relative to the filters (Li et al. 2018, arXiv 1712.09913).
+The output of a network with batch norm does not depend on the scale of its
+filters. Distances between weights and curvatures are therefore only meaningful
+relative to the norms of the filters (Li et al. 2018, arXiv 1712.09913).
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,13 @@ import tensorflow as tf
 
 
 def filter_norms(variable: tf.Variable) -> np.ndarray:
-    """The norm of the filter that each weight belongs to.
+    """Returns the norm of the filter that each weight belongs to.
 
-    A filter is all that feeds one output: a column of a dense kernel, the
+    A filter has all weights of one output: a column of a dense kernel, the
     [height, width, in] of one output channel of a convolution, the [height,
-    width] of one channel of a depthwise one. Scales, offsets and biases
-    (rank 0 and 1) have 0: they do not move, as in the code of Li et al.
+    width] of one channel of a depthwise convolution. The norm is 0 for scales,
+    offsets and biases (rank 0 and 1), which are not moved, as in the code of Li
+    et al.
 
     Args:
       variable: a weight.
@@ -32,12 +33,12 @@ def filter_norms(variable: tf.Variable) -> np.ndarray:
 def filter_normalized_direction(
     variables: Iterable[tf.Variable], seed: int
 ) -> list[np.ndarray]:
-    """A random direction with the norm of the weights, filter by filter.
+    """Draws a random direction, each filter with the norm of the weights'.
 
         d_ij <- d_ij / |d_ij| * |theta_ij|,   filter j of layer i
 
-    Section 4 of Li et al. 2018 (arXiv 1712.09913). At distance 1 along it
-    every filter is perturbed by as much as its own norm.
+    Implements section 4 of Li et al. 2018 (arXiv 1712.09913). At distance 1
+    along the direction, each filter is perturbed by a vector of its norm.
 
     Args:
       variables: the weights, for example `network.trainable_variables`.
@@ -58,7 +59,7 @@ def filter_normalized_direction(
     for variable in variables:
         weights, axes = variable.numpy(), _axes(variable)
         draw = rng.standard_normal(weights.shape).astype(weights.dtype)
-        # Gaussian filters have no norm of 0.
+        # The norm of a Gaussian filter is never 0.
         direction.append(
             draw / (_norms(draw, axes) + (axes is None)) * _norms(weights, axes)
         )
@@ -66,7 +67,7 @@ def filter_normalized_direction(
 
 
 def _axes(variable: tf.Variable) -> Optional[tuple[int, ...]]:
-    """The axes within a filter, None where there are no filters."""
+    """Returns the axes within a filter; None if there are no filters."""
     rank = len(variable.shape)
     if rank < 2:
         return None

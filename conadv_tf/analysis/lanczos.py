@@ -1,7 +1,7 @@
-"""Extreme eigenvalues of many symmetric matrices at once.
+"""Extreme eigenvalues of a batch of symmetric matrices.
 
-SciPy's Lanczos takes one matrix at a time; the Hessians of a batch of images
-are one product for all of them.
+SciPy's Lanczos method takes one matrix at a time, but one product computes the
+Hessians of a batch of images times a vector each.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,21 @@ from conadv_tf.types import TensorLike
 def extreme_eigenvalues(
     product: Callable[[tf.Tensor], tf.Tensor], start: tf.Tensor, num_steps: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The smallest and largest eigenvalue of each of a batch of matrices.
+    """Computes the smallest and largest eigenvalue of each matrix.
 
-    Lanczos's Krylov space with full reorthogonalization, then the extreme
-    eigenvalues within it. They lie inside the true range, and are exact once
-    num_steps reaches the number of distinct eigenvalues (or the size).
+    It builds Lanczos's Krylov space with full reorthogonalization and returns
+    the extreme eigenvalues within it. They lie inside the true range, and are
+    exact once num_steps reaches the number of distinct eigenvalues (or the
+    size).
 
     Args:
       product: callable [batch, size] -> [batch, size], each matrix times its
         vector. Traced once.
       start: [batch, size], random; the size must be static.
-      num_steps: products to make, >= 1.
+      num_steps: number of products, >= 1.
 
     Returns:
-      Two tensors [batch]: smallest, largest.
+      (smallest, largest), two tensors [batch].
     """
     num_steps = min(num_steps, start.shape[1])
 
@@ -38,17 +39,17 @@ def extreme_eigenvalues(
         image = product(vector)
         images = _with_row(images, step, image)
         following = _orthogonal_to(basis, image)
-        # An exhausted space leaves nothing: go on in any new direction.
+        # If the space is exhausted, continue in any new direction.
         is_empty = _norm(following) <= 1e-6 * _norm(image)
         fresh = tf.random.stateless_normal(
             tf.shape(start), tf.stack([step, 0]), dtype=start.dtype
         )
         following = _unit(tf.where(is_empty, fresh, following))
-        # Once more: dividing by a small norm has made rounding errors large.
+        # Again, because dividing by a small norm amplifies rounding errors.
         following = _unit(_orthogonal_to(basis, following))
         return step + 1, _with_row(basis, step + 1, following), images
 
-    # Rows that are still zero change nothing; one more than is used.
+    # Rows that are still zero have no effect. The last one is not used.
     empty = tf.zeros(
         tf.concat([[num_steps + 1], tf.shape(start)], axis=0), start.dtype
     )
@@ -72,7 +73,7 @@ def _with_row(rows: tf.Tensor, index: TensorLike, row: tf.Tensor) -> tf.Tensor:
 
 
 def _orthogonal_to(basis: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
-    """Gram and Schmidt's projection, twice, which is enough (Kahan)."""
+    """Applies Gram-Schmidt twice, which is enough (Kahan)."""
     for _ in range(2):
         overlap = tf.einsum("ibn,bn->ib", basis, vector)
         vector -= tf.einsum("ib,ibn->bn", overlap, basis)

@@ -1,4 +1,4 @@
-"""The loss around a network's weights, along given directions."""
+"""The loss around the weights of a network, along given directions."""
 
 from collections.abc import Sequence
 import itertools
@@ -7,9 +7,9 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf.analysis.objective import listed_batches
+from conadv_tf.analysis.objective import count_examples
+from conadv_tf.analysis.objective import load_batches
 from conadv_tf.analysis.objective import network_objective
-from conadv_tf.analysis.objective import number_of_examples
 from conadv_tf.types import Batches
 from conadv_tf.types import Loss
 
@@ -21,22 +21,21 @@ def loss_surface(
     offsets: Sequence[float],
     loss: Optional[Loss] = None,
 ) -> np.ndarray:
-    """The mean loss at theta + a_1 d_1 [+ a_2 d_2] for all a in a grid.
+    """Computes the mean loss at theta + a_1 d_1 [+ a_2 d_2] on a grid.
 
-    Use it with `filter_normalized_direction`: two networks can be compared
-    only along directions on the scale of their filters. The network runs in
-    inference mode (see `forward_function`). The statistics of its batch
-    norms stay those of the trained weights, as in the code of Li et al. 2018
-    (arXiv 1712.09913), and so do scales, offsets and biases if the direction
-    has zeros there.
+    Use it with `filter_normalized_direction`, because networks can only be
+    compared along directions with the scale of their filters. The network runs
+    in inference mode (see `forward_function`). As in the code of Li et al. 2018
+    (arXiv 1712.09913), the moving statistics of batch norms are not changed,
+    nor scales, offsets and biases if the direction is zero there.
 
     Args:
-      network: Keras model, images to logits. Its weights are moved and put
-        back.
-      data: iterable of (images, labels) batches; kept in memory.
-      directions: one or two lists of arrays, each of the shapes of
+      network: Keras model, images to logits. Its weights are changed and
+        restored.
+      data: iterable of (images, labels) batches; held in memory.
+      directions: one or two lists of arrays, each with the shapes of
         `network.trainable_variables`.
-      offsets: the values of a_1 (and of a_2), in units of the directions.
+      offsets: values of a_1 (and of a_2), in units of the directions.
       loss: callable (labels, logits) -> scalar, the sum over examples; None
         is the cross-entropy of logits.
 
@@ -63,9 +62,9 @@ def loss_surface(
     """
     objective = network_objective(network, loss)
     _check_directions(directions, objective.variables)
-    batches = listed_batches(data)
-    count = number_of_examples(batches)
-    summed = tf.function(objective.loss, reduce_retracing=True)
+    batches = load_batches(data)
+    count = count_examples(batches)
+    total_loss = tf.function(objective.loss, reduce_retracing=True)
     origin = [variable.numpy() for variable in objective.variables]
     losses = []
     try:
@@ -77,7 +76,7 @@ def loss_surface(
                 ]
                 variable.assign(origin[index] + sum(steps))
             losses.append(
-                sum(float(summed(*batch)) for batch in batches) / count
+                sum(float(total_loss(*batch)) for batch in batches) / count
             )
     finally:
         for variable, values in zip(objective.variables, origin):

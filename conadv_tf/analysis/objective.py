@@ -1,4 +1,4 @@
-"""A loss as a function of weights and images, which is what theory is about."""
+"""A loss as a function of weights and images, as in the paper's theory."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ from conadv_tf.types import Loss
 class Objective:
     """L(theta, x) at one theta.
 
-    loss: callable (images, labels) -> scalar, the *sum* over examples. No
-      example may change the loss of another.
-    variables: theta, a list of variables.
+    Attributes:
+      loss: callable (images, labels) -> scalar, the *sum* over examples. The
+        loss of an example must not depend on other examples.
+      variables: theta, a list of variables.
     """
 
     loss: Callable[[Any, Any], Any]
@@ -29,14 +30,14 @@ class Objective:
 
 
 def forward_function(network: tf.keras.Model) -> Forward:
-    """A network in inference mode.
+    """Returns a network in inference mode.
 
     Batch norms use their moving statistics, so that the logits of an image do
-    not depend on its batch; split ones run the branch in force where this is
-    called (`ca.batch_norm_branch`), the main one by default.
+    not depend on its batch. Split batch norms use the branch that is selected
+    when this is called (`ca.batch_norm_branch`), by default the main branch.
 
     Args:
-      network: Keras model, images to logits; a `ConAdvModel` is one.
+      network: Keras model, images to logits, for example a `ConAdvModel`.
 
     Returns:
       Function of images that returns logits.
@@ -53,19 +54,20 @@ def forward_function(network: tf.keras.Model) -> Forward:
 def network_objective(
     network: tf.keras.Model, loss: Optional[Loss] = None
 ) -> Objective:
-    """The loss of a network in inference mode; see `forward_function`.
+    """Returns the loss of a network in inference mode.
 
-    Regularization penalties are left out.
+    See `forward_function` for its batch norms. Regularization penalties are not
+    included.
 
     Args:
-      network: Keras model, images to logits; a `ConAdvModel` is one.
+      network: Keras model, images to logits, for example a `ConAdvModel`.
       loss: callable (labels, outputs) -> scalar, the sum over examples; None
         is the cross-entropy of logits.
 
     Returns:
-      An `Objective` whose variables are the trainable ones.
+      An `Objective` of the trainable variables.
 
-    Example: two classes told apart by nothing, log 2 for each image.
+    Example: with equal logits for two classes the loss of an image is log 2.
       >>> layer = tf.keras.layers.Dense(2, kernel_initializer="zeros")
       >>> objective = ca.analysis.network_objective(
       ...     tf.keras.Sequential([tf.keras.Input((4,)), layer])
@@ -83,12 +85,13 @@ def forward_objective(
     variables: Sequence[tf.Variable],
     loss: Optional[Loss] = None,
 ) -> Objective:
-    """The loss of a function of images; see `network_objective`.
+    """Returns the loss of a function of images.
 
     Args:
       forward: callable, images to logits.
-      variables: the weights it reads.
-      loss: as in `network_objective`.
+      variables: the weights that it reads.
+      loss: callable (labels, outputs) -> scalar, the sum over examples; None
+        is the cross-entropy of logits.
 
     Returns:
       An `Objective`.
@@ -99,8 +102,8 @@ def forward_objective(
     )
 
 
-def listed_batches(data: Batches) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Reads a dataset into memory, for what goes through it many times.
+def load_batches(data: Batches) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Loads all batches into memory, to iterate over them many times.
 
     Args:
       data: iterable of (images, labels) batches, for example a finite
@@ -110,20 +113,17 @@ def listed_batches(data: Batches) -> list[tuple[tf.Tensor, tf.Tensor]]:
       List of (images, labels) pairs of tensors.
 
     Raises:
-      ValueError: if there is no batch, or a batch is no such pair.
+      ValueError: if there is no batch, or a batch is not such a pair.
     """
     batches = []
     for batch in data:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            has_length = hasattr(batch, "__len__")
+            length = f" of length {len(batch)}" if has_length else ""
             raise ValueError(
                 "Expected batches (images, labels); received "
-                f"{type(batch).__name__}"
-                + (
-                    f" of length {len(batch)}."
-                    if hasattr(batch, "__len__")
-                    else "."
-                )
-                + " Sample weights are not supported: map them away."
+                f"{type(batch).__name__}{length}. Sample weights are not "
+                "supported; remove them with `map`."
             )
         batches.append(tuple(tf.convert_to_tensor(part) for part in batch))
     if not batches:
@@ -131,6 +131,6 @@ def listed_batches(data: Batches) -> list[tuple[tf.Tensor, tf.Tensor]]:
     return batches
 
 
-def number_of_examples(batches: list[tuple[tf.Tensor, tf.Tensor]]) -> int:
-    """Images in a list of batches."""
+def count_examples(batches: list[tuple[tf.Tensor, tf.Tensor]]) -> int:
+    """Counts the images in a list of batches."""
     return sum(int(images.shape[0]) for images, _ in batches)

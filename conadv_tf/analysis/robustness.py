@@ -6,9 +6,9 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.analysis.objective import count_examples
 from conadv_tf.analysis.objective import forward_function
-from conadv_tf.analysis.objective import listed_batches
-from conadv_tf.analysis.objective import number_of_examples
+from conadv_tf.analysis.objective import load_batches
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import labels as classification
 from conadv_tf.attacks import PGD
@@ -26,30 +26,31 @@ def accuracy(
     seed: int = 0,
     loss: Optional[Loss] = None,
 ) -> float:
-    """The share of images that stay rightly classified under an attack.
+    """Returns the fraction of images classified correctly under an attack.
 
-    White-box: the attack climbs the gradient of this network, and both run it
-    in inference mode (through the main batch norm; see
-    `forward_function`).
+    The attack is white-box: it uses gradients of this network. The attack and
+    the evaluation run the network in inference mode (see `forward_function`),
+    with the main batch norm.
 
     Args:
-      network: Keras model, images to logits: an exported network or a
-        `ConAdvModel`.
+      network: Keras model, images to logits, for example an exported network
+        or a `ConAdvModel`.
       data: iterable of (images, labels) batches.
       attack: `ca.PGD`, `ca.FGSM` or a callable of that signature; None
         measures clean accuracy.
-      seed: int, for random starts: draws are keyed by it and by the batch's
-        position.
-      loss: see `PGD.__call__`.
+      seed: int, for random starts, which depend on it and on the index of the
+        batch.
+      loss: loss that the attack maximizes, callable (labels, logits) -> scalar;
+        None is the cross-entropy of logits.
 
     Returns:
       Float from 0 to 1.
 
     Raises:
       ValueError: if there are no data, an image lies outside the attack's
-        `value_range`, or rows of labels are not of one class.
+        `value_range`, or a row of labels has more than one class.
 
-    Example: pixels above 0.5 are of class 1; one of them is too close to it.
+    Example: pixels above 0.5 are of class 1; one pixel is too close to 0.5.
       >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
       >>> network.build([None, 1])
       >>> network.set_weights([np.ones([1, 1]), np.array([-0.5])])
@@ -59,13 +60,8 @@ def accuracy(
       >>> round(ca.analysis.accuracy(network, data, ca.FGSM(0.2)), 3)
       0.667
     """
-    return _accuracy(
-        _traced(network),
-        listed_batches(data),
-        attack,
-        seed,
-        loss,
-    )
+    batches = load_batches(data)
+    return _accuracy(_traced(network), batches, attack, seed, loss)
 
 
 def robust_accuracy(
@@ -77,27 +73,29 @@ def robust_accuracy(
     seed: int = 0,
     loss: Optional[Loss] = None,
 ) -> list[dict[str, Any]]:
-    """Clean accuracy, and accuracy under FGSM and PGD for each radius.
+    """Measures clean accuracy, and accuracy under FGSM and PGD for each radius.
 
-    L-infinity balls. FGSM starts at the image; PGD at a random point of the
-    ball, with steps of 2.5 * epsilon / num_steps (Madry et al. 2018, arXiv
-    1706.06083, and their usual 20 steps).
+    The attacks use l_inf balls. FGSM starts at the image. PGD starts at a
+    random point of the ball and makes steps of 2.5 * epsilon / num_steps (Madry
+    et al. 2018, arXiv 1706.06083, with their usual 20 steps).
 
     Args:
       network: Keras model, images to logits.
-      data: iterable of (images, labels) batches; kept in memory.
+      data: iterable of (images, labels) batches; held in memory.
       epsilons: radii, in pixel units of `value_range`.
       num_steps: gradient steps of PGD.
       value_range: (low, high) of valid pixels.
       seed: int, for the random starts.
-      loss: see `PGD.__call__`.
+      loss: loss that attacks maximize, callable (labels, logits) -> scalar;
+        None is the cross-entropy of logits.
 
     Returns:
       List of rows {"attack": "none", "fgsm" or "pgd20" (with the number of
       steps), "epsilon", "accuracy", "num_examples"}.
 
     Raises:
-      ValueError: as `accuracy`.
+      ValueError: if there are no data, an image lies outside `value_range`, or
+        a row of labels has more than one class.
 
     Example: pixels above 0.5 are of class 1.
       >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
@@ -113,7 +111,7 @@ def robust_accuracy(
       pgd20 0.2 0.5
     """
     forward = _traced(network)
-    batches = listed_batches(data)
+    batches = load_batches(data)
     cases: list[tuple[str, float, Optional[Attack]]] = [("none", 0.0, None)]
     for epsilon in epsilons:
         fgsm = FGSM(epsilon, value_range=value_range)
@@ -125,15 +123,15 @@ def robust_accuracy(
             "attack": name,
             "epsilon": float(epsilon),
             "accuracy": _accuracy(forward, batches, attack, seed, loss),
-            "num_examples": number_of_examples(batches),
+            "num_examples": count_examples(batches),
         }
         for name, epsilon, attack in cases
     ]
 
 
 def _traced(network: tf.keras.Model) -> Forward:
-    # The attack's loop is eager, so that one trace of the network serves all
-    # steps of all attacks.
+    # Attacks loop eagerly, so that all their steps share one trace of the
+    # network.
     return tf.function(forward_function(network), reduce_retracing=True)
 
 
@@ -145,12 +143,12 @@ def _accuracy(
     loss: Optional[Loss],
 ) -> float:
     correct = 0.0
-    for position, (images, labels) in enumerate(batches):
+    for index, (images, labels) in enumerate(batches):
         if attack is not None:
             images = attack(
-                forward, images, labels, seed=[seed, position], loss=loss
+                forward, images, labels, seed=[seed, index], loss=loss
             )
         outputs = forward(images)
         classification.check_single(labels, outputs.shape[-1])
         correct += float(tf.reduce_sum(classification.correct(labels, outputs)))
-    return correct / number_of_examples(batches)
+    return correct / count_examples(batches)

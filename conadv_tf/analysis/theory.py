@@ -1,7 +1,7 @@
-"""Lemma 1 and Theorem 1 of the paper, as formulas.
+"""The formulas of Lemma 1 and Theorem 1 of the paper.
 
-Liu et al. 2022 (arXiv 2106.00221), section 3.4 and appendix. The symbols of
-its assumptions are the names here:
+Liu et al. 2022 (arXiv 2106.00221), section 3.4 and appendix. Names follow the
+symbols of its assumptions:
 
     L_xtheta      |grad_x L(theta_1; x) - grad_x L(theta_2; x)|
                       <= L_xtheta |theta_1 - theta_2|                     (6)
@@ -14,7 +14,7 @@ its assumptions are the names here:
     delta         L_D(theta_0) - min L_D
     staleness     tau
 
-Errata of the paper that matter here:
+Errata of the paper that concern these formulas:
 
     (3), (5)   the sign of the gradient is missing (the text says FGSM/PGD);
     (4)        ascends: the sign of the update should be minus;
@@ -29,9 +29,9 @@ Errata of the paper that matter here:
     (25), (27) mix delta with lambda and grad_theta with grad_x;
     (32)       gives a second L, which contradicts that of (11).
 
-Assumption 2 is strong: for cross-entropy and a network that is piecewise
-linear (ReLU) the Hessian in x is J^T H J with a positive semidefinite H, so
-that mu <= 0 and nothing follows. Bounds are then None.
+Assumption 2 is strong. For cross-entropy and a piecewise linear network (ReLU)
+the Hessian in x is J^T H J with a positive semidefinite H, so that mu <= 0 and
+there is no bound. Bounds are then None.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ from typing import Optional
 def lemma_1_bound(
     L_xtheta: float, mu: float, weight_drift: float
 ) -> Optional[float]:
-    """How far the best adversarial example can move, (10) and (12).
+    """Returns how far the best adversarial example can move, (10) and (12).
 
         |x*(theta_t) - x*(theta_t-tau)|
             <= L_xtheta / mu |theta_t - theta_t-tau|
@@ -65,12 +65,12 @@ def lemma_1_bound(
 
 
 def approximation_bound(lambda_: float, mu: float) -> Optional[float]:
-    """How far an approximate example is from the best one, (30).
+    """Returns how far an approximate example is from the best one, (30).
 
         |x* - x_hat| <= sqrt(lambda / mu)
 
     Args:
-      lambda_: of the approximate example, >= 0.
+      lambda_: optimality gap of the approximate example, >= 0.
       mu: the constant of Assumption 2.
 
     Returns:
@@ -82,7 +82,13 @@ def approximation_bound(lambda_: float, mu: float) -> Optional[float]:
 def smoothness(
     L_thetatheta: float, L_thetax: float, L_xtheta: float, mu: float
 ) -> Optional[float]:
-    """L of L_D, Lemma 2: L_thetatheta + L_xtheta L_thetax / (2 mu).
+    """Returns L of L_D, Lemma 2: L_thetatheta + L_xtheta L_thetax / (2 mu).
+
+    Args:
+      L_thetatheta: constant of Assumption 1.
+      L_thetax: constant of Assumption 1.
+      L_xtheta: constant of Assumption 1.
+      mu: constant of Assumption 2.
 
     Returns:
       Float; None unless mu > 0.
@@ -104,37 +110,38 @@ def theorem_1_bound(
     num_steps: int,
     eta: Optional[float] = None,
 ) -> Optional[float]:
-    """The bound on the mean squared gradient of L_D over a run of SGD.
+    """Returns the bound on the mean squared gradient of L_D over a run of SGD.
 
-    As printed, with the step size of the theorem:
+    By default it is Eq. (11) as printed, with the step size of the theorem:
 
         2 sigma sqrt(L delta / T)
             + L_thetax^2 / 2 (tau M L_xtheta / (L mu) + sqrt(lambda / mu))^2
 
-    Implements Eq. (11). For a given constant step size eta <= 1 / L, Eq. (35)
-    divided by eta T / 2, which the proof does establish:
+    For a given constant step size eta <= 1 / L, it is Eq. (35) divided by
+    eta T / 2, which the proof establishes:
 
         2 delta / (eta T) + 2 L eta sigma^2
             + L_thetax^2 / 4 (1 + L eta)
               (eta tau M L_xtheta / mu + sqrt(lambda / mu))^2
 
     Args:
-      L_thetatheta: and the other constants, see above.
-      L_thetax: likewise.
-      L_xtheta: likewise.
-      mu: likewise.
-      lambda_: likewise.
-      M: likewise.
-      sigma: likewise; of a batch as large as those of the run.
-      delta: likewise.
+      L_thetatheta: constant of Assumption 1, (6).
+      L_thetax: constant of Assumption 1, (6).
+      L_xtheta: constant of Assumption 1, (6).
+      mu: constant of Assumption 2, (7).
+      lambda_: optimality gap of the approximate examples, >= 0.
+      M: bound on the norm of the gradient, (8).
+      sigma: standard deviation of the gradient, (9), for the batch size of the
+        run.
+      delta: L_D(theta_0) - min L_D.
       staleness: tau.
-      num_steps: T, updates made.
+      num_steps: T, the number of updates.
       eta: step size; None is Eq. (11).
 
     Returns:
       Float; None unless mu > 0 and eta <= 1 / L.
 
-    Example: without staleness less is left of it.
+    Example: the bound grows with staleness.
       >>> constants = dict(
       ...     L_thetatheta=1.0, L_thetax=1.0, L_xtheta=1.0, mu=1.0, lambda_=0.0,
       ...     M=1.0, sigma=1.0, delta=1.0, num_steps=150,
@@ -169,18 +176,18 @@ def theorem_1_bound(
 def theorem_1_of_run(
     rows: Sequence[Mapping[str, float]], staleness: int, num_steps: int
 ) -> dict[str, Optional[float]]:
-    """Theorem 1 for a run: its constants as measured, and both sides.
+    """Returns both sides of Theorem 1 for a run, and its measured constants.
 
-    The constants are the worst of the rows. They are estimates: true
-    constants hold everywhere, these where the run was measured. delta is
-    L_D of the first row, which is as much as it can be for a loss >= 0. The
-    theorem is about SGD with a step size of its own; a run with another
-    optimizer is outside it.
+    Each constant is the worst one of the rows. It is an estimate: the true
+    constant holds everywhere, not only where the run was measured. delta is L_D
+    of the first row, which is its upper bound for a loss >= 0. The theorem
+    assumes SGD with a particular step size; it does not apply to runs with
+    another optimizer.
 
     Args:
-      rows: dicts of `measure_drift`, in the order of the run.
+      rows: dicts returned by `measure_drift`, in the order of the run.
       staleness: tau.
-      num_steps: T.
+      num_steps: T, the number of updates.
 
     Returns:
       Dict of the constants, "bound" (Eq. 11; None unless mu > 0) and
@@ -196,12 +203,8 @@ def theorem_1_of_run(
     constants = {
         name: max(row[name] for row in rows)
         for name in (
-            "L_thetatheta",
-            "L_thetax",
-            "L_xtheta",
-            "lambda_",
-            "M",
-            "sigma",
+            *("L_thetatheta", "L_thetax", "L_xtheta"),
+            *("lambda_", "M", "sigma"),
         )
     }
     constants["mu"] = min(row["mu"] for row in rows)

@@ -1,6 +1,6 @@
-"""Keras callbacks: throughput, health of a training, checkpoints.
+"""Keras callbacks: throughput, monitoring of training, checkpoints.
 
-`check_writable` and `with_training_monitor` serve the rest of the package.
+`check_writable` and `with_training_monitor` are for the rest of the package.
 """
 
 from conadv_tf.callbacks.checkpoint_files import check_writable

@@ -1,8 +1,7 @@
-"""The files of checkpoints: which there are, whether they are whole."""
+"""Lists, verifies and removes the files of checkpoints."""
 
 import os
 import re
-from typing import Optional
 import warnings
 
 import tensorflow as tf
@@ -11,13 +10,13 @@ PREFIX = "ckpt"
 
 
 def verify(path: str) -> None:
-    """Reads a whole checkpoint, which checks the checksum of every tensor.
+    """Reads a whole checkpoint, which verifies the checksum of each tensor.
 
     Args:
       path: prefix of its files.
 
     Raises:
-      ValueError: if it cannot be read.
+      ValueError: if the checkpoint cannot be read.
     """
     try:
         reader = tf.train.load_checkpoint(path)
@@ -30,26 +29,23 @@ def verify(path: str) -> None:
         ) from error
 
 
-def check_none_was_whole(paths: list[list[str]], fault: Optional[str]) -> None:
-    """Raises a ValueError if there were checkpoints, now damaged.
+def check_nothing_is_lost(paths: list[list[str]], problem: str) -> None:
+    """Raises a ValueError if all checkpoints of a run are damaged.
 
-    Those whose writing was cut off, of which TensorFlow makes the index last,
-    do not count: a run that has no others lost nothing that was saved.
+    It only warns if all of them are unfinished: their writing was interrupted
+    before TensorFlow wrote the index, which it writes last. Such a run has lost
+    nothing that was saved.
 
     Args:
-      paths: for each step the prefixes of the processes' files.
-      fault: what is wrong with one of them; None where there are none.
+      paths: for each step, the prefixes of the files of all processes.
+      problem: error message of one of the checkpoints.
     """
-    if fault is None:
-        return
-    if all(any(map(_is_unfinished, step)) for step in paths):
-        warnings.warn(
-            f"{fault} There was none before: training begins anew.",
-            RuntimeWarning,
-        )
-        return
-    raise ValueError(
-        f"No checkpoint in {os.path.dirname(paths[-1][0])!r} is whole. {fault}"
+    if not all(any(map(_is_unfinished, step)) for step in paths):
+        directory = os.path.dirname(paths[-1][0])
+        raise ValueError(f"No checkpoint in {directory!r} is whole. {problem}")
+    warnings.warn(
+        f"{problem} There is no earlier one: training starts from scratch.",
+        RuntimeWarning,
     )
 
 
@@ -59,13 +55,14 @@ def _is_unfinished(path: str) -> bool:
 
 
 def check_writable(directory: str) -> None:
-    """Creates a folder and writes to it, before hours are spent.
+    """Creates a folder and writes a file to it, before training takes hours.
 
     Args:
       directory: folder or bucket.
 
     Raises:
-      ValueError: if that fails: no permission, no space, a file in the way.
+      ValueError: if that fails, for lack of permission or space, or because a
+        file has that name.
     """
     probe = os.path.join(directory, f".probe_{os.getpid()}")
     try:
@@ -84,19 +81,15 @@ def remove_after(directory: str, step: int) -> None:
     """Removes the checkpoints of later steps in a folder."""
     for later in steps_in(directory):
         if later > step:
-            for path in tf.io.gfile.glob(
-                os.path.join(directory, f"{PREFIX}-{later}.*")
-            ):
+            pattern = os.path.join(directory, f"{PREFIX}-{later}.*")
+            for path in tf.io.gfile.glob(pattern):
                 tf.io.gfile.remove(path)
 
 
 def steps_in(directory: str) -> list[int]:
-    """Steps with any file of a checkpoint, ascending."""
+    """Returns the steps with any file of a checkpoint, in ascending order."""
     if not tf.io.gfile.isdir(directory):
         return []
-    found = set()
-    for name in tf.io.gfile.listdir(directory):
-        match = re.match(rf"{PREFIX}-(\d+)\.(index|data)", name)
-        if match:
-            found.add(int(match[1]))
-    return sorted(found)
+    pattern = re.compile(rf"{PREFIX}-(\d+)\.(index|data)")
+    matches = map(pattern.match, tf.io.gfile.listdir(directory))
+    return sorted({int(match[1]) for match in matches if match})

@@ -1,7 +1,7 @@
-"""What a step keeps besides weights and optimizer, as plain arrays.
+"""Training state other than weights and optimizer, as NumPy arrays.
 
-A checkpoint of TensorFlow keeps only the first replica's copy of a local
-variable, so the copies of all replicas are read here one by one.
+A TensorFlow checkpoint has only the first replica's copy of a local variable,
+so this module reads the copies of all replicas one by one.
 """
 
 import io
@@ -14,20 +14,24 @@ from conadv_tf import keras_internals
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 
-# {name: an array for each replica of this process}.
+# {name: one array for each replica of this process}.
 Values = dict[str, list[np.ndarray]]
 
 _LABELS = "labels"
 
 
 class Arrays(keras_internals.PythonState):
-    """{name: list of arrays} as one string of a checkpoint."""
+    """Saves {name: list of arrays} as one string of a checkpoint.
+
+    Attributes:
+      values: the dict of arrays; None before anything is restored.
+    """
 
     def __init__(self, values: Optional[Values] = None) -> None:
         self.values = values
 
     def serialize(self) -> bytes:
-        """The values as the bytes of a NumPy file."""
+        """Returns the values as the bytes of a NumPy file."""
         file = io.BytesIO()
         np.savez(
             file,
@@ -40,19 +44,19 @@ class Arrays(keras_internals.PythonState):
         return file.getvalue()
 
     def deserialize(self, string: bytes) -> None:
-        """Sets the values from what `serialize` gave."""
+        """Restores the values from the result of `serialize`."""
         self.values = {}
         with np.load(io.BytesIO(string), allow_pickle=False) as content:
-            for key in content.files:  # In the order of the replicas.
+            for key in content.files:  # Replicas are in order.
                 name = key.rpartition(":")[0]
                 self.values.setdefault(name, []).append(content[key])
 
 
 def read(model: tf.keras.Model) -> Values:
-    """The state of a compiled `ConAdvModel`'s training.
+    """Returns the training state of a compiled `ConAdvModel`.
 
-    What its step keeps, moving statistics of each replica and the metrics of
-    the epoch so far; not weights and optimizer.
+    It has the variables of the training step, the moving statistics of each
+    replica and the metrics of the epoch so far, but not weights and optimizer.
 
     Args:
       model: a compiled `ConAdvModel`.
@@ -73,16 +77,17 @@ def read(model: tf.keras.Model) -> Values:
 
 
 def write(model: tf.keras.Model, values: Values) -> None:
-    """Restores what `read` returned, except the metrics.
+    """Restores the result of `read`, except the metrics.
 
-    Data that a step keeps wait until the first batch has shown their kind.
+    The batches that a step stores are restored at the first training batch,
+    which shows their shapes and dtypes.
 
     Args:
-      model: a compiled `ConAdvModel`, built as the one that was read.
-      values: what `read` returned.
+      model: a compiled `ConAdvModel`, built like the model that was read.
+      values: result of `read`.
 
     Raises:
-      ValueError: if the model or its number of replicas is another.
+      ValueError: if the model or its number of replicas is different.
     """
     model.runner.restore(values)
     for name, variable in _statistics(model).items():
@@ -90,14 +95,14 @@ def write(model: tf.keras.Model, values: Values) -> None:
 
 
 def write_metrics(model: tf.keras.Model, values: Values) -> None:
-    """Restores the metrics of an epoch that was left in its middle.
+    """Restores the metrics of an interrupted epoch.
 
     Args:
       model: a compiled `ConAdvModel`.
-      values: what `read` returned.
+      values: result of `read`.
     """
     if _LABELS in values:
-        # Otherwise they wait for the first step.
+        # Otherwise the first step creates them.
         with model.distribute_strategy.scope():
             keras_internals.build_metrics(
                 model,
@@ -110,7 +115,7 @@ def write_metrics(model: tf.keras.Model, values: Values) -> None:
 
 
 def _statistics(model: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Each replica's own moving statistics: a checkpoint has their mean."""
+    """Returns local moving statistics, whose mean alone is in a checkpoint."""
     return {
         f"network/{index}": variable
         for index, variable in enumerate(model.network.non_trainable_variables)

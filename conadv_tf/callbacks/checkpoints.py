@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on as if it had not been stopped."""
+"""Checkpoints from which a run resumes as if it had not been interrupted."""
 
 import os
 from typing import Any
@@ -16,33 +16,35 @@ from conadv_tf.callbacks import checkpoint_state
 
 
 class Checkpoints(keras_internals.Callback):
-    """Saves a `ConAdvModel`'s training and continues it exactly.
+    """Saves the training of a `ConAdvModel` and resumes it exactly.
 
     A checkpoint has the weights, the optimizer, counters, stale weights, the
-    pending batch of every replica, the metrics of the epoch so far and the
-    position: everything but the dataset, which must begin at `position`; see
-    `data.resume_at`. One is written after every `every_steps` batches and at
-    the end of each epoch, after its validation.
+    pending batch of each replica, the metrics of the epoch so far and the
+    position. It does not have the dataset, which must start at `position` (see
+    `data.resume_at`). A checkpoint is written after every `every_steps` batches
+    and at the end of each epoch, after its validation.
 
-    Each of several processes writes its own to `worker_<i>`; all must see the
-    same folder, and continue from the last step that all have. One process
-    that drives other hosts, as on a TPU slice, writes and reads all files on
-    its own host: only there the folder has to be.
+    If there are several processes, each writes its checkpoints to `worker_<i>`.
+    All processes must see the same folder, and resume from the last step that
+    all of them have saved. A single process that controls other hosts, as on a
+    TPU slice, reads and writes all files on its own host, so the folder is
+    needed only there.
 
-    A save copies everything of that moment to host memory; files are written
-    from the copy while training goes on. `wait` waits for them, as the next
-    save and the end of training do. Of several processes each writes before it
-    goes on: a copy of a moving statistic would need all of them.
+    `save` copies the state to host memory, and files are written from the copy
+    while training continues. `wait` waits for them, and so do the next save and
+    the end of training. If there are several processes, each of them writes its
+    files before it continues, because copying a moving statistic would need all
+    processes.
 
     Args:
       directory: folder or bucket of the checkpoints.
-      every_steps: batches between two checkpoints; None is only at the end of
-        epochs. Needs data whose number of batches Keras knows.
-      keep: how many of the last checkpoints are kept.
-      restore: whether training begins where the last good checkpoint ends;
-        False starts anew and refuses a folder that has any.
-      strategy: the `tf.distribute.Strategy` of the model; needed where it
-        spans several processes.
+      every_steps: batches between two checkpoints; None saves only at the end
+        of epochs. Requires data whose number of batches Keras knows.
+      keep: number of checkpoints to keep, the last ones.
+      restore: whether training resumes at the last good checkpoint. False
+        starts from scratch and refuses a folder with checkpoints.
+      strategy: the `tf.distribute.Strategy` of the model; required if it spans
+        several processes.
 
     Raises:
       ValueError: if a number is < 1, if there are checkpoints and `restore`
@@ -69,21 +71,22 @@ class Checkpoints(keras_internals.Callback):
         checkpoint_files.check_writable(self.directory)
         if not restore and self._steps():
             raise ValueError(
-                f"{self.directory!r} has checkpoints of steps "
-                f"{self._steps()}. Pass restore=True to continue from them, or "
+                "Expected a directory without checkpoints; received "
+                f"{self.directory!r} with checkpoints of steps "
+                f"{self._steps()}. Pass restore=True to resume from them, or "
                 "choose another directory."
             )
         self._found: Optional[tuple[int, checkpoint_state.Values]] = None
         self._searched = False
-        # Prefixes of files: being written, if any, and written last.
+        # Prefixes of the files being written, if any, and written last.
         self._writing: Optional[str] = None
         self._written: Optional[str] = None
 
     @property
     def position(self) -> tuple[int, int]:
-        """(epoch, batch) at which training begins; (0, 0) without checkpoint.
+        """(epoch, batch) at which training starts; (0, 0) without checkpoint.
 
-        Looks for the last good checkpoint, with a warning for each bad one.
+        Finds the last good checkpoint, and warns about each damaged one.
         """
         values = self._last_good()
         if values is None:
@@ -97,14 +100,14 @@ class Checkpoints(keras_internals.Callback):
         worker = distribution.worker_index_and_count(strategy)
         if worker != self._worker:
             raise ValueError(
-                "Expected the strategy of the model, which has "
+                "Expected the strategy of the model, with "
                 f"{worker[1]} processes; received one with {self._worker[1]}. "
                 "Pass strategy=model.distribute_strategy."
             )
         found = self._last_good()
         self._epoch, self._batch = self.position
         self._manager = self._make_manager()
-        # Not at once: other processes may still be looking at them.
+        # Not now, because other processes may still be reading them.
         self._remove_later = found is not None
         if found is None:
             return
@@ -124,7 +127,7 @@ class Checkpoints(keras_internals.Callback):
     def on_epoch_begin(
         self, epoch: int, logs: Optional[dict[str, Any]] = None
     ) -> None:
-        """Restores the metrics of an epoch that was left in its middle."""
+        """Restores the metrics of an interrupted epoch."""
         if self._found is not None and self._batch:
             checkpoint_state.write_metrics(self.model, self._found[1])
         self._epoch, self._saved_at = epoch, self._batch
@@ -133,49 +136,49 @@ class Checkpoints(keras_internals.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Optional[dict[str, Any]] = None
     ) -> None:
-        """Saves now and then; `batch` is the last of a call of several."""
+        """Saves after every `every_steps` batches."""
+        # With several steps per execution, `batch` is the last of them.
         self._now = batch + 1
-        if (
-            self.every_steps
-            and self._now // self.every_steps
-            > self._saved_at // self.every_steps
-            and self.can_save
-        ):
-            self.save()
+        if self.every_steps is not None and self.can_save:
+            saved, now = (
+                batches // self.every_steps
+                for batches in (self._saved_at, self._now)
+            )
+            if now > saved:
+                self.save()
 
     @property
     def can_save(self) -> bool:
-        """Whether a run can continue from here: in the middle of an epoch."""
+        """Whether a run could resume here, in the middle of an epoch."""
         steps = (self.params or {}).get("steps")
         return steps is not None and self._now < steps
 
     def on_epoch_end(
         self, epoch: int, logs: Optional[dict[str, Any]] = None
     ) -> None:
-        """Saves the end of the epoch, its validation included."""
+        """Saves at the end of the epoch, after its validation."""
         self._epoch, self._now = epoch + 1, 0
         self.save()
 
     def on_train_end(self, logs: Optional[dict[str, Any]] = None) -> None:
-        """Waits for the last files."""
+        """Waits until the last files are written."""
         self.wait()
 
     def save(self) -> int:
-        """Saves this moment, between two batches.
+        """Saves the current state; call it between two batches.
 
         Returns:
-          Its number: batches since the start of training.
+          The number of the checkpoint: batches since the start of training.
 
         Raises:
-          OSError: if the checkpoint before could not be written.
+          OSError: if the previous checkpoint could not be written.
         """
         self.wait()
         step = self._total_batches()
         values = checkpoint_state.read(self.model)
         values["position"] = [np.array([self._epoch, self._now], np.int64)]
         self._local.values = values
-        # Damaged ones, which were passed over.
-        if self._found is not None and self._remove_later:
+        if self._found is not None and self._remove_later:  # Damaged ones.
             checkpoint_files.remove_after(
                 self._manager.directory, self._found[0]
             )
@@ -185,7 +188,7 @@ class Checkpoints(keras_internals.Callback):
         return step
 
     def wait(self) -> None:
-        """Waits until the last checkpoint saved is whole.
+        """Waits until the last checkpoint is written.
 
         Raises:
           OSError: if it could not be written.
@@ -196,13 +199,13 @@ class Checkpoints(keras_internals.Callback):
         path, self._writing = self._writing, None
         if path == self._written:
             return
-        try:  # TensorFlow tells the error of a write at the next one.
+        try:  # TensorFlow raises the error of a write at the next write.
             self._start_writing(self._total_batches())
         except tf.errors.OpError as error:
             raise OSError(
                 f"Checkpoint {path!r} could not be written ({error.message}). "
-                "Look for space and permission, then continue from the one "
-                "before it."
+                "Check space and permissions, then resume from the previous "
+                "checkpoint."
             ) from error
 
     def _start_writing(self, step: int) -> str:
@@ -215,7 +218,7 @@ class Checkpoints(keras_internals.Callback):
         )
 
     def _file_options(self, **options: Any) -> tf.train.CheckpointOptions:
-        if self._worker[1] == 1:  # Not each host that a variable lies on.
+        if self._worker[1] == 1:  # Otherwise each host writes its variables.
             options["experimental_io_device"] = "/job:localhost"
         return tf.train.CheckpointOptions(**options)
 
@@ -232,8 +235,8 @@ class Checkpoints(keras_internals.Callback):
 
     def _make_manager(self) -> tf.train.CheckpointManager:
         self._local = checkpoint_state.Arrays()
-        # Reading a moving mean to save it adds up over all processes, so that
-        # every process has to save the weights, not only the first.
+        # Reading a moving mean to save it communicates among all processes, so
+        # each process must save the weights, not only the first.
         return tf.train.CheckpointManager(
             tf.train.Checkpoint(
                 network=self.model.network,
@@ -256,45 +259,41 @@ class Checkpoints(keras_internals.Callback):
         )
 
     def _steps(self) -> list[int]:
-        """Steps of which any process has a file, ascending."""
-        steps = set()
-        for worker in range(self._worker[1]):
-            steps.update(checkpoint_files.steps_in(self._folder(worker)))
-        return sorted(steps)
+        """Returns the steps with a file of any process, in ascending order."""
+        folders = map(self._folder, range(self._worker[1]))
+        return sorted(set().union(*map(checkpoint_files.steps_in, folders)))
 
     def _last_good(self) -> Optional[tuple[int, checkpoint_state.Values]]:
-        """(step, values) of the last checkpoint that all processes have.
+        """Returns (step, values) of the last checkpoint of all processes.
 
-        Each process reads the files of all, so that all decide alike.
+        Each process reads the files of all processes, so that all choose the
+        same checkpoint.
         """
         if not self.restore or self._searched:
             return self._found
         index, count = self._worker
-        fault = None
-        for step in reversed(self._steps()):
-            path = self._path(step, index)
-            if fault is not None:
+        problem = ""
+        steps = self._steps()
+        paths = [[self._path(step, i) for i in range(count)] for step in steps]
+        for step, step_paths in zip(reversed(steps), reversed(paths)):
+            path = step_paths[index]
+            if problem:
                 warnings.warn(
-                    f"{fault} Trying {path!r} instead.", RuntimeWarning
+                    f"{problem} Trying {path!r} instead.", RuntimeWarning
                 )
             try:
-                for worker in range(count):
-                    checkpoint_files.verify(self._path(step, worker))
+                for worker_path in step_paths:
+                    checkpoint_files.verify(worker_path)
             except ValueError as error:
-                fault = str(error)
+                problem = str(error)
                 continue
             local = checkpoint_state.Arrays()
-            part = tf.train.Checkpoint(local=local)
-            part.restore(path, self._file_options()).expect_partial()
+            checkpoint = tf.train.Checkpoint(local=local)
+            checkpoint.restore(path, self._file_options()).expect_partial()
             self._found = step, local.values or {}
             break
         else:
-            checkpoint_files.check_none_was_whole(
-                [
-                    [self._path(step, worker) for worker in range(count)]
-                    for step in self._steps()
-                ],
-                fault,
-            )
+            if problem:
+                checkpoint_files.check_nothing_is_lost(paths, problem)
         self._searched = True
         return self._found

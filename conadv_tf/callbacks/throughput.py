@@ -1,4 +1,4 @@
-"""Throughput of training, as a Keras callback."""
+"""A Keras callback that measures the throughput of training."""
 
 import json
 import math
@@ -18,36 +18,39 @@ from conadv_tf.types import Logs
 
 
 class ThroughputLogger(keras_internals.Callback):
-    """Measures images per second and step times, compilation excluded.
+    """Measures images per second and step times, without compilation.
 
-    Works with any Keras model. The clock runs from the end of the first call
-    of the training function (which traces and compiles) and, in later epochs,
-    from the start of the epoch, to the end of an epoch's last batch:
-    validation, checkpoints and the end of `fit` do not count; waiting for
-    input does. Adds `images_per_second` (over the epoch so far, all replicas
-    together) to the logs of each batch and epoch, and so to the progress
-    bar, to `History` and to other callbacks; and the epoch's mean
-    `step_time_ms` to the logs of the epoch.
-
-    `history`, the CSV file and TensorBoard also have, for each epoch, the rate
-    per replica and the 50th, 90th and 99th percentile of the step time. An
-    epoch whose only call compiled has no rate: NaN.
+    Works with any Keras model. It measures wall-clock time from the end of the
+    first call of the training function (which traces and compiles), or in later
+    epochs from the start of the epoch, to the end of the last batch of the
+    epoch. This includes waiting for input, but not validation, checkpoints and
+    the end of `fit`. It adds `images_per_second` (over the epoch so far, for
+    all replicas together) to the logs of each batch and epoch, which the
+    progress bar, `History` and other callbacks show; and the mean
+    `step_time_ms` of the epoch to its logs.
 
     Args:
       global_batch_size: images per step over all replicas.
-      examples_per_epoch: images per epoch, where the last batch is smaller;
-        None where all batches are alike.
+      examples_per_epoch: images per epoch, if the last batch is smaller; None
+        if all batches have the same size.
       synchronize: whether to wait for the device after each call, which makes
-        step times exact. False costs nothing on accelerators that run ahead;
-        only the end of an epoch is then exact.
+        step times exact. False does not slow down accelerators that run ahead,
+        but only the total time of an epoch is then exact.
       csv_path: file to write one row per epoch to; replaced if it exists.
       log_dir: TensorBoard directory for the same numbers.
       mllog_path: file to append MLPerf `:::MLLOG` lines to.
 
+    Attributes:
+      history: list of one dict per epoch, as in the CSV file and TensorBoard.
+        It also has the rate per replica and the 50th, 90th and 99th percentile
+        of the step time. The rate is NaN in an epoch whose only call compiled.
+      images_per_second: rate over all measured epochs; NaN if there is none.
+      step_time_ms: median step time over all measured steps.
+
     Raises:
       ValueError: if a size is not positive.
 
-    Example: of four steps the first, which compiles, does not count.
+    Example: the first of four steps compiles and does not count.
       >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
       >>> model.compile("sgd", "mse")
       >>> logger = ca.ThroughputLogger(global_batch_size=8)
@@ -91,7 +94,7 @@ class ThroughputLogger(keras_internals.Callback):
 
     @property
     def images_per_second(self) -> float:
-        """Rate over all measured epochs; NaN before there is one."""
+        """Rate over all measured epochs; NaN if there is none."""
         seconds = sum(row["seconds"] for row in self.history)
         images = sum(row["images"] for row in self.history)
         return images / seconds if seconds else math.nan
@@ -99,12 +102,11 @@ class ThroughputLogger(keras_internals.Callback):
     @property
     def step_time_ms(self) -> float:
         """Median step time over all measured steps, in milliseconds."""
-        return float(
-            np.median(self._all_times) * 1e3 if self._all_times else math.nan
-        )
+        times = self._all_times or [math.nan]
+        return float(np.median(times) * 1e3)
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Starts a measurement; the next call compiles."""
+        """Starts a new measurement; the next call compiles."""
         self._compiled = False
         self._all_times: list[float] = []
         self._writer = (
@@ -113,11 +115,11 @@ class ThroughputLogger(keras_internals.Callback):
             else None
         )
         self.history = []
-        self._mllog("run_start", None, "INTERVAL_START")
+        self._mllog("run_start", "INTERVAL_START")
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Ends the measurement."""
-        self._mllog("run_stop", None, "INTERVAL_END", {"status": "success"})
+        self._mllog("run_stop", "INTERVAL_END", status="success")
         if self._writer is not None:
             self._writer.close()
 
@@ -128,19 +130,14 @@ class ThroughputLogger(keras_internals.Callback):
         self._seconds = 0.0
         self._times: list[float] = []
         self._last = self._clock()
-        self._mllog(
-            "block_start", None, "INTERVAL_START", {"first_epoch_num": epoch}
-        )
+        self._mllog("block_start", "INTERVAL_START", first_epoch_num=epoch)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Counts a call of the training function, one step or several."""
+        """Counts the steps of one call of the training function."""
         logs = logs if logs is not None else {}
-        # `batch` is the index of the last step of a call that makes several.
-        new_steps = batch + 1 - self._steps
-        images = self._images_of_steps(batch + 1) - self._images_of_steps(
-            self._steps
-        )
-        self._steps = batch + 1
+        # With several steps per execution, `batch` is the last of them.
+        steps_before, self._steps = self._steps, batch + 1
+        before, after = map(self._images_of_steps, (steps_before, self._steps))
         if self.synchronize or self._is_last(batch):
             _wait_for(logs)
         now = self._clock()
@@ -148,20 +145,21 @@ class ThroughputLogger(keras_internals.Callback):
         if not self._compiled:
             self._compiled = True
             return
-        self._images += images
+        self._images += after - before
         self._seconds += elapsed
+        new_steps = self._steps - steps_before
         self._times.extend([elapsed / new_steps] * new_steps)
-        if self._seconds:  # A coarse clock may not have moved yet.
+        if self._seconds:  # A coarse clock may not have advanced yet.
             logs["images_per_second"] = self._images / self._seconds
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Adds the epoch's numbers to the logs and the files."""
+        """Adds the results of the epoch to the logs and the files."""
         row = self._row(epoch)
         if self._images:
             self.history.append(row)
             self._all_times.extend(self._times)
-        if logs is not None:
-            for name in _LOGGED:
+        if logs is not None:  # All other values are in `history` and the files.
+            for name in ("images_per_second", "step_time_ms"):
                 logs[name] = row[name]
         if self._csv_path and self.history:
             csv_file.write(self._csv_path, self.history)
@@ -170,15 +168,9 @@ class ThroughputLogger(keras_internals.Callback):
                 for name in set(row) - {"epoch", "images", "seconds"}:
                     tf.summary.scalar(f"throughput/{name}", row[name])
             self._writer.flush()
-        self._mllog(
-            "throughput",
-            row["images_per_second"],
-            "POINT_IN_TIME",
-            {"epoch_num": epoch},
-        )
-        self._mllog(
-            "block_stop", None, "INTERVAL_END", {"first_epoch_num": epoch}
-        )
+        rate = row["images_per_second"]
+        self._mllog("throughput", "POINT_IN_TIME", rate, epoch_num=epoch)
+        self._mllog("block_stop", "INTERVAL_END", first_epoch_num=epoch)
 
     def _images_of_steps(self, steps: int) -> int:
         images = steps * self.global_batch_size
@@ -191,21 +183,17 @@ class ThroughputLogger(keras_internals.Callback):
         return steps is None or batch + 1 >= steps
 
     def _row(self, epoch: int) -> dict[str, Any]:
-        times = np.asarray(self._times) * 1e3
+        times = np.asarray(self._times or [math.nan]) * 1e3
         rate = self._images / self._seconds if self._seconds else math.nan
         replicas = self.model.distribute_strategy.num_replicas_in_sync
-        percentiles = (
-            np.percentile(times, (50, 90, 99))
-            if times.size
-            else (math.nan,) * 3
-        )
+        percentiles = np.percentile(times, (50, 90, 99))
         return {
             "epoch": epoch,
             "images": self._images,
             "seconds": self._seconds,
             "images_per_second": rate,
             "images_per_second_per_replica": rate / replicas,
-            "step_time_ms": float(times.mean()) if times.size else math.nan,
+            "step_time_ms": float(times.mean()),
             "step_time_ms_p50": float(percentiles[0]),
             "step_time_ms_p90": float(percentiles[1]),
             "step_time_ms_p99": float(percentiles[2]),
@@ -214,9 +202,9 @@ class ThroughputLogger(keras_internals.Callback):
     def _mllog(
         self,
         key: str,
-        value: Optional[float],
         event_type: str,
-        metadata: Optional[dict[str, Any]] = None,
+        value: Optional[float] = None,
+        **metadata: Any,
     ) -> None:
         if not self._mllog_path:
             return
@@ -226,19 +214,15 @@ class ThroughputLogger(keras_internals.Callback):
             "event_type": event_type,
             "key": key,
             "value": value,
-            "metadata": metadata or {},
+            "metadata": metadata,
         }
         path = paths.as_path(self._mllog_path)
         with path.open("a", encoding="utf-8") as file:
             file.write(f":::MLLOG {json.dumps(line)}\n")
 
 
-# What goes to the logs; the rest is in `history` and the files.
-_LOGGED = ("images_per_second", "step_time_ms")
-
-
 def _wait_for(logs: dict[str, Any]) -> None:
-    """Blocks until the device has computed the step that made these logs."""
+    """Blocks until the device has computed the step of these logs."""
     for value in logs.values():
         if isinstance(value, tf.Tensor):
             value.numpy()

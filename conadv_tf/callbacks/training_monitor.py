@@ -1,4 +1,4 @@
-"""A callback that stops training when something is wrong with it."""
+"""A callback that stops training when data or gradients are invalid."""
 
 from collections.abc import Sequence
 import math
@@ -15,32 +15,35 @@ from conadv_tf.types import Logs
 
 
 class TrainingMonitor(keras_internals.Callback):
-    """Stops or warns when data or gradients of a `ConAdvModel` go wrong.
+    """Stops or warns when data or gradients of a `ConAdvModel` are invalid.
 
-    `ConAdvModel.fit` adds one by itself; pass your own to change its limits.
+    `ConAdvModel.fit` adds one automatically. Pass another one to change its
+    limits.
 
     - Images with a NaN, or outside the attack's `value_range`, raise a
-      ValueError; those that use under 1% of it warn, and raise at the end of
-      an epoch.
+      ValueError. Images that use less than 1% of the range cause a warning, and
+      an error at the end of an epoch.
     - A step whose gradient is not finite is skipped: it changes no weight, slot
-      or moving statistic. More than `max_skipped_steps` of them raise a
+      or moving statistic. More than `max_skipped_steps` skipped steps raise a
       FloatingPointError with the step and the likely cause.
-    - An epoch whose loss is `divergence_factor` times that of the first one
-      warns that training diverges.
+    - If the loss of an epoch is more than `divergence_factor` times the loss of
+      the first one, it warns that training diverges.
 
-    The step counts on the device, because an assertion there would vanish
-    under XLA; the counts are read after the first batch, then every
-    `check_every` batches and at the end of each epoch, because reading waits
-    for the device.
+    The training step counts these events on the device, because XLA removes
+    assertions. Reading the counts waits for the device, so they are read only
+    after the first batch, then every `check_every` batches and at the end of
+    each epoch.
 
-    Adds `skipped_steps` to the logs of an epoch; `loss_scale` where the
-    optimizer is a `LossScaleOptimizer`; and, of the last update, the smallest,
-    median and largest trust ratio where it is a `ca.LARS` that records them.
+    It adds to the logs of an epoch `skipped_steps`; `loss_scale` if the
+    optimizer is a `LossScaleOptimizer`; and the smallest, median and largest
+    trust ratio of the last update if the optimizer is a `ca.LARS` that records
+    them.
 
     Args:
-      max_skipped_steps: skipped steps of one `fit` that are tolerated. The
-        steps that a `LossScaleOptimizer` skips to find its scale count too.
-      divergence_factor: see above.
+      max_skipped_steps: number of skipped steps allowed in one `fit`. Steps
+        that a `LossScaleOptimizer` skips to find its scale count too.
+      divergence_factor: ratio of an epoch's loss to the loss of the first
+        epoch above which it warns; >= 1.
       check_every: batches between two readings of the counts.
 
     Raises:
@@ -50,9 +53,9 @@ class TrainingMonitor(keras_internals.Callback):
       >>> layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(3)]
       >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), attack=None)
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
-      >>> health = ca.TrainingMonitor(max_skipped_steps=0)
+      >>> monitor = ca.TrainingMonitor(max_skipped_steps=0)
       >>> images = np.full([4, 2], np.nan)
-      >>> model.fit(images, np.ones([4, 3]), verbose=0, callbacks=[health])
+      >>> model.fit(images, np.ones([4, 3]), verbose=0, callbacks=[monitor])
       Traceback (most recent call last):
       FloatingPointError: 1 steps had a gradient that is not finite and were
       skipped, the first at step 0; more than max_skipped_steps=0. ...
@@ -79,21 +82,21 @@ class TrainingMonitor(keras_internals.Callback):
         self.check_every = check_every
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Starts to count."""
+        """Starts a new count of skipped steps."""
         self._skipped_before = self.model.skipped_steps
         self._steps_before = self._steps()
         self._next_check = 0
         self._first_loss: Optional[float] = None
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Reads the counts now and then."""
+        """Reads the counts every `check_every` batches."""
         if batch >= self._next_check:
-            # `batch` is the last of a call that makes several steps.
+            # With several steps per execution, `batch` is the last of them.
             self._next_check = batch + self.check_every
             self._check()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Counts batches anew, as Keras does."""
+        """Restarts the count of batches, as Keras does."""
         if epoch:
             self._next_check = self.check_every
 
@@ -131,14 +134,14 @@ class TrainingMonitor(keras_internals.Callback):
             return
         loss = float(loss)
         if not self._first_loss:
-            # Zero: nothing was trained on yet (phased placement's start).
+            # It is 0 if there was no update yet (start of phased placement).
             self._first_loss = loss if math.isfinite(loss) else None
         elif loss > self.divergence_factor * self._first_loss:
             warnings.warn(
                 f"Training diverges: the loss of epoch {epoch + 1} is "
-                f"{loss:.4g}, that of the first was {self._first_loss:.4g}; "
-                f"learning rate {self._rate()}. Lower the rate or "
-                "lengthen the warm-up.",
+                f"{loss:.4g}, the loss of the first epoch was "
+                f"{self._first_loss:.4g}; learning rate {self._rate()}. Lower "
+                "the rate or lengthen the warm-up.",
                 RuntimeWarning,
             )
 
@@ -156,9 +159,9 @@ class TrainingMonitor(keras_internals.Callback):
         )
         if skipped == self._steps() - self._steps_before:
             return message + (
-                "It was so from the first step on: look for NaN in labels or "
-                "sample weights, and for operations in the network that are "
-                "not defined for all inputs (log, sqrt, division)."
+                "This affects all steps from the first one: look for NaN in "
+                "labels or sample weights, and for operations in the network "
+                "that are undefined for some inputs (log, sqrt, division)."
             )
         largest = max(
             float(tf.reduce_max(tf.abs(tf.convert_to_tensor(weight))))
@@ -177,20 +180,26 @@ def with_training_monitor(
 ) -> Union[
     tf.keras.callbacks.CallbackList, Sequence[tf.keras.callbacks.Callback]
 ]:
-    """The callbacks, as `fit` takes them, with a `TrainingMonitor`."""
+    """Adds a `TrainingMonitor` to callbacks without one.
+
+    Args:
+      callbacks: the argument of `fit`: None, a callback, a list, or a
+        `CallbackList`.
+      model: the model to monitor.
+    """
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        if not _any_health(callbacks.callbacks):
-            health = TrainingMonitor()
-            health.set_model(model)  # A CallbackList leaves this to us.
-            callbacks.append(health)
+        if not _has_monitor(callbacks.callbacks):
+            monitor = TrainingMonitor()
+            monitor.set_model(model)  # A CallbackList does not do this.
+            callbacks.append(monitor)
         return callbacks
     callbacks = callbacks or []
     if not isinstance(callbacks, (list, tuple)):
         callbacks = [callbacks]
-    if _any_health(callbacks):
+    if _has_monitor(callbacks):
         return callbacks
     return [TrainingMonitor(), *callbacks]
 
 
-def _any_health(callbacks: Sequence[tf.keras.callbacks.Callback]) -> bool:
+def _has_monitor(callbacks: Sequence[tf.keras.callbacks.Callback]) -> bool:
     return any(isinstance(each, TrainingMonitor) for each in callbacks)

@@ -1,4 +1,7 @@
-"""Who may import what: wings, their public names, the order between them."""
+"""Imports between subpackages: their order, and only of public names.
+
+A subpackage is a folder or a module at the top of conadv_tf.
+"""
 
 import ast
 import importlib
@@ -11,8 +14,8 @@ import conadv_tf as ca
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = "conadv_tf"
-# Each may import what stands here and all that may import in turn; and
-# everyone the rooms.
+# {subpackage: subpackages that it may import}. It may also import all of
+# SHARED_MODULES, and whatever these subpackages may import.
 BELOW = {
     "analysis": {"attacks", "model"},
     "attacks": {"distribution"},
@@ -26,8 +29,8 @@ BELOW = {
     "stepped_model": {"callbacks", "steps"},
     "steps": {"attacks", "batch_norm", "distribution", "networks"},
 }
-# And what each of these may.
-ROOMS = {
+# {module that every subpackage may import: shared modules that it may import}.
+SHARED_MODULES = {
     "csv_file": {"paths"},
     "keras2": set(),
     "keras_internals": set(),
@@ -56,13 +59,13 @@ EVERYONE = {**MODULES, **USERS}
 TREES = {name: ast.parse(path.read_text()) for name, path in EVERYONE.items()}
 
 
-def wing_of(module):
-    """The wing or room that a module is in; "" for the package itself."""
+def subpackage_of(module):
+    """The subpackage or shared module of a module; "" for conadv_tf itself."""
     return (module.split(".") + [""])[1] if module in MODULES else ""
 
 
 def imports_of(module):
-    """(module of ours, name in it or "", name it gets here) of each import."""
+    """Yields (imported module, name in it or "", name given to it)."""
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{module}: relative import"
@@ -80,7 +83,7 @@ def imports_of(module):
 
 
 def public_names(module):
-    """What a module lets others use: its `__all__`, or its own names."""
+    """The names that others may use: `__all__`, or all without underscore."""
     loaded = importlib.import_module(module)
     if hasattr(loaded, "__all__"):
         return set(loaded.__all__)
@@ -92,7 +95,7 @@ def public_names(module):
 
 
 def dotted(node):
-    """The names of `a.b.c`, [] for what is no such chain."""
+    """Splits a node like a.b.c into its names; [] for any other node."""
     if isinstance(node, ast.Name):
         return [node.id]
     before = dotted(node.value) if isinstance(node, ast.Attribute) else []
@@ -100,7 +103,7 @@ def dotted(node):
 
 
 def not_exported(names, first):
-    """The dotted names that a module of ours does not let others use."""
+    """Yields the prefixes of a dotted name that are not public."""
     for index in range(first, len(names)):
         container = ".".join(names[:index])
         if container in MODULES and not names[index].startswith("__"):
@@ -109,12 +112,12 @@ def not_exported(names, first):
 
 
 def private_uses(module):
-    """What a module uses of others' and these do not export."""
-    known = {}  # Name here: the dotted name of what was imported.
+    """Yields the names of other subpackages that a module may not use."""
+    known = {}  # {name in this module: dotted name of the import}.
     for imported, name, here in imports_of(module):
-        if wing_of(imported) != (wing_of(module) or None):
+        if subpackage_of(imported) != (subpackage_of(module) or None):
             known[here] = [*imported.split("."), *filter(None, [name])]
-            # A wing may be imported by anyone.
+            # The first two names are those of a subpackage, which is public.
             yield from not_exported(known[here], 2)
     for node in ast.walk(TREES[module]):
         before = known.get((dotted(node) or [None])[0])
@@ -123,45 +126,49 @@ def private_uses(module):
 
 
 @pytest.mark.parametrize("module", EVERYONE)
-def test_only_public_names_of_other_wings_are_used(module):
+def test_only_public_names_of_other_subpackages_are_used(module):
     assert not sorted(set(private_uses(module)))
 
 
-def below(wing):
-    """All that a wing may import."""
-    return BELOW[wing].union(*map(below, BELOW[wing]))
+def below(subpackage):
+    """The subpackages that a subpackage may import, directly or indirectly."""
+    return BELOW[subpackage].union(*map(below, BELOW[subpackage]))
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {PACKAGE}))
 def test_imports_point_downward(module):
-    wing = wing_of(module)
-    imported = {wing_of(each) for each, _, _ in imports_of(module)}
-    allowed = ROOMS.get(wing)
+    subpackage = subpackage_of(module)
+    imported = {subpackage_of(each) for each, _, _ in imports_of(module)}
+    allowed = SHARED_MODULES.get(subpackage)
     if allowed is None:
-        allowed = {wing, *below(wing), *ROOMS}
+        allowed = {subpackage, *below(subpackage), *SHARED_MODULES}
     assert imported <= allowed
 
 
-def test_every_wing_has_its_place():
-    assert {wing_of(module) for module in MODULES} - {""} == {*BELOW, *ROOMS}
-    for wing in BELOW:
-        assert wing not in below(wing)
-        loaded = importlib.import_module(f"{PACKAGE}.{wing}")
+def test_every_subpackage_has_a_place_in_the_order():
+    assert {subpackage_of(module) for module in MODULES} - {""} == {
+        *BELOW,
+        *SHARED_MODULES,
+    }
+    for subpackage in BELOW:
+        assert subpackage not in below(subpackage)
+        loaded = importlib.import_module(f"{PACKAGE}.{subpackage}")
         assert hasattr(loaded, "__all__") or not hasattr(loaded, "__path__")
 
 
-# Those in functions too: they only put a cycle off.
+# Includes imports in functions, which only postpone a cycle.
 def test_imports_have_no_cycles():
-    def wing_file(module):
-        return f"{PACKAGE}.{wing_of(module)}"
+    def subpackage_file(module):
+        return f"{PACKAGE}.{subpackage_of(module)}"
 
     graph = {
         module: {imported for imported, _, _ in imports_of(module)}
-        # Importing a module imports its wing, which is there for those in it.
+        # Importing a module first imports its subpackage, unless the importing
+        # module belongs to it.
         | {
-            wing_file(imported)
+            subpackage_file(imported)
             for imported, _, _ in imports_of(module)
-            if wing_of(imported) not in ("", wing_of(module))
+            if subpackage_of(imported) not in ("", subpackage_of(module))
         }
         for module in EVERYONE
     }
@@ -179,7 +186,7 @@ def test_imports_have_no_cycles():
         visit(module, [])
 
 
-def test_the_library_does_not_know_its_users():
+def test_the_library_imports_no_experiments_and_no_tools():
     for module in MODULES:
         for node in ast.walk(TREES[module]):
             names = [getattr(node, "module", None) or ""]
@@ -195,7 +202,7 @@ def test_dir_shows_the_public_names():
     assert "__version__" in dir(ca)
 
 
-# A reader who looks for one would open the other.
+# Readers would open the wrong file.
 def test_no_two_files_have_nearly_the_same_name():
     stems = [
         path.stem.rstrip("s").replace("_", "")
