@@ -7,7 +7,6 @@ another version of Keras or TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import types
@@ -229,24 +228,6 @@ def begin_training_at(model: tf.keras.Model, epoch: int, batch: int) -> None:
     model._training_state = types.SimpleNamespace(
         maybe_load_initial_counters_from_ckpt=position
     )
-
-
-def alternating_train_function(
-    model: tf.keras.Model, make: Callable[[], Callable[[Any], Any]]
-) -> Callable[[Any], Any]:
-    """Returns a new training function of a step that alternates between some.
-
-    After the first batch TensorBoard reads the graph from an attribute of the
-    model, which each call sets. `make` makes Keras's training function.
-    """
-    function = make()
-    traced = model.train_tf_function
-
-    def run(iterator: Any) -> Any:
-        model.train_tf_function = traced
-        return function(iterator)
-
-    return run
 
 
 class PythonState(tf.train.experimental.PythonState):

@@ -72,9 +72,8 @@ class SteppedModel(tf.keras.Model):
         """Executes one step on one replica's batch.
 
         A custom training loop may call it: `strategy.run(model.train_step,
-        (batch,))`, inside or outside of a `tf.function`. `fit` also calls
-        `reset_pending()` at its start, and `check_value_range()` after the
-        first batch and each epoch; in such a loop call them yourself.
+        (batch,))`. Like `fit`, it should call `reset_pending()` at its start,
+        and `check_value_range()` after the first batch and each epoch.
 
         Args:
           data: (images, labels) or (images, labels, sample_weight), where
@@ -148,20 +147,13 @@ class SteppedModel(tf.keras.Model):
             views=self.views,
             jit_compile=keras_internals.jit_compile(self),
         )
-        self.runner = self._build_runner()
-
-    def _build_runner(self) -> steps.StepRunner:
-        with self.distribute_strategy.scope():
-            return self.step.build(self._context)
+        self.runner = self.new_runner()
 
     def new_runner(self) -> steps.StepRunner:
-        """Returns a runner of the model's step without any state.
-
-        Raises:
-          ValueError: if the model is not compiled.
-        """
+        """Returns a runner of the compiled model's step without any state."""
         self._compiled_runner()
-        return self._build_runner()
+        with self.distribute_strategy.scope():
+            return self.step.build(self._context)
 
     def _compiled_runner(self) -> steps.StepRunner:
         if self.runner is None:
@@ -205,11 +197,8 @@ class SteppedModel(tf.keras.Model):
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains on one batch like `tf.keras.Model.train_on_batch`.
 
-        The batch stays pending until the next call, which trains on it.
-
-        Raises:
-          ValueError: if images have a NaN or lie outside the attack's
-            `value_range`.
+        The batch stays pending until the next call, which trains on it. Raises
+        a ValueError for images with a NaN or outside the `value_range`.
         """
         logs = super().train_on_batch(*args, **kwargs)
         self.check_value_range()
@@ -221,11 +210,23 @@ class SteppedModel(tf.keras.Model):
             runner = self._compiled_runner()
             make = functools.partial(super().make_train_function, force=True)
             if runner.num_traces > 1:
-                make = functools.partial(
-                    keras_internals.alternating_train_function, self, make
-                )
+                make = functools.partial(self._alternating_function, make)
             self.train_function = runner.train_function(make)
         return self.train_function
+
+    def _alternating_function(
+        self, make: Callable[[], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
+        """Returns one of several training functions of a step."""
+        function = make()
+        traced = self.train_tf_function
+
+        def run(iterator: Any) -> Any:
+            # TensorBoard reads the graph from here after the first batch.
+            self.train_tf_function = traced
+            return function(iterator)
+
+        return run
 
     @property
     def metrics_names(self) -> list[str]:

@@ -206,8 +206,7 @@ def replace(config, values):
 
     All settings are replaced before any is checked, because one value can
     require another. If the class of a group changes, the new group keeps the
-    options that differ from the defaults of the old class. Options that the
-    class does not have are left out.
+    changed options that it has.
 
     Args:
       config: a configuration.
@@ -225,7 +224,7 @@ def replace(config, values):
         group, _, option = name.rpartition(".")
         (changed[group] if group else changed)[option] = new
     for field in selected_fields:
-        # A wrong value of the selector is an error of its own, in `check`.
+        # `check` reports a wrong value of the selector.
         group = field.metadata["classes"].get(
             changed[field.metadata["selector"]], type(None)
         )

@@ -90,7 +90,7 @@ def softmax(logits):
 
 
 def assert_same_weights(one, two, rtol=0.0, atol=0.0):
-    """Of two networks, or of models with a `network`."""
+    """Compares two networks, or models with a `network`."""
     one, two = (getattr(each, "network", each) for each in (one, two))
     assert len(one.weights) == len(two.weights)
     for weight, wanted in zip(one.weights, two.weights):

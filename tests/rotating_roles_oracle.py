@@ -12,10 +12,10 @@ NUM_ROLES, FIRST_UPDATE = 3, 5
 
 
 class PlainSchedule:
-    """The whole of it in one place: no buffers, no conditionals.
+    """The whole schedule in one place, without buffers and conditionals.
 
     Args:
-      network: functional network; each replica gets a copy of its own.
+      network: functional network; each replica gets a copy.
       attack: an attack.
       optimizer: Keras optimizer.
       replicas: number of replicas, a multiple of 3.
@@ -42,7 +42,7 @@ class PlainSchedule:
             here = slice(replica * self.share, (replica + 1) * self.share)
             self.received[replica].append((images[here], labels[here]))
             role = (steps + replica) % NUM_ROLES
-            # The batch is what came in the steps before the first role.
+            # The batch consists of the shares received before the first role.
             begin = steps - role
             if begin < NUM_ROLES:
                 continue
@@ -82,7 +82,7 @@ class PlainSchedule:
             return self.attack(logits, *batch, seed=[self.seed, steps]).numpy()
 
     def gradient(self, network, name, images, labels):
-        """Of the mean loss, through the branch of the sub-batch."""
+        """Returns the gradient of the mean loss, through the sub-batch's branch."""
         branch = "main" if name == "clean" else "auxiliary"
         with batch_norm_branch(branch), tf.GradientTape() as tape:
             logits = network(images, training=True)

@@ -16,7 +16,7 @@ def attack(**kwargs):
 
 
 def _slow_losses(network, parts, labels):
-    """Each branch's part in a pass of its own, as eq. (4) is written."""
+    """Computes each branch in a separate pass, as Eq. (4) is written."""
     losses = []
     for branch, images in parts.items():
         with batch_norm_branch(branch):

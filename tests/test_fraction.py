@@ -84,8 +84,8 @@ def test_number_of_attacked_images(size, fraction, count):
     assert (np.abs(held - images[:count]).reshape(count, -1).max(1) > 0).all()
 
 
-# Frozen statistics: replicas share nothing else. Their first images are
-# interleaved here into those of one.
+# Frozen statistics: replicas share nothing else. Here the first
+# images of the replicas are interleaved into the first images of one.
 @pytest.mark.parametrize(
     "step",
     [

@@ -85,7 +85,7 @@ def test_compiled_step():
         temporary[name] = memory.temporary
         assert memory.total == sum(dataclasses.astuple(memory))
         model.fit(*networks.batches(1)[0], verbose=0)  # Still trains.
-    activations = size * 6 * 6 * 4 * 4  # Of one layer.
+    activations = size * 6 * 6 * 4 * 4  # One layer.
     assert 2 * activations < temporary["plain"] < 20 * activations
     assert 1.3 < temporary["conadv"] / temporary["plain"] < 5
 

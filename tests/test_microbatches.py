@@ -64,7 +64,7 @@ def test_ways_to_execute(arguments):
 
 
 # An epoch that ends in the middle of an update: the next epoch completes it,
-# and the next `fit` begins anew.
+# and the next `fit` starts from the beginning.
 def test_updates_over_the_end_of_an_epoch():
     model = models.build(ca.Plain(microbatches=4))
     data = networks.dataset(networks.batches(6, size=2))

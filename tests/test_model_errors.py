@@ -1,4 +1,4 @@
-"""Every wrong use of ConAdvModel is refused, naming what was received."""
+"""Every wrong use of ConAdvModel is refused with the received value."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def test_oracle_with_other_attacks(arguments):
     compare(networks.small(), 1, attack(**arguments), 6)
 
 
-# Clean, augmented and adversarial images, each with a batch norm of its own.
+# Clean, augmented and adversarial images, each with a separate batch norm.
 @pytest.mark.parametrize(
     "staleness, jit_compile",
     [(0, False), (1, False), slow(2, False), slow(1, True)],

@@ -63,7 +63,7 @@ def test_replicas_equal_the_plain_schedule(weight, steps):
     check_against_plain(3, steps, weight)
 
 
-# A process of its own, because the tests' has 4 devices.
+# A separate process, because the process of the tests has 4 devices.
 @pytest.mark.slow
 def test_six_replicas_equal_the_plain_schedule():
     code = (
@@ -102,7 +102,7 @@ def test_every_image_counts_once():
     )
     images = np.eye(count, 2 * count, dtype=np.float32)
     data = tf.data.Dataset.from_tensor_slices((images, np.zeros(count)))
-    # Of unknown length: Keras calls the step once more, without data.
+    # Its length is unknown, so Keras calls the step once more without data.
     data = data.batch(size, drop_remainder=True).filter(lambda x, y: True)
     model.fit(data, verbose=0)
     clean, adversarial = (

@@ -1,4 +1,4 @@
-"""What Keras saves of a model, and what comes back."""
+"""What Keras saves of a model, and the loaded model."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_load_weights_drops_what_old_weights_attacked(tmp_path, method):
     networks.assert_same_weights(restored, fresh, 1e-5, 1e-6)
 
 
-# A SavedModel of Keras 2.15 starts its optimizer anew.
+# A SavedModel of Keras 2.15 resets its optimizer.
 @pytest.mark.parametrize(
     "step, views, name, iterations",
     [

@@ -25,7 +25,7 @@ def _one_hot(labels):
 
 
 class SlowOracle:
-    """Each branch in a pass of its own, the direction by a tape of its own."""
+    """Separate passes for the branches, a separate tape for the direction."""
 
     def __init__(self, network, attack, optimizer, options, views):
         self.network = ca.split_batch_norm(network, views + 1)
@@ -62,7 +62,7 @@ class SlowOracle:
             loss /= len(losses) + self.options.weight
         variables = self.network.trainable_variables
         direction = tape.gradient(loss, start).numpy()
-        # Of cross-entropy by logits: probabilities less labels.
+        # The gradient of cross-entropy by logits: probabilities less labels.
         certainty = tf.nn.softmax(started).numpy()
         smooth = its_labels * (1 - SMOOTHING) + SMOOTHING / 3
         agreement = ((certainty - smooth) * (certainty - its_labels)).sum(-1)

@@ -1,1 +1,1 @@
-"""Scripts that measure and picture what the package does."""
+"""Scripts that measure and picture the package."""
