@@ -34,7 +34,9 @@ class SteppedModel(tf.keras.Model):
       name: model name. The other arguments are the attributes.
     """
 
-    train_function: Any  # Keras's attribute.
+    # Keras's attributes.
+    train_function: Any
+    train_tf_function: Any
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class SteppedModel(tf.keras.Model):
         self._context: Any = None
         # Losses and metrics may be given by these names.
         self.output_names = network.output_names
-        # A symbolic call builds the model and tells Keras what to save.
+        # A symbolic call builds the model.
         shape, dtype = network.input_shape[1:], network.inputs[0].dtype
         self(tf.keras.Input(shape, dtype=dtype))
 
@@ -102,13 +104,12 @@ class SteppedModel(tf.keras.Model):
             computes in float16 it is wrapped in a `LossScaleOptimizer`.
           loss: Keras loss, its name, or a function of (y_true, y_pred). The
             attack uses it without label smoothing, summed over examples.
-          *args: further positional arguments of `tf.keras.Model.compile`.
-          **kwargs: further keyword arguments of `tf.keras.Model.compile`.
+          *args: positional arguments of `tf.keras.Model.compile`.
+          **kwargs: keyword arguments of `tf.keras.Model.compile`.
 
         Raises:
-          ValueError: if there is no loss; if the loss expects logits and the
-            network ends in softmax, or the other way round; or if the step
-            does not take the loss or `steps_per_execution`.
+          ValueError: if there is no loss, if the loss and the last activation
+            do not match, or if the step refuses an argument.
         """
         loss_object = loss_lib.single_loss(loss)
         loss_lib.check_output(self.network, loss_object)
@@ -147,7 +148,8 @@ class SteppedModel(tf.keras.Model):
             views=self.views,
             jit_compile=keras_internals.jit_compile(self),
         )
-        self.runner = self.new_runner()
+        with self.distribute_strategy.scope():
+            self.runner = self.step.build(self._context)
 
     def new_runner(self) -> steps.StepRunner:
         """Returns a runner of the compiled model's step without any state."""

@@ -23,9 +23,8 @@ def bounded(default, values, remedy=lambda value: ""):
     Returns:
       A `dataclasses.Field`, for `check`.
     """
-    return dataclasses.field(
-        default=default, metadata={"values": values, "remedy": remedy}
-    )
+    metadata = {"values": values, "remedy": remedy}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def internal(default):
@@ -39,7 +38,7 @@ def selected(selector, classes, hidden=()):
     Args:
       selector: name of the other field.
       classes: {value of the other field: dataclass of the group}.
-      hidden: names of options that users cannot set by name.
+      hidden: options that users cannot set by name.
     """
     metadata = {"selector": selector, "classes": classes, "hidden": hidden}
     return dataclasses.field(default=None, metadata=metadata)

@@ -82,7 +82,7 @@ class PlainSchedule:
             return self.attack(logits, *batch, seed=[self.seed, steps]).numpy()
 
     def gradient(self, network, name, images, labels):
-        """Returns the gradient of the mean loss, through the sub-batch's branch."""
+        """Returns the gradient of the mean loss, through the right branch."""
         branch = "main" if name == "clean" else "auxiliary"
         with batch_norm_branch(branch), tf.GradientTape() as tape:
             logits = network(images, training=True)

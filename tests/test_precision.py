@@ -47,7 +47,7 @@ def _optimizer(policy):
 
 @functools.lru_cache
 def _losses_and_changes(policy, method):
-    """The mean loss of two steps from fixed weights, and the changes of the weights."""
+    """The mean loss of two steps from fixed weights, and weight changes."""
     tf.keras.utils.set_random_seed(0)
     weights = _network("float32").get_weights()
     model, loss = _steps(policy, method, weights, 2)

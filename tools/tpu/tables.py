@@ -128,7 +128,7 @@ def _longest(size, cycles):
         text += f", {longest / cycles['baseline']:.2f} of the baseline"
     if cycles.get("disadv"):
         text += (
-            "; with three times the replicas and the same global batch "
+            "; with three times the replicas and the same global batch size "
             f"{cycles['disadv'] / longest:.2f} times the throughput of DisAdv"
         )
     return f"{text}.\n"
