@@ -31,7 +31,7 @@ class SteppedModel(tf.keras.Model):
 
     Args:
       source: the `SourceNetwork` that `network` is a copy of.
-      name: model name. The other arguments are the attributes.
+      name: model name.
     """
 
     # Keras's attributes.
@@ -191,9 +191,8 @@ class SteppedModel(tf.keras.Model):
                 arguments.get("batch_size"),
                 arguments.get("validation_split", 0.0),
             )
-        arguments["callbacks"] = with_training_monitor(
-            arguments.get("callbacks"), self
-        )
+        callbacks = with_training_monitor(arguments.get("callbacks"), self)
+        arguments["callbacks"] = callbacks
         return super().fit(**arguments)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:

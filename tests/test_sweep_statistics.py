@@ -124,6 +124,26 @@ def test_representatives_are_not_the_best(tmp_path):
     assert [*curve.staleness] == [1, 2]
 
 
+def test_a_variant_is_compared_with_the_most_similar_settings(tmp_path):
+    rows = [
+        row("conadv", 8, seed, 0.5, **settings)
+        for settings, seeds in (
+            ({"epsilon": 0.1}, 3),
+            ({"epsilon": 0.2, "learning_rate": 1.0}, 3),
+            ({"epsilon": 0.2}, 2),
+            ({"epsilon": 0.2, "variant": "a=1"}, 3),
+            ({"epsilon": 0.2, "variant": "a=1", "learning_rate": 2.0}, 3),
+        )
+        for seed in range(seeds)
+    ]
+    runs = sweep.read_runs(write(tmp_path, rows) / "results.csv")
+    pairs = seed_groups.with_originals(seed_groups.seed_groups(runs))
+    assert [*pairs.epsilon_other] == [0.2, 0.2]
+    # No original has rate 2, so the number of seeds decides.
+    rates = zip(pairs.learning_rate, pairs.learning_rate_other)
+    assert dict(rates) == {4.0: 4.0, 2.0: 1.0}
+
+
 def test_epsilon_as_it_is_typed():
     values = pd.Series([4 / 255, 5 / 255, 0.0, np.nan])
     is_given = seed_groups.is_epsilon(values, 0.01569)

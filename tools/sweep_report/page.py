@@ -16,6 +16,15 @@ _STYLE = pathlib.Path(__file__).with_name("page.css")
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 
+def formatted(values, template, missing=""):
+    """Formats the values of a Series; `missing` stands for NaN."""
+    texts = [
+        missing if pd.isna(value) else template.format(value)
+        for value in values
+    ]
+    return pd.Series(texts, values.index, dtype=object)
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A table of texts.

@@ -12,21 +12,22 @@ import pandas as pd
 import scipy
 
 from experiments import smoke_test
+from tools.sweep_report import accuracy_sections
+from tools.sweep_report import comparison_sections
 from tools.sweep_report import page
-from tools.sweep_report import sections
 from tools.sweep_report.page import Section
 from tools.sweep_report.sweep import label
 
 _SECTIONS = {
-    "Accuracy against batch size": sections.accuracy,
-    "Gain over the baseline": sections.gains,
-    "Gain and training accuracy": sections.fit,
-    "ConAdv against DisAdv": sections.equality,
-    "Accuracy against epsilon": sections.epsilon,
-    "Accuracy against tau": sections.staleness,
-    "Variants": sections.variants,
-    "Learning rates": sections.tuning,
-    "Speed": sections.speed,
+    "Accuracy against batch size": accuracy_sections.accuracy,
+    "Gain over the baseline": comparison_sections.gains,
+    "Gain and training accuracy": comparison_sections.fit,
+    "ConAdv against DisAdv": comparison_sections.equality,
+    "Accuracy against epsilon": accuracy_sections.epsilon,
+    "Accuracy against tau": accuracy_sections.staleness,
+    "Variants": comparison_sections.variants,
+    "Learning rates": accuracy_sections.tuning,
+    "Speed": accuracy_sections.speed,
 }
 
 
