@@ -77,11 +77,9 @@ def train(
         first save.
     """
     tf.keras.utils.set_random_seed(1)
-    with models.strategy(replicas).scope():
-        network = network()
     model = models.build(
         step,
-        network,
+        network(),
         attack,
         optimizer,
         seed=3,
