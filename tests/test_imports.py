@@ -117,7 +117,7 @@ def private_uses(module):
     for imported, name, here in imports_of(module):
         if subpackage_of(imported) != (subpackage_of(module) or None):
             known[here] = [*imported.split("."), *filter(None, [name])]
-            # The first two names are those of a subpackage, which is public.
+            # The first two names are a subpackage, which is public.
             yield from not_exported(known[here], 2)
     for node in ast.walk(TREES[module]):
         before = known.get((dotted(node) or [None])[0])
