@@ -66,7 +66,10 @@ def test_an_archive(tmp_path, channels, column, floating):
         assert number % 5 == label
 
 
-def test_pairs_equal_an_archive(tmp_path):
+# With the low limit images are shuffled before they are read.
+@pytest.mark.parametrize("limit", [2**30, 100])
+def test_pairs_equal_an_archive(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("conadv_tf.data.arrays._IN_MEMORY_BYTES", limit)
     found = arrays()
     first, second = (
         ca.data.load(name, 8, seed=3)
@@ -126,30 +129,6 @@ def test_whole_images_are_resized(dtype):
         seen, _ = collect(split)
         assert seen.dtype == dtype and seen.shape[1:] == (12, 12, 1)
         assert 0 <= seen.min() and seen.max() <= 1
-
-
-# With the low limit, images are too large for memory and shuffled before.
-@pytest.mark.parametrize("limit", [2**30, 100])
-def test_hosts_share_the_images_of_each_epoch(monkeypatch, limit):
-    monkeypatch.setattr("conadv_tf.data.arrays._IN_MEMORY_BYTES", limit)
-    found = arrays(num_train=20)
-
-    def epochs(index, count):
-        context = tf.distribute.InputContext(count, index, count)
-        dataset = ca.data.load(
-            pairs(found), 4, padding=0, input_context=context
-        )
-        return [collect(dataset.train)[0] for _ in range(2)]
-
-    def keys(seen):
-        return [image.tobytes() for image in seen]
-
-    both = [epochs(index, 2) for index in range(2)]
-    assert both[0][0].shape == (10, 8, 8, 1)
-    assert len(set(keys(both[0][0]) + keys(both[1][0]))) == 20
-    assert keys(both[0][0]) != keys(both[0][1])
-    assert set(keys(both[0][0])) == set(keys(both[0][1]))
-    np.testing.assert_array_equal(epochs(0, 2)[1], both[0][1])
 
 
 def test_the_last_of_each_class_are_held_out_of_a_sorted_dataset():

@@ -1,4 +1,4 @@
-"""Paths of all file systems behave like paths on a disk."""
+"""Paths and tables of all file systems behave as on a disk."""
 
 import pathlib
 import uuid
@@ -90,12 +90,28 @@ def test_files_are_written_atomically(folder):
     assert (folder / "copy").read_bytes() == b"new"
 
 
-def test_tables(folder):
+ROWS = [{"name": "a, b", "value": 1.5}, {"name": "ä\r\n", "value": None}]
+
+
+@pytest.mark.parametrize("columns", [None, ("value", "name")])
+def test_reading_a_table_gives_the_written_rows(folder, columns):
     folder.mkdir()
-    rows = [{"name": "a, b\r\n", "value": "ä"}]
-    csv_file.write(folder / "table.csv", rows)
-    assert csv_file.read(str(folder / "table.csv")) == rows
+    csv_file.write(folder / "table.csv", iter(ROWS), columns)
+    read = csv_file.read(str(folder / "table.csv"))
+    assert [row["name"] for row in read] == ["a, b", "ä\r\n"]
+    assert [row["value"] for row in read] == ["1.5", ""]
+    assert [*read[0]] == [*(columns or ROWS[0])]
     assert names(folder) == ["table.csv"]
+
+
+def test_a_failed_write_keeps_the_previous_table(folder):
+    folder.mkdir()
+    path = folder / "table.csv"
+    csv_file.write(path, [], ("a", "b"))
+    assert path.read_bytes() == b"a,b\n" and csv_file.read(path) == []
+    with pytest.raises(ValueError, match="fields"):
+        csv_file.write(path, [*ROWS, {"name": "c", "unknown": 1}])
+    assert path.read_bytes() == b"a,b\n"
 
 
 def test_an_unknown_file_system():

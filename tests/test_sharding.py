@@ -33,14 +33,19 @@ def grey_levels(dataset):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """The same 23 + 7 grey images as a folder and in tensorflow-datasets."""
+    """The same 23 + 7 grey images in each kind of dataset."""
     root = tmp_path_factory.mktemp("sets")
+    pairs = []
     for split, first, count in (("train", 0, 23), ("test", 100, 7)):
         (root / split / "a").mkdir(parents=True)
-        for level in range(first, first + count):
-            image = np.full((20, 20, 3), level, "uint8")
+        levels = np.arange(first, first + count, dtype="uint8")
+        pixels = np.broadcast_to(
+            levels[:, None, None, None], (count, 20, 20, 3)
+        )
+        pairs.append((pixels, np.zeros(count, int)))
+        for level, image in zip(levels, pixels):
             path = root / split / "a" / f"{level}.png"
-            path.write_bytes(images.encode(image, "PNG"))
+            path.write_bytes(images.encode(np.array(image), "PNG"))
     small = {
         "name": "conadv_made_images/small",
         "data_dir": str(root / "tfds"),
@@ -49,12 +54,18 @@ def sets(tmp_path_factory):
         "folder": {"name": f"folder:{root}", "image_size": 8},
         "in memory": small,
         "encoded": {**small, "image_size": 8},
+        "arrays": {"name": tuple(pairs), "padding": 0},
     }
 
 
-@pytest.fixture(params=["folder", "in memory", "encoded"])
-def arguments(sets, request):
-    return sets[request.param]
+@pytest.fixture(
+    params=["folder", "in memory", "encoded", "arrays", "large arrays"]
+)
+def arguments(sets, request, monkeypatch):
+    if request.param == "large arrays":
+        # These images are shuffled before they are read.
+        monkeypatch.setattr("conadv_tf.data.arrays._IN_MEMORY_BYTES", 100)
+    return sets[request.param.removeprefix("large ")]
 
 
 def plain(arguments, monkeypatch):
@@ -83,6 +94,8 @@ def test_every_example_once_over_the_hosts(arguments, monkeypatch):
         assert sorted(sum(seen, [])) == list(range(23))
         epochs.append(seen)
     assert epochs[0] != epochs[1]
+    for first, second in zip(*epochs):
+        assert set(first) == set(second)
     seen = [grey_levels(host.test) for host in hosts]
     assert sorted(sum(seen, [])) == list(range(100, 107))
     for host in hosts:

@@ -55,31 +55,16 @@ def compile_hlo(serialized, topology):
       (device, executable) of jax.
     """
     import jax
-    from jax.experimental import topologies
-
-    jax.config.update("jax_platforms", "cpu")
-    describe = topologies.get_topology_desc
-    device = describe(platform="tpu", topology_name=topology).devices[0]
-    return device, compile_for(device, serialized, device.client.compile)
-
-
-def compile_for(device, serialized, compile_module):
-    """Compiles a module for a device.
-
-    Args:
-      device: jax device that the module will run on.
-      serialized: HloModuleProto of TensorFlow, as bytes.
-      compile_module: a method of jax's client, to compile for later or to run.
-
-    Returns:
-      The result of `compile_module`.
-    """
     from jax._src.interpreters import mlir
     from jax._src.lib import _jax
     from jax._src.lib import xla_client
     from jax._src.lib.mlir import ir
+    from jax.experimental import topologies
     import numpy as np
 
+    jax.config.update("jax_platforms", "cpu")
+    describe = topologies.get_topology_desc
+    device = describe(platform="tpu", topology_name=topology).devices[0]
     options = xla_client.CompileOptions()
     options.num_replicas = options.num_partitions = 1
     options.device_assignment = xla_client.DeviceAssignment.create(
@@ -89,7 +74,7 @@ def compile_for(device, serialized, compile_module):
         module = ir.Module.parse(_jax.mlir.hlo_to_stablehlo(serialized))
         _remove_copies(module, ir)
         devices = xla_client.DeviceList((device,))
-        return compile_module(module, devices, options)
+        return device, device.client.compile(module, devices, options)
 
 
 def _remove_copies(module, ir):
