@@ -216,7 +216,7 @@ def _check_arguments(
         )
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ValueError(f"Expected an integer seed; received {seed!r}.")
-    if views not in (1, 2):
+    if isinstance(views, bool) or views not in (1, 2):
         raise ValueError(
             "Expected views to be 1, or 2 for (clean, augmented) images; "
             f"received {views!r}."

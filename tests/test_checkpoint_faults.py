@@ -139,3 +139,9 @@ def test_another_model(interrupted):
         train(interrupted[0], restore=True, step="staler")
     with pytest.raises(ValueError, match="1 replicas|2 replicas"):
         train(interrupted[0], restore=True, replicas=2)
+
+
+# Its variables are a part of the variables of the other step.
+def test_another_step(interrupted):
+    with pytest.raises(ValueError, match="step=Sequential.*with Concurrent"):
+        train(interrupted[0], restore=True, step="disadv")

@@ -124,3 +124,13 @@ def test_continued_equals_uninterrupted(tmp_path):
 def test_arguments_that_do_not_fit(network, attack, message):
     with pytest.raises(ValueError, match=message):
         ca.ConAdvModel(network(), attack, step=RepeatedUpdate())
+
+
+def test_a_step_without_a_runner_is_named():
+    @dataclasses.dataclass(frozen=True)
+    class Unfinished(ca.Step):
+        requires_attack = False
+
+    model = ca.ConAdvModel(networks.linear(), None, step=Unfinished())
+    with pytest.raises(ValueError, match="Unfinished.runner.*StepRunner"):
+        model.compile("sgd", networks.LOSS)

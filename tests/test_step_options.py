@@ -66,6 +66,7 @@ def test_wrong_values(step_class, name, value):
     [
         (ca.Concurrent, {"staleness": 0}, r"current weights.*ca.Sequential\("),
         (ca.SharedPass, {"weight": 0}, "weight > 0.*received 0.*attack=None"),
+        (ca.SharedPass, {"replace_clean": "no"}, "True or False.*'no'"),
         (
             ca.SharedPass,
             {"fraction": 1},

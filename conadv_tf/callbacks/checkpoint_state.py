@@ -18,6 +18,7 @@ from conadv_tf.distribution import local_values
 Values = dict[str, list[np.ndarray]]
 
 _LABELS = "labels"
+_STEP = "step_class"
 
 
 class Arrays(keras_internals.PythonState):
@@ -73,6 +74,7 @@ def read(model: tf.keras.Model) -> Values:
     labels = runner.example_labels()
     if labels is not None:
         values[_LABELS] = [labels]
+    values[_STEP] = [np.array(type(model.step).__name__)]
     return values
 
 
@@ -87,8 +89,17 @@ def write(model: tf.keras.Model, values: Values) -> None:
       values: result of `read`.
 
     Raises:
-      ValueError: if the model or its number of replicas is different.
+      ValueError: if the model, its step or its number of replicas is
+        different.
     """
+    expected = type(model.step).__name__
+    received = str(values.get(_STEP, ["a step of an older version"])[0])
+    if received != expected:
+        raise ValueError(
+            f"Expected a checkpoint of a model with step={expected}(...); "
+            f"received one with {received}. Build the model with the same "
+            "step, or start with an empty folder."
+        )
     model.runner.restore(values)
     for name, variable in _statistics(model).items():
         assign_local(model.distribute_strategy, variable, values[name])

@@ -212,6 +212,11 @@ class SharedPass(Step):
                 "attack follows the gradient of that part of the loss; "
                 "received 0. For training without an attack pass attack=None."
             )
+        if not isinstance(self.replace_clean, bool):
+            raise ValueError(
+                "Expected replace_clean to be True or False; received "
+                f"{self.replace_clean!r}."
+            )
         if self.replace_clean and self.fraction == 1:
             raise ValueError(
                 "Expected fraction < 1 with replace_clean=True, because no "

@@ -140,6 +140,11 @@ class Step:
         Returns:
           A `StepRunner`.
         """
+        if self.runner is None:
+            raise ValueError(
+                f"Expected {type(self).__name__}.runner to be a subclass of "
+                "ca.StepRunner; received None. Set it in the class body."
+            )
         return self.runner(self, context)
 
     def get_config(self) -> dict[str, Any]:
