@@ -61,7 +61,8 @@ _SCOPES = {
     ),
     **{
         f"step.{option}": _step(option)
-        for option in ("staleness", "fraction", "weight", "replace_clean")
+        for step_class in methods.STEP_CLASSES.values()
+        for option in [field.name for field in dataclasses.fields(step_class)]
     },
     "global_batch_size": _Scope(
         lambda config: config.emulate_replicas is None, "no emulate_replicas"
