@@ -25,6 +25,8 @@ autodoc_typehints_description_target = "documented_params"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+# Properties are listed as members too.
+napoleon_use_ivar = True
 
 # The notebook is committed without outputs; a cell that fails is an error.
 nb_execution_mode = "force"
