@@ -53,3 +53,10 @@ def test_files_have_at_most_300_lines():
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_the_files_of_stack_b_exist():
+    listed = (ROOT / ".ci" / "tests_b.txt").read_text().split("\n")
+    for name in listed:
+        if name and not name.startswith("#"):
+            assert (ROOT / name).is_file(), name
