@@ -1,8 +1,8 @@
-"""The training step of each method as XLA's intermediate representation.
+"""Exports the training step of each method as HLO.
 
-A step is lowered with static shapes from specs alone: nothing is computed and
-no data are needed. Variables become parameters of the module, and results
-that alias them.
+A step is lowered with static shapes from specs alone: nothing is computed, and
+no data are needed. Variables become parameters of the module, and results that
+alias these parameters.
 """
 
 import tensorflow as tf
@@ -13,21 +13,20 @@ from tools.step import models
 from tools.tpu import roles
 
 _plain, *_adversarial = models.METHODS
-# The steps of one core, in the order of the tables; "attack" is only an attack.
+# The steps of one core in the order of the tables; "attack" omits the update.
 METHODS = (_plain, "attack", *_adversarial)
 
 
 def step_function(network, method, batch_size, attack):
-    """One replica's step of a method as a function of its batch.
+    """Returns the training step of one replica as a function of its batch.
 
     Args:
-      network: functional network, images to logits.
-      method: one of `METHODS`: "attack" on a batch and through the auxiliary
-        batch norm as in a step; or one of `roles.ROLES`, a role of
-        `RotatingRoles`.
-      batch_size: images of one step on one core; for a role, images of the
+      network: functional network from images to logits.
+      method: one of `METHODS` or of `roles.ROLES`. "attack" attacks a batch
+        through the auxiliary batch norm, as a training step does.
+      batch_size: number of images of one step on one core; for a role, of the
         current batch.
-      attack: `ca.PGD` or the like; "baseline" ignores it.
+      attack: a `ca.Attack`; "baseline" ignores it.
 
     Returns:
       (tf.function with jit_compile, flat tuple of its TensorSpecs).
@@ -38,13 +37,13 @@ def step_function(network, method, batch_size, attack):
     known = (*METHODS, *roles.ROLES)
     if method not in known:
         raise ValueError(f"Expected method in {known}; received {method!r}.")
-    attack = _Named(attack)
+    attack = _NamedAttack(attack)
     specs = models.batch_specs(network, batch_size)
     if method in roles.ROLES:
         return roles.role_function(network, method, *specs, attack)
     if method == "attack":
-        # As in a step, the seed is not a constant: a good part of the random
-        # draws could be folded away if it were.
+        # The seed is an argument, as in a training step: the compiler would
+        # fold most of the random draws of a constant seed into constants.
         specs = *specs, tf.TensorSpec([2], tf.int64)
         function = _attack_function(network, attack)
         return tf.function(function, jit_compile=True), specs
@@ -52,8 +51,8 @@ def step_function(network, method, batch_size, attack):
     return model.runner.as_function(specs), specs
 
 
-class _Named:
-    """An attack whose operations can be told from the update's by name."""
+class _NamedAttack:
+    """An attack whose operations have names that begin with a scope."""
 
     def __init__(self, attack):
         self.value_range = attack.value_range
@@ -73,7 +72,7 @@ class _Named:
 
 
 def _attack_function(network, attack):
-    # The network that a step's attack runs on.
+    # The attack of a training step uses this form of the network.
     network = conversion.split_for_training(network, branches=2)
 
     def auxiliary_logits(images):
@@ -84,21 +83,26 @@ def _attack_function(network, attack):
 
 
 def hlo(function, specs):
-    """Serialized HloModuleProto of a jit-compiled function.
+    """Returns the HLO of a function as a serialized HloModuleProto.
 
     Args:
       function: tf.function with jit_compile=True.
-      specs: TensorSpecs of its arguments, all of static shape.
+      specs: TensorSpecs of its arguments, with static shapes.
     """
     return function.experimental_get_compiler_ir(*specs)(stage="hlo_serialized")
 
 
 def operations(function, specs):
-    """The kinds of operations that a function runs, with their types.
+    """Lists the kinds of operations of a function with their types.
+
+    Operations in branches and in called functions are included.
+
+    Args:
+      function: tf.function.
+      specs: TensorSpecs of its arguments.
 
     Returns:
-      Sorted list of (name, {attribute: [names of types]}) without
-      repetitions; bodies of conditionals and of called functions included.
+      Sorted list of distinct pairs (name, {attribute: [names of types]}).
     """
     graph_def = function.get_concrete_function(*specs).graph.as_graph_def()
     nodes = [node for node in graph_def.node if node.op != "Placeholder"]
