@@ -9,12 +9,14 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.networks import conversion
+from conadv_tf.steps import Batch
 from tools.step import models
-from tools.tpu import roles
 
 _plain, *_adversarial = models.METHODS
 # The steps of one core in the order of the tables; "attack" omits the update.
 METHODS = (_plain, "attack", *_adversarial)
+# The roles of `RotatingRoles`, each exported as a step of one core.
+ROLES = ("role_attack", "role_adversarial", "role_clean")
 
 
 def step_function(network, method, batch_size, attack):
@@ -22,7 +24,7 @@ def step_function(network, method, batch_size, attack):
 
     Args:
       network: functional network from images to logits.
-      method: one of `METHODS` or of `roles.ROLES`. "attack" attacks a batch
+      method: one of `METHODS` or of `ROLES`. "attack" attacks a batch
         through the auxiliary batch norm, as a training step does.
       batch_size: number of images of one step on one core; for a role, of the
         current batch.
@@ -34,13 +36,13 @@ def step_function(network, method, batch_size, attack):
     Raises:
       ValueError: if the method is unknown.
     """
-    known = (*METHODS, *roles.ROLES)
+    known = (*METHODS, *ROLES)
     if method not in known:
         raise ValueError(f"Expected method in {known}; received {method!r}.")
     attack = _NamedAttack(attack)
     specs = models.batch_specs(network, batch_size)
-    if method in roles.ROLES:
-        return roles.role_function(network, method, *specs, attack)
+    if method in ROLES:
+        return _role_function(network, method, *specs, attack)
     if method == "attack":
         # The seed is an argument, as in a training step: the compiler would
         # fold most of the random draws of a constant seed into constants.
@@ -80,6 +82,61 @@ def _attack_function(network, attack):
             return network(images, training=True)
 
     return lambda *batch: attack(auxiliary_logits, *batch)
+
+
+def _role_function(network, role, images, labels, attack):
+    """Returns the step of a replica in one role, with the whole current batch.
+
+    The step of a real replica is a conditional over its roles and needs
+    replicas in threes. Here each role is a separate step, and the gradients
+    from other replicas are arguments. The all-reduce is left out, as for all
+    methods, and so is the copy of a share of images into the current batch.
+
+    Args:
+      network: functional network from images to logits.
+      role: one of `ROLES`.
+      images: TensorSpec of the images of the current batch.
+      labels: TensorSpec of their labels.
+      attack: a `ca.Attack`.
+
+    Returns:
+      (tf.function with jit_compile, flat tuple of its TensorSpecs). The
+      arguments are images and labels; for the attack also its seed and the
+      gradients that the other replicas send.
+    """
+    model = ca.ConAdvModel(network, attack, step=ca.RotatingRoles())
+    models.compiled(model, metrics=None)
+    weights = model.network.trainable_variables
+    runner = model.runner
+    runner.update.create_slots()
+    update = runner.update
+
+    def attack_step(images, labels, seed, *gradients):
+        statistics = update.snapshot_statistics()
+        attacked = Batch(images, labels).attacked_sub_batch()
+        adversarial = runner.attack.generate(model.network, attacked, seed)
+        update.apply_gradients(list(gradients), statistics, after=adversarial)
+        return adversarial
+
+    def training_step(images, labels):
+        statistics = update.snapshot_statistics()
+        batch = Batch(images, labels, adversarial=images)
+        name = role.removeprefix("role_")
+        # The batch norms of the other branch have gradients from other
+        # replicas.
+        gradients = [
+            tf.zeros_like(weight) if gradient is None else gradient
+            for gradient, weight in zip(runner.gradients(batch, name), weights)
+        ]
+        update.apply_gradients(gradients, statistics, after=gradients)
+        return model.get_metrics_result()
+
+    function, specs = training_step, (images, labels)
+    if role == "role_attack":
+        gradients = [tf.TensorSpec(w.shape, w.dtype) for w in weights]
+        seed = tf.TensorSpec([2], tf.int64)
+        function, specs = attack_step, (images, labels, seed, *gradients)
+    return tf.function(function, jit_compile=True), specs
 
 
 def hlo(function, specs):
