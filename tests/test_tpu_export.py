@@ -6,7 +6,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import networks
 from tools.tpu import export
-from tools.tpu.roles import ROLES
+from tools.tpu.export import ROLES
 
 
 @pytest.mark.parametrize("method", (*export.METHODS, *ROLES))

@@ -9,7 +9,7 @@ from tools.tpu import figure
 from tools.tpu import kernels
 from tools.tpu import tables
 from tools.tpu.export import METHODS
-from tools.tpu.roles import ROLES
+from tools.tpu.export import ROLES
 
 # --- Reading a module ---------------------------------------------------------
 

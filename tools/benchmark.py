@@ -12,7 +12,7 @@ The variants train the same network with the same loss, optimizer and data:
   nsl                        AdversarialRegularization of neural-structured-
                              learning with the same attack; requires that
                              package, and runs only without XLA
-  nsl_fit, conadv_fit, shared_pass_fit
+  nsl_fit, baseline_fit, ...
                              the same through `fit`, with its overhead per
                              call, epoch and step
   conadv_no_refresh          ConAdv without updating the shadow copy
@@ -41,7 +41,6 @@ import tensorflow as tf
 
 from conadv_tf import csv_file
 from experiments import command_line
-from experiments import methods
 from experiments import results
 from tools.step import benchmark_results
 from tools.step import models
@@ -62,9 +61,8 @@ flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the steps.")
 flags.DEFINE_multi_enum(
     "variant",
     [
-        name
-        for name in variants.NAMES
-        if name in methods.COMPARED or name not in models.METHODS
+        *("baseline", "disadv", "conadv", "nsl", "nsl_fit", "conadv_fit"),
+        *("shared_pass_fit", "conadv_no_refresh", "conadv_sgd"),
     ],
     list(variants.NAMES),
     "Variants to time; repeat the flag for several.",

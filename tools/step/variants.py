@@ -127,10 +127,12 @@ def _nsl(network, data, jit_compile, train=_bare):
 
 _BUILDERS = {
     **{name: functools.partial(_method, name) for name in models.METHODS},
+    **{
+        f"{name}_fit": functools.partial(_method, name, train=_fit)
+        for name in models.METHODS
+    },
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),
-    "conadv_fit": functools.partial(_method, "conadv", train=_fit),
-    "shared_pass_fit": functools.partial(_method, "shared_pass", train=_fit),
     "conadv_no_refresh": _without_refresh,
     "conadv_sgd": functools.partial(_method, "conadv", optimizer=_sgd),
 }

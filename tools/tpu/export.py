@@ -1,33 +1,34 @@
-"""The training step of each method as XLA's intermediate representation.
+"""Exports the training step of each method as HLO.
 
-A step is lowered with static shapes from specs alone: nothing is computed and
-no data are needed. Variables become parameters of the module, and results
-that alias them.
+A step is lowered with static shapes from specs alone: nothing is computed, and
+no data are needed. Variables become parameters of the module, and results that
+alias these parameters.
 """
 
 import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.networks import conversion
+from conadv_tf.steps import Batch
 from tools.step import models
-from tools.tpu import roles
 
 _plain, *_adversarial = models.METHODS
-# The steps of one core, in the order of the tables; "attack" is only an attack.
+# The steps of one core in the order of the tables; "attack" omits the update.
 METHODS = (_plain, "attack", *_adversarial)
+# The roles of `RotatingRoles`, each exported as a step of one core.
+ROLES = ("role_attack", "role_adversarial", "role_clean")
 
 
 def step_function(network, method, batch_size, attack):
-    """One replica's step of a method as a function of its batch.
+    """Returns the training step of one replica as a function of its batch.
 
     Args:
-      network: functional network, images to logits.
-      method: one of `METHODS`: "attack" on a batch and through the auxiliary
-        batch norm as in a step; or one of `roles.ROLES`, a role of
-        `RotatingRoles`.
-      batch_size: images of one step on one core; for a role, images of the
+      network: functional network from images to logits.
+      method: one of `METHODS` or of `ROLES`. "attack" attacks a batch
+        through the auxiliary batch norm, as a training step does.
+      batch_size: number of images of one step on one core; for a role, of the
         current batch.
-      attack: `ca.PGD` or the like; "baseline" ignores it.
+      attack: a `ca.Attack`; "baseline" ignores it.
 
     Returns:
       (tf.function with jit_compile, flat tuple of its TensorSpecs).
@@ -35,16 +36,16 @@ def step_function(network, method, batch_size, attack):
     Raises:
       ValueError: if the method is unknown.
     """
-    known = (*METHODS, *roles.ROLES)
+    known = (*METHODS, *ROLES)
     if method not in known:
         raise ValueError(f"Expected method in {known}; received {method!r}.")
-    attack = _Named(attack)
+    attack = _NamedAttack(attack)
     specs = models.batch_specs(network, batch_size)
-    if method in roles.ROLES:
-        return roles.role_function(network, method, *specs, attack)
+    if method in ROLES:
+        return _role_function(network, method, *specs, attack)
     if method == "attack":
-        # As in a step, the seed is not a constant: a good part of the random
-        # draws could be folded away if it were.
+        # The seed is an argument, as in a training step: the compiler would
+        # fold most of the random draws of a constant seed into constants.
         specs = *specs, tf.TensorSpec([2], tf.int64)
         function = _attack_function(network, attack)
         return tf.function(function, jit_compile=True), specs
@@ -52,8 +53,8 @@ def step_function(network, method, batch_size, attack):
     return model.runner.as_function(specs), specs
 
 
-class _Named:
-    """An attack whose operations can be told from the update's by name."""
+class _NamedAttack:
+    """An attack whose operations have names that begin with a scope."""
 
     def __init__(self, attack):
         self.value_range = attack.value_range
@@ -73,7 +74,7 @@ class _Named:
 
 
 def _attack_function(network, attack):
-    # The network that a step's attack runs on.
+    # The attack of a training step uses this form of the network.
     network = conversion.split_for_training(network, branches=2)
 
     def auxiliary_logits(images):
@@ -83,22 +84,82 @@ def _attack_function(network, attack):
     return lambda *batch: attack(auxiliary_logits, *batch)
 
 
+def _role_function(network, role, images, labels, attack):
+    """Returns the step of a replica in one role, with the whole current batch.
+
+    The step of a real replica is a conditional over its roles and needs
+    replicas in threes. Here each role is a separate step, and the gradients
+    from other replicas are arguments. The all-reduce is left out, as for all
+    methods, and so is the copy of a share of images into the current batch.
+
+    Args:
+      network: functional network from images to logits.
+      role: one of `ROLES`.
+      images: TensorSpec of the images of the current batch.
+      labels: TensorSpec of their labels.
+      attack: a `ca.Attack`.
+
+    Returns:
+      (tf.function with jit_compile, flat tuple of its TensorSpecs). The
+      arguments are images and labels; for the attack also its seed and the
+      gradients that the other replicas send.
+    """
+    model = ca.ConAdvModel(network, attack, step=ca.RotatingRoles())
+    models.compiled(model, metrics=None)
+    weights = model.network.trainable_variables
+    runner = model.runner
+    runner.update.create_slots()
+    update = runner.update
+
+    def attack_step(images, labels, seed, *gradients):
+        statistics = update.snapshot_statistics()
+        attacked = Batch(images, labels).attacked_sub_batch()
+        adversarial = runner.attack.generate(model.network, attacked, seed)
+        update.apply_gradients(list(gradients), statistics, after=adversarial)
+        return adversarial
+
+    def training_step(images, labels):
+        statistics = update.snapshot_statistics()
+        batch = Batch(images, labels, adversarial=images)
+        name = role.removeprefix("role_")
+        # The batch norms of the other branch have gradients from other
+        # replicas.
+        gradients = [
+            tf.zeros_like(weight) if gradient is None else gradient
+            for gradient, weight in zip(runner.gradients(batch, name), weights)
+        ]
+        update.apply_gradients(gradients, statistics, after=gradients)
+        return model.get_metrics_result()
+
+    function, specs = training_step, (images, labels)
+    if role == "role_attack":
+        gradients = [tf.TensorSpec(w.shape, w.dtype) for w in weights]
+        seed = tf.TensorSpec([2], tf.int64)
+        function, specs = attack_step, (images, labels, seed, *gradients)
+    return tf.function(function, jit_compile=True), specs
+
+
 def hlo(function, specs):
-    """Serialized HloModuleProto of a jit-compiled function.
+    """Returns the HLO of a function as a serialized HloModuleProto.
 
     Args:
       function: tf.function with jit_compile=True.
-      specs: TensorSpecs of its arguments, all of static shape.
+      specs: TensorSpecs of its arguments, with static shapes.
     """
     return function.experimental_get_compiler_ir(*specs)(stage="hlo_serialized")
 
 
 def operations(function, specs):
-    """The kinds of operations that a function runs, with their types.
+    """Lists the kinds of operations of a function with their types.
+
+    Operations in branches and in called functions are included.
+
+    Args:
+      function: tf.function.
+      specs: TensorSpecs of its arguments.
 
     Returns:
-      Sorted list of (name, {attribute: [names of types]}) without
-      repetitions; bodies of conditionals and of called functions included.
+      Sorted list of distinct pairs (name, {attribute: [names of types]}).
     """
     graph_def = function.get_concrete_function(*specs).graph.as_graph_def()
     nodes = [node for node in graph_def.node if node.op != "Placeholder"]

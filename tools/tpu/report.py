@@ -18,7 +18,6 @@ from tools.tpu import export as export_lib
 from tools.tpu import figure
 from tools.tpu import kernels
 from tools.tpu import tables
-from tools.tpu.roles import ROLES
 
 
 def check_python(python, flag, requirements, create=False):
@@ -104,7 +103,7 @@ def report(options):
 def write(rows, details, options):
     """Writes the tables and the plot, and returns the table of methods."""
     output = pathlib.Path(options.output_dir)
-    order = (*export_lib.METHODS, *ROLES)
+    order = (*export_lib.METHODS, *export_lib.ROLES)
     rows = sorted(
         tables.with_relative(rows),
         key=lambda row: (-row["batch_size"], order.index(row["method"])),
@@ -125,7 +124,7 @@ def steps(methods):
     return [
         step
         for name in methods
-        for step in (ROLES if name == "rotating_roles" else (name,))
+        for step in (export_lib.ROLES if name == "rotating_roles" else (name,))
     ]
 
 
