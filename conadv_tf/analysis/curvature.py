@@ -34,7 +34,7 @@ def top_eigenvalues(
 
     It uses SciPy's implicitly restarted Lanczos method (ARPACK) with
     Hessian-vector products over all data. The network runs in inference mode
-    (see `forward_function`) and is not changed.
+    (see `objective.forward_function`) and is not changed.
 
     Networks with batch norm that compute the same function have different
     Hessians if their filters differ in scale. `filter_normalized` measures each

@@ -33,7 +33,8 @@ class StridedConv2D(tf.keras.layers.Conv2D):
 
     Config, variables and outputs are the same as for `Conv2D`, and the input
     gradient is equal to float tolerance. `ca.ConAdvModel` uses this layer for
-    the convolutions that it speeds up, and `export_network` restores `Conv2D`.
+    the convolutions that it speeds up, and `ConAdvModel.export_network` restores
+    `Conv2D`.
 
     Attributes:
       reads_images: whether the input gradient is used for the images only, so
@@ -121,7 +122,7 @@ def input_gradient(
 
     The gradient dx[u] of pixel u is the sum over outputs i of
     dy[i] * w[u + before - stride * i], where w is 0 outside of the kernel and
-    `before` is the padding. Take pixels in blocks of m strides,
+    before is the padding. Take pixels in blocks of m strides,
     u = m * stride * block + r, and number outputs from the first one of a
     block, i = m * block + a. Then
 
