@@ -12,6 +12,7 @@ from conadv_tf import analysis
 from conadv_tf import data
 from conadv_tf import distribution
 from conadv_tf import networks
+from conadv_tf import steps
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import PGD
 from conadv_tf.attacks import ScheduledAttack
@@ -65,6 +66,7 @@ __all__ = [
     "networks",
     "scaling_rule",
     "split_batch_norm",
+    "steps",
     "step_memory",
 ]
 

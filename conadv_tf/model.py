@@ -7,6 +7,7 @@ The training step is delegated to a `Step` object. Algorithm 1 is
 from typing import Any
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
 from conadv_tf import attacks
@@ -36,16 +37,16 @@ class ConAdvModel(SteppedModel):
     2106.00221). Differs from the paper: Eq. (4) prints the update with a plus
     sign; the update here descends.
 
-    A step attacks the batch that it receives and trains on the batch before
-    it, so the metrics of `fit` and `train_on_batch` lag one batch. While no
-    batch is pending (in the first step of each `fit`, and the first after
-    `load_weights`) the step trains on the received batch with a zero
-    perturbation. The last batch of a `fit` is attacked but not trained on.
+    With `ca.Concurrent`, a step attacks the batch that it receives and trains
+    on the batch before it, so the metrics of `fit` and `train_on_batch` lag one
+    batch. While no batch is pending (in the first step of each `fit`, and the
+    first after `load_weights`) the step trains on the received batch with a
+    zero perturbation. The last batch of a `fit` is attacked but not trained
+    on. `ca.SharedPass` trains on the clean images that it receives.
 
-    The attack reads the stale weights through the auxiliary batch norm in
-    training mode (batch statistics, dropout active) and changes no moving
-    statistics. `evaluate` and `predict` use the main batch norm in inference
-    mode.
+    The attack runs the auxiliary batch norm in training mode (batch statistics,
+    dropout active) and changes no moving statistics. `evaluate` and `predict`
+    use the main batch norm in inference mode.
 
     With `views=2` (the paper's ConAdv + AutoAugment) data are ((clean images,
     augmented images), labels[, sample_weight]). There are three batch norm
@@ -58,9 +59,10 @@ class ConAdvModel(SteppedModel):
     `model.network.trainable = True`, `model.network.get_layer(name).adapt(
     data)`. A warning reports changes of the network that you passed.
 
-    `fit` logs `loss`; `clean_loss`, `adversarial_loss` and, with two views,
-    `augmented_loss` (each with the regularization penalties); the compiled
-    metrics of the clean images; and `adversarial_accuracy`.
+    `fit` logs `loss`; `clean_loss`, `adversarial_loss`, with two views
+    `augmented_loss`, and with a shared pass "start_loss" (each with the
+    regularization penalties); the compiled metrics of the clean images; and
+    `adversarial_accuracy`.
 
     Attributes:
       network: the trained copy, images to logits.
@@ -128,11 +130,20 @@ class ConAdvModel(SteppedModel):
             trained,
             attack=attack,
             step=step,
-            seed=seed,
+            seed=int(seed),
             views=views,
             source=SourceNetwork(network, trained),
             name=name or "conadv",
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses to replace a constructor argument."""
+        if name in ("attack", "step", "seed", "views") and name in vars(self):
+            raise AttributeError(
+                f"Expected {name} to stay {getattr(self, name)!r}; received "
+                f"{value!r}. Build a new ConAdvModel with model.network."
+            )
+        super().__setattr__(name, value)
 
     def export_network(self) -> tf.keras.Model:
         """Returns the trained network with ordinary batch norm (main branch).
@@ -214,9 +225,13 @@ def _check_arguments(
             "Expected step to be a ca.Step, for example ca.Concurrent() or "
             f"ca.SharedPass(); received {step!r}."
         )
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise ValueError(f"Expected an integer seed; received {seed!r}.")
-    if isinstance(views, bool) or views not in (1, 2):
+    if (
+        not isinstance(views, int)
+        or isinstance(views, bool)
+        or (views not in (1, 2))
+    ):
         raise ValueError(
             "Expected views to be 1, or 2 for (clean, augmented) images; "
             f"received {views!r}."

@@ -144,8 +144,8 @@ BASE_METHODS = {
         "rotating_roles",
         "rotating roles",
         ca.RotatingRoles(),
-        "a third of the replicas attacks, a third each trains on a kind of "
-        "image",
+        "one third of the replicas attacks, one third trains on adversarial "
+        "images, one third on clean images",
         "#999999",
         "h",
     ),

@@ -134,3 +134,41 @@ def test_a_step_without_a_runner_is_named():
     model = ca.ConAdvModel(networks.linear(), None, step=Unfinished())
     with pytest.raises(ValueError, match="Unfinished.runner.*StepRunner"):
         model.compile("sgd", networks.LOSS)
+
+
+class OnlyCleanRunner(ca.StepRunner):
+    def __call__(self, batch):
+        return self.update(batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlyClean(ca.Step):
+    runner = OnlyCleanRunner
+
+
+# It trained with half of the loss.
+def test_an_update_without_adversarial_images_is_refused():
+    model = models.build(OnlyClean(), networks.linear((6, 6, 1)))
+    with pytest.raises(ValueError, match="without .'adversarial'"):
+        model.train_on_batch(*networks.batches(1)[0])
+
+
+class OtherConcurrent(ca.Concurrent):
+    runner = OnlyCleanRunner
+
+
+class Undecorated(ca.Concurrent):
+    rate: int = 3
+
+
+def test_subclasses_of_a_step():
+    with pytest.raises(ValueError, match="microbatches=1 with OtherConcurrent"):
+        models.build(OtherConcurrent(microbatches=2), networks.linear())
+    with pytest.raises(ValueError, match=r"\['rate'\] are no fields. Decorate"):
+        models.build(Undecorated(), networks.linear())
+
+
+def test_constructor_arguments_stay():
+    model = models.build("conadv", networks.linear())
+    with pytest.raises(AttributeError, match="step to stay Concurrent"):
+        model.step = ca.Plain()

@@ -102,3 +102,13 @@ def test_binary_loss_schedule_and_last_smaller_batch():
         verbose=0,
     )
     assert len(model.runner.buffers.variables()["adversarial"].numpy()) == 2
+
+
+# A last batch of one image left no clean image, and the step was skipped.
+@pytest.mark.parametrize("fraction, size", [(0.25, 9), (0.9, 4)])
+def test_at_least_one_clean_image_remains(fraction, size):
+    model = models.build(ca.SharedPass(fraction=fraction), networks.small())
+    images, labels = models.arrays()
+    model.fit(images[: 2 * size - 1], labels[: 2 * size - 1], size, verbose=0)
+    model.fit(images[: size + 1], labels[: size + 1], size, verbose=0)
+    assert model.skipped_steps == 0

@@ -5,6 +5,7 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -197,3 +198,9 @@ def test_configs_of_older_versions_are_refused():
     config["staleness"] = config.pop("step")
     with pytest.raises(ValueError, match="with a step; received .*'staleness'"):
         ca.ConAdvModel.from_config(config)
+
+
+def test_numpy_scalars_become_numbers():
+    step = ca.Concurrent(staleness=np.int64(2), fraction=np.float32(0.5))
+    assert step == ca.Concurrent(staleness=2, fraction=0.5)
+    assert type(step.staleness) is int and type(step.fraction) is float

@@ -26,8 +26,8 @@ def loss_surface(
     Use it with `filter_normalized_direction`, because networks can only be
     compared along directions with the scale of their filters. The network runs
     in inference mode (`objective.forward_function`). As in the code of Li et
-    al. 2018 (arXiv 1712.09913), the moving statistics of batch norms are not changed,
-    nor scales, offsets and biases if the direction is zero there.
+    al. 2018 (arXiv 1712.09913), the moving statistics of batch norms are not
+    changed, nor scales, offsets and biases if the direction is zero there.
 
     Args:
       network: Keras model, images to logits. Its weights are changed and

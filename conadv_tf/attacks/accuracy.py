@@ -21,7 +21,7 @@ _DEFAULT_THRESHOLD = 0.5  # The default of Keras's binary accuracy.
 def example_accuracy(
     network: tf.keras.Model, loss: Any, metrics: Any
 ) -> Optional[ExampleAccuracy]:
-    """Returns the accuracy that is compiled for clean images.
+    """Returns a function that computes the compiled accuracy per example.
 
     The labels of a binary loss over several outputs may be one-hot rows or rows
     with any number of ones. Only the compiled metrics tell them apart, and the

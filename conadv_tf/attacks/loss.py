@@ -123,8 +123,8 @@ def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
 def check_mean(loss: CompiledLoss) -> None:
     """Raises a ValueError for a Keras loss that is no mean over the batch.
 
-    In phased placement a local batch is three times a replica's share, and
-    the replicas' losses are weighted as means.
+    `RotatingRoles` weights the replicas' losses as means over batches of three
+    times a replica's share.
 
     Args:
       loss: result of `single_loss`.
@@ -134,7 +134,8 @@ def check_mean(loss: CompiledLoss) -> None:
     if reduction not in (kinds.AUTO, kinds.SUM_OVER_BATCH_SIZE):
         raise ValueError(
             "Expected a loss with the default reduction, the mean over a "
-            f"batch, in phased placement; received reduction={reduction!r}."
+            "batch, with step=ca.RotatingRoles(); received "
+            f"reduction={reduction!r}. Remove the argument `reduction`."
         )
 
 

@@ -5,6 +5,8 @@ so this module reads the copies of all replicas one by one.
 """
 
 import io
+import json
+from typing import Any
 from typing import Optional
 
 import numpy as np
@@ -74,8 +76,14 @@ def read(model: tf.keras.Model) -> Values:
     labels = runner.example_labels()
     if labels is not None:
         values[_LABELS] = [labels]
-    values[_STEP] = [np.array(type(model.step).__name__)]
+    values[_STEP] = [np.array(_description(model.step))]
     return values
+
+
+def _description(step: Any) -> str:
+    """Returns the class of a step and its options except the weight."""
+    options = {k: v for k, v in step.get_config().items() if k != "weight"}
+    return f"{type(step).__name__} {json.dumps(options, default=repr)}"
 
 
 def write(model: tf.keras.Model, values: Values) -> None:
@@ -92,11 +100,11 @@ def write(model: tf.keras.Model, values: Values) -> None:
       ValueError: if the model, its step or its number of replicas is
         different.
     """
-    expected = type(model.step).__name__
+    expected = _description(model.step)
     received = str(values.get(_STEP, ["a step of an older version"])[0])
     if received != expected:
         raise ValueError(
-            f"Expected a checkpoint of a model with step={expected}(...); "
+            f"Expected a checkpoint of a model with the step {expected}; "
             f"received one with {received}. Build the model with the same "
             "step, or start with an empty folder."
         )

@@ -134,7 +134,7 @@ class TrainingMonitor(keras_internals.Callback):
             return
         loss = float(loss)
         if not self._first_loss:
-            # It is 0 if there was no update yet (start of phased placement).
+            # It is 0 if there was no update yet (`RotatingRoles` starts late).
             self._first_loss = loss if math.isfinite(loss) else None
         elif loss > self.divergence_factor * self._first_loss:
             warnings.warn(

@@ -33,8 +33,8 @@ class StridedConv2D(tf.keras.layers.Conv2D):
 
     Config, variables and outputs are the same as for `Conv2D`, and the input
     gradient is equal to float tolerance. `ca.ConAdvModel` uses this layer for
-    the convolutions that it speeds up, and `ConAdvModel.export_network` restores
-    `Conv2D`.
+    the convolutions that it speeds up, and `ConAdvModel.export_network`
+    restores `Conv2D`.
 
     Attributes:
       reads_images: whether the input gradient is used for the images only, so

@@ -11,6 +11,8 @@ from conadv_tf.steps.losses import LOSS_METRIC
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
 from conadv_tf.steps.memory import temporary_bytes
+from conadv_tf.steps.pending import PendingBatch
+from conadv_tf.steps.pending import PipelinedRunner
 from conadv_tf.steps.plain import Plain
 from conadv_tf.steps.plain import Sequential
 from conadv_tf.steps.rotating_roles import RotatingRoles
@@ -28,6 +30,8 @@ __all__ = [
     "Batch",
     "Concurrent",
     "KerasMetrics",
+    "PendingBatch",
+    "PipelinedRunner",
     "Plain",
     "RotatingRoles",
     "Sequential",

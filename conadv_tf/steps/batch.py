@@ -68,10 +68,15 @@ class Batch:
         return Batch(attacked.images, attacked.labels, attacked.sample_weight)
 
     def clean_remainder(self) -> SubBatch:
-        """Returns the clean images that are not attacked."""
-        return self._slice(
-            slice(size_of(self.attacked_sub_batch().images), None)
-        )
+        """Returns the clean images that are not attacked, at least the last.
+
+        Without any clean image the main batch norm would have no statistics.
+        """
+        size = size_of(self.images)
+        attacked = size_of(self.attacked_sub_batch().images)
+        if isinstance(size, int):
+            return self._slice(slice(min(attacked, size - 1), None))
+        return self._slice(slice(tf.minimum(attacked, size - 1), None))
 
     def with_adversarial(self, adversarial: tf.Tensor) -> "Batch":
         """Returns the same batch with its adversarial images."""

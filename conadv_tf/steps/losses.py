@@ -95,10 +95,15 @@ class Outputs:
 class Loss(abc.ABC):
     """The loss of a batch, with its metrics.
 
+    Attributes:
+      shares: {name of a sub-batch: its share of the loss}.
+
     Args:
-      network: functional network, images to logits.
+      network: functional network.
       metrics: the `KerasMetrics` of the model.
     """
+
+    shares: dict[str, float] = {"clean": 1.0}
 
     def __init__(self, network: tf.keras.Model, metrics: KerasMetrics) -> None:
         self._network = network
@@ -189,11 +194,7 @@ class CompositeLoss(Loss):
         )
 
     def __call__(self, sub_batches: dict[str, SubBatch]) -> Outputs:
-        """Runs one forward pass of all sub-batches.
-
-        A call with some of the sub-batches returns their share of the loss:
-        `RotatingRoles` trains on one of them at a time.
-        """
+        """Runs one forward pass; of some sub-batches, the loss is a share."""
         sizes = _sizes(sub_batches)
         with _branches(sub_batches, sizes), _image_gradient(sub_batches):
             joined = self._network(

@@ -148,6 +148,7 @@ class MicrobatchedStep(Step):
 
     def __post_init__(self) -> None:
         """Checks the options."""
+        super().__post_init__()
         check_integer("microbatches", self.microbatches, 1)
 
     def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
@@ -162,6 +163,14 @@ class MicrobatchedStep(Step):
     def build(self, context: TrainingContext) -> StepRunner:
         """Returns the run-time part, a `StepRunner`."""
         if self.microbatches > 1:
+            owner = next(c for c in type(self).__mro__ if "runner" in vars(c))
+            if not owner.__module__.startswith("conadv_tf."):
+                raise ValueError(
+                    f"Expected microbatches=1 with {owner.__name__}, whose "
+                    "runner does not sum gradients over micro-batches; "
+                    f"received {self.microbatches}. Override build to return "
+                    "a runner that does."
+                )
             return MicrobatchedRunner(self, context)
         return super().build(context)
 

@@ -244,6 +244,7 @@ class RotatingRoles(Step):
 
     def __post_init__(self) -> None:
         """Checks the options."""
+        super().__post_init__()
         check_weight(self.weight)
 
     def check(self, network: tf.keras.Model, attack: Any, views: int) -> None:

@@ -44,13 +44,13 @@ class StepRunner(abc.ABC):
       shadow: the `ShadowWeights` that attacks read; None if they read the
         current weights.
       batch_size_hint: local batch size, if `fit` knows it; else None.
-      labels: TensorSpec of a local batch of labels, once a step is traced.
+      labels: TensorSpec of a batch of labels, once a step is traced.
       is_in_fit: whether Keras's training function calls the step, rather than
         a training loop of the user.
     """
 
-    # Names of variable groups that a checkpoint omits, because each step
-    # writes them before it reads them, or because the host has read them.
+    # Variable groups that no checkpoint needs: each step writes them before it
+    # reads them, or the host has read them.
     unsaved: ClassVar[tuple[str, ...]] = ("out_of_range",)
     # Sub-batches that go through the auxiliary batch norm.
     auxiliary: ClassVar[tuple[str, ...]] = ("adversarial",)
@@ -150,7 +150,10 @@ class StepRunner(abc.ABC):
     # --- State --------------------------------------------------------------
 
     def prepare(self, element_spec: Any, static: bool) -> None:
-        """Creates the state that depends on the data, before the first trace.
+        """Creates the state that depends on the data.
+
+        Keras's training function calls it before each call, so it must not
+        create a variable twice. In a custom loop only `PipelinedRunner` does.
 
         Args:
           element_spec: element spec of the iterator.
@@ -221,9 +224,8 @@ class StepRunner(abc.ABC):
     ) -> Callable[[Any], Any]:
         """Returns the function that Keras calls with an iterator.
 
-        It creates all variables before the first trace. Keras leaves this to
-        the first step, but a trace that creates variables is made a second
-        time, and a conditional may not create any.
+        It creates all variables before the first trace, because a trace that
+        creates variables is made twice, and a conditional may not create any.
 
         Args:
           make: makes Keras's own training function, untraced; each call makes
@@ -261,7 +263,7 @@ class StepRunner(abc.ABC):
     ) -> Callable[..., dict[str, tf.Tensor]]:
         """Returns the step as a function of one batch, without an iterator.
 
-        XLA cannot compile an iterator; this function can be lowered.
+        It can be lowered, unlike an iterator.
 
         Args:
           element_spec: TensorSpecs of (images, labels[, sample_weight]).

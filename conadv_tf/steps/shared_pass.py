@@ -204,6 +204,7 @@ class SharedPass(Step):
 
     def __post_init__(self) -> None:
         """Checks the options."""
+        super().__post_init__()
         check_fraction(self.fraction)
         check_weight(self.weight)
         if self.weight == 0:

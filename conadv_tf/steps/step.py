@@ -11,6 +11,7 @@ import math
 from typing import Any
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
 _ANY: Any = None  # Subclasses may redefine it with any type.
@@ -53,14 +54,16 @@ class Step:
     Subclasses are frozen dataclasses. Their fields are the options; the
     `__post_init__` method checks the values, and `check` refuses networks and
     attacks that the step cannot train. To save whole models, register the
-    subclass with `tf.keras.utils.register_keras_serializable`.
+    subclass with `tf.keras.utils.register_keras_serializable`; the options must
+    then be numbers, strings or booleans.
 
     Attributes:
       runner: class of the run-time part, a `StepRunner`.
       requires_attack: True if the step needs an attack, False if it takes
         none.
       staleness: number of updates between the weights of an attack and the
-        update that trains on its result; None without an attack.
+        update that trains on its result; None without an attack. A custom
+        step that attacks sets it.
       fraction: share of each local batch that is attacked, in (0, 1].
       weight: weight of the adversarial loss; the other losses have weight 1.
       microbatches: number of batches of the dataset per update.
@@ -94,6 +97,13 @@ class Step:
     weight = 1.0
     microbatches = 1
 
+    def __post_init__(self) -> None:
+        """Converts NumPy scalars among the options to Python numbers."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value.item())
+
     def check(self, network: tf.keras.Model, attack: Any, views: int) -> None:
         """Raises a ValueError for a combination that the step cannot train.
 
@@ -103,6 +113,14 @@ class Step:
           views: number of views of each image, 1 or 2.
         """
         name = type(self).__name__
+        known = [field.name for field in dataclasses.fields(self)]
+        annotated = vars(type(self)).get("__annotations__", {})
+        if missing := [each for each in annotated if each not in known]:
+            raise ValueError(
+                f"Expected {name} to be a dataclass; received a class whose "
+                f"{missing} are no fields. Decorate it with "
+                "@dataclasses.dataclass(frozen=True)."
+            )
         if attack is None and self.requires_attack:
             raise ValueError(
                 f"Expected an attack with step={name}(...), for example "

@@ -30,7 +30,7 @@ class FiniteUpdate:
     """
 
     def __init__(
-        self, network: tf.keras.Model, optimizer: Any, loss: Any = None
+        self, network: tf.keras.Model, optimizer: Any, loss: Any
     ) -> None:
         self._optimizer = optimizer
         self._loss = loss
@@ -50,10 +50,20 @@ class FiniteUpdate:
 
         Returns:
           The logs of `fit`.
+
+        Raises:
+          ValueError: if the batch has no adversarial images, but the loss has.
         """
+        sub_batches = batch.sub_batches()
+        if missing := sorted(set(self._loss.shares) - set(sub_batches)):
+            raise ValueError(
+                f"Expected a batch with the sub-batches {self._loss.shares}; "
+                f"received one without {missing}. Pass "
+                "batch.with_adversarial(images), or set requires_attack=False."
+            )
         statistics = self.snapshot_statistics()
         with tf.GradientTape() as tape:
-            outputs = self._loss(batch.sub_batches())
+            outputs = self._loss(sub_batches)
         gradients = self.gradients(tape, outputs.loss)
         self.apply_gradients(gradients, statistics, after=outputs.loss)
         return self._loss.logs(batch, outputs)
