@@ -59,10 +59,10 @@ class ConAdvModel(SteppedModel):
     `model.network.trainable = True`, `model.network.get_layer(name).adapt(
     data)`. A warning reports changes of the network that you passed.
 
-    `fit` logs `loss`; `clean_loss`, `adversarial_loss`, with two views
-    `augmented_loss`, and with a shared pass "start_loss" (each with the
-    regularization penalties); the compiled metrics of the clean images; and
-    `adversarial_accuracy`.
+    `fit` logs `loss`; `clean_loss`, `adversarial_loss` and, with two views,
+    `augmented_loss` (each with the regularization penalties); the compiled
+    metrics of the clean images; and `adversarial_accuracy`. `ca.SharedPass`
+    also logs the loss of the start images.
 
     Attributes:
       network: the trained copy, images to logits.
