@@ -194,7 +194,13 @@ class RunConfig:
             return  # `config_fields.check` names the methods.
         step = self.step
         if step is None or isinstance(step, dict):
-            step = expected(**(step or {}))
+            try:
+                step = expected(**(step or {}))
+            except ValueError as error:
+                raise ValueError(
+                    f"{error} In run.py ca.Sequential() is --method=disadv, "
+                    "and attack=None is --method=baseline."
+                ) from None
         if type(step) is not expected:
             raise ValueError(
                 f"Expected a step of class {expected.__name__} with method "
