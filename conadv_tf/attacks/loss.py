@@ -1,8 +1,10 @@
 """The attack's loss, derived from the loss that the model is compiled with."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import copy
 from typing import Optional
 from typing import Union
@@ -78,18 +80,81 @@ def attack_loss(loss: CompiledLoss) -> Loss:
       Callable (labels, logits) -> float scalar.
 
     Raises:
-      ValueError: if there is no loss, or more than one.
+      ValueError: if there is no loss, or more than one, or if its label
+        smoothing cannot be removed. The result raises it for a loss that
+        assigns variables in its call.
     """
     loss = single_loss(loss)
     if not isinstance(loss, tf.keras.losses.Loss):
-        summed = _FunctionLoss(loss)
-    elif "label_smoothing" in _config(loss):
-        config = {**_config(loss), "label_smoothing": 0.0}
-        summed = type(loss).from_config(config)
-    else:
-        summed = copy.copy(loss)
-    summed.reduction = tf.keras.losses.Reduction.SUM
-    return summed
+        loss = _FunctionLoss(loss)
+    _without_smoothing(loss)  # Raises here for a loss that it cannot change.
+
+    def summed_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        # Copied when it is called, because its attributes may change between
+        # `compile` and `fit`.
+        summed = _without_smoothing(loss)
+        summed.reduction = tf.keras.losses.Reduction.SUM
+        if tf.executing_eagerly():
+            return summed(labels, logits)
+        with _no_assignments(loss, logits.graph):
+            return summed(labels, logits)
+
+    return summed_loss
+
+
+def _without_smoothing(loss: tf.keras.losses.Loss) -> tf.keras.losses.Loss:
+    """Copies a loss, and the losses it holds, without label smoothing.
+
+    The constructor is not called: it may take other arguments than the config
+    has.
+    """
+    result = copy.copy(loss)
+    smoothing = _config(loss).get("label_smoothing", 0.0)
+    for name, value in vars(loss).items():
+        if isinstance(value, tf.keras.losses.Loss):
+            setattr(result, name, _without_smoothing(value))
+        elif name.lstrip("_") == "label_smoothing":
+            setattr(result, name, 0.0)
+            smoothing = 0.0
+        elif isinstance(value, dict) and "label_smoothing" in value:
+            # Keras's losses keep the arguments of their function in a dict.
+            setattr(result, name, {**value, "label_smoothing": 0.0})
+            smoothing = 0.0
+    if smoothing:
+        raise ValueError(
+            "Expected a loss that keeps its label smoothing in the attribute "
+            "`label_smoothing`, which is 0 while the attack uses the loss; "
+            f"received {type(loss).__name__} without it, with label_smoothing="
+            f"{smoothing} in its config. Add the attribute, or pass "
+            "label_smoothing=0."
+        )
+    return result
+
+
+@contextlib.contextmanager
+def _no_assignments(
+    loss: tf.keras.losses.Loss, graph: tf.Graph
+) -> Iterator[None]:
+    """Refuses a loss that assigns a variable in a traced call.
+
+    Plain training calls a loss once in each step. Here the attack and each
+    sub-batch call it.
+    """
+    before = len(graph.get_operations())
+    yield
+    assigned = [
+        operation.name
+        for operation in graph.get_operations()[before:]
+        if operation.type.startswith("Assign")
+    ]
+    if assigned:
+        raise ValueError(
+            "Expected a loss that changes no variables in its call; received "
+            f"{type(loss).__name__}, which does ({assigned}). The attack and "
+            "each sub-batch call the loss, so it would change them several "
+            "times in a step. Change them in a callback, or train with "
+            "attack=None."
+        )
 
 
 def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
@@ -120,21 +185,20 @@ def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
         )
 
 
-def check_mean(loss: CompiledLoss) -> None:
+def check_mean(loss: CompiledLoss, step: str, reason: str) -> None:
     """Raises a ValueError for a Keras loss that is no mean over the batch.
-
-    `RotatingRoles` weights the replicas' losses as means over batches of three
-    times a replica's share.
 
     Args:
       loss: result of `single_loss`.
+      step: the step that needs a mean, as users write it.
+      reason: why it does.
     """
     kinds = tf.keras.losses.Reduction
     reduction = getattr(loss, "reduction", kinds.AUTO)
     if reduction not in (kinds.AUTO, kinds.SUM_OVER_BATCH_SIZE):
         raise ValueError(
             "Expected a loss with the default reduction, the mean over a "
-            "batch, with step=ca.RotatingRoles(); received "
+            f"batch, with step={step}, {reason}; received "
             f"reduction={reduction!r}. Remove the argument `reduction`."
         )
 
@@ -175,7 +239,7 @@ def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
 def _config(loss: tf.keras.losses.Loss) -> Config:
     try:
         return loss.get_config()
-    except NotImplementedError:
+    except Exception:  # Keras trains with a loss that has no valid config.
         return {}
 
 

@@ -225,11 +225,12 @@ class CompositeLoss(Loss):
           batch: the `Batch` that contains the sub-batches.
           outputs: the result of the call.
         """
-        # Keras divides a replica's loss by the number of replicas.
-        replicas = float(self._num_replicas)
         whole = tf.cast(tf.shape(batch.labels)[0], tf.float32)
         for name, each in outputs.sub_batches.items():
-            loss = outputs.losses[name] * replicas
+            loss = outputs.losses[name]
+            if loss.shape.rank == 0:
+                # Keras divides a replica's mean by the number of replicas.
+                loss *= float(self._num_replicas)
             self._loss.update_state(loss, whole * self.shares[name])
             size = tf.cast(tf.shape(each.labels)[0], tf.float32)
             self._losses[name].update_state(loss, size)

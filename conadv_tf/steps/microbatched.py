@@ -153,6 +153,7 @@ class MicrobatchedStep(Step):
 
     def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
         """Refuses several steps per call: the host counts micro-batches."""
+        super().check_compiled(loss, steps_per_execution)
         if self.microbatches > 1 and steps_per_execution != 1:
             raise ValueError(
                 "Expected steps_per_execution=1 with micro-batches, several "

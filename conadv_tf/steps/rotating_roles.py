@@ -273,4 +273,5 @@ class RotatingRoles(Step):
 
     def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
         """Refuses a loss that is a sum: the replicas' means are weighted."""
-        loss_lib.check_mean(loss)
+        reason = "which weights the means of batches of three shares"
+        loss_lib.check_mean(loss, "ca.RotatingRoles()", reason)

@@ -14,6 +14,8 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.attacks import loss as loss_lib
+
 _ANY: Any = None  # Subclasses may redefine it with any type.
 
 
@@ -146,7 +148,12 @@ class Step:
           loss: the compiled Keras loss.
           steps_per_execution: number of steps that Keras runs in one call.
         """
-        return
+        if self.fraction != 1:
+            loss_lib.check_mean(
+                loss,
+                f"ca.{type(self).__name__}(fraction={self.fraction!r})",
+                "whose sub-batches have different sizes",
+            )
 
     def build(self, context: TrainingContext) -> Any:
         """Returns the run-time part.
