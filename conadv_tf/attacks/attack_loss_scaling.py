@@ -8,12 +8,15 @@ the image is silently left unchanged.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import math
+from typing import Any
 from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf import keras_outputs
 from conadv_tf.types import Forward
 
 # Maps the gradient by the outputs to the gradient by the inputs.
@@ -78,15 +81,16 @@ class LossScaledForward:
             return tf.identity(images), back
 
         @tf.custom_gradient
-        def leave(logits: tf.Tensor) -> tuple[tf.Tensor, _Gradient]:
-            def back(gradient: tf.Tensor) -> tf.Tensor:
-                exponents.append(_exponents(gradient, self._is_independent))
-                return _multiplied(gradient, exponents[-1])
+        def leave(*inputs: tf.Tensor) -> tuple[Any, Callable[..., Any]]:
+            def back(*gradients: tf.Tensor) -> list[tf.Tensor]:
+                exponents.append(_exponents(gradients, self._is_independent))
+                return [_multiplied(each, exponents[-1]) for each in gradients]
 
-            return tf.identity(logits), back
+            return [tf.identity(each) for each in inputs], back
 
-        logits = tf.cast(self._forward(enter(images)), tf.float32)
-        return leave(logits)
+        outputs = keras_outputs.as_float32(self._forward(enter(images)))
+        inputs = leave(*keras_outputs.loss_inputs(outputs))
+        return keras_outputs.with_loss_inputs(outputs, inputs)
 
 
 def scaled_forward(network: Forward) -> LossScaledForward:
@@ -138,9 +142,12 @@ def power_of_two(exponent: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.bitwise.left_shift(exponent + 127, 23), tf.float32)
 
 
-def _exponents(gradient: tf.Tensor, is_independent: bool) -> tf.Tensor:
+def _exponents(
+    gradients: Sequence[tf.Tensor], is_independent: bool
+) -> tf.Tensor:
     """Returns one exponent per example, int32 [batch], or for all, [1]."""
-    rows = tf.reshape(gradient, [tf.shape(gradient)[0], -1])
+    size = tf.shape(gradients[0])[0]
+    rows = tf.concat([tf.reshape(each, [size, -1]) for each in gradients], 1)
     largest = tf.reduce_max(tf.abs(rows), axis=1)
     if not is_independent:
         largest = tf.reduce_max(largest, keepdims=True)

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import contextlib
 import math
 from typing import Any
+from typing import Optional
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import keras_outputs
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import NoGradientError
 from conadv_tf.attacks import value_range
@@ -136,7 +138,7 @@ class AttackPass:
         gradient: tf.Tensor,
         batch: Batch,
         logits: tf.Tensor,
-        logits_gradient: tf.Tensor,
+        logits_gradients: list[Optional[tf.Tensor]],
         seed: tf.Tensor,
     ) -> tf.Tensor:
         """Computes adversarial images from a gradient of the training loss.
@@ -147,20 +149,28 @@ class AttackPass:
             it is not finite, it counts as zero.
           batch: the attacked images and their labels.
           logits: float32 [attacked, classes], of the initial points.
-          logits_gradient: float32, the shape of `logits`, of the training loss.
-            Where it opposes the gradient of the attack loss, the direction is
-            reversed.
+          logits_gradients: float32, the shape of `logits`, the gradients of
+            the training loss by `keras_outputs.loss_inputs(logits)`; None where
+            it does not depend on them. Where they oppose the gradients of the
+            attack loss, the direction is reversed.
           seed: int64 [2], (run seed, step), the seed of `initial_points`.
 
         Returns:
           float32, shape of the images.
         """
-        logits = tf.stop_gradient(logits)
+        inputs = [
+            tf.stop_gradient(each) for each in keras_outputs.loss_inputs(logits)
+        ]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(logits)
+            tape.watch(inputs)
+            logits = keras_outputs.with_loss_inputs(logits, inputs)
             loss = self._loss(batch.labels, logits)
-        agreement = tf.reduce_sum(
-            tape.gradient(loss, logits) * logits_gradient, -1
+        agreement = sum(
+            tf.reduce_sum(ours * theirs, -1)
+            for ours, theirs in zip(
+                tape.gradient(loss, inputs), logits_gradients
+            )
+            if ours is not None and theirs is not None
         )
         ones = [1] * (gradient.shape.rank - 1)
         is_reversed = tf.reshape(agreement < 0, [-1, *ones])

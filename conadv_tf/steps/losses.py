@@ -10,11 +10,13 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_outputs
 from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.networks import image_gradient_of
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import size_of
 from conadv_tf.steps.batch import SubBatch
+from conadv_tf.steps.step import KerasMetrics
 
 # The batch norm branch of each sub-batch, in the order of the branches.
 BRANCHES = {
@@ -26,29 +28,6 @@ BRANCHES = {
 
 # Name of the metric of the composite loss; Keras's own metric is called "loss".
 LOSS_METRIC = "training_loss"
-
-
-@dataclasses.dataclass(frozen=True)
-class KerasMetrics:
-    """Keras's loss and metrics of a compiled model.
-
-    Attributes:
-      compute_loss: function of (images, labels, logits, sample_weight) to this
-        replica's share of the compiled loss, with regularization penalties.
-      compute_metrics: function of the same arguments that updates the compiled
-        metrics and returns {name: value}.
-      update_metrics: function of (labels, logits, sample_weight) that updates
-        the compiled metrics.
-      results: function without arguments that returns {name: value}.
-      build: function of (labels, logits) that creates the variables of the
-        metrics.
-    """
-
-    compute_loss: Callable[..., tf.Tensor]
-    compute_metrics: Callable[..., dict[str, Any]]
-    update_metrics: Callable[..., None]
-    results: Callable[[], dict[str, Any]]
-    build: Callable[[tf.Tensor, tf.Tensor], None]
 
 
 def loss_shares(
@@ -152,7 +131,7 @@ class SingleLoss(Loss):
         """Runs the forward pass of the clean images."""
         clean = sub_batches["clean"]
         logits = self._network(clean.images, training=True)
-        logits = tf.cast(logits, tf.float32)
+        logits = keras_outputs.as_float32(logits)
         loss = self._compute_loss(clean, logits)
         return Outputs(sub_batches, loss, {"clean": logits}, {"clean": loss})
 
@@ -201,9 +180,14 @@ class CompositeLoss(Loss):
                 tf.concat([each.images for each in sub_batches.values()], 0),
                 training=True,
             )
-        joined = tf.cast(joined, tf.float32)
-        split = tf.split(joined, sizes or len(sub_batches), axis=0)
-        logits = dict(zip(sub_batches, split))
+        logits = dict(
+            zip(
+                sub_batches,
+                keras_outputs.split(
+                    keras_outputs.as_float32(joined), sizes or len(sub_batches)
+                ),
+            )
+        )
         losses = {
             name: self._compute_loss(each, logits[name])
             for name, each in sub_batches.items()

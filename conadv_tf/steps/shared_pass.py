@@ -39,6 +39,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_outputs
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import NoGradientError
 from conadv_tf.steps.attack_pass import explain_missing_gradient
@@ -125,8 +126,11 @@ class SharedPassRunner(PipelinedRunner):
                 scaled *= attack_loss_scaling.power_of_two(exponent)
         logits = outputs.logits["start"]
         with explain_missing_gradient(network):
-            gradients = self.update.gradients(tape, scaled, [start, logits])
-            if gradients[-2] is None:
+            gradients = self.update.gradients(
+                tape, scaled, [start, *keras_outputs.loss_inputs(logits)]
+            )
+            count = len(network.trainable_variables)
+            if gradients[count] is None:
                 raise NoGradientError("The loss does not depend on the images.")
         if in_float16:
             divisor = attack_loss_scaling.power_of_two(-exponent)
@@ -134,7 +138,8 @@ class SharedPassRunner(PipelinedRunner):
                 None if each is None else tf.convert_to_tensor(each) * divisor
                 for each in gradients
             ]
-        *by_weights, by_start, by_logits = gradients
+        by_weights, by_start = gradients[:count], gradients[count]
+        by_logits = gradients[count + 1 :]
         adversarial = self.attack.apply_gradient(
             start, by_start, received, logits, by_logits, seed
         )
@@ -254,10 +259,11 @@ def _exponent(
     network: tf.keras.Model, outputs: Any, head: tf.GradientTape
 ) -> tf.Tensor:
     """Returns the exponent of the power of two that scales the loss."""
-    logits = list(outputs.logits.values())
+    inputs = map(keras_outputs.loss_inputs, outputs.logits.values())
     largest = [
         tf.reduce_max(tf.abs(gradient))
-        for gradient in head.gradient(outputs.loss, logits)
+        for gradient in head.gradient(outputs.loss, sum(inputs, []))
+        if gradient is not None
     ]
     images = sum(size_of(each.images) for each in outputs.sub_batches.values())
     # The scale also applies to penalties, whose gradient is not small.

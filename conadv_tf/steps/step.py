@@ -20,6 +20,29 @@ _ANY: Any = None  # Subclasses may redefine it with any type.
 
 
 @dataclasses.dataclass(frozen=True)
+class KerasMetrics:
+    """Keras's loss and metrics of a compiled model.
+
+    Attributes:
+      compute_loss: function of (images, labels, logits, sample_weight) to this
+        replica's share of the compiled loss, with regularization penalties.
+      compute_metrics: function of the same arguments that updates the compiled
+        metrics and returns {name: value}.
+      update_metrics: function of (labels, logits, sample_weight) that updates
+        the compiled metrics.
+      results: function without arguments that returns {name: value}.
+      build: function of (labels, logits) that creates the variables of the
+        metrics.
+    """
+
+    compute_loss: Callable[..., tf.Tensor]
+    compute_metrics: Callable[..., dict[str, Any]]
+    update_metrics: Callable[..., None]
+    results: Callable[[], dict[str, Any]]
+    build: Callable[[tf.Tensor, tf.Tensor], None]
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingContext:
     """The parts of a compiled `ConAdvModel` that its training steps use.
 
@@ -28,7 +51,7 @@ class TrainingContext:
       optimizer: Keras optimizer; in float16 a `LossScaleOptimizer`.
       strategy: `tf.distribute.Strategy` of the network.
       loss: the compiled Keras loss.
-      metrics: Keras's loss and metrics of a batch, a `KerasMetrics`.
+      metrics: Keras's loss and metrics of a batch.
       accuracy: function of (labels, logits) to float32 [size], for the
         adversarial images; None if the compiled metrics have no accuracy.
       attack: the attack, or None.
@@ -41,7 +64,7 @@ class TrainingContext:
     optimizer: Any
     strategy: tf.distribute.Strategy
     loss: Any
-    metrics: Any
+    metrics: KerasMetrics
     accuracy: Optional[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]
     attack: Any
     seed: int
