@@ -70,10 +70,17 @@ FINE = {
     ),
     "progressive JPEG": images.encode(PHOTO, progressive=True),
     "BMP": BMP,
+    "BMP of 1 bit": images.encode(PHOTO, "BMP", mode="1"),
+    "BMP with a palette": images.encode(PHOTO, "BMP", mode="P"),
     "GIF": images.encode(PHOTO, "GIF"),
+    "PNG of 1 bit": images.encode(PHOTO, "PNG", mode="1"),
+    "PNG with a transparent colour": images.encode(
+        PHOTO, "PNG", mode="P", transparency=3
+    ),
     "WebP": WEBP,
     "TIFF": images.encode(PHOTO, "TIFF"),
     "grey TIFF": images.encode(PHOTO, "TIFF", mode="L"),
+    "CMYK TIFF": images.encode(PHOTO, "TIFF", mode="CMYK"),
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import conadv_tf as ca
 from conadv_tf.data import decoding
+from conadv_tf.data import pillow_images
 from tests import images
 from tests.images import collect
 
@@ -115,13 +116,13 @@ def test_without_pillow_its_formats_are_skipped(tmp_path, monkeypatch, caplog):
     (tmp_path / "a" / "x.webp").write_bytes(contents)
     assert source(tmp_path, 0.5).num_examples["train"] == 1
     monkeypatch.setitem(sys.modules, "PIL", None)
-    decoding.pillow_formats.cache_clear()
+    pillow_images.formats.cache_clear()
     try:
         assert source(tmp_path, 0.5).num_examples == {"train": 1, "test": 1}
         assert "1 .webp" in caplog.text
         assert decoding.diagnose(contents).startswith("damaged or truncated")
     finally:
-        decoding.pillow_formats.cache_clear()
+        pillow_images.formats.cache_clear()
 
 
 # TensorFlow raises a UnicodeDecodeError that does not name the file.

@@ -12,42 +12,41 @@ A JPEG has no checksum. Damage between an intact start and an intact end gives
 a wrong image in every decoder, or an error if the damage is in the header.
 """
 
+from collections.abc import Sequence
 import functools
-import io
 import re
 from typing import Optional
+import warnings
 
 import numpy as np
 import tensorflow as tf
+
+from conadv_tf.data import pillow_images
 
 JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _GIF_START = b"GIF8"
-_BMP_START = b"BM"
 _CMYK = "CMYK JPEG"
 _FORMATS = {
     JPEG_START: "JPEG",
     _PNG_START: "PNG",
     _GIF_START: "GIF",
-    _BMP_START: "BMP",
+    b"BM": "BMP",
     b"RIFF": "WebP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
+    b"\0\0\0\x0cjP": "JPEG 2000",
 }
 
-# Suffixes of the formats that TensorFlow decodes, and those that Pillow decodes
-# (it comes with matplotlib), by Pillow's name of the format.
-_TF_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
-_PILLOW_FORMATS = {
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "JPEG2000": (".jp2",),
-    "AVIF": (".avif",),
-}
+# The formats that TensorFlow decodes.
+_TF_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif")
 # The method of Pillow and libjpeg. TensorFlow's default is wrong by up to 14
 # grey levels, 1.2 on average in a photograph, to save 3% of the time.
 _DCT = "INTEGER_ACCURATE"
+# Formats that can store 16 bits per pixel, and the number of files looked at.
+_DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".jp2")
+_SAMPLED_FILES = 10
 _PLACEHOLDER = np.zeros([1, 1, 3], np.uint8)
 
 
@@ -121,7 +120,9 @@ class EncodedImage:
 def readable_suffixes() -> tuple[str, ...]:
     """Returns the suffixes, in lower case, of files that can be decoded."""
     return _TF_SUFFIXES + tuple(
-        suffix for name in pillow_formats() for suffix in _PILLOW_FORMATS[name]
+        suffix
+        for name in pillow_images.formats()
+        for suffix in pillow_images.SUFFIXES[name]
     )
 
 
@@ -137,27 +138,28 @@ def decode_whole(contents: tf.Tensor) -> tf.Tensor:
     Raises:
       tf.errors.OpError: if no decoder accepts the file; raised when run.
     """
-
-    def starts_with(first: bytes, second: bytes) -> tf.Tensor:
-        return tf.logical_or(
-            _starts_with(contents, first), _starts_with(contents, second)
-        )
-
     image = tf.case(
         [
             (
-                starts_with(JPEG_START, _PNG_START),
+                tf.logical_or(
+                    _starts_with(contents, JPEG_START),
+                    _starts_with(contents, _PNG_START),
+                ),
                 # Despite its name, decode_jpeg reads PNG too.
                 lambda: tf.io.decode_jpeg(contents, 3, dct_method=_DCT),
             ),
             (
-                starts_with(_GIF_START, _BMP_START),
+                _starts_with(contents, _GIF_START),
                 lambda: tf.io.decode_image(
                     contents, 3, expand_animations=False
                 ),
             ),
         ],
-        default=lambda: tf.py_function(_decode_by_pillow, [contents], tf.uint8),
+        default=lambda: tf.py_function(
+            lambda contents: pillow_images.decode(contents.numpy()),
+            [contents],
+            tf.uint8,
+        ),
     )
     return tf.ensure_shape(image, [None, None, 3])
 
@@ -189,8 +191,37 @@ def diagnose(contents: bytes) -> Optional[str]:
                 "neither JPEG nor PNG nor another supported format, "
                 f"its first bytes are {contents[:8]!r}"
             )
-        return f"damaged or truncated {kind} ({reason(error)})"
+        unsupported = pillow_images.diagnose(contents)
+        return unsupported or f"damaged or truncated {kind} ({reason(error)})"
     return None
+
+
+def warn_of_unused_bits(path: str, files: Sequence[str]) -> None:
+    """Warns if images of 16 bits use less than a quarter of their range.
+
+    Data of 12 bits in files of 16 bits are nearly black. A few files are read.
+
+    Args:
+      path: the folder, for the message.
+      files: paths of images.
+    """
+    deep = [name for name in files if name.lower().endswith(_DEEP_SUFFIXES)]
+    brightest = []
+    for name in deep[:: max(1, -(-len(deep) // _SAMPLED_FILES))]:
+        try:
+            contents = tf.io.read_file(name)
+            if pillow_images.has_16_bits(contents.numpy()):
+                brightest.append(int(tf.reduce_max(decode_whole(contents))))
+        except Exception:
+            continue  # A bad record, which is named when it is read.
+    if brightest and max(brightest) < 64:
+        warnings.warn(
+            f"Expected images of 16 bits per pixel in {path!r} that use their "
+            f"range; received no pixel over {max(brightest) * 256 + 255} of "
+            f"65535 in {len(brightest)} of them. Data of 8 to 14 bits in files "
+            "of 16 bits are nearly black, so the attack would overwhelm them. "
+            "Scale them to 0 to 65535, or store 8 bits."
+        )
 
 
 def reason(error: tf.errors.OpError) -> str:
@@ -201,25 +232,6 @@ def reason(error: tf.errors.OpError) -> str:
 
 def _starts_with(contents: tf.Tensor, start: bytes) -> tf.Tensor:
     return tf.equal(tf.strings.substr(contents, 0, len(start)), start)
-
-
-def _decode_by_pillow(contents: tf.Tensor) -> np.ndarray:
-    from PIL import Image
-
-    formats = pillow_formats()
-    with Image.open(io.BytesIO(contents.numpy()), formats=formats) as image:
-        return np.array(image.convert("RGB"))
-
-
-@functools.lru_cache
-def pillow_formats() -> tuple[str, ...]:
-    """Returns the formats that the installed Pillow opens, if there is one."""
-    try:
-        from PIL import Image
-    except ImportError:
-        return ()
-    Image.init()
-    return tuple(name for name in _PILLOW_FORMATS if name in Image.OPEN)
 
 
 def _slice(image: tf.Tensor, begin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from conadv_tf.data import listing
 from conadv_tf.data.decoding import readable_suffixes
+from conadv_tf.data.decoding import warn_of_unused_bits
 from conadv_tf.data.sharding import Shard
 from conadv_tf.data.source import Source
 from conadv_tf.data.splitting import ORIGINAL
@@ -23,9 +24,11 @@ class FolderSource(Source):
 
     The layout is PATH/train/class/file with PATH/test (or validation, val), or
     PATH/class/file with a holdout fraction. Classes are numbered in the order
-    of their names. The suffix tells the format: JPEG, PNG, BMP and GIF (its
-    first frame) are decoded by TensorFlow, and WebP, TIFF, JPEG 2000 and AVIF
-    by Pillow if it is installed. Skipped files are counted and logged once.
+    of their names. The suffix tells the format. TensorFlow decodes JPEG, PNG
+    and GIF; Pillow, if it is installed, decodes BMP, WebP, TIFF, JPEG 2000 and
+    AVIF. Only the first frame is read. Pixels of 12 and 16 bits are
+    scaled. A warning reports images of 16 bits that use less than a quarter of
+    their range. Skipped files are counted and logged once.
 
     Attributes:
       image_shape: None, because images may have any size.
@@ -77,6 +80,7 @@ class FolderSource(Source):
         self.class_names = sorted(files)
         self.num_classes = len(self.class_names)
         paths, labels = self._paths_and_labels(files)
+        warn_of_unused_bits(path, paths)
         train, held_out = splits.divide(
             labels,
             self.num_classes,
