@@ -177,9 +177,16 @@ def test_a_negative_label_is_a_bad_record():
         ({"x_test": lambda x: x[:0]}, "x_test of shape"),
         ({"x_test": lambda x: x[:, :4]}, r"one shape.*\[8, 8, 1\].*\[4, 8, 1"),
         ({"x_train": lambda x: x / 1.0}, r"\[0, 1\]; received float64 from 0"),
-        ({"x_train": lambda x: x / 127 - 1}, "float64 from -1.0 to"),
-        ({"x_train": lambda x: x.astype(int)}, "uint8, or .* received int64"),
+        ({"x_train": lambda x: x / 127 - 1}, "float64 from -1 to"),
+        (
+            {"x_train": lambda x: x.astype(int)},
+            "received int64.*Divide by 255, or",
+        ),
         ({"x_test": lambda x: x * np.nan}, "received float64 from nan"),
+        ({"x_train": lambda x: x * np.uint16(257)}, "65535. Scale.*would wrap"),
+        ({"x_train": lambda x: x.view("int8")}, "int8 from -128.* Scale it to"),
+        ({"x_train": lambda x: x > 9}, "received bool from 0 to 1. Scale it"),
+        ({"x_train": lambda x: x.astype(str)}, "received dtype <U"),
         ({"x_train": lambda x: x // 128}, "uint8 from 0 to 1.*Multiply by 255"),
         ({"y_train": lambda y: y[1:]}, r"each image, of shape \[23\]"),
         ({"y_train": lambda y: np.eye(5)[y]}, r"23, 5\].*argmax"),
@@ -195,6 +202,26 @@ def test_invalid_arrays(tmp_path, changes, message):
             found[name] = change(array)
     with pytest.raises(ValueError, match=message):
         ca.data.load(saved(tmp_path, found), 4)
+
+
+# Attacks would overwhelm such images without a word.
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda x: x // 16,
+            r"to 255 in x_train; .*uint8 from 0 to 15.*use 5.9%",
+        ),
+        (lambda x: x / 255 / 255, r"from 0 to 0.00392157.*0.39%.*255 twice"),
+    ],
+)
+def test_arrays_that_use_little_of_the_range_are_reported(change, message):
+    found = arrays()
+    found["x_train"] = change(found["x_train"])
+    with pytest.warns(UserWarning, match=message):
+        ca.data.ArraySource("mine", found)
+    found["x_train"] = np.full_like(arrays()["x_train"], 9)  # Constant images.
+    ca.data.ArraySource("mine", found)
 
 
 def npy():

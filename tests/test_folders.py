@@ -141,6 +141,22 @@ def test_names_that_are_not_utf8_are_in_the_error(tmp_path, name):
         load(os.fsdecode(path))
 
 
+# A folder that was packed on macOS has another form of the same name.
+def test_unicode_forms_of_a_class_name_are_distinguished(tmp_path):
+    composed, decomposed = "caf\xe9", "cafe\u0301"
+    images.write_class_folders(tmp_path / "train", {composed: 1, "b": 1})
+    images.write_class_folders(tmp_path / "test", {decomposed: 1, "b": 1})
+    forms = r"caf\\xe9' and 'cafe\\u0301'|cafe\\u0301' and 'caf\\xe9'"
+    with pytest.raises(ValueError, match=f"in only one.*({forms}) are two Uni"):
+        source(tmp_path)
+    images.write_class_folders(tmp_path / "train", {decomposed: 1})
+    images.write_class_folders(tmp_path / "test", {composed: 1})
+    with pytest.raises(
+        ValueError, match=f"distinct classes.*({forms}) are two"
+    ):
+        source(tmp_path)
+
+
 # A quarter of the training images, with and without a test set.
 @pytest.mark.parametrize("holdout", [None, 0.2])
 def test_validation_images_replace_the_test_set(tmp_path, holdout):

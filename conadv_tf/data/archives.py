@@ -6,12 +6,16 @@ The names are x_train, y_train, x_test and y_test.
 from collections.abc import Mapping
 import io
 from typing import Any
+import warnings
 import zipfile
 
 import numpy as np
 import tensorflow as tf
 
 _MAX_LEVEL = 255
+# Images of a split that span less than this fraction of the range of their
+# dtype are suspicious.
+_LITTLE = 0.1
 # A .npy file is read as an array, which has no attribute `files`.
 _ERRORS = (AttributeError, EOFError, OSError, ValueError, zipfile.BadZipFile)
 
@@ -116,20 +120,52 @@ def _describe(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _validated_pixels(images: np.ndarray, name: str) -> np.ndarray:
-    """Returns uint8, or float32 in [0, 1]; raises for any other range."""
-    low, high = images.min(), images.max()
-    received = f"received {images.dtype} from {low} to {high}."
+    """Returns uint8, or float32 in [0, 1]; raises for any other range.
+
+    Warns if the images use little of the range.
+    """
+    if images.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected {name} of uint8, or of floats in [0, 1]; received dtype "
+            f"{images.dtype}. Convert it, for example by astype('uint8')."
+        )
+    low, high = float(images.min()), float(images.max())
+    received = f"received {images.dtype} from {low:g} to {high:g}."
     if images.dtype == np.uint8:
         if high <= 1:
             raise ValueError(
                 f"Expected grey levels from 0 to {_MAX_LEVEL} in {name} of "
                 f"uint8; {received} Multiply by {_MAX_LEVEL}, or store floats."
             )
+        _warn_of_little_used_range(name, low, high, _MAX_LEVEL, received)
         return images
     # Written so that NaN, which compares false, is an error.
     if images.dtype.kind != "f" or not (0 <= low and high <= 1):
+        if 0 <= low and _MAX_LEVEL / 2 < high <= _MAX_LEVEL:
+            remedy = f"Divide by {_MAX_LEVEL}, or store astype('uint8')."
+        else:
+            remedy = "Scale it to [0, 1]; astype('uint8') alone would wrap."
         raise ValueError(
             f"Expected {name} of uint8, or of floats in [0, 1]; {received} "
-            "Scale it, or store astype('uint8')."
+            + remedy
         )
+    _warn_of_little_used_range(name, low, high, 1, received)
     return images.astype(np.float32, copy=False)
+
+
+def _warn_of_little_used_range(
+    name: str, low: float, high: float, whole: int, received: str
+) -> None:
+    used = (high - low) / whole
+    # Constant images are used in tests and benchmarks.
+    if 0 < used < _LITTLE:
+        kind = "grey levels" if whole == _MAX_LEVEL else "floats"
+        twice = ""
+        if whole == 1 and high <= 1 / _MAX_LEVEL:
+            twice = f" They seem to be divided by {_MAX_LEVEL} twice."
+        warnings.warn(
+            f"Expected {kind} from 0 to {whole} in {name}; {received} They use "
+            f"{100 * used:.2g}% of the range.{twice} epsilon is in units of "
+            "the whole range, so the attack would overwhelm the images. "
+            f"Scale them, for example {name} * ({whole} / {high:g})."
+        )

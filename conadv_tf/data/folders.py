@@ -1,8 +1,10 @@
 """A dataset of image files, with one folder for each class."""
 
+from collections.abc import Iterable
 import functools
 import hashlib
 from typing import Optional
+import unicodedata
 
 import numpy as np
 import tensorflow as tf
@@ -62,12 +64,7 @@ class FolderSource(Source):
                 )
             files = _files_by_class(listing.join(path, "train"), skipped)
             test_files = _files_by_class(listing.join(path, test), skipped)
-            different = sorted(set(files) ^ set(test_files))
-            if different:
-                raise ValueError(
-                    f"Expected the same classes in train and {test} of "
-                    f"{path!r}; found {different[:5]} in only one of them."
-                )
+            _check_same_classes(path, files, test, test_files)
         elif splits.holdout is None:
             raise ValueError(
                 f"Expected a folder train in {path!r}, or a fraction of its "
@@ -77,6 +74,7 @@ class FolderSource(Source):
         else:  # Test files are held out below.
             files = test_files = _files_by_class(path, skipped)
         skipped.warn(path)
+        _check_distinct_classes(path, files)
         self.class_names = sorted(files)
         self.num_classes = len(self.class_names)
         paths, labels = self._paths_and_labels(files)
@@ -174,3 +172,36 @@ def _files_by_class(path: str, skipped: listing.SkippedFiles) -> _Files:
         )
     skipped.count_outside_classes(path)
     return files
+
+
+def _check_same_classes(
+    path: str, files: _Files, test: str, test_files: _Files
+) -> None:
+    """Raises a ValueError if the training and the test classes differ."""
+    different = sorted(set(files) ^ set(test_files))
+    if different:
+        raise ValueError(
+            f"Expected the same classes in train and {test} of {path!r}; found "
+            f"{different[:5]} in only one of them.{_unicode_forms(different)}"
+        )
+
+
+def _check_distinct_classes(path: str, files: _Files) -> None:
+    """Raises a ValueError for two classes whose names look the same."""
+    forms = _unicode_forms(files)
+    if forms:
+        raise ValueError(f"Expected distinct classes in {path!r}.{forms}")
+
+
+def _unicode_forms(names: Iterable[str]) -> str:
+    """Names two class names that differ only in their Unicode form, or ""."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            return (
+                f" {ascii(other)} and {ascii(name)} are two Unicode forms of "
+                f"the name {name!r}. Rename one of them, for example with "
+                "convmv -f utf8 -t utf8 --nfc."
+            )
+    return ""
