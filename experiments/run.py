@@ -205,6 +205,13 @@ def train(config, model_dir, strategy):
         if dataset.bad_records.error is None:
             raise
         raise ValueError(dataset.bad_records.error) from error
+    except (
+        tf.errors.DataLossError,
+        tf.errors.FailedPreconditionError,  # Too few records.
+        tf.errors.NotFoundError,
+    ):
+        dataset.source.check_files()
+        raise
     # All processes take part, because reading a moving mean averages over them.
     network = model.export_network()
     if not chief:

@@ -54,6 +54,8 @@ class Dataset:
       steps_per_epoch: training batches of each host.
       class_names: str, indexed by class number.
       bad_records: `BadRecords` with the problems found so far.
+      source: the `Source` of the records. If reading stops with a
+        `DataLossError`, `source.check_files()` names the damaged file.
     """
 
     train: Any
@@ -65,6 +67,7 @@ class Dataset:
     steps_per_epoch: int
     class_names: tuple[str, ...]
     bad_records: BadRecords
+    source: Source
 
 
 def load(
@@ -238,6 +241,7 @@ def load(
         steps_per_epoch=steps,
         class_names=tuple(source.class_names),
         bad_records=bad_records,
+        source=source,
     )
 
 

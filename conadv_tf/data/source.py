@@ -53,3 +53,10 @@ class Source:
           record in error messages.
         """
         raise NotImplementedError
+
+    def check_files(self) -> None:
+        """Raises a ValueError that names a damaged file, if one is found.
+
+        Called after the data could not be read. By default it does nothing:
+        damaged images are bad records, which are named anyway.
+        """

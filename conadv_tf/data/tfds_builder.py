@@ -57,6 +57,7 @@ def prepared_builder(
       ValueError: if the name is unknown, or the data are not prepared and
         cannot be downloaded; the message has the command to run.
     """
+    from google.protobuf import json_format
     import tensorflow_datasets as tfds
 
     from conadv_tf.data import digits  # noqa: F401  Registers the builder.
@@ -81,6 +82,13 @@ def prepared_builder(
             + spelling.did_you_mean(
                 name, [*_COMMON_NAMES, *tfds.list_builders()]
             )
+        ) from error
+    except json_format.ParseError as error:
+        raise ValueError(
+            f"Expected a dataset_info.json that can be read below {data_dir!r} "
+            f"for {name!r}; it is damaged ({error}). Copy the prepared dataset "
+            "again; or remove its folder, and the next start prepares it or "
+            "says how."
         ) from error
     if prepared:
         return builder

@@ -9,6 +9,7 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.data import tfds_files
 from conadv_tf.data.sharding import Shard
 from conadv_tf.data.source import Source
 from conadv_tf.data.splitting import ORIGINAL
@@ -60,14 +61,16 @@ class TfdsSource(Source):
 
         Raises:
           ValueError: if the name is unknown, the data are not prepared and
-            cannot be downloaded, or there is no image, label, training or test
-            split.
+            cannot be downloaded, files are missing, or there is no image,
+            label, training or test split.
         """
         self._builder = prepared_builder(name, data_dir)
+        tfds_files.check_described(self._builder)
         self._keys = image_and_label(self._builder)
         available = self._builder.info.splits
         # {split: its records in the notation of tfds}.
         self._tfds_splits = _tfds_splits(name, available, splits)
+        tfds_files.check_complete(self._builder, self._stored_splits())
         image, label = (self._builder.info.features[k] for k in self._keys)
         static = not encoded and None not in image.shape
         self.image_shape = tuple(image.shape) if static else None
@@ -123,13 +126,28 @@ class TfdsSource(Source):
             lambda record: (record[image], record[label], record["tfds_id"])
         )
 
+    def check_files(self) -> None:
+        """Reads all records; a ValueError names a damaged file."""
+        tfds_files.check_records(self._builder, self._stored_splits())
+
+    def _stored_splits(self) -> list[str]:
+        """Returns the names of the splits that are read, without slices."""
+        names = [split.split("[")[0] for split in self._tfds_splits.values()]
+        return list(dict.fromkeys(names))
+
     def _choose(self, size: int, splits: Splits) -> None:
         """Chooses the training records and the validation records."""
         tfds_split, label = self._tfds_splits["train"], self._keys[1]
-        pairs = [
-            (record[label], record["tfds_id"])
-            for record in self._read(tfds_split, [label]).as_numpy_iterator()
-        ]
+        try:
+            pairs = [
+                (record[label], record["tfds_id"])
+                for record in self._read(
+                    tfds_split, [label]
+                ).as_numpy_iterator()
+            ]
+        except tf.errors.OpError:
+            self.check_files()
+            raise
         labels, names = (np.array(column) for column in zip(*pairs))
         names = names[
             stratified_subset(labels, size, self.num_classes, splits.seed)
