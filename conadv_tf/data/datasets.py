@@ -54,8 +54,8 @@ class Dataset:
       steps_per_epoch: training batches of each host.
       class_names: str, indexed by class number.
       bad_records: `BadRecords` with the problems found so far.
-      source: the `Source` of the records. If reading stops with a
-        `DataLossError`, `source.check_files()` names the damaged file.
+      source: the `Source` of the records. After a `tf.errors.DataLossError`,
+        `source.check_files()` names the damaged file.
     """
 
     train: Any

@@ -78,7 +78,7 @@ class FolderSource(Source):
         self.class_names = sorted(files)
         self.num_classes = len(self.class_names)
         paths, labels = self._paths_and_labels(files)
-        warn_of_unused_bits(path, paths)
+        warn_of_unused_bits(path, paths.tolist())
         train, held_out = splits.divide(
             labels,
             self.num_classes,

@@ -96,10 +96,11 @@ def has_16_bits(contents: bytes) -> bool:
 
 def _opened(contents: bytes, names: tuple[str, ...] = ()) -> Any:
     from PIL import Image
+    from PIL import UnidentifiedImageError
 
     try:
         return Image.open(io.BytesIO(contents), formats=names or formats())
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ValueError(
             "Pillow does not know it, as RGB of floats or of 32 bits"
         ) from None
