@@ -13,6 +13,7 @@ import tensorflow as tf
 from conadv_tf import attacks
 from conadv_tf import steps
 from conadv_tf.networks import check_functional
+from conadv_tf.networks import check_methods
 from conadv_tf.networks import conversion
 from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import split_for_training
@@ -212,6 +213,7 @@ def _check_arguments(
 ) -> None:
     """Raises a ValueError for arguments that no step accepts."""
     check_functional(network)
+    check_methods(network)
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise ValueError(
             "Expected a network with one input (images) and one output "

@@ -11,7 +11,6 @@ from conadv_tf.networks import variables
 from conadv_tf.networks.conversion import merge_batch_norm
 from conadv_tf.networks.conversion import split_batch_norm
 from conadv_tf.networks.conversion import split_for_training
-from conadv_tf.networks.copy_checks import SourceNetwork
 from conadv_tf.networks.efficientnet import efficientnet
 from conadv_tf.networks.efficientnet import efficientnet_b0
 from conadv_tf.networks.efficientnet import efficientnet_b1
@@ -19,14 +18,17 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.image_gradient import image_gradient_of
+from conadv_tf.networks.layer_copies import copy_layer
 from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.layer_graph import layers_without_gradient
 from conadv_tf.networks.layer_graph import warn_of_random_layers
+from conadv_tf.networks.overrides import check_methods
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
 from conadv_tf.networks.resnet import resnet_cifar
 from conadv_tf.networks.resnet import RESNET_DEPTHS
+from conadv_tf.networks.source_network import SourceNetwork
 
 __all__ = [
     "BATCH_NORM_MOMENTUM",
@@ -34,7 +36,9 @@ __all__ = [
     "RESNET_DEPTHS",
     "SourceNetwork",
     "check_functional",
+    "check_methods",
     "conversion",
+    "copy_layer",
     "efficientnet",
     "efficientnet_b0",
     "efficientnet_b1",

@@ -7,17 +7,21 @@
 
 from collections.abc import Callable
 from typing import Optional
+import warnings
 
 import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
+from conadv_tf.networks import added_losses
 from conadv_tf.networks import copy_checks
 from conadv_tf.networks import strided_convolution
 from conadv_tf.networks.hidden_batch_norms import hidden_batch_norms
 from conadv_tf.networks.hidden_batch_norms import SPLITTABLE
 from conadv_tf.networks.image_gradient import reads_images
+from conadv_tf.networks.layer_copies import copy_layer
+from conadv_tf.networks.layer_copies import copy_state
 from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.strided_convolution import StridedConv2D
 
@@ -44,9 +48,10 @@ def split_batch_norm(
       A new Keras model. Its outputs in inference mode equal the original's.
 
     Raises:
-      ValueError: if the network is subclassed or not built, or if a batch
-        norm cannot be split: a subclass of BatchNormalization, or one held by
-        a wrapper, a Lambda or a custom layer. The error names the layers.
+      ValueError: if the network is subclassed or not built; if a loss that
+        `add_loss` added cannot be copied; or if a batch norm cannot be split:
+        a subclass of BatchNormalization, or one held by a wrapper, a Lambda or
+        a custom layer. The error names the layers.
 
     Example:
       >>> layers = tf.keras.layers
@@ -130,7 +135,9 @@ def _split_batch_norm(
                 )
         return convert_other(layer)
 
-    return rebuild(network, split)
+    converted = rebuild(network, split)
+    added_losses.copy_losses(network, converted)
+    return converted
 
 
 def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
@@ -168,19 +175,20 @@ def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
             return tf.keras.layers.Conv2D.from_config(layer.get_config())
         return copy_layer(layer)
 
-    return rebuild(network, merge)
+    merged = rebuild(network, merge)
+    try:
+        added_losses.copy_losses(network, merged)
+    except ValueError as error:
+        # The outputs are equal, and a trained network must not be lost.
+        warnings.warn(f"The returned network lacks losses. {error}")
+    return merged
 
 
 def copy_network(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network: same layers, names and weights, new variables."""
-    return rebuild(network, copy_layer)
-
-
-def copy_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    """Creates a layer from another's config, without copying weights."""
-    if type(layer) is tf.keras.layers.BatchNormalization:
-        return type(layer)(**batch_norm_config(layer))
-    return type(layer).from_config(layer.get_config())
+    copy = rebuild(network, copy_layer)
+    added_losses.copy_losses(network, copy)
+    return copy
 
 
 def rebuild(
@@ -206,7 +214,7 @@ def rebuild(
     """
     copy_checks.check_call_arguments(network)
     rebuilt = _rebuild(network, layer_function, replacements={})
-    _copy_state(network, rebuilt, with_weights)
+    copy_state(network, rebuilt, with_weights)
     if with_weights:
         copy_checks.check_copy(network, rebuilt)
     return rebuilt
@@ -229,36 +237,6 @@ def _rebuild(
         return replacements[id(layer)]
 
     return tf.keras.models.clone_model(network, clone_function=convert)
-
-
-def _copy_state(
-    network: tf.keras.Model, copy: tf.keras.Model, with_weights: bool
-) -> None:
-    # Parents before children: setting a model's flag sets its layers' flags.
-    copy.trainable = network.trainable
-    for old, new in zip(network.layers, copy.layers):
-        if new is old:
-            continue
-        if isinstance(old, tf.keras.Model):
-            _copy_state(old, new, with_weights)
-            continue
-        new.trainable = old.trainable
-        if type(new) is type(old):
-            # The layer inside a wrapper has a separate flag.
-            for inside, inside_copy in zip(
-                keras_internals.flatten_layers(old, include_self=False),
-                keras_internals.flatten_layers(new, include_self=False),
-            ):
-                inside_copy.trainable = inside.trainable
-        if not (with_weights and old.weights):
-            continue
-        was_split, is_split = (
-            isinstance(layer, SplitBatchNormalization) for layer in (old, new)
-        )
-        source = old.branch_layers[0] if was_split and not is_split else old
-        targets = new.branch_layers if is_split and not was_split else [new]
-        for target in targets:
-            target.set_weights(source.get_weights())
 
 
 def number_of_branches(network: tf.keras.Model) -> Optional[int]:

@@ -7,13 +7,13 @@ a config omits an argument, the copy computes something else.
 
 from typing import Any
 from typing import Optional
-import warnings
-import weakref
 
 import numpy as np
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf import keras_layers
+from conadv_tf.networks import overrides
 from conadv_tf.networks.layer_graph import call_arguments
 from conadv_tf.networks.layer_graph import graph_layers
 from conadv_tf.networks.layer_graph import name_and_class
@@ -44,13 +44,15 @@ def check_copy(network: tf.keras.Model, copy: tf.keras.Model) -> None:
 
     Raises:
       ValueError: if the two share a variable, if layers share weights in only
-        one of them, or if their outputs differ. The error names the layers.
+        one of them, if a `call` was assigned to a layer, or if their outputs
+        differ. The error names the layers.
     """
     pairs = [
         (old, new)
         for old, new in zip(graph_layers(network), graph_layers(copy))
         if new is not old
     ]
+    overrides.check_calls(pairs)
     tied = _sharing_layers(network, pairs) or _untied_layers(pairs)
     custom = [name_and_class(old) for old, _ in pairs if _is_custom(old)]
     if not tied and custom and _reads_original(network, copy):
@@ -223,72 +225,9 @@ def _is_custom(layer: tf.keras.layers.Layer) -> bool:
 
 
 def _ids(variables: Any) -> set[int]:
-    """Returns the ids of variables and of their copies on each replica."""
-    strategy = tf.distribute.get_strategy()
+    """Returns the ids of the handles of variables on all replicas."""
     return {
-        id(part)
+        id(handle)
         for variable in variables
-        for part in (variable, *strategy.experimental_local_results(variable))
+        for handle in keras_layers.handles(variable)
     }
-
-
-class SourceNetwork:
-    """The network that a user passed, of which a copy is trained.
-
-    Holds weak references, so that it does not keep the network alive.
-
-    Args:
-      network: functional Keras model.
-      copy: its copy, layer by layer.
-    """
-
-    def __init__(self, network: tf.keras.Model, copy: tf.keras.Model) -> None:
-        self._network = weakref.ref(network)
-        self._copy = weakref.ref(copy)
-        self._before = list(map(_state, graph_layers(network)))
-
-    def warn_of_changes(self) -> None:
-        """Warns once about each change that the copy does not have.
-
-        Compares `trainable` flags and the state that `adapt` computes.
-        Weights are not compared: they change whenever either network trains.
-        """
-        network, copy = self._network(), self._copy()
-        if network is None or copy is None:
-            return
-        before, self._before = self._before, []
-        changed: dict[str, list[str]] = {
-            "the trainable flag": [],
-            "the adapted state": [],
-        }
-        for old, new, was in zip(
-            graph_layers(network), graph_layers(copy), before
-        ):
-            now = _state(old)
-            self._before.append(now)
-            for name, value in _state(new).items():
-                if now[name] not in (was[name], value):
-                    changed[name].append(old.name)
-        changes = [f"{name} of {at}" for name, at in changed.items() if at]
-        if changes:
-            warnings.warn(
-                f"The network {network.name!r} was passed to ConAdvModel and "
-                f"has changed since: {' and '.join(changes)}. The model trains "
-                "a copy, which does not have these changes. Apply them to "
-                "model.network (`model.network.trainable = True`, "
-                "`model.network.get_layer(name).adapt(data)`) and compile "
-                "again, or create the model after the change."
-            )
-
-
-def _state(layer: tf.keras.layers.Layer) -> dict[str, Any]:
-    """Returns the state of a layer that is compared, by description."""
-    adapted: list[Any] = []
-    if hasattr(layer, "adapt"):
-        # Some layers store the result in variables, some in their arguments.
-        weights = [
-            np.asarray(weight).tolist() for weight in layer.get_weights()
-        ]
-        adapted = [*weights, sorted(layer.get_config().items())]
-    is_trainable = bool(layer.weights) and layer.trainable
-    return {"the trainable flag": is_trainable, "the adapted state": adapted}

@@ -25,7 +25,7 @@ SPLITTABLE = (
 # None of these is a subclass of another.
 _BATCH_NORMS = (*SPLITTABLE, keras_internals.BatchNormalizationV1)
 # Functions of these packages are not searched.
-_LIBRARIES = ("keras", "numpy", "tensorflow", "tf_keras")
+LIBRARIES = ("keras", "numpy", "tensorflow", "tf_keras")
 
 
 def hidden_batch_norms(network: tf.keras.Model) -> list[str]:
@@ -81,7 +81,7 @@ def closure_layers(function: Any) -> list[tf.keras.layers.Layer]:
         if isinstance(value, tf.keras.layers.Layer):
             found.extend(keras_internals.flatten_layers(value))
             continue
-        names_in_code = names | _names(value)
+        names_in_code = names | code_names(value)
         pending += [(each, names_in_code) for each in _references(value, names)]
     return found
 
@@ -120,7 +120,7 @@ def _references(value: Any, names: frozenset[str]) -> Iterable[Any]:
 
 def _surroundings(function: types.FunctionType) -> list[Any]:
     """Returns a function's closure, default arguments and global names."""
-    if (function.__module__ or "").split(".")[0] in _LIBRARIES:
+    if (function.__module__ or "").split(".")[0] in LIBRARIES:
         return []
     cells = []
     for cell in function.__closure__ or ():
@@ -132,17 +132,20 @@ def _surroundings(function: types.FunctionType) -> list[Any]:
         *cells,
         function.__defaults__,
         function.__kwdefaults__,
-        *(function.__globals__.get(name) for name in sorted(_names(function))),
+        *(
+            function.__globals__.get(name)
+            for name in sorted(code_names(function))
+        ),
     ]
 
 
-def _names(value: Any) -> frozenset[str]:
+def code_names(value: Any) -> frozenset[str]:
     """Returns the global names and attributes in the code of a callable."""
     if isinstance(value, functools.partial):
-        return _names(value.func)
+        return code_names(value.func)
     code = getattr(value, "__func__", value)
     code = getattr(code, "__code__", code)
     if not isinstance(code, types.CodeType):
         return frozenset()
     # Constants include the code of the functions inside the function.
-    return frozenset(code.co_names).union(*map(_names, code.co_consts))
+    return frozenset(code.co_names).union(*map(code_names, code.co_consts))
