@@ -51,6 +51,7 @@ WITHOUT = (
         "SourceNetwork",
         "StepRunner",
         "check_functional",
+        "check_methods",
         "layers_without_gradient",
     ),
     *("image_gradient_of", "warn_of_random_layers", "split_for_training"),

@@ -34,6 +34,7 @@ SHARED_MODULES = {
     "csv_file": {"paths"},
     "keras2": set(),
     "keras_internals": set(),
+    "keras_layers": set(),
     "keras_outputs": set(),
     "paths": set(),
     "spelling": set(),

@@ -11,7 +11,12 @@ from tests import networks
 ROOT = pathlib.Path(__file__).parents[1]
 SEAM = [
     ROOT / "conadv_tf" / f"{name}.py"
-    for name in ("keras_internals", "keras_outputs", "xla_internals")
+    for name in (
+        "keras_internals",
+        "keras_layers",
+        "keras_outputs",
+        "xla_internals",
+    )
 ]
 TREES = {
     path: ast.parse(path.read_text())

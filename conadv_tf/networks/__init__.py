@@ -18,7 +18,6 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.image_gradient import image_gradient_of
-from conadv_tf.networks.layer_copies import copy_layer
 from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.layer_graph import layers_without_gradient
 from conadv_tf.networks.layer_graph import warn_of_random_layers
@@ -38,7 +37,6 @@ __all__ = [
     "check_functional",
     "check_methods",
     "conversion",
-    "copy_layer",
     "efficientnet",
     "efficientnet_b0",
     "efficientnet_b1",

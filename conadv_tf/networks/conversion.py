@@ -186,14 +186,14 @@ def merge_batch_norm(network: tf.keras.Model) -> tf.keras.Model:
 
 def copy_network(network: tf.keras.Model) -> tf.keras.Model:
     """Copies a network: same layers, names and weights, new variables."""
-    copy = rebuild(network, copy_layer)
+    copy = rebuild(network)
     added_losses.copy_losses(network, copy)
     return copy
 
 
 def rebuild(
     network: tf.keras.Model,
-    layer_function: LayerFunction,
+    layer_function: LayerFunction = copy_layer,
     with_weights: bool = True,
 ) -> tf.keras.Model:
     """Copies a network with every layer replaced, also in nested models.

@@ -11,7 +11,6 @@ from conadv_tf import keras_internals
 from conadv_tf.distribution import LOCAL
 from conadv_tf.distribution import local_variable
 from conadv_tf.networks import conversion
-from conadv_tf.networks import copy_layer
 
 
 class ShadowWeights:
@@ -103,7 +102,7 @@ def _shadow_network(network: tf.keras.Model) -> tf.keras.Model:
 
     with tf.variable_creator_scope(create_local):
         # Without weights, because each step begins with a refresh.
-        return conversion.rebuild(network, copy_layer, with_weights=False)
+        return conversion.rebuild(network, with_weights=False)
 
 
 def _share_untrained(
