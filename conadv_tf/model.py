@@ -18,6 +18,7 @@ from conadv_tf.networks import conversion
 from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import split_for_training
 from conadv_tf.networks import warn_of_random_layers
+from conadv_tf.networks import warn_of_rescaling
 from conadv_tf.stepped_model import SteppedModel
 from conadv_tf.types import Attack
 
@@ -126,6 +127,7 @@ class ConAdvModel(SteppedModel):
             trained = conversion.copy_network(network)
         else:
             warn_of_random_layers(network)
+            warn_of_rescaling(network, attack.value_range)
             trained = split_for_training(network, views + 1)
         super().__init__(
             trained,

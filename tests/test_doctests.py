@@ -55,6 +55,7 @@ WITHOUT = (
         "layers_without_gradient",
     ),
     *("image_gradient_of", "warn_of_random_layers", "split_for_training"),
+    *("rescaled_range", "warn_of_rescaling"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
 )
 

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 CLASSES = 5
 ATTACK = ca.PGD(8 / 255)
+# Families of keras.applications that expect grey levels from 0 to 255.
+RESCALE = ("ConvNeXt", "EfficientNet", "MobileNetV3", "RegNet", "ResNetRS")
 
 
 def _shrunk(name, application, job="", **arguments):
@@ -172,11 +174,15 @@ def test_network_is_converted_trained_and_exported(entry):
     images = np.random.default_rng(1).uniform(
         size=(2, *network.input_shape[1:])
     )
-    images = images.astype(np.float32)
+    images, attack = images.astype(np.float32), ATTACK
+    rescales = ca.networks.rescaled_range(network, (0.0, 1.0)) is not None
+    assert rescales == entry.name.startswith(RESCALE)
+    if rescales:
+        images, attack = 255 * images, ca.PGD(8, value_range=(0, 255))
     logits = network(images, training=False).numpy()
     assert np.isfinite(logits).all()
 
-    model = ca.ConAdvModel(network, ATTACK)
+    model = ca.ConAdvModel(network, attack)
     _check_split(model.network, network)
     for branch in ("main", "auxiliary"):
         with ca.batch_norm_branch(branch):

@@ -56,7 +56,10 @@ def runs(network):
     """Whether weights are finite after two steps, and the export is exact."""
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(2, *network.input_shape[1:]))
-    model = ca.ConAdvModel(network, ca.PGD(8 / 255))
+    attack = ca.PGD(8 / 255)
+    if ca.networks.rescaled_range(network, (0.0, 1.0)) is not None:
+        images, attack = 255 * images, ca.PGD(8, value_range=(0, 255))
+    model = ca.ConAdvModel(network, attack)
     model.compile(
         # Adam bounds the updates: on two small images gradients explode.
         tf.keras.optimizers.Adam(1e-4),

@@ -15,6 +15,14 @@ from conadv_tf.types import ValueRange
 
 # The largest pixel of an 8-bit image.
 GREY_LEVELS = 255.0
+# What to do where the network scales grey levels, so that they would be scaled
+# twice.
+_RESCALED_INSIDE = (
+    "If the network rescales them inside (Rescaling, Normalization, "
+    "preprocess_input of keras.applications), keep the images and use "
+    "value_range=(0, 255) with epsilon in grey levels, for example 8 instead "
+    "of 8/255; or remove that layer and scale the images."
+)
 # Rounding errors of pixels that are accepted, in units in the last place of
 # float32 at the end of the range with the larger magnitude.
 _ROUNDING_UNITS = 8
@@ -63,12 +71,20 @@ def checked_range(value_range: Iterable[float]) -> ValueRange:
 
 
 def float_images(images: tf.Tensor, value_range: ValueRange) -> tf.Tensor:
-    """Casts images to float32; raises a ValueError for integer images."""
-    if not images.dtype.is_floating:
+    """Casts images to float32.
+
+    Integers are grey levels, so they are accepted if the range is (0, 255).
+
+    Raises:
+      ValueError: for integer images and another range.
+    """
+    is_grey_levels = images.dtype.is_integer and value_range == (0, GREY_LEVELS)
+    if not images.dtype.is_floating and not is_grey_levels:
+        scaled = scaling("tf.cast(images, tf.float32)", value_range)
         raise ValueError(
             f"Expected float images in {value_range}; received dtype "
             f"{images.dtype.name}. Scale integer pixels first, for example "
-            + scaling("tf.cast(images, tf.float32)", value_range)
+            f"{scaled}. {_RESCALED_INSIDE}"
         )
     return tf.cast(images, tf.float32)
 
@@ -175,7 +191,8 @@ def _remedy(pixels: PixelStatistics, value_range: ValueRange) -> str:
             f"tf.clip_by_value(images, {low:g}, {high:g})."
         )
     if pixels.smallest >= 0 and 2 < pixels.largest <= GREY_LEVELS:
-        return f"Scale grey levels: {scaling('images', value_range)}."
+        scaled = scaling("images", value_range)
+        return f"Scale grey levels: {scaled}. {_RESCALED_INSIDE}"
     return (
         "Scale the images to this range, move normalization into the network, "
         "or set value_range to the range of the images and epsilon to its "
@@ -196,7 +213,8 @@ def little_used_message(
     if 0 <= pixels.smallest and pixels.largest <= 1:
         remedy = (
             "For images in [0, 1] use value_range=(0, 1) and an epsilon in "
-            "its units, for example 8/255; or scale them: "
+            "its units, for example 8/255; or, if the network rescales them "
+            "inside, keep value_range and scale them: "
             f"{scaling('(images * 255)', value_range)}."
         )
     return (

@@ -22,6 +22,8 @@ from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.layer_graph import layers_without_gradient
 from conadv_tf.networks.layer_graph import warn_of_random_layers
 from conadv_tf.networks.overrides import check_methods
+from conadv_tf.networks.rescaling import rescaled_range
+from conadv_tf.networks.rescaling import warn_of_rescaling
 from conadv_tf.networks.resnet import BATCH_NORM_MOMENTUM
 from conadv_tf.networks.resnet import resnet
 from conadv_tf.networks.resnet import resnet50
@@ -45,6 +47,7 @@ __all__ = [
     "image_gradient_of",
     "layers_without_gradient",
     "merge_batch_norm",
+    "rescaled_range",
     "resnet",
     "resnet50",
     "resnet_cifar",
@@ -52,4 +55,5 @@ __all__ = [
     "split_for_training",
     "variables",
     "warn_of_random_layers",
+    "warn_of_rescaling",
 ]
