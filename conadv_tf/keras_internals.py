@@ -1,14 +1,14 @@
 """Access to private and legacy features of Keras and TensorFlow.
 
-No other module uses features that are not documented. Each docstring says why
-the public interface is not sufficient, so that only this file has to change for
-another version of Keras or TensorFlow.
+Only this module, `keras_layers`, `keras_optimizers`, `keras_outputs` and
+`xla_internals` use features that are not documented. Each docstring says why
+the public interface is not sufficient, so that only these files have to change
+for another version of Keras or TensorFlow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Sequence
 import types
 from typing import Any
 from typing import Optional
@@ -63,92 +63,6 @@ def fused_batch_norm(
         inputs, gamma, beta, epsilon=epsilon, is_training=True
     )
     return outputs
-
-
-# --- Optimizers -------------------------------------------------------------
-
-
-def compute_gradients(
-    optimizer: tf.keras.optimizers.Optimizer,
-    loss: tf.Tensor,
-    variables: Sequence[tf.Variable],
-    tape: tf.GradientTape,
-) -> list[Optional[tf.Tensor]]:
-    """Returns the gradients of a loss; None for variables it does not use.
-
-    The optimizer computes them instead of the tape, because it may scale the
-    loss.
-
-    Args:
-      optimizer: Keras optimizer, possibly a legacy one.
-      loss: scalar.
-      variables: variables to differentiate with respect to.
-      tape: the tape that recorded the loss.
-    """
-    compute = getattr(optimizer, "compute_gradients", None)
-    if compute is None:  # A legacy optimizer, such as tensorflow-addons's.
-        compute = optimizer._compute_gradients
-    return [gradient for gradient, _ in compute(loss, variables, tape=tape)]
-
-
-def create_slots(
-    optimizer: tf.keras.optimizers.Optimizer, variables: Sequence[tf.Variable]
-) -> None:
-    """Creates an optimizer's variables immediately, outside of any graph.
-
-    Otherwise the first update creates them, which fails in a conditional.
-    """
-    with tf.init_scope():
-        if hasattr(optimizer, "build"):
-            optimizer.build(variables)
-        else:
-            optimizer._create_all_weights(variables)
-
-
-class Optimizer(tf.keras.optimizers.Optimizer):
-    """Keras's optimizer, with public names for use by subclasses.
-
-    Keras's own optimizers use private attributes. A subclass of this class
-    defines `create_state` and `update_step`.
-
-    Args:
-      learning_rate: float or Keras `LearningRateSchedule`.
-      **kwargs: arguments of `tf.keras.optimizers.Optimizer`.
-    """
-
-    def __init__(
-        self,
-        learning_rate: float
-        | tf.keras.optimizers.schedules.LearningRateSchedule,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._learning_rate = self._build_learning_rate(learning_rate)
-
-    def build(self, var_list: Sequence[tf.Variable]) -> None:
-        """Creates the optimizer's variables, once."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
-        self.create_state(var_list)
-        self._built = True
-
-    def create_state(self, variables: Sequence[tf.Variable]) -> None:
-        """Creates the state of the subclass for these variables."""
-        raise NotImplementedError
-
-    def key(self, variable: tf.Variable) -> Any:
-        """Returns the key of a variable, which is the same on all replicas."""
-        return self._var_key(variable)
-
-    def index(self, variable: tf.Variable) -> int:
-        """Returns the index of a variable in the list of `create_state`."""
-        return self._index_dict[self._var_key(variable)]
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of Keras's optimizer and the learning rate."""
-        rate = self._serialize_hyperparameter(self._learning_rate)
-        return {**super().get_config(), "learning_rate": rate}
 
 
 # --- Models and their training ----------------------------------------------

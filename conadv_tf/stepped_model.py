@@ -168,7 +168,7 @@ class SteppedModel(tf.keras.Model):
         """Compiles a model that is loaded from a file."""
         # Keras leaves this out for a model that overrides compile.
         self.compile(**tf.keras.utils.deserialize_keras_object(config))
-        keras_internals.create_slots(self.optimizer, self.trainable_variables)
+        self._compiled_runner().update.create_slots()
 
     def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
         """Trains like `tf.keras.Model.fit`. No batch is pending at its start.

@@ -35,6 +35,7 @@ SHARED_MODULES = {
     "keras2": set(),
     "keras_internals": set(),
     "keras_layers": set(),
+    "keras_optimizers": set(),
     "keras_outputs": set(),
     "paths": set(),
     "spelling": set(),

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import keras_internals
+from conadv_tf import keras_optimizers
 from conadv_tf import xla_internals
 from tests import networks
 
@@ -51,7 +52,7 @@ def test_the_optimizer_scales_the_loss_that_it_differentiates(make, expected):
     with tf.GradientTape() as tape:
         # The gradient passes through float16, for which it is too small.
         loss = tf.cast(tf.cast(used, tf.float16), tf.float32) * 1e-8
-    gradient, none = keras_internals.compute_gradients(
+    gradient, none = keras_optimizers.compute_gradients(
         make(), loss, [used, unused], tape
     )
     np.testing.assert_allclose(gradient, expected, rtol=1e-2)
@@ -68,7 +69,7 @@ def test_slots_are_created_before_an_update_and_outside_of_its_graph(legacy):
 
     @tf.function
     def step():
-        keras_internals.create_slots(optimizer, [weight])
+        keras_optimizers.create_slots(optimizer, [weight])
 
     step()
     shapes = [variable.shape for variable in optimizer.variables()]

@@ -1,4 +1,4 @@
-"""Only three modules use undocumented names of Keras and TensorFlow."""
+"""Only a few modules use undocumented names of Keras and TensorFlow."""
 
 import ast
 import pathlib
@@ -14,6 +14,7 @@ SEAM = [
     for name in (
         "keras_internals",
         "keras_layers",
+        "keras_optimizers",
         "keras_outputs",
         "xla_internals",
     )
@@ -89,7 +90,7 @@ def is_of_keras(cls):
     by_name = {each.name: each for each in CLASSES}
     for base in map(ast.unparse, cls.bases):
         ours = by_name.get(base.split(".")[-1])
-        if base.startswith(("tf.", "keras_internals.")):
+        if base.startswith(("tf.", "keras_internals.", "keras_optimizers.")):
             return True
         if ours is not None and is_of_keras(ours):
             return True

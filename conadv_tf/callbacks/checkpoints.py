@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from conadv_tf import distribution
 from conadv_tf import keras_internals
+from conadv_tf import keras_optimizers
 from conadv_tf.callbacks import checkpoint_files
 from conadv_tf.callbacks import checkpoint_state
 
@@ -114,7 +115,7 @@ class Checkpoints(keras_internals.Callback):
         step, values = found
         model = self.model
         with model.distribute_strategy.scope():
-            keras_internals.create_slots(
+            keras_optimizers.create_slots(
                 model.optimizer, model.trainable_variables
             )
         status = self._manager.checkpoint.restore(

@@ -11,7 +11,7 @@ from typing import Union
 
 import tensorflow as tf
 
-from conadv_tf import keras_internals
+from conadv_tf import keras_optimizers
 from conadv_tf.optimizers.trust_ratio import lars_update
 from conadv_tf.types import Config
 
@@ -26,7 +26,7 @@ _KIND_BY_NAME = {
 
 
 @tf.keras.utils.register_keras_serializable(package="conadv_tf")
-class LARS(keras_internals.Optimizer):
+class LARS(keras_optimizers.Optimizer):
     """Layer-wise adaptive rate scaling, as a Keras optimizer.
 
     For each weight w with gradient g and momentum buffer m:

@@ -5,16 +5,18 @@ counted, and the optimizer's `iterations` go on, as with Keras's
 `LossScaleOptimizer`, so that the learning rate schedule follows the data.
 """
 
-from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf import keras_internals
+from conadv_tf import keras_optimizers
 from conadv_tf.distribution import local_variable
 from conadv_tf.networks import variables as variables_lib
+from conadv_tf.steps.all_replicas import assign_mirrored
+from conadv_tf.steps.all_replicas import replica_case
+from conadv_tf.steps.all_replicas import sum_over_replicas
 from conadv_tf.steps.batch import Batch
 
 
@@ -27,11 +29,15 @@ class FiniteUpdate:
       network: functional network that is trained.
       optimizer: Keras optimizer, legacy ones included.
       loss: the `losses.Loss` of a batch.
+
+    Raises:
+      ValueError: if the optimizer has its own `minimize`.
     """
 
     def __init__(
         self, network: tf.keras.Model, optimizer: Any, loss: Any
     ) -> None:
+        keras_optimizers.check_minimize(optimizer)
         self._optimizer = optimizer
         self._loss = loss
         self._weights = network.trainable_variables
@@ -85,7 +91,7 @@ class FiniteUpdate:
 
     def create_slots(self) -> None:
         """Creates the optimizer's variables (call in cross-replica context)."""
-        keras_internals.create_slots(self._optimizer, self._weights)
+        keras_optimizers.create_slots(self._optimizer, self._weights)
 
     def snapshot_statistics(self) -> list[tf.Tensor]:
         """Reads the moving statistics; call it before the forward pass."""
@@ -110,7 +116,7 @@ class FiniteUpdate:
             optimizer may scale it.
           others: tensors on the tape; their gradients follow the weights'.
         """
-        return keras_internals.compute_gradients(
+        return keras_optimizers.compute_gradients(
             self._optimizer, loss, [*self._weights, *others], tape
         )
 
@@ -139,8 +145,19 @@ class FiniteUpdate:
             return
         optimizer = self._optimizer
         local, variables = zip(*pairs)
-        gradients = sum_over_replicas(list(local))
-        finite = all_finite(gradients)
+        own = keras_optimizers.has_own_apply_gradients(optimizer)
+        if own:
+            gradients = list(local)
+            bad = tf.cast(tf.logical_not(all_finite(gradients)), tf.int32)
+            finite = tf.equal(sum_over_replicas([bad])[0], 0)
+        elif keras_optimizers.has_own_aggregation(optimizer):
+            pairs = keras_optimizers.aggregate_gradients(optimizer, pairs)
+            local, variables = zip(*pairs)
+            gradients = list(local)
+            finite = all_finite(gradients)
+        else:
+            gradients = sum_over_replicas(list(local))
+            finite = all_finite(gradients)
         # At the end of a dataset of unknown length Keras calls the step once
         # more without data, and every operation that does not depend on the
         # data runs. The dependency on the loss holds `iterations` back.
@@ -150,11 +167,11 @@ class FiniteUpdate:
             finite = tf.logical_or(finite, tf.logical_not(ready))
             outcome = tf.where(ready, outcome, 2)
         self._count(finite, step)
-        keras_internals.create_slots(optimizer, variables)
+        keras_optimizers.create_slots(optimizer, variables)
 
         def update(gradients: Any, statistics: Any) -> None:
             optimizer.apply_gradients(
-                # All Keras optimizers know this argument.
+                # All optimizers of Keras know this argument.
                 list(zip(gradients, variables)),
                 experimental_aggregate_gradients=False,
             )
@@ -177,21 +194,56 @@ class FiniteUpdate:
                 )
             )
         with tf.control_dependencies([*tf.nest.flatten(after), step]):
-            replica_case(outcome, branches, (gradients, statistics))
+            if own:
+                self._apply_or_restore(
+                    gradients, variables, statistics, finite, ready
+                )
+            else:
+                replica_case(outcome, branches, (gradients, statistics))
+
+    def _apply_or_restore(
+        self,
+        gradients: Sequence[Any],
+        variables: Sequence[tf.Variable],
+        statistics: list[tf.Tensor],
+        finite: tf.Tensor,
+        ready: Optional[tf.Tensor],
+    ) -> None:
+        """Calls `apply_gradients` of a user's class, as Keras does.
+
+        It may sum gradients over the replicas, which a conditional must not
+        contain, or create variables. So it is always called, and what a skipped
+        update has changed is restored.
+        """
+        optimizer = self._optimizer
+        ready = tf.constant(True) if ready is None else ready
+        counter = optimizer.iterations
+        changed = [*variables, *keras_optimizers.state(optimizer)]
+        changed = [each for each in changed if each is not counter]
+        before = [tf.convert_to_tensor(each) for each in (*changed, counter)]
+        optimizer.apply_gradients(list(zip(gradients, variables)))
+        keep = [tf.logical_and(ready, finite)] * len(changed) + [ready]
+        assign_mirrored(
+            [*changed, counter],
+            [
+                tf.where(each, tf.convert_to_tensor(variable), old)
+                for each, variable, old in zip(
+                    keep, (*changed, counter), before
+                )
+            ],
+        )
+        self.restore_statistics(
+            [
+                tf.where(keep[0], tf.convert_to_tensor(variable), old)
+                for variable, old in zip(self._statistics, statistics)
+            ]
+        )
 
     def _count(self, finite: tf.Tensor, step: tf.Tensor) -> None:
         first = tf.convert_to_tensor(self._first_skipped)
         is_first = tf.logical_and(tf.logical_not(finite), first < 0)
         self._first_skipped.assign(tf.where(is_first, step, first))
         self._skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
-
-
-def sum_over_replicas(tensors: list[Any]) -> list[Any]:
-    """Sums a list of dense tensors or slices over all replicas."""
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 def all_finite(tensors: list[Any]) -> tf.Tensor:
@@ -204,62 +256,6 @@ def all_finite(tensors: list[Any]) -> tf.Tensor:
         for tensor in tensors
     ]
     return tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
-
-
-def replica_case(
-    index: tf.Tensor, branches: list[Callable[..., Any]], args: tuple[Any, ...]
-) -> None:
-    """Calls one of several functions in each replica for its side effects.
-
-    In a replica of MirroredStrategy a plain conditional cannot contain an
-    operation that needs all replicas, such as an optimizer's update.
-
-    Args:
-      index: int32 scalar, equal on all replicas.
-      branches: functions of `*args`; their results are dropped.
-      args: tuple of structures of tensors of this replica.
-    """
-    if keras_internals.supports_no_merge_call():
-        _case(index, [_branch(each, *args) for each in branches])
-        return
-
-    def across_replicas(
-        strategy: tf.distribute.Strategy, index: Any, *args: Any
-    ) -> None:
-        run = strategy.extended.call_for_each_replica
-        _case(
-            strategy.experimental_local_results(index)[0],
-            [_branch(run, each, args=args) for each in branches],
-        )
-
-    tf.distribute.get_replica_context().merge_call(
-        across_replicas, args=(index, *args)
-    )
-
-
-def _case(index: tf.Tensor, branches: list[Callable[[], Any]]) -> Any:
-    """Calls the branch with this index.
-
-    XLA tries to evaluate the arguments of `tf.switch_case` when it compiles.
-    With gradients as arguments that is the whole step, on one core and for
-    minutes. It does not evaluate the arguments of `tf.cond`.
-    """
-    first, *others = branches
-    if len(others) == 1:
-        return tf.cond(tf.equal(index, 0), first, others[0])
-    return tf.cond(tf.equal(index, 0), first, lambda: _case(index - 1, others))
-
-
-def _branch(
-    function: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Callable[[], tf.Tensor]:
-    """Returns a branch of a conditional, which must return a tensor."""
-
-    def run() -> tf.Tensor:
-        function(*args, **kwargs)
-        return tf.constant(True)
-
-    return run
 
 
 def with_loss_scale(optimizer: Any) -> Any:
