@@ -1,4 +1,4 @@
-"""Access to private and legacy features of optimizers, like `keras_internals`."""
+"""Access to private features of optimizers, like `keras_internals`."""
 
 from __future__ import annotations
 
