@@ -41,10 +41,10 @@ class ConAdvModel(SteppedModel):
 
     With `ca.Concurrent`, a step attacks the batch that it receives and trains
     on the batch before it, so the metrics of `fit` and `train_on_batch` lag one
-    batch. While no batch is pending (in the first step of each `fit`, and the
-    first after `load_weights`) the step trains on the received batch with a
-    zero perturbation. The last batch of a `fit` is attacked but not trained
-    on. `ca.SharedPass` trains on the clean images that it receives.
+    batch. While no batch is pending (in the first step, and the first after
+    `load_weights`) the step trains on the received batch with a zero
+    perturbation. The last batch of a `fit` is attacked and stays pending until
+    the next `fit`. `ca.SharedPass` trains on the clean images that it receives.
 
     The attack runs the auxiliary batch norm in training mode (batch statistics,
     dropout active) and changes no moving statistics. `evaluate` and `predict`

@@ -4,7 +4,6 @@ from collections.abc import Callable
 import functools
 import inspect
 from typing import Any
-from typing import Optional
 
 import tensorflow as tf
 
@@ -13,12 +12,14 @@ from conadv_tf import steps
 from conadv_tf.attacks import accuracy
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import loss as loss_lib
+from conadv_tf.callbacks import checkpoint_state
 from conadv_tf.callbacks import with_training_monitor
+from conadv_tf.model_state import StatefulModel
 from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import variables
 
 
-class SteppedModel(tf.keras.Model):
+class SteppedModel(StatefulModel):
     """A Keras model that delegates the training step to a `steps.Step`.
 
     Attributes:
@@ -56,9 +57,7 @@ class SteppedModel(tf.keras.Model):
         self.seed = seed
         self.views = views
         self._source = source
-        # Keras does not track plain objects, so the runner's variables are no
-        # weights of the model.
-        self.runner: Optional[steps.StepRunner] = None
+        self.runner = None
         self._context: Any = None
         # Losses and metrics may be given by these names.
         self.output_names = network.output_names
@@ -74,8 +73,8 @@ class SteppedModel(tf.keras.Model):
         """Executes one step on one replica's batch.
 
         A custom training loop may call it: `strategy.run(model.train_step,
-        (batch,))`. Like `fit`, it should call `reset_pending()` at its start,
-        and `check_value_range()` after the first batch and each epoch.
+        (batch,))`. It should call `check_value_range()` after the first batch
+        and each epoch, and `reset_pending()` after it has set other weights.
 
         Args:
           data: (images, labels) or (images, labels, sample_weight), where
@@ -157,13 +156,6 @@ class SteppedModel(tf.keras.Model):
         with self.distribute_strategy.scope():
             return self.step.build(self._context)
 
-    def _compiled_runner(self) -> steps.StepRunner:
-        if self.runner is None:
-            raise ValueError(
-                "Expected a compiled model; call model.compile(...) first."
-            )
-        return self.runner
-
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a model that is loaded from a file."""
         # Keras leaves this out for a model that overrides compile.
@@ -171,7 +163,15 @@ class SteppedModel(tf.keras.Model):
         self._compiled_runner().update.create_slots()
 
     def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
-        """Trains like `tf.keras.Model.fit`. No batch is pending at its start.
+        """Trains like `tf.keras.Model.fit`.
+
+        A batch that is pending at the end stays pending, so that several calls
+        train like one call with as many epochs. It is dropped, with a log
+        message, if the data of the next call have another shape or structure.
+        A call that raises an error drops it.
+
+        With `tf.keras.callbacks.BackupAndRestore` an interrupted training
+        resumes exactly, the pending batch included, in a single process.
 
         Raises:
           ValueError: if images have a NaN or lie outside the attack's
@@ -184,16 +184,21 @@ class SteppedModel(tf.keras.Model):
         bound = inspect.signature(super().fit).bind(*args, **kwargs)
         arguments = bound.arguments
         self._source.warn_of_changes()
-        self.reset_pending()
+        if self._is_in_fit:  # The last call raised an error.
+            self.reset_pending()
         if self.runner is not None:
-            self.runner.hint_batch_size(
-                arguments.get("x"),
-                arguments.get("batch_size"),
-                arguments.get("validation_split", 0.0),
-            )
+            with self.distribute_strategy.scope():
+                self.runner.begin_fit(
+                    arguments.get("x"),
+                    arguments.get("batch_size"),
+                    arguments.get("validation_split", 0.0),
+                )
         callbacks = with_training_monitor(arguments.get("callbacks"), self)
-        arguments["callbacks"] = callbacks
-        return super().fit(**arguments)
+        self._is_in_fit = True
+        with checkpoint_state.state_in_backups(self, callbacks) as callbacks:
+            history = super().fit(**{**arguments, "callbacks": callbacks})
+        self._is_in_fit = False
+        return history
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains on one batch like `tf.keras.Model.train_on_batch`.
@@ -256,45 +261,3 @@ class SteppedModel(tf.keras.Model):
         # Keras asks for the metrics before __init__ sets the runner.
         runner = self.__dict__.get("runner")
         return [] if runner is None else runner.loss.metrics()
-
-    # --- Between steps ------------------------------------------------------
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Loads weights like `tf.keras.Model.load_weights`.
-
-        A pending batch is dropped, because the previous weights attacked it.
-        """
-        result = super().load_weights(*args, **kwargs)
-        self.reset_pending()
-        return result
-
-    def reset_pending(self) -> None:
-        """Drops the pending batch and all older stale weights.
-
-        With micro-batches, the sums since the last update are dropped.
-        """
-        if self.runner is not None:
-            with self.distribute_strategy.scope():
-                self.runner.reset()
-
-    def check_value_range(self, whole_epoch: bool = False) -> None:
-        """Raises a ValueError if training saw NaN or images out of range.
-
-        Args:
-          whole_epoch: whether images that use next to nothing of the range
-            are an error; otherwise they are a warning.
-        """
-        if self.runner is not None and self.runner.attack is not None:
-            strategy = self.distribute_strategy
-            with strategy.scope():
-                self.runner.attack.check_value_range(strategy, whole_epoch)
-
-    @property
-    def skipped_steps(self) -> int:
-        """Number of updates since `compile` with a gradient not finite."""
-        return self._compiled_runner().update.skipped
-
-    @property
-    def first_skipped_step(self) -> Optional[int]:
-        """`optimizer.iterations` of the first skipped update, or None."""
-        return self._compiled_runner().update.first_skipped

@@ -132,21 +132,6 @@ def test_metrics_lag_one_batch():
     )
 
 
-def test_fit_starts_with_nothing_pending():
-    network, data = networks.linear((6, 6, 1)), networks.batches(3)
-    continued, fresh = (models.build(network=network) for _ in range(2))
-    continued.fit(networks.dataset(data[:2]), verbose=0)
-    fresh.network.set_weights(continued.network.get_weights())
-    fresh.optimizer.build(fresh.trainable_variables)
-    for new, old in zip(
-        fresh.optimizer.variables, continued.optimizer.variables
-    ):
-        new.assign(old)
-    for model in (continued, fresh):
-        model.fit(networks.dataset(data[2:]), verbose=0)
-    networks.assert_same_weights(continued, fresh)
-
-
 def test_optimizers_of_keras():
     for optimizer in ("sgd", "adam", tf.keras.optimizers.AdamW(1e-3)):
         network = networks.linear((6, 6, 1))

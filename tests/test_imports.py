@@ -24,9 +24,10 @@ BELOW = {
     "data": {"distribution"},
     "distribution": set(),
     "model": {"attacks", "networks", "stepped_model"},
+    "model_state": {"steps"},
     "networks": {"batch_norm"},
     "optimizers": set(),
-    "stepped_model": {"callbacks", "steps"},
+    "stepped_model": {"callbacks", "model_state", "steps"},
     "steps": {"attacks", "batch_norm", "distribution", "networks"},
 }
 # {module that every subpackage may import: shared modules that it may import}.

@@ -4,6 +4,8 @@ A TensorFlow checkpoint has only the first replica's copy of a local variable,
 so this module reads the copies of all replicas one by one.
 """
 
+from collections.abc import Iterator
+import contextlib
 import io
 import json
 from typing import Any
@@ -13,8 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf import steps
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
+from conadv_tf.distribution import worker_index_and_count
 
 # {name: one array for each replica of this process}.
 Values = dict[str, list[np.ndarray]]
@@ -73,9 +77,8 @@ def read(model: tf.keras.Model) -> Values:
             **_metric_variables(model),
         }.items()
     }
-    labels = runner.example_labels()
-    if labels is not None:
-        values[_LABELS] = [labels]
+    if runner.labels is not None:
+        values[_LABELS] = [steps.example_labels(runner.labels)]
     values[_STEP] = [np.array(_description(model.step))]
     return values
 
@@ -131,6 +134,69 @@ def write_metrics(model: tf.keras.Model, values: Values) -> None:
     for name, variable in _metric_variables(model).items():
         if name in values:
             assign_local(model.distribute_strategy, variable, values[name])
+
+
+class _StateInBackups(Arrays):
+    """The training state of a model, as a part of the model's checkpoints."""
+
+    def __init__(self, model: tf.keras.Model) -> None:
+        super().__init__()
+        self._model = model
+
+    def serialize(self) -> bytes:
+        """Returns the current state of the model as the bytes of a file."""
+        self.values = read(self._model)
+        return super().serialize()
+
+
+class _RestoreState(tf.keras.callbacks.Callback):
+    """Restores the training state after `BackupAndRestore` has read a file.
+
+    A checkpoint restores such a state before the weights. The moving statistics
+    of each replica must come after them.
+    """
+
+    def __init__(self, state: _StateInBackups) -> None:
+        super().__init__()
+        self._state = state
+
+    def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
+        if self._state.values is not None:
+            write(self.model, self._state.values)
+
+
+@contextlib.contextmanager
+def state_in_backups(model: tf.keras.Model, callbacks: Any) -> Iterator[Any]:
+    """Adds the training state to the files of Keras's `BackupAndRestore`.
+
+    Several processes restore the file of the first one, whose state is not
+    theirs, so that nothing is added for them.
+
+    Args:
+      model: a `ConAdvModel`.
+      callbacks: callbacks of `fit`, a list or a `CallbackList`.
+
+    Yields:
+      The callbacks to use; the files that are written inside have the state.
+    """
+    kind = tf.keras.callbacks.BackupAndRestore
+    each = getattr(callbacks, "callbacks", callbacks)
+    _, processes = worker_index_and_count(model.distribute_strategy)
+    if processes > 1 or not any(isinstance(one, kind) for one in each):
+        yield callbacks
+        return
+    # A checkpoint of a model has the trackable attributes of the model.
+    model.state_between_steps = _StateInBackups(model)
+    restore = _RestoreState(model.state_between_steps)
+    if each is callbacks:
+        callbacks = [*callbacks, restore]
+    else:
+        restore.set_model(model)  # A CallbackList does not do this.
+        callbacks.append(restore)
+    try:
+        yield callbacks
+    finally:
+        del model.state_between_steps
 
 
 def _statistics(model: tf.keras.Model) -> dict[str, tf.Variable]:

@@ -5,6 +5,7 @@ and DisAdv), `shared_pass`, `microbatched` and `rotating_roles`.
 """
 
 from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch_spec import example_labels
 from conadv_tf.steps.concurrent import Concurrent
 from conadv_tf.steps.losses import LOSS_METRIC
 from conadv_tf.steps.memory import step_memory
@@ -42,6 +43,7 @@ __all__ = [
     "StepRunner",
     "TrainingContext",
     "deserialize",
+    "example_labels",
     "serialize",
     "step_memory",
     "temporary_bytes",

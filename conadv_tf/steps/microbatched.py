@@ -110,6 +110,10 @@ class MicrobatchedRunner(StepRunner):
             **{f"microbatches/{name}": variable for name, variable in sums},
         }
 
+    def has_pending(self) -> bool:
+        """Returns whether there are sums that no update has used."""
+        return self._next != 0
+
     def reset(self) -> None:
         """Clears state carried between steps, the sums included."""
         super().reset()

@@ -3,6 +3,7 @@
 import abc
 from concurrent import futures
 import dataclasses
+import logging
 from typing import Any
 from typing import Optional
 
@@ -157,6 +158,7 @@ class PipelinedRunner(StepRunner):
         self.buffers: Any = None
         self._buffers_by_spec: dict[BatchSpec, BatchBuffers] = {}
         self._to_restore: dict[str, list[np.ndarray]] = {}
+        self._may_drop = False
 
     @abc.abstractmethod
     def new_buffers(self, spec: BatchSpec, static: bool) -> BatchBuffers:
@@ -175,12 +177,11 @@ class PipelinedRunner(StepRunner):
           static: whether XLA needs static shapes.
 
         Raises:
-          ValueError: if a batch of another shape is pending, or if the pending
-            batch of a checkpoint has another structure.
+          ValueError: if a batch of another shape is pending (`fit` drops it
+            at its start), or a checkpoint has one of another structure.
         """
-        spec = batch_spec.local_spec(
-            element_spec, static, self.context.views, self.batch_size_hint
-        )
+        views, hint = self.context.views, self.batch_size_hint
+        spec = batch_spec.local_spec(element_spec, static, views, hint)
         if not static:
             spec = self.widened(spec)
         buffers = self._buffers_by_spec.get(spec)
@@ -188,10 +189,18 @@ class PipelinedRunner(StepRunner):
             with self.context.strategy.scope():
                 buffers = self.new_buffers(spec, static)
             self._buffers_by_spec[spec] = buffers
-        before, self.buffers = self.buffers, buffers
-        if before not in (None, buffers) and not before.is_empty():
-            self.buffers = before
-            raise _changed_shape(spec, static)
+        if self.buffers is not buffers and self.has_pending():
+            if not self._may_drop:
+                raise _changed_shape(spec, static)
+            logging.getLogger(__name__).warning(
+                "The pending batch of the last fit is dropped, because the "
+                "batches of this fit have another structure or shape: %s",
+                spec,
+            )
+            with self.context.strategy.scope():
+                self.buffers.reset()
+        self.buffers = buffers
+        self._may_drop = False
         values, self._to_restore = self._to_restore, {}
         if values:
             self._assign(values)
@@ -227,6 +236,15 @@ class PipelinedRunner(StepRunner):
             **super().variables(),
             **{f"{PENDING}/{name}": each for name, each in buffers.items()},
         }
+
+    def begin_fit(self, *args: Any) -> None:
+        """Keeps the pending batch if it fits the data of this `fit`."""
+        super().begin_fit(*args)
+        self._may_drop = True
+
+    def has_pending(self) -> bool:
+        """Returns whether a batch is pending; on the host."""
+        return self.buffers is not None and not self.buffers.is_empty()
 
     def reset(self) -> None:
         """Clears state carried between steps; drops pending batches."""
@@ -277,6 +295,6 @@ def _changed_shape(spec: BatchSpec, static: bool) -> ValueError:
     )
     return ValueError(
         f"The shape of the batches changed between steps to {spec} while a "
-        f"batch of another shape was pending. {remedy} To drop the pending "
-        "batch on purpose call model.reset_pending()."
+        f"batch of another shape was pending. {remedy} model.reset_pending() "
+        "drops the pending batch."
     )

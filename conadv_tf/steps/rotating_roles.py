@@ -37,7 +37,7 @@ Consequences for `fit`:
   and at the end. At the start, shares that arrive before a replica's first
   attack are dropped (two thirds of the replicas, one global batch in all), and
   so is replica 0's first adversarial gradient, which has no clean counterpart.
-  At the end, collected and unfinished batches are not trained on.
+  At the end, collected and unfinished batches wait for the next `fit`.
 - The first 5 steps make no update, and `iterations` stand still. Then there is
   one update per step. The metrics of the first 5 steps are 0.
 - `loss`, the losses and the accuracies of sub-batches are means over the images

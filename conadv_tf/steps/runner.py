@@ -45,8 +45,7 @@ class StepRunner(abc.ABC):
         current weights.
       batch_size_hint: local batch size, if `fit` knows it; else None.
       labels: TensorSpec of a batch of labels, once a step is traced.
-      is_in_fit: whether Keras's training function calls the step, rather than
-        a training loop of the user.
+      is_in_fit: whether Keras's training function calls the step.
     """
 
     # Variable groups that no checkpoint needs: each step writes them before it
@@ -130,23 +129,6 @@ class StepRunner(abc.ABC):
         """Returns the static size of a received batch, or None."""
         return None
 
-    def hint_batch_size(
-        self, x: Any, batch_size: Optional[int], validation_split: Any
-    ) -> None:
-        """Sets `batch_size_hint` from the arguments of `fit`."""
-        self.batch_size_hint = batch_spec.array_batch_size(
-            x,
-            batch_size,
-            validation_split,
-            self.context.strategy.num_replicas_in_sync,
-        )
-
-    def example_labels(self) -> Optional[np.ndarray]:
-        """Returns one label of zeros like those received; None before."""
-        if self.labels is None:
-            return None
-        return batch_spec.example_labels(self.labels)
-
     # --- State --------------------------------------------------------------
 
     def prepare(self, element_spec: Any, static: bool) -> None:
@@ -180,6 +162,26 @@ class StepRunner(abc.ABC):
             for name, variable in self.variables().items()
             if group_of(name) not in self.unsaved
         }
+
+    def begin_fit(
+        self, x: Any, batch_size: Optional[int], validation_split: Any
+    ) -> None:
+        """Sets `batch_size_hint`; continues with the state of the last `fit`.
+
+        The arguments are those of `fit`. Call it in cross-replica context.
+        """
+        replicas = self.context.strategy.num_replicas_in_sync
+        self.batch_size_hint = batch_spec.array_batch_size(
+            x, batch_size, validation_split, replicas
+        )
+        if self.shadow is not None:
+            self.shadow.finalize()
+        if self.attack is not None and not self._has_variables:
+            self.attack.reset(self.context.optimizer.iterations.read_value())
+
+    def has_pending(self) -> bool:
+        """Returns whether a batch waits for its update; on the host."""
+        return False
 
     def reset(self) -> None:
         """Clears state between steps (call in cross-replica context)."""
@@ -261,9 +263,7 @@ class StepRunner(abc.ABC):
     def as_function(
         self, element_spec: Any, jit_compile: Optional[bool] = None
     ) -> Callable[..., dict[str, tf.Tensor]]:
-        """Returns the step as a function of one batch, without an iterator.
-
-        It can be lowered, unlike an iterator.
+        """Returns the step as a function of one batch, which can be lowered.
 
         Args:
           element_spec: TensorSpecs of (images, labels[, sample_weight]).

@@ -1,0 +1,90 @@
+"""The state of a Keras model between two of its training steps."""
+
+import logging
+from typing import Any
+from typing import Optional
+
+import tensorflow as tf
+
+from conadv_tf import steps
+
+
+class StatefulModel(tf.keras.Model):
+    """A Keras model whose training keeps more than weights between steps.
+
+    Attributes:
+      runner: the `steps.StepRunner` with the state; None before `compile`.
+    """
+
+    # Keras does not track plain objects, so the runner's variables are no
+    # weights of the model.
+    runner: Optional[steps.StepRunner]
+    # True while `fit` runs, and after one that raised an error.
+    _is_in_fit = False
+
+    def _compiled_runner(self) -> steps.StepRunner:
+        if self.runner is None:
+            raise ValueError(
+                "Expected a compiled model; call model.compile(...) first."
+            )
+        return self.runner
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
+        """Loads weights like `tf.keras.Model.load_weights`.
+
+        A pending batch is dropped, because the previous weights attacked it.
+        """
+        result = super().load_weights(*args, **kwargs)
+        self.reset_pending()
+        return result
+
+    def set_weights(self, weights: Any) -> None:
+        """Sets the weights like `tf.keras.Model.set_weights`.
+
+        Between two calls of `fit` a pending batch is dropped, with a log
+        message, because other weights attacked it. Callbacks may set weights
+        for a while, so that during `fit` it stays pending.
+        """
+        super().set_weights(weights)
+        if self.runner and self.runner.has_pending() and not self._is_in_fit:
+            logging.getLogger(__name__).warning(
+                "set_weights drops the pending batch of model %r, which other "
+                "weights attacked.",
+                self.name,
+            )
+            self.reset_pending()
+
+    def reset_pending(self) -> None:
+        """Drops the pending batch and all older stale weights.
+
+        With micro-batches, the sums since the last update are dropped.
+        """
+        if self.runner is not None:
+            with self.distribute_strategy.scope():
+                self.runner.reset()
+
+    def check_value_range(self, whole_epoch: bool = False) -> None:
+        """Raises a ValueError if training saw NaN or images out of range.
+
+        Args:
+          whole_epoch: whether images that use next to nothing of the range
+            are an error; otherwise they are a warning.
+        """
+        if self.runner is not None and self.runner.attack is not None:
+            strategy = self.distribute_strategy
+            try:
+                with strategy.scope():
+                    self.runner.attack.check_value_range(strategy, whole_epoch)
+            except ValueError:
+                self.reset_pending()  # It has the images of the error.
+                raise
+
+    @property
+    def skipped_steps(self) -> int:
+        """Number of updates since `compile` with a gradient not finite."""
+        return self._compiled_runner().update.skipped
+
+    @property
+    def first_skipped_step(self) -> Optional[int]:
+        """`optimizer.iterations` of the first skipped update, or None."""
+        return self._compiled_runner().update.first_skipped
