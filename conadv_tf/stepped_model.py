@@ -12,7 +12,7 @@ from conadv_tf import steps
 from conadv_tf.attacks import accuracy
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import loss as loss_lib
-from conadv_tf.callbacks import checkpoint_state
+from conadv_tf.callbacks import state_in_backups
 from conadv_tf.callbacks import with_training_monitor
 from conadv_tf.model_state import StatefulModel
 from conadv_tf.networks import SourceNetwork
@@ -195,7 +195,7 @@ class SteppedModel(StatefulModel):
                 )
         callbacks = with_training_monitor(arguments.get("callbacks"), self)
         self._is_in_fit = True
-        with checkpoint_state.state_in_backups(self, callbacks) as callbacks:
+        with state_in_backups(self, callbacks) as callbacks:
             history = super().fit(**{**arguments, "callbacks": callbacks})
         self._is_in_fit = False
         return history

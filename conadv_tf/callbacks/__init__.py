@@ -1,9 +1,11 @@
 """Keras callbacks: throughput, monitoring of training, checkpoints.
 
-`check_writable` and `with_training_monitor` are for the rest of the package.
+`check_writable`, `state_in_backups` and `with_training_monitor` are for the
+rest of the package.
 """
 
 from conadv_tf.callbacks.checkpoint_files import check_writable
+from conadv_tf.callbacks.checkpoint_state import state_in_backups
 from conadv_tf.callbacks.checkpoints import Checkpoints
 from conadv_tf.callbacks.throughput import ThroughputLogger
 from conadv_tf.callbacks.training_monitor import TrainingMonitor
@@ -14,5 +16,6 @@ __all__ = [
     "ThroughputLogger",
     "TrainingMonitor",
     "check_writable",
+    "state_in_backups",
     "with_training_monitor",
 ]
