@@ -187,7 +187,8 @@ def as_path(name: Union[str, os.PathLike]) -> Path:
 
     Args:
       name: path of a file or folder on a disk, or an address that contains
-        "://".
+        "://". A leading ~ is the home folder, which a shell does not replace
+        in "--model_dir=~/runs".
 
     Raises:
       ValueError: if it is an incomplete address, for example "gs:/bucket".
@@ -207,7 +208,9 @@ def as_path(name: Union[str, os.PathLike]) -> Path:
             "Expected two slashes after the scheme of an address, for example "
             f"gs://bucket/folder; received {text!r}."
         )
-    return pathlib.Path(name)
+    if isinstance(name, pathlib.Path):
+        return name
+    return pathlib.Path(os.path.expanduser(text))
 
 
 @contextlib.contextmanager

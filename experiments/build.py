@@ -39,6 +39,7 @@ def dataset(config, num_replicas):
         views=config.views,
         augment=augment,
         padding=config.padding,
+        holdout=config.holdout,
         validation_fraction=config.validation_fraction,
         train_images=config.train_images,
         max_bad_records=config.max_bad_records,

@@ -29,13 +29,22 @@ class HistoryFile(tf.keras.callbacks.Callback):
       path: path of the file.
       epoch: first epoch to be trained. Rows of earlier epochs are kept; the
         other rows of an existing file are discarded.
+
+    Raises:
+      ValueError: if the existing file is not a table of numbers.
     """
 
     def __init__(self, path, epoch=0):
         super().__init__()
         self._path = path
-        before = csv_file.read(path) if epoch and path.exists() else []
-        self._rows = [row for row in before if int(row["epoch"]) < epoch]
+        self._rows = []
+        if epoch and path.exists():
+            numbers = csv_file.read_numbers(path, ["epoch"])
+            self._rows = [
+                texts
+                for texts, row in zip(csv_file.read(path), numbers)
+                if row["epoch"] < epoch
+            ]
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds a row."""

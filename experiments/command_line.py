@@ -1,5 +1,6 @@
 """Runs the main function of a command with absl."""
 
+import io
 import re
 import sys
 
@@ -8,7 +9,17 @@ from absl import app
 
 def run(main):
     """Parses the flags and calls main(argv). --help exits with status 0."""
+    print_any_name()
     app.run(main, flags_parser=_parse)
+
+
+def print_any_name():
+    """Escapes characters that standard output has no code for.
+
+    Otherwise printing the name of a folder could fail after hours of training.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # Tests replace it.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run_without_arguments(main):

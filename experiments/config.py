@@ -96,6 +96,8 @@ class RunConfig:
       max_skipped_steps: steps that may be skipped because their gradient is
         not finite.
       data_dir: folder or bucket of prepared tensorflow-datasets.
+      holdout: fraction of the training images to hold out as the test set of a
+        dataset without one; else None.
       validation_fraction: fraction of the training images to evaluate on
         instead of the test set; None evaluates on the test set.
       evaluate_every: epochs between evaluations. The last epoch always has one.
@@ -135,6 +137,7 @@ class RunConfig:
     drop_remainder: bool = True
     max_skipped_steps: int = bounded(10, "[0, inf)")
     data_dir: Optional[str] = None
+    holdout: Optional[float] = bounded(None, "(0, 1)")
     validation_fraction: Optional[float] = bounded(None, "(0, 1)")
     evaluate_every: int = bounded(1, "[1, inf)")
     tensorboard: bool = False
@@ -197,10 +200,13 @@ class RunConfig:
             try:
                 step = expected(**(step or {}))
             except ValueError as error:
-                raise ValueError(
-                    f"{error} In run.py ca.Sequential() is --method=disadv, "
-                    "and attack=None is --method=baseline."
-                ) from None
+                message = str(error)
+                if "ca.Sequential()" in message or "attack=None" in message:
+                    message += (
+                        " In run.py ca.Sequential() is --method=disadv, and "
+                        "attack=None is --method=baseline."
+                    )
+                raise ValueError(message) from None
         if type(step) is not expected:
             raise ValueError(
                 f"Expected a step of class {expected.__name__} with method "

@@ -55,13 +55,20 @@ def curves(history_path, path):
       history_path: path of the run's history.csv.
       path: path of the PNG file to write.
     """
-    rows = csv_file.read(history_path)
+    # A user may have removed the file.
+    rows = (
+        csv_file.read_numbers(history_path, ["epoch"])
+        if history_path.exists()
+        else []
+    )
     columns = {
-        key: np.array([float(row[key]) if row[key] else np.nan for row in rows])
-        for key in rows[0]
+        # None becomes NaN.
+        key: np.array([row.get(key) for row in rows], float)
+        for key in sorted(set().union(*rows))
     }
     # Plain training logs a single loss, which is the clean one.
-    columns.setdefault("clean_loss", columns["loss"])
+    if "loss" in columns:
+        columns.setdefault("clean_loss", columns["loss"])
     figure, axes = subplots(1, len(_CURVES), width=4.0, height=3.4)
     for axis, (title, labels) in zip(axes[0], _CURVES.items()):
         for key, label in labels.items():
@@ -73,7 +80,7 @@ def curves(history_path, path):
         axis.set_title(title)
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)
-        if len(labels) > 1:
+        if len(labels) > 1 and axis.lines:
             axis.legend(fontsize=8)
     axes[0][0].set_yscale("log")
     save(figure, path)

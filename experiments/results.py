@@ -12,6 +12,19 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf import keras2
 from conadv_tf import paths
+from experiments import config as config_lib
+
+# {field of a summary.json: types of its value}.
+_REQUIRED = {
+    "method": (str,),
+    "batch_size": (int,),
+    "seed": (int,),
+    "top1": (int, float),
+    "steps": (int,),
+    "seconds": (int, float),
+}
+# Numbers that may be null. Summaries of older runs lack some of them.
+_OPTIONAL = ("train_top1", "final_loss", "images_per_second", "step_time_ms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +66,65 @@ def versions():
 
 
 def read_json(path):
-    """Returns the content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Returns the object in a JSON file as a dict.
+
+    Raises:
+      ValueError: if the file holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"Expected a JSON object in {path}; received {content!r:.80}."
+        )
+    return content
+
+
+def read_config(model_dir):
+    """Returns the `RunConfig` of the run in a folder.
+
+    Raises:
+      ValueError: if config.json is damaged.
+      OSError: if it cannot be read.
+    """
+    path = model_dir / "config.json"
+    values = read_json(path)
+    try:
+        return config_lib.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid. {error}") from error
+
+
+def read_summary(model_dir):
+    """Returns the summary of the run in a folder; None if it is unfinished.
+
+    Raises:
+      ValueError: if summary.json is damaged.
+    """
+    path = model_dir / "summary.json"
+    if not path.exists():
+        return None
+    remedy = "Restore it. Or remove it, so that --resume writes it again."
+    try:
+        summary = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error} {remedy}") from error
+    for name, kind in _REQUIRED.items():
+        if not isinstance(summary.get(name), kind):
+            raise ValueError(
+                f"Expected {name} in {path} to be of type "
+                f"{kind[-1].__name__}; received {summary.get(name)!r}. "
+                f"{remedy}"
+            )
+    for name in _OPTIONAL:
+        if not isinstance(summary.get(name), (int, float, type(None))):
+            raise ValueError(
+                f"Expected {name} in {path} to be a number or null; received "
+                f"{summary[name]!r}. {remedy}"
+            )
+    return summary
 
 
 def write_json(path, content):
@@ -90,9 +160,9 @@ def print_summary(summary, model_dir):
         + (", smoke test: not a result" if summary.get("smoke_test") else ""),
         # Summaries of older runs lack the training accuracy.
         "top-1 (training)": _number(summary.get("train_top1"), ".2%"),
-        "final training loss": _number(summary["final_loss"], ".4f"),
-        "images/s": _number(summary["images_per_second"], ",.0f"),
-        "step time": _number(summary["step_time_ms"], ".1f", " ms"),
+        "final training loss": _number(summary.get("final_loss"), ".4f"),
+        "images/s": _number(summary.get("images_per_second"), ",.0f"),
+        "step time": _number(summary.get("step_time_ms"), ".1f", " ms"),
         "steps": summary["steps"],
         "seconds": f"{summary['seconds']:.0f}",
         "results in": model_dir,
@@ -108,16 +178,3 @@ def _number(value, form, unit=""):
     if value is None or not math.isfinite(value):
         return "not measured"
     return f"{value:{form}}{unit}"
-
-
-def discard_unused(model_dir):
-    """Removes the folder of a run that failed before its first checkpoint."""
-    config, checkpoints = model_dir / "config.json", model_dir / "checkpoints"
-    found = {path.name for path in model_dir.iterdir()}
-    if {config.name} <= found <= {config.name, checkpoints.name}:
-        if checkpoints.exists():
-            if any(checkpoints.iterdir()):
-                return
-            checkpoints.rmdir()
-        config.unlink()
-        model_dir.rmdir()

@@ -1,5 +1,6 @@
 """Checkpoints, signals and the folder of a run that is resumed."""
 
+import shlex
 import signal
 import sys
 
@@ -8,12 +9,6 @@ from absl import flags
 import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
-from conadv_tf import paths
-from conadv_tf.callbacks import check_writable
-from experiments import config as config_lib
-from experiments import config_fields
-from experiments import lock
-from experiments import results
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -51,8 +46,8 @@ class SavesOnSignal(keras_internals.Callback):
     process at once.
 
     Args:
-      checkpoints: the `ca.Checkpoints` of the same `fit`, or None. It must
-        come before this callback.
+      checkpoints: the `ca.Checkpoints` of the same `fit`, which must come
+        before this callback.
       alone: whether this process trains alone. A signal may reach only some of
         several processes, but saving needs all of them, so that then only the
         end of an epoch saves.
@@ -79,10 +74,9 @@ class SavesOnSignal(keras_internals.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Saves and stops after a signal if the run can continue from here."""
         checkpoints = self._checkpoints
-        if self._received and self._alone and checkpoints is not None:
-            if checkpoints.can_save:
-                checkpoints.save()
-                self._preempt()
+        if self._received and self._alone and checkpoints.can_save:
+            checkpoints.save()
+            self._preempt()
 
     def on_epoch_end(self, epoch, logs=None):
         """Stops after a signal; `Checkpoints` has saved the epoch before."""
@@ -90,8 +84,7 @@ class SavesOnSignal(keras_internals.Callback):
             self._preempt()
 
     def _preempt(self):
-        if self._checkpoints is not None:
-            self._checkpoints.wait()
+        self._checkpoints.wait()
         raise Preempted
 
     def _note(self, number, frame):
@@ -99,24 +92,6 @@ class SavesOnSignal(keras_internals.Callback):
         if number == signal.SIGINT:
             signal.signal(number, self._before[number])
             print("\nstopping where the run can continue; Ctrl-C ends at once")
-
-
-def exclusive_run(model_dir):
-    """Returns a context in which no other process trains in the same folder.
-
-    Args:
-      model_dir: path of the folder of the run.
-
-    Raises:
-      ValueError: on entry, if another process trains in the folder.
-    """
-    return lock.exclusive(
-        model_dir / "config.json",
-        lambda content: (
-            f"Another process is training in --model_dir={model_dir}. Wait "
-            "for it, or stop it."
-        ),
-    )
 
 
 def check_flags():
@@ -131,12 +106,30 @@ def check_flags():
 
 def preempted(model_dir):
     """Prints the command that continues the run and exits."""
-    print(
-        f"preempted; continue with: {' '.join(sys.argv)} --resume"
-        + ("" if FLAGS.model_dir else f" --model_dir={model_dir}"),
-        flush=True,
-    )
+    script, *arguments = sys.argv
+    command = ["python", script] if script.endswith(".py") else [script]
+    command += arguments
+    if not FLAGS.model_dir:
+        command.append(f"--model_dir={model_dir}")
+    if not FLAGS.resume:
+        command.append("--resume")
+    print(f"preempted; continue with: {shlex.join(command)}", flush=True)
     sys.exit(PREEMPTED)
+
+
+def callbacks(checkpoints, alone):
+    """Returns the callbacks that save, for `fit`.
+
+    Without checkpoints there are none, so that a signal ends the process at
+    once.
+
+    Args:
+      checkpoints: a `ca.Checkpoints` or None.
+      alone: whether this process trains alone.
+    """
+    if checkpoints is None:
+        return []
+    return [checkpoints, SavesOnSignal(checkpoints, alone)]
 
 
 def checkpoints(model_dir, strategy):
@@ -152,46 +145,11 @@ def checkpoints(model_dir, strategy):
     )
 
 
-def open_model_dir(name, config):
-    """Opens the folder of a run to continue.
+def row_of_epoch(path, epoch):
+    """Returns the logs of an epoch in a history.csv: {name: number}.
 
-    Args:
-      name: value of --model_dir.
-      config: the `RunConfig` of the flags.
-
-    Returns:
-      (path of the folder, summary of the run or None if it is not finished).
-
-    Raises:
-      ValueError: if the folder has no run, or a run with another
-        configuration.
+    The result is empty if the file has been removed, or has no such epoch.
     """
-    if name is None:
-        raise ValueError(
-            "Expected the --model_dir of the run with --resume; received none."
-        )
-    path = paths.as_path(name)
-    try:
-        before = results.read_json(path / "config.json")
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"--model_dir={name} holds no run to continue ({error})."
-        ) from error
-    differences = config_fields.differences(
-        config_lib.from_dict(before), config
-    )
-    if differences:
-        raise ValueError(
-            f"The run in --model_dir={name} has another configuration: "
-            + "; ".join(differences)
-            + ". Give the same flags, or choose a new folder."
-        )
-    check_writable(path)
-    summary = path / "summary.json"
-    return path, results.read_json(summary) if summary.exists() else None
-
-
-def last_row(path):
-    """Returns {name: number} of the last epoch in a history.csv."""
-    row = csv_file.read(path)[-1]
-    return {name: float(value) for name, value in row.items() if value}
+    rows = csv_file.read_numbers(path, ["epoch"]) if path.exists() else []
+    found = [row for row in rows if row["epoch"] == epoch]
+    return found[-1] if found else {}

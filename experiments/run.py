@@ -37,7 +37,9 @@ from experiments import presets
 from experiments import results
 from experiments import resume
 from experiments import run_flags
+from experiments import run_folder
 from experiments import smoke_test
+from experiments import statistics_lag
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(run_flags)
@@ -57,26 +59,39 @@ def main(argv):
         resume.check_flags()
         config = read_config()
         strategy = run_flags.make_strategy(config)
-        if FLAGS.resume:
-            model_dir, summary = resume.open_model_dir(FLAGS.model_dir, config)
+        with open_folder(config, is_chief(strategy)) as (model_dir, summary):
             if summary is not None:
                 results.print_summary(summary, model_dir)
-                return
-        elif is_chief(strategy):
-            model_dir = new_model_dir(FLAGS.model_dir, config)
-        lock = contextlib.nullcontext()
-        if is_chief(strategy):
-            lock = resume.exclusive_run(model_dir)
-        with lock:
-            train(config, model_dir or paths.as_path(FLAGS.model_dir), strategy)
+            else:
+                train(config, model_dir, strategy)
     except resume.Preempted:
         resume.preempted(model_dir)
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except (ValueError, FloatingPointError, ImportError, OSError) as error:
-        if model_dir is not None:
-            results.discard_unused(model_dir)
         sys.exit(f"error: {error}")
+
+
+@contextlib.contextmanager
+def open_folder(config, chief):
+    """Opens the folder of the flags for a run.
+
+    Args:
+      config: a `RunConfig`.
+      chief: whether this process writes the files of the run.
+
+    Yields:
+      (path of the folder, summary of the run or None if it is not finished).
+    """
+    name = FLAGS.model_dir
+    if FLAGS.resume:
+        with run_folder.existing(name, config, chief) as found:
+            yield found
+    elif chief:
+        with run_folder.new(name, config) as path:
+            yield path, None
+    else:  # The first process creates it.
+        yield paths.as_path(name), None
 
 
 def read_config():
@@ -96,44 +111,6 @@ def read_config():
 def is_chief(strategy):
     """Returns whether this process writes the files of the run."""
     return ca.distribution.worker_index_and_count(strategy)[0] == 0
-
-
-def new_model_dir(name, config):
-    """Creates the folder of a run. Never returns a folder of another run.
-
-    Args:
-      name: folder, address in a bucket, or None for a new folder in runs/.
-      config: a `RunConfig`, which gives the default folder its name.
-
-    Returns:
-      Path of a folder that contains config.json only.
-
-    Raises:
-      ValueError: if the folder has files or cannot be written.
-    """
-    if name is None:
-        stem = (
-            f"{config.dataset_stem}_{config.method}_{config.global_batch_size}"
-            f"_seed{config.seed}"
-        )
-        number = 1
-        while (path := paths.as_path("runs") / f"{stem}_{number}").exists():
-            number += 1
-    else:
-        path = paths.as_path(name)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ValueError(
-                f"--model_dir={name} already holds something, and a run is "
-                "never overwritten. Choose a new folder, or remove this one."
-            )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        results.write_json(path / "config.json", dataclasses.asdict(config))
-    except OSError as error:
-        raise ValueError(
-            f"Cannot write to --model_dir={path}: {error}."
-        ) from error
-    return path
 
 
 def train(config, model_dir, strategy):
@@ -175,6 +152,7 @@ def train(config, model_dir, strategy):
     )
     checkpoints = resume.checkpoints(model_dir, strategy)
     epoch, batch = checkpoints.position if checkpoints else (0, 0)
+    run_folder.check_data(model_dir, dataset, bool(epoch or batch), chief)
     drift_callbacks = drift.callbacks(
         config, dataset, model_dir / "drift.csv" if chief else None
     )
@@ -195,8 +173,7 @@ def train(config, model_dir, strategy):
                 callbacks.LearningRateLogger(),
                 *(callbacks.files(config, model_dir, epoch) if chief else []),
                 *drift_callbacks,
-                *([checkpoints] if checkpoints else []),
-                resume.SavesOnSignal(
+                *resume.callbacks(
                     checkpoints, alone=config.strategy != "multi_worker"
                 ),
             ],
@@ -212,18 +189,24 @@ def train(config, model_dir, strategy):
     ):
         dataset.source.check_files()
         raise
+    evaluated = {}
+    if epoch == schedule.epochs:  # An earlier process trained the last epoch.
+        evaluated = model.evaluate(
+            build.test_data(dataset), verbose=0, return_dict=True
+        )
     # All processes take part, because reading a moving mean averages over them.
     network = model.export_network()
     if not chief:
         return None
-    last = resume.last_row(model_dir / "history.csv")
+    # A user may have removed the file.
+    last = resume.row_of_epoch(model_dir / "history.csv", schedule.epochs - 1)
     summary = {
         "smoke_test": config.smoke_test,
         "split": config.split,
-        "top1": last["val_accuracy"],
+        "top1": evaluated.get("accuracy", last.get("val_accuracy")),
         # Accuracy on clean images during the last epoch.
-        "train_top1": last["accuracy"],
-        "final_loss": last["loss"],
+        "train_top1": last.get("accuracy"),
+        "final_loss": last.get("loss"),
         "images_per_second": throughput.images_per_second,
         "step_time_ms": throughput.step_time_ms,
         "steps": schedule.updates,
@@ -242,6 +225,9 @@ def train(config, model_dir, strategy):
     results.print_summary(summary, model_dir)
     for callback in drift_callbacks:
         drift.finish(callback, model_dir)
+    note = statistics_lag.note(network, dataset, summary)
+    if note:
+        print(f"\n{note}")
     return summary
 
 

@@ -87,6 +87,7 @@ def scale_down(config, folder=None):
             "data_dir": None,
             "image_size": _IMAGE_SIZE,
             "padding": None,
+            "holdout": None,
             "train_images": None,
             "global_batch_size": batch_size,
         }

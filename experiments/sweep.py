@@ -186,7 +186,7 @@ def run(pool, specs, table, title=""):
                 failed.append(outcome)
                 display.report_done(f"{name}: FAILED, {outcome.error}")
                 continue
-            summary = summaries[name] = files.read_summary(folder / name)
+            summary = summaries[name] = results.read_summary(folder / name)
             rows = files.write_results(table, specs, summaries, other_rows)
             display.report_done(
                 f"{name}: top-1 {summary['top1']:.2%}, "

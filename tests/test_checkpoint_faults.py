@@ -9,6 +9,7 @@ import signal
 import pytest
 
 import conadv_tf as ca
+from conadv_tf.callbacks import checkpoint_files
 from tests import networks
 from tests import resumable
 
@@ -61,6 +62,37 @@ def test_the_last_three_checkpoints_are_kept(interrupted):
     folder, _ = interrupted
     names = sorted(path.name for path in folder.glob("*.index"))
     assert names == [f"ckpt-{step}.index" for step in (3, 4, 5)]
+
+
+# TensorFlow's list of checkpoints is not needed to find them.
+@pytest.mark.parametrize("content", [b"", b"\xff"])
+def test_the_list_of_checkpoints_is_damaged(content, interrupted, tmp_path):
+    folder = tmp_path / "copy"
+    source, whole = interrupted
+    shutil.copytree(source, folder)
+    (folder / "checkpoint").write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="checkpoint' is damaged"):
+        resumable.assert_same(whole, train(folder, restore=True))
+
+
+# A later checkpoint may be unreadable only while the run starts.
+def test_a_later_checkpoint_that_is_whole_again_is_kept(interrupted, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(interrupted[0], folder)
+    damage(folder, 4, "one bit")
+    for keep_whole, left in ((True, [3, 5]), (False, [3])):
+        checkpoint_files.remove_after(str(folder), 3, keep_whole)
+        assert checkpoint_files.steps_in(str(folder)) == left
+
+
+# The numbers of checkpoints count batches. They once decreased.
+def test_epochs_of_another_length_are_refused(
+    interrupted, tmp_path, monkeypatch
+):
+    shutil.copytree(interrupted[0], tmp_path / "copy")
+    monkeypatch.setattr(resumable, "STEPS", 2)
+    with pytest.raises(ValueError, match="Expected 3 batches .*; received 2"):
+        train(tmp_path / "copy", restore=True)
 
 
 def test_all_checkpoints_are_damaged(interrupted, tmp_path):

@@ -52,6 +52,7 @@ DEFAULT = config_lib.RunConfig()
         ("optimizer.learning_rate=0", r"\(0, inf\)"),
         ("optimizer.warmup_epochs=-1", r"\[0, inf\)"),
         ("evaluate_every=0", r"\[1, inf\)"),
+        ("holdout=1", r"\(0, 1\)"),
         ("optimizer.power=0", r"\(0, inf\)"),
         (
             "optimizer.end_learning_rate=5",
@@ -75,6 +76,23 @@ def test_wrong_values(assignment, expected):
         override(DEFAULT, [assignment])
     received = str(e.value).partition("received ")[2]
     assert received.strip("'").startswith(value)
+
+
+@pytest.mark.parametrize(
+    "assignments, is_named",
+    [
+        (["step.weight=-1"], False),
+        (["method=disadv", "step.staleness=0"], False),
+        (["step.staleness=0"], True),
+    ],
+)
+def test_methods_are_named_where_the_library_names_steps(assignments, is_named):
+    try:
+        override(DEFAULT, assignments)
+        message = ""
+    except ValueError as error:
+        message = str(error)
+    assert ("--method=disadv" in message) == is_named
 
 
 # The remaining fields accept all values of their type.

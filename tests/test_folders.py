@@ -225,7 +225,7 @@ def test_invalid_layouts(tmp_path):
 
     with pytest.raises(ValueError, match="there is no folder"):
         load(tmp_path / "none")
-    check("holdout=0.1; received None")
+    check("--set holdout=0.1")
     check("a folder for each class.*found none", holdout=0.5)
     images.write_class_folders(tmp_path, {"a": 1, "b": 2})
     check(r"in \(0, 1\); received 1.5", holdout=1.5)

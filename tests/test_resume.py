@@ -3,12 +3,14 @@
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from unittest import mock
 
+from absl.testing import flagsaver
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from conadv_tf import csv_file
 from conadv_tf.callbacks import checkpoint_files
 from experiments import results
 from experiments import resume
+from tests import sweep_rows
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = (
@@ -25,6 +28,8 @@ SMALL = (
     "--set=network.width=4",
     "--checkpoint_every=2",
 )
+
+SUMMARY = {**sweep_rows.SUMMARY, "method": "conadv", "batch_size": 8, "seed": 0}
 
 
 def start(folder, *flags):
@@ -148,14 +153,53 @@ def test_a_signal_saves_where_a_run_can_continue(number, capsys):
     assert signal.getsignal(number) == before
 
 
-def test_one_process_at_a_time_in_a_folder(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    for _ in range(2):
-        with resume.exclusive_run(tmp_path):
-            with pytest.raises(ValueError, match="Another process is training"):
-                with resume.exclusive_run(tmp_path):
-                    pass
-    assert (tmp_path / "config.json").read_text() == "{}"
+# A signal ends a run without checkpoints at once, because nothing is saved.
+def test_without_checkpoints_no_signal_is_handled():
+    assert resume.callbacks(None, alone=True) == []
+    checkpoints = mock.Mock()
+    saved, on_signal = resume.callbacks(checkpoints, alone=True)
+    assert saved is checkpoints
+    assert isinstance(on_signal, resume.SavesOnSignal)
+
+
+@pytest.mark.parametrize(
+    "command, added",
+    [
+        (["python", "a b/run.py", "--epochs=2"], ["--model_dir=it's"]),
+        (["conadv-run", "--set", "epochs=2"], ["--model_dir=it's"]),
+        (["python", "run.py", "--model_dir=it's $HOME"], []),
+    ],
+)
+def test_the_printed_command_continues_the_run(
+    command, added, capsys, monkeypatch
+):
+    arguments = command[command[0] == "python" :]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with flagsaver.flagsaver():
+        resume.FLAGS([arg for arg in arguments if "set" not in arg])
+        with pytest.raises(SystemExit) as error:
+            resume.preempted("it's")
+    assert error.value.code == 75
+    printed = capsys.readouterr().out.partition("continue with: ")[2]
+    assert shlex.split(printed) == [*command, *added, "--resume"]
+
+
+# The line with the results once failed after everything was written.
+def test_standard_output_without_unicode(tmp_path):
+    script = (
+        "import sys; from experiments import command_line, results;"
+        "command_line.run(lambda argv: results.print_summary("
+        f"{SUMMARY!r}, 'runs/\u65e5\u672c'))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "runs/\\u65e5\\u672c" in output
 
 
 # A run that is resumed after its last step has no throughput.

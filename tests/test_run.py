@@ -16,7 +16,6 @@ from conadv_tf import csv_file
 from experiments import callbacks
 from experiments import methods
 from experiments import plots
-from experiments import results
 from tools.runs import trained_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -165,27 +164,6 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert not (tmp_path / "x").exists()  # The corrected command can use it.
-
-
-@pytest.mark.parametrize(
-    "files, remains",
-    [
-        (["config.json"], False),
-        (["config.json", "history.csv"], True),
-        (["config.json", "checkpoints/at_1"], True),
-    ],
-)
-def test_the_folder_of_a_run_that_failed_early_is_removed(
-    files, remains, tmp_path
-):
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    for name in files:
-        (tmp_path / "run" / name).touch()
-    results.discard_unused(tmp_path / "run")
-    assert (tmp_path / "run").exists() == remains
-    if remains:
-        found = {path.name for path in (tmp_path / "run").rglob("*")}
-        assert found == {"checkpoints", *(n.split("/")[-1] for n in files)}
 
 
 def fit(path, first, epochs, every):

@@ -68,7 +68,12 @@ def test_a_folder_is_locked_for_one_sweep(tmp_path, monkeypatch):
         pass
 
 
-SUMMARY = {**sweep_rows.SUMMARY, "batch_size": 9}
+SUMMARY = {
+    **sweep_rows.SUMMARY,
+    "batch_size": 9,
+    "method": "conadv",
+    "seed": 0,
+}
 
 
 def test_the_table_of_results(tmp_path):

@@ -2,12 +2,15 @@
 
 import signal
 import socket
+import threading
 import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf.distribution import handshake
 from conadv_tf.distribution import strategies
 from tests import test_resume
 
@@ -86,10 +89,61 @@ def test_no_tpu_is_an_error_in_seconds(tpu):
 def test_a_worker_that_is_alone_says_whom_it_waited_for(monkeypatch):
     monkeypatch.setattr(strategies, "_WORKERS_SECONDS", 1)
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    with pytest.raises(ValueError, match=f"waited 1 s for .'{workers[1]}'"):
+    with pytest.raises(ValueError, match=f"waited 1 s for '{workers[1]}'"):
         ca.distribution.strategy(
             "multi_worker", workers=workers, worker_index=0
         )
+
+
+def waiting(workers, index, reasons, seconds=20):
+    """Starts a thread that waits for workers and stores why it failed."""
+
+    def wait():
+        try:
+            handshake.wait_for_workers(workers, index, seconds)
+            reasons[index] = None
+        except ValueError as error:
+            reasons[index] = str(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_workers_wait_for_each_other():
+    workers = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    reasons = {}
+    threads = []
+    for index in range(3):
+        threads.append(waiting(workers, index, reasons))
+        time.sleep(0.2)
+        assert index == 2 or not reasons
+    for thread in threads:
+        thread.join()
+    assert reasons == dict.fromkeys(range(3))
+
+
+# The port of a cluster that has lost a worker answers until all have ended. A
+# worker that was restarted alone once waited for it without a limit.
+def test_the_server_of_an_earlier_start_is_no_worker():
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    server = tf.distribute.Server(
+        {"worker": workers[1:]}, job_name="worker", task_index=0
+    )
+    with pytest.raises(ValueError, match="an earlier process still uses") as e:
+        handshake.wait_for_workers(workers, 0, 1)
+    assert workers[1] in str(e.value) and "end the others too" in str(e.value)
+    del server
+
+
+def test_workers_with_different_lists_say_so():
+    workers = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    reasons = {}
+    thread = waiting(workers, 1, reasons, 2)
+    with pytest.raises(ValueError, match="it is worker 1 of .*same list"):
+        handshake.wait_for_workers(workers[:2], 0, 2)
+    thread.join()
+    assert "worker 0 of" in reasons[1]
 
 
 def test_wrong_workers():

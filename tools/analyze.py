@@ -92,6 +92,7 @@ def analyze(runs, output_dir):
         data_dir=FLAGS.data_dir,
         drop_remainder=False,
         image_size=config.image_size,
+        holdout=config.holdout,
         validation_fraction=config.validation_fraction,
     )
     # The same batches for all runs, in memory.

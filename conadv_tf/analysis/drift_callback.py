@@ -180,11 +180,10 @@ class StalenessDrift(keras_internals.Callback):
         if not self._csv_path or not paths.as_path(self._csv_path).exists():
             return []
         rows = []
-        for texts in csv_file.read(self._csv_path):
-            epoch, step = int(texts["epoch"]), int(texts["step"])
-            if step <= self._steps:
-                values = {k: float(v) if v else None for k, v in texts.items()}
-                rows.append({**values, "epoch": epoch, "step": step})
+        for row in csv_file.read_numbers(self._csv_path, ["epoch", "step"]):
+            if row["step"] <= self._steps:
+                whole = {name: int(row[name]) for name in ("epoch", "step")}
+                rows.append({**row, **whole})
         return rows
 
     def _record(self) -> None:

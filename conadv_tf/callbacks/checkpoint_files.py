@@ -77,13 +77,46 @@ def check_writable(directory: str) -> None:
         ) from error
 
 
-def remove_after(directory: str, step: int) -> None:
-    """Removes the checkpoints of later steps in a folder."""
+def remove_after(directory: str, step: int, keep_whole: bool) -> None:
+    """Removes the checkpoints of later steps in a folder.
+
+    Args:
+      directory: folder of checkpoints.
+      step: the last step to keep.
+      keep_whole: whether to keep later checkpoints that can be read, because
+        the fault that made them unreadable has passed.
+    """
     for later in steps_in(directory):
-        if later > step:
-            pattern = os.path.join(directory, f"{PREFIX}-{later}.*")
-            for path in tf.io.gfile.glob(pattern):
-                tf.io.gfile.remove(path)
+        path = os.path.join(directory, f"{PREFIX}-{later}")
+        if later <= step or (keep_whole and _is_whole(path)):
+            continue
+        for kind in ("index", "data*"):
+            for name in tf.io.gfile.glob(f"{path}.{kind}"):
+                tf.io.gfile.remove(name)
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        verify(path)
+    except ValueError:
+        return False
+    return True
+
+
+def remove_damaged_state(directory: str) -> None:
+    """Removes the list of checkpoints that TensorFlow keeps, if it is damaged.
+
+    TensorFlow refuses a folder with such a list, which it writes again with the
+    next checkpoint. The checkpoints are found without it.
+    """
+    try:
+        tf.train.get_checkpoint_state(directory)
+    except ValueError as error:
+        path = os.path.join(directory, "checkpoint")
+        warnings.warn(
+            f"{path!r} is damaged and is replaced ({error}).", RuntimeWarning
+        )
+        tf.io.gfile.remove(path)
 
 
 def steps_in(directory: str) -> list[int]:

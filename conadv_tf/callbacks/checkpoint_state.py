@@ -25,6 +25,8 @@ Values = dict[str, list[np.ndarray]]
 
 _LABELS = "labels"
 _STEP = "step_class"
+_POSITION = "position"
+_LENGTH = "batches_per_epoch"
 
 
 class Arrays(keras_internals.PythonState):
@@ -197,6 +199,44 @@ def state_in_backups(model: tf.keras.Model, callbacks: Any) -> Iterator[Any]:
         yield callbacks
     finally:
         del model.state_between_steps
+
+
+def position_values(epoch: int, batch: int, length: Optional[int]) -> Values:
+    """Returns the values that store a position in the training.
+
+    Args:
+      epoch: number of finished epochs.
+      batch: number of finished batches of the next epoch.
+      length: batches per epoch; None if it is not known.
+    """
+    values = {_POSITION: [np.array([epoch, batch], np.int64)]}
+    if length is not None:
+        values[_LENGTH] = [np.array(length, np.int64)]
+    return values
+
+
+def position(values: Values) -> tuple[int, int]:
+    """Returns the (epoch, batch) that `position_values` stored."""
+    epoch, batch = values[_POSITION][0]
+    return int(epoch), int(batch)
+
+
+def check_epoch_length(values: Values, length: Optional[int]) -> None:
+    """Raises a ValueError if an epoch has another number of batches.
+
+    The numbers of checkpoints count batches. If they decreased, an older
+    checkpoint would count as the last one.
+
+    Args:
+      values: values of the checkpoint that is restored.
+      length: batches per epoch now; None if it is not known.
+    """
+    if _LENGTH in values and values[_LENGTH][0] != length:
+        raise ValueError(
+            f"Expected {values[_LENGTH][0]} batches per epoch, as before the "
+            f"training was interrupted; received {length}. Restore the data "
+            "and the batch size, or start with an empty folder."
+        )
 
 
 def _statistics(model: tf.keras.Model) -> dict[str, tf.Variable]:

@@ -6,12 +6,12 @@ from typing import Optional
 from typing import Union
 import warnings
 
-import numpy as np
 import tensorflow as tf
 
 from conadv_tf import distribution
 from conadv_tf import keras_internals
 from conadv_tf import keras_optimizers
+from conadv_tf import paths
 from conadv_tf.callbacks import checkpoint_files
 from conadv_tf.callbacks import checkpoint_state
 
@@ -64,7 +64,7 @@ class Checkpoints(keras_internals.Callback):
         for name, value in (("every_steps", every_steps), ("keep", keep)):
             if value is not None and value < 1:
                 raise ValueError(f"Expected {name} >= 1; received {value!r}.")
-        self.directory = os.fspath(directory)
+        self.directory = os.fspath(paths.as_path(directory))
         self.every_steps = every_steps
         self.keep = keep
         self.restore = restore
@@ -89,11 +89,8 @@ class Checkpoints(keras_internals.Callback):
 
         Finds the last good checkpoint, and warns about each damaged one.
         """
-        values = self._last_good()
-        if values is None:
-            return 0, 0
-        epoch, batch = values[1]["position"][0]
-        return int(epoch), int(batch)
+        found = self._last_good()
+        return checkpoint_state.position(found[1]) if found else (0, 0)
 
     def on_train_begin(self, logs: Optional[dict[str, Any]] = None) -> None:
         """Restores the last good checkpoint."""
@@ -109,10 +106,11 @@ class Checkpoints(keras_internals.Callback):
         self._epoch, self._batch = self.position
         self._manager = self._make_manager()
         # Not now, because other processes may still be reading them.
-        self._remove_later = found is not None
+        self._resumed_at = found[0] if found else None
         if found is None:
             return
         step, values = found
+        checkpoint_state.check_epoch_length(values, self._length)
         model = self.model
         with model.distribute_strategy.scope():
             keras_optimizers.create_slots(
@@ -141,18 +139,19 @@ class Checkpoints(keras_internals.Callback):
         # With several steps per execution, `batch` is the last of them.
         self._now = batch + 1
         if self.every_steps is not None and self.can_save:
-            saved, now = (
-                batches // self.every_steps
-                for batches in (self._saved_at, self._now)
-            )
-            if now > saved:
+            every = self.every_steps
+            if self._now // every > self._saved_at // every:
                 self.save()
+
+    @property
+    def _length(self) -> Optional[int]:
+        """Batches per epoch; None if Keras does not know it."""
+        return (self.params or {}).get("steps")
 
     @property
     def can_save(self) -> bool:
         """Whether a run could resume here, in the middle of an epoch."""
-        steps = (self.params or {}).get("steps")
-        return steps is not None and self._now < steps
+        return self._length is not None and self._now < self._length
 
     def on_epoch_end(
         self, epoch: int, logs: Optional[dict[str, Any]] = None
@@ -177,14 +176,15 @@ class Checkpoints(keras_internals.Callback):
         self.wait()
         step = self._total_batches()
         values = checkpoint_state.read(self.model)
-        values["position"] = [np.array([self._epoch, self._now], np.int64)]
+        values |= checkpoint_state.position_values(
+            self._epoch, self._now, self._length
+        )
         self._local.values = values
-        if self._found is not None and self._remove_later:  # Damaged ones.
-            checkpoint_files.remove_after(
-                self._manager.directory, self._found[0]
-            )
+        if self._resumed_at is not None:  # Later checkpoints are damaged.
+            folder, alone = self._manager.directory, self._worker[1] == 1
+            checkpoint_files.remove_after(folder, self._resumed_at, alone)
         self._writing = self._start_writing(step)
-        self._remove_later = False
+        self._resumed_at = None
         self._saved_at = self._now
         return step
 
@@ -227,14 +227,14 @@ class Checkpoints(keras_internals.Callback):
         self._written = path
 
     def _total_batches(self) -> int:
-        steps = (self.params or {}).get("steps")
-        if steps is None:
+        if self._length is None:
             return self._epoch
-        return self._epoch * steps + self._now
+        return self._epoch * self._length + self._now
 
     # --- Files ---------------------------------------------------------------
 
     def _make_manager(self) -> tf.train.CheckpointManager:
+        checkpoint_files.remove_damaged_state(self._folder(self._worker[0]))
         self._local = checkpoint_state.Arrays()
         # Reading a moving mean to save it communicates among all processes, so
         # each process must save the weights, not only the first.
@@ -275,15 +275,15 @@ class Checkpoints(keras_internals.Callback):
         index, count = self._worker
         problem = ""
         steps = self._steps()
-        paths = [[self._path(step, i) for i in range(count)] for step in steps]
-        for step, step_paths in zip(reversed(steps), reversed(paths)):
-            path = step_paths[index]
+        files = [[self._path(step, i) for i in range(count)] for step in steps]
+        for step, step_files in zip(reversed(steps), reversed(files)):
+            path = step_files[index]
             if problem:
                 warnings.warn(
                     f"{problem} Trying {path!r} instead.", RuntimeWarning
                 )
             try:
-                for worker_path in step_paths:
+                for worker_path in step_files:
                     checkpoint_files.verify(worker_path)
             except ValueError as error:
                 problem = str(error)
@@ -295,6 +295,6 @@ class Checkpoints(keras_internals.Callback):
             break
         else:
             if problem:
-                checkpoint_files.check_nothing_is_lost(paths, problem)
+                checkpoint_files.check_nothing_is_lost(files, problem)
         self._searched = True
         return self._found

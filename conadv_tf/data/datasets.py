@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 from typing import Any
 from typing import Optional
 from typing import Union
@@ -24,6 +25,7 @@ from conadv_tf.data.views import central_view
 from conadv_tf.data.views import random_views
 from conadv_tf.data.views import shifted_views
 from conadv_tf.data.views import View
+from conadv_tf.paths import as_path
 
 # Datasets with default views. `load` also takes any other name of
 # tensorflow-datasets, folder:PATH and npz:PATH.
@@ -262,7 +264,8 @@ def _open(
     if label.startswith(_FOLDER):
         return FolderSource(label.removeprefix(_FOLDER), splits)
     if isinstance(name, str):
-        arrays = archives.read(name.removeprefix(_ARCHIVE))
+        path = as_path(name.removeprefix(_ARCHIVE))
+        arrays = archives.read(os.fspath(path))
     else:
         arrays = archives.from_load_data(name)
     return ArraySource(label, arrays, splits, image_size)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 import functools
 import hashlib
+import os
 from typing import Optional
 import unicodedata
 
@@ -16,8 +17,10 @@ from conadv_tf.data.sharding import Shard
 from conadv_tf.data.source import Source
 from conadv_tf.data.splitting import ORIGINAL
 from conadv_tf.data.splitting import Splits
+from conadv_tf.paths import as_path
 
 _TEST_NAMES = ("test", "validation", "val")
+_MAX_LISTED = 5
 _Files = dict[str, list[str]]  # {class name: paths}.
 
 
@@ -52,6 +55,7 @@ class FolderSource(Source):
           ValueError: if the layout is neither of the two, a class has no
             image, a name is not UTF-8, or a holdout is missing or superfluous.
         """
+        path = os.fspath(as_path(path))
         skipped = listing.SkippedFiles()
         entries = listing.folders(path)
         if "train" in entries:
@@ -67,9 +71,10 @@ class FolderSource(Source):
             _check_same_classes(path, files, test, test_files)
         elif splits.holdout is None:
             raise ValueError(
-                f"Expected a folder train in {path!r}, or a fraction of its "
-                "class folders to hold out, for example holdout=0.1; received "
-                "None."
+                f"Expected a folder train in {path!r}; found "
+                f"{entries[:_MAX_LISTED]}. Rename the folders to train and "
+                "test. If they are classes, hold out a part of their images "
+                "for testing, with holdout=0.1 or in run.py --set holdout=0.1."
             )
         else:  # Test files are held out below.
             files = test_files = _files_by_class(path, skipped)

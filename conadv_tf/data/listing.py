@@ -30,7 +30,8 @@ def names(path: str) -> list[str]:
         raise ValueError(
             f"Expected a folder of images at {path!r}; there is no folder. "
             "Make PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, or "
-            "PATH/CLASS/*.jpg with a holdout fraction."
+            "PATH/CLASS/*.jpg with a holdout fraction (run.py: --set "
+            "holdout=0.1)."
         ) from None
     except UnicodeEncodeError:
         raise ValueError(

@@ -215,8 +215,8 @@ def _tfds_splits(
     elif splits.holdout is None:
         raise ValueError(
             f"Expected {name!r} to have a split among {candidates}; found "
-            f"{sorted(available)}. Hold out a part of 'train', for example "
-            "holdout=0.1."
+            f"{sorted(available)}. Hold out a part of 'train', with "
+            "holdout=0.1 or in run.py --set holdout=0.1."
         )
     else:
         size = _num_kept(size, splits.holdout)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import socket
 import threading
-import time
 from typing import Optional
 import urllib.parse
 
 import tensorflow as tf
+
+from conadv_tf.distribution.handshake import wait_for_workers
 
 _CONNECT_SECONDS = 10
 _TPU_SECONDS = 60
@@ -139,48 +140,8 @@ def _multi_worker(
             task_id=index,
             rpc_layer="grpc",
         )
-    _wait_for_workers(workers, index)
+    wait_for_workers(workers, index, _WORKERS_SECONDS)
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
-
-
-def _wait_for_workers(workers: Sequence[str], index: int) -> None:
-    """Waits until all workers answer, with a time limit.
-
-    TensorFlow would wait forever, and it would hold Python's global lock, so
-    that no other thread could stop it. Here a worker listens on its port until
-    it has reached every other worker once. The others reach this listener, or
-    TensorFlow's server, which takes its place.
-    """
-    missing = [each for i, each in enumerate(workers) if i != index]
-    end = time.monotonic() + _WORKERS_SECONDS
-    port = workers[index].rpartition(":")[2]
-    try:
-        listener = socket.create_server(("", int(port)), backlog=128)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Expected host:port with a free port of this machine; worker "
-            f"{index} cannot listen at {workers[index]!r} ({error})."
-        ) from error
-    with listener:
-        while missing and time.monotonic() < end:
-            missing = [each for each in missing if not _answers(each)]
-            if missing:
-                time.sleep(0.1)
-    if missing:
-        raise ValueError(
-            f"Worker {index} of {workers} waited {_WORKERS_SECONDS} s for "
-            f"{missing}. Start all workers with the same list, and open the "
-            "ports in the firewall."
-        )
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _tpu_strategy(tpu: str) -> tf.distribute.Strategy:

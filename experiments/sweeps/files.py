@@ -4,10 +4,10 @@ import contextlib
 import os
 
 from conadv_tf import csv_file
-from experiments import config as config_lib
 from experiments import config_fields
 from experiments import lock
 from experiments import results
+from experiments import run_folder
 
 # Columns of results.csv and tuning.csv.
 COLUMNS = tuple(
@@ -50,12 +50,6 @@ def locked(folder):
         yield file.fileno()
 
 
-def read_summary(model_dir):
-    """Returns the summary of the run in a folder; None if it is unfinished."""
-    path = model_dir / "summary.json"
-    return results.read_json(path) if path.exists() else None
-
-
 def finished_summaries(folder, specs):
     """Returns the summaries of the runs that are already finished.
 
@@ -73,12 +67,11 @@ def finished_summaries(folder, specs):
     summaries = {}
     for spec in specs:
         path = folder / spec.name
-        summary = read_summary(path)
+        summary = results.read_summary(path)
         if summary is None:
             continue
         differing = config_fields.differences(
-            config_lib.from_dict(results.read_json(path / "config.json")),
-            spec.config,
+            results.read_config(path), spec.config
         )
         if differing:
             raise ValueError(
@@ -91,12 +84,17 @@ def finished_summaries(folder, specs):
 
 
 def move_aside(path):
-    """Renames the folder of an interrupted run, if it exists."""
+    """Renames the folder of an interrupted run, if it exists.
+
+    Raises:
+      ValueError: if a process trains in it.
+    """
     if path.exists():
         number = 1
         while (aside := path.with_name(f"{path.name}.cut{number}")).exists():
             number += 1
-        path.rename(aside)
+        with run_folder.exclusive(path):
+            path.rename(aside)
 
 
 def read_other_rows(path, specs):
@@ -112,20 +110,43 @@ def read_other_rows(path, specs):
     Raises:
       ValueError: if the file is not the table of a sweep.
     """
+    if not path.exists():
+        return []
     names = {spec.name for spec in specs}
-    rows = csv_file.read(path) if path.exists() else []
-    if rows and "model_dir" not in rows[0]:
+    table = csv_file.reader(path)
+    if "model_dir" not in (table.fieldnames or ["model_dir"]):
         raise ValueError(
             f"Expected {path} to be the table of a sweep, with a column "
-            f"model_dir; received columns {', '.join(rows[0])}. Move it, or "
-            "choose another --output_dir."
+            f"model_dir; received columns {', '.join(table.fieldnames)}. Move "
+            "it, or choose another --output_dir."
         )
-    return [
-        {column: row.get(column, "") for column in COLUMNS}
-        for row in rows
-        if row["model_dir"] not in names
-        and (path.parent / row["model_dir"] / "summary.json").exists()
-    ]
+    found = []
+    for row in table:
+        _check_row(row, f"{path}, line {table.line_num}")
+        name = row["model_dir"]
+        if name not in names and (path.parent / name / "summary.json").exists():
+            found.append({column: row.get(column, "") for column in COLUMNS})
+    return found
+
+
+def _check_row(row, where):
+    """Raises a ValueError if values that are used again are missing."""
+    for column, kind in {
+        "model_dir": str,
+        "batch_size": int,
+        "top1": float,
+    }.items():
+        text = row.get(column)
+        try:
+            if not text:
+                raise ValueError
+            kind(text)
+        except ValueError:
+            raise ValueError(
+                f"Expected a value of type {kind.__name__} as {column} in "
+                f"{where}; received {text!r}. Correct the file, or move it "
+                "away: the same command writes the rows of its runs again."
+            ) from None
 
 
 def write_results(path, specs, summaries, other_rows=()):

@@ -63,10 +63,13 @@ def train(values, model_dir):
     from absl import flags
     import tensorflow as tf
 
+    from experiments import command_line
     from experiments import config as config_lib
     from experiments import run
     from experiments import run_flags
+    from experiments import run_folder
 
+    command_line.print_any_name()
     if not flags.FLAGS.is_parsed():
         # A sweep restarts interrupted runs, so it needs no checkpoints.
         flags.FLAGS([sys.argv[0], "--keep_checkpoints=0"])
@@ -74,7 +77,8 @@ def train(values, model_dir):
     config = config_lib.from_dict(values)
     strategy = run_flags.make_strategy(config)
     try:
-        run.train(config, run.new_model_dir(model_dir, config), strategy)
+        with run_folder.new(model_dir, config, keep_failed=True) as folder:
+            run.train(config, folder, strategy)
     except FloatingPointError as error:
         print(f"diverged: {error}", file=sys.stderr, flush=True)
         sys.exit(DIVERGED)

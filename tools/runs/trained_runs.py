@@ -8,7 +8,6 @@ import statistics
 
 from conadv_tf import analysis
 from conadv_tf import paths
-from experiments import config as config_lib
 from experiments import networks
 from experiments import results
 from experiments.results import MeanStd
@@ -37,9 +36,7 @@ class TrainedRun:
                     f"{folder} has no {name}."
                 )
         self.folder = folder
-        self.config = config_lib.from_dict(
-            results.read_json(folder / "config.json")
-        )
+        self.config = results.read_config(folder)
 
     @property
     def identity(self):
@@ -72,7 +69,13 @@ def check_comparable(runs):
         raise ValueError(
             "Expected folders of runs: python tools/analyze.py RUN [RUN ...]."
         )
-    for name in ("dataset", "image_size", "validation_fraction", "smoke_test"):
+    for name in (
+        "dataset",
+        "image_size",
+        "holdout",
+        "validation_fraction",
+        "smoke_test",
+    ):
         values = {str(getattr(run.config, name)) for run in runs}
         if len(values) > 1:
             raise ValueError(

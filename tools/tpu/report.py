@@ -162,7 +162,7 @@ def absent_kernels(python, path):
     """Returns the operations of an exported step that have no TPU kernel."""
     missing = pathlib.Path(f"{path}.missing.json")
     run_script(python, "kernels", f"{path}.operations.json", missing)
-    return results.read_json(missing)
+    return json.loads(missing.read_text(encoding="utf-8"))
 
 
 def run_script(python, name, *arguments):
