@@ -156,6 +156,7 @@ def train(config, model_dir, strategy):
     drift_callbacks = drift.callbacks(
         config, dataset, model_dir / "drift.csv" if chief else None
     )
+    evaluated = {}
     try:
         model.fit(
             build.training_data(config, dataset, schedule, epoch, batch),
@@ -178,6 +179,12 @@ def train(config, model_dir, strategy):
                 ),
             ],
         )
+        if (
+            epoch == schedule.epochs
+        ):  # An earlier process trained the last epoch.
+            evaluated = model.evaluate(
+                build.test_data(dataset), verbose=0, return_dict=True
+            )
     except tf.errors.InvalidArgumentError as error:
         if dataset.bad_records.error is None:
             raise
@@ -189,11 +196,6 @@ def train(config, model_dir, strategy):
     ):
         dataset.source.check_files()
         raise
-    evaluated = {}
-    if epoch == schedule.epochs:  # An earlier process trained the last epoch.
-        evaluated = model.evaluate(
-            build.test_data(dataset), verbose=0, return_dict=True
-        )
     # All processes take part, because reading a moving mean averages over them.
     network = model.export_network()
     if not chief:

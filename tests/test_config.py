@@ -78,23 +78,6 @@ def test_wrong_values(assignment, expected):
     assert received.strip("'").startswith(value)
 
 
-@pytest.mark.parametrize(
-    "assignments, is_named",
-    [
-        (["step.weight=-1"], False),
-        (["method=disadv", "step.staleness=0"], False),
-        (["step.staleness=0"], True),
-    ],
-)
-def test_methods_are_named_where_the_library_names_steps(assignments, is_named):
-    try:
-        override(DEFAULT, assignments)
-        message = ""
-    except ValueError as error:
-        message = str(error)
-    assert ("--method=disadv" in message) == is_named
-
-
 # The remaining fields accept all values of their type.
 def test_every_field_with_a_range_is_tested():
     tested = {

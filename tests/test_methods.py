@@ -4,6 +4,7 @@ import pytest
 
 import conadv_tf as ca
 from experiments import config as config_lib
+from experiments import config_fields
 from experiments.sweeps import axes
 from experiments.sweeps import grid
 
@@ -55,3 +56,13 @@ def test_method_names(changes, name):
     keys = "method", "augmentation", "step"
     config = config_lib.RunConfig(**dict(zip(keys, changes)))
     assert grid.method_name(config) == name
+
+
+# Other errors of a step have nothing to do with the method.
+@pytest.mark.parametrize(
+    "option, is_named", [("weight=-1", False), ("staleness=0", True)]
+)
+def test_an_error_that_names_a_step_names_the_method(option, is_named):
+    with pytest.raises(ValueError) as error:
+        config_fields.override(config_lib.RunConfig(), [f"step.{option}"])
+    assert ("--method=disadv" in str(error.value)) == is_named
