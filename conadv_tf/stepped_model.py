@@ -140,7 +140,7 @@ class SteppedModel(StatefulModel):
                 functools.partial(keras_internals.build_metrics, self),
             ),
             accuracy=accuracy.example_accuracy(
-                self.network, loss_object, list(metrics)
+                self.network, loss_object, *metrics
             ),
             attack=self.attack,
             seed=self.seed,

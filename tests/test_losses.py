@@ -162,3 +162,35 @@ def test_binary_classifiers(activation):
     # With epsilon 0 both branches see the same batch.
     assert 0 < logs["accuracy"] < 1
     np.testing.assert_allclose(logs["adversarial_accuracy"], logs["accuracy"])
+
+
+# Keras weights `weighted_metrics` only.
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+def test_accuracies_of_equal_images_are_equal_with_sample_weights(
+    kind, is_weighted
+):
+    images, labels = models.arrays(16)
+    loss, name = networks.LOSS, "accuracy"
+    if kind == "labels":
+        loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+        labels, name = one_hot(labels), "binary_accuracy"
+    given = "weighted_metrics" if is_weighted else "metrics"
+    model = models.build(
+        "disadv",
+        networks.linear((6, 6, 1)),
+        ca.FGSM(0.0),
+        tf.keras.optimizers.SGD(0.0),
+        loss,
+        **{"metrics": [], given: ["mse", name]},
+    )
+    weights = np.arange(16.0)
+    history = model.fit(
+        images, labels, sample_weight=weights, batch_size=8, verbose=0
+    ).history
+    assert history["adversarial_accuracy"] == pytest.approx(history[name])
+    # The weights matter.
+    model.fit(images, labels, verbose=0)
+    assert model.history.history[name] != pytest.approx(history[name]) or (
+        not is_weighted
+    )

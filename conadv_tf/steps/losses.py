@@ -1,7 +1,6 @@
 """The loss of a batch and the logs of `fit`."""
 
 import abc
-from collections.abc import Callable
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -148,7 +147,7 @@ class CompositeLoss(Loss):
       network: functional network with split batch norms, images to logits.
       metrics: the `KerasMetrics` of the model.
       shares: {name of a sub-batch: its share of the loss}.
-      accuracy: function of (labels, logits) to float32 [size], or None.
+      accuracy: the `ExampleAccuracy` of adversarial images, or None.
       num_replicas: number of replicas that share a global batch.
     """
 
@@ -157,7 +156,7 @@ class CompositeLoss(Loss):
         network: tf.keras.Model,
         metrics: KerasMetrics,
         shares: dict[str, float],
-        accuracy: Optional[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]],
+        accuracy: Any,
         num_replicas: int,
     ) -> None:
         super().__init__(network, metrics)
@@ -222,7 +221,8 @@ class CompositeLoss(Loss):
         if attacked is not None and self._accuracy is not None:
             logits = outputs.logits["adversarial"]
             self._adversarial_accuracy.update_state(
-                self._accuracy(attacked.labels, logits), attacked.sample_weight
+                self._accuracy(attacked.labels, logits),
+                attacked.sample_weight if self._accuracy.is_weighted else None,
             )
 
     def complete_logs(self, logs: dict[str, Any]) -> dict[str, tf.Tensor]:

@@ -52,8 +52,9 @@ class TrainingContext:
       strategy: `tf.distribute.Strategy` of the network.
       loss: the compiled Keras loss.
       metrics: Keras's loss and metrics of a batch.
-      accuracy: function of (labels, logits) to float32 [size], for the
-        adversarial images; None if the compiled metrics have no accuracy.
+      accuracy: function of (labels, logits) to float32 [size] for the
+        adversarial images, an `ExampleAccuracy`; None if the compiled metrics
+        have no accuracy.
       attack: the attack, or None.
       seed: int, key of the random draws.
       views: number of views of each image, 1 or 2.
@@ -65,7 +66,7 @@ class TrainingContext:
     strategy: tf.distribute.Strategy
     loss: Any
     metrics: KerasMetrics
-    accuracy: Optional[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]
+    accuracy: Any
     attack: Any
     seed: int
     views: int
