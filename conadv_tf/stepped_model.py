@@ -62,8 +62,8 @@ class SteppedModel(StatefulModel):
         # Losses and metrics may be given by these names.
         self.output_names = network.output_names
         # A symbolic call builds the model.
-        shape, dtype = network.input_shape[1:], network.inputs[0].dtype
-        self(tf.keras.Input(shape, dtype=dtype))
+        images = network.inputs[0]
+        self(tf.keras.Input(images.shape[1:], dtype=images.dtype))
 
     def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
         """Returns the logits through the main batch norm."""
@@ -138,7 +138,7 @@ class SteppedModel(StatefulModel):
                 ),
                 self.get_metrics_result,
                 functools.partial(keras_internals.build_metrics, self),
-            ),
+            ).of_logits(self.network),
             accuracy=accuracy.example_accuracy(
                 self.network, loss_object, *metrics
             ),

@@ -75,14 +75,6 @@ def test_losses_and_metrics_by_the_name_of_the_output(tmp_path, method):
     )
 
 
-@pytest.mark.parametrize("method", ["disadv", "conadv"])
-def test_labels_by_the_name_of_the_output_are_refused(method):
-    (images, labels), *_ = networks.batches(1)
-    model = models.build(method, species_network())
-    with pytest.raises(ValueError, match="one tensor of labels.*'species'"):
-        model.fit(images, {"species": labels}, verbose=0)
-
-
 # It takes the graph after the first batch, of the function that Keras made
 # last: with micro-batches not the one that was called.
 @pytest.mark.parametrize("microbatches", [1, 2])

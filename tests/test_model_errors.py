@@ -124,10 +124,11 @@ def test_plain_training_takes_any_range():
     [
         (lambda x, y: ((x * 255).astype("uint8"), y), "dtype uint8"),
         (lambda x, y: (x, np.zeros((8, 5), "float32")), r"\(8, 5\)"),
-        (lambda x, y: ({"image": x}, y), "one tensor of images"),
+        (lambda x, y: ({"image": x}, y), "images as one tensor"),
+        (lambda x, y: (((x, x), x), y), "one tensor of images"),
         (lambda x, y: (x, None), "received elements|without labels"),
     ],
-    ids=["integer", "labels", "structure", "no labels"],
+    ids=["integer", "labels", "names", "structure", "no labels"],
 )
 def test_batches(data, message):
     (images, labels), *_ = networks.batches(1)

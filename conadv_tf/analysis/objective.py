@@ -46,7 +46,7 @@ def forward_function(network: tf.keras.Model) -> Forward:
 
     def forward(images: tf.Tensor) -> tf.Tensor:
         with batch_norm.batch_norm_branch(branch):
-            return network(images, training=False)
+            return tf.nest.flatten(network(images, training=False))[0]
 
     return forward
 

@@ -69,7 +69,8 @@ def example_accuracy(
     of_classes = functools.partial(
         labels_lib.correct, decision_boundary=boundary
     )
-    if not loss_lib.is_binary(network, loss) or network.output_shape[-1] == 1:
+    num_outputs = network.outputs[0].shape[-1]
+    if num_outputs == 1 or not loss_lib.is_binary(network, loss):
         names = (*_CLASS_ACCURACIES, *_LABEL_ACCURACIES)
         weighted = [
             w for metric, w in given if _normalized_name(metric) in names

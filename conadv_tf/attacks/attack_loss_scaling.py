@@ -105,7 +105,7 @@ def scaled_forward(network: Forward) -> LossScaledForward:
         return network
     if isinstance(network, tf.keras.Model):
         return LossScaledForward(
-            lambda images: network(images, training=False),
+            lambda images: tf.nest.flatten(network(images, training=False))[0],
             computes_in_float16(network),
             is_independent=True,
         )

@@ -169,7 +169,15 @@ def random_wrong_labels(
 
     Returns:
       Labels in the same format and dtype; each row has a single one.
+
+    Raises:
+      ValueError: if labels are strings.
     """
+    if labels.dtype == tf.string:
+        raise ValueError(
+            'A targeted attack with targeted="random" needs class ids or '
+            "one-hot rows to draw targets; received labels of dtype string."
+        )
     batch_size = labels.shape[0] or tf.shape(labels)[0]
     offset = random.first_global_position(batch_size)
     draws = random.uniform(seed, _TARGET, offset, batch_size, ())

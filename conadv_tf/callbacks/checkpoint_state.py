@@ -45,7 +45,10 @@ class Arrays(keras_internals.PythonState):
         np.savez(
             file,
             **{
-                f"{name}:{replica}": array
+                # Labels that are strings are objects, which need pickle.
+                f"{name}:{replica}": array.astype("S")
+                if array.dtype == object
+                else array
                 for name, arrays in (self.values or {}).items()
                 for replica, array in enumerate(arrays)
             },
@@ -131,7 +134,7 @@ def write_metrics(model: tf.keras.Model, values: Values) -> None:
             keras_internals.build_metrics(
                 model,
                 tf.constant(values[_LABELS][0]),
-                tf.zeros([1, *model.network.output_shape[1:]]),
+                tf.zeros([1, *model.network.outputs[0].shape[1:]]),
             )
     for name, variable in _metric_variables(model).items():
         if name in values:

@@ -43,7 +43,7 @@ def rescaled_range(
       change nothing, keep the range wide, or are not affine.
     """
     low, high = value_range
-    shape = [size or _OPEN_SIZE for size in network.input_shape[1:]]
+    shape = [size or _OPEN_SIZE for size in network.inputs[0].shape[1:]]
     levels = np.array(
         [low, (1 - _BETWEEN) * low + _BETWEEN * high, high], np.float32
     )

@@ -7,6 +7,8 @@ and DisAdv), `shared_pass`, `microbatched` and `rotating_roles`.
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import example_labels
 from conadv_tf.steps.concurrent import Concurrent
+from conadv_tf.steps.context import KerasMetrics
+from conadv_tf.steps.context import TrainingContext
 from conadv_tf.steps.losses import LOSS_METRIC
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
@@ -20,10 +22,8 @@ from conadv_tf.steps.runner import StepRunner
 from conadv_tf.steps.shadow_weights import ShadowWeights
 from conadv_tf.steps.shared_pass import SharedPass
 from conadv_tf.steps.step import deserialize
-from conadv_tf.steps.step import KerasMetrics
 from conadv_tf.steps.step import serialize
 from conadv_tf.steps.step import Step
-from conadv_tf.steps.step import TrainingContext
 from conadv_tf.steps.update import with_loss_scale
 
 __all__ = [

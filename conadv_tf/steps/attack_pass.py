@@ -114,7 +114,8 @@ class AttackPass:
 
         def auxiliary_logits(images: tf.Tensor) -> tf.Tensor:
             with batch_norm_branch("auxiliary", update_statistics=False):
-                return network(images, training=True)
+                outputs = network(images, training=True)
+            return tf.nest.flatten(outputs)[0]
 
         forward = attack_loss_scaling.LossScaledForward(
             auxiliary_logits, self._in_float16, self._is_independent

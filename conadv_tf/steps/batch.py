@@ -187,7 +187,7 @@ def unpack(
     data: Any,
     views: int,
     size: Optional[int],
-    input_shape: tuple[Optional[int], ...],
+    input_shape: tf.TensorShape,
     value_range: Optional[tuple[float, float]],
     fraction: float = 1.0,
 ) -> Batch:

@@ -1,6 +1,5 @@
 """TensorSpecs of one replica's batch, known before the step is traced."""
 
-from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 from typing import Optional
@@ -103,7 +102,7 @@ def _tensor_spec(
     return tf.TensorSpec([size, *tail], first.dtype)
 
 
-def widened(spec: BatchSpec, input_shape: Sequence[Optional[int]]) -> BatchSpec:
+def widened(spec: BatchSpec, input_shape: tf.TensorShape) -> BatchSpec:
     """Returns the spec for batches of all image sizes that a network takes.
 
     Args:
@@ -145,6 +144,7 @@ def array_batch_size(
     Returns:
       int, or None if x is no array or the last batch would be smaller.
     """
+    x = list(x.values()) if isinstance(x, dict) else x
     x = x[0] if isinstance(x, (list, tuple)) and x else x
     if not isinstance(x, (np.ndarray, tf.Tensor)):
         return None
@@ -156,11 +156,21 @@ def array_batch_size(
     return batch_size // replicas
 
 
-def labels_spec(element_spec: Any) -> Optional[tf.TensorSpec]:
+def labels_spec(
+    element_spec: Any, jit_compile: bool
+) -> Optional[tf.TensorSpec]:
     """Returns the spec of an iterator's labels on one replica.
+
+    Args:
+      element_spec: spec of (images, labels[, sample_weight]), possibly per
+        replica.
+      jit_compile: whether XLA compiles the step.
 
     Returns:
       TensorSpec; None if the elements have no labels of known rank.
+
+    Raises:
+      ValueError: if labels are strings, which XLA does not support.
     """
     if not isinstance(element_spec, (tuple, list)) or len(element_spec) < 2:
         return None
@@ -168,10 +178,21 @@ def labels_spec(element_spec: Any) -> Optional[tf.TensorSpec]:
     if isinstance(labels, (dict, list, tuple)):
         return None
     spec = tf.nest.flatten(labels, expand_composites=True)[0]
+    _check_dtype("labels", spec, jit_compile)
     return spec if spec.shape.rank else None
 
 
+def _check_dtype(name: str, spec: tf.TensorSpec, jit_compile: bool) -> None:
+    if jit_compile and spec.dtype == tf.string:
+        raise ValueError(
+            f"Expected {name} of numbers, because XLA has no strings "
+            f"(jit_compile=True or a TPU); received {name} of dtype string. "
+            "Convert them in the data pipeline, for example with "
+            "dataset.map(lambda x, y: (x, lookup(y)))."
+        )
+
+
 def example_labels(spec: tf.TensorSpec) -> np.ndarray:
-    """Returns one label of zeros with the shape and dtype of a spec."""
+    """Returns one label of zeros, or of empty strings, like those of a spec."""
     shape = [size or 0 for size in spec.shape[1:]]
-    return np.zeros([1, *shape], spec.dtype.as_numpy_dtype)
+    return tf.zeros([1, *shape], spec.dtype).numpy()

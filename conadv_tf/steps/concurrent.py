@@ -8,6 +8,7 @@ import tensorflow as tf
 from conadv_tf.steps.batch import attacked_spec
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
+from conadv_tf.steps.context import TrainingContext
 from conadv_tf.steps.microbatched import MicrobatchedStep
 from conadv_tf.steps.pending import PendingBatch
 from conadv_tf.steps.pending import PipelinedRunner
@@ -15,7 +16,6 @@ from conadv_tf.steps.shadow_weights import ShadowWeights
 from conadv_tf.steps.step import check_fraction
 from conadv_tf.steps.step import check_integer
 from conadv_tf.steps.step import check_weight
-from conadv_tf.steps.step import TrainingContext
 
 
 class ConcurrentRunner(PipelinedRunner):

@@ -15,7 +15,7 @@ from conadv_tf.networks import image_gradient_of
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import size_of
 from conadv_tf.steps.batch import SubBatch
-from conadv_tf.steps.step import KerasMetrics
+from conadv_tf.steps.context import KerasMetrics
 
 # The batch norm branch of each sub-batch, in the order of the branches.
 BRANCHES = {
@@ -105,6 +105,11 @@ class Loss(abc.ABC):
             )
         )
 
+    def _forward(self, images: tf.Tensor) -> tf.Tensor:
+        # A network may return a dict with one entry.
+        outputs = tf.nest.flatten(self._network(images, training=True))
+        return keras_outputs.as_float32(outputs[0])
+
     def _compute_loss(self, each: SubBatch, logits: tf.Tensor) -> tf.Tensor:
         return self._metrics.compute_loss(
             each.images, each.labels, logits, each.sample_weight
@@ -129,8 +134,7 @@ class SingleLoss(Loss):
     def __call__(self, sub_batches: dict[str, SubBatch]) -> Outputs:
         """Runs the forward pass of the clean images."""
         clean = sub_batches["clean"]
-        logits = self._network(clean.images, training=True)
-        logits = keras_outputs.as_float32(logits)
+        logits = self._forward(clean.images)
         loss = self._compute_loss(clean, logits)
         return Outputs(sub_batches, loss, {"clean": logits}, {"clean": loss})
 
@@ -175,16 +179,13 @@ class CompositeLoss(Loss):
         """Runs one forward pass; of some sub-batches, the loss is a share."""
         sizes = _sizes(sub_batches)
         with _branches(sub_batches, sizes), _image_gradient(sub_batches):
-            joined = self._network(
-                tf.concat([each.images for each in sub_batches.values()], 0),
-                training=True,
+            joined = self._forward(
+                tf.concat([each.images for each in sub_batches.values()], 0)
             )
         logits = dict(
             zip(
                 sub_batches,
-                keras_outputs.split(
-                    keras_outputs.as_float32(joined), sizes or len(sub_batches)
-                ),
+                keras_outputs.split(joined, sizes or len(sub_batches)),
             )
         )
         losses = {
@@ -218,6 +219,8 @@ class CompositeLoss(Loss):
             size = tf.cast(tf.shape(each.labels)[0], tf.float32)
             self._losses[name].update_state(loss, size)
         attacked = outputs.sub_batches.get("adversarial")
+        if batch.labels.dtype == tf.string:
+            self._accuracy = None  # Only the loss knows the classes.
         if attacked is not None and self._accuracy is not None:
             logits = outputs.logits["adversarial"]
             self._adversarial_accuracy.update_state(

@@ -101,7 +101,9 @@ def step_memory(
     element_spec = tf.nest.map_structure(_spec, tuple(batch))
     # A new runner, because the model's may hold a pending batch.
     runner = model.new_runner()
-    received = batch_spec.local_spec(element_spec, True, model.views)
+    received = batch_spec.local_spec(
+        runner.context.unnamed(element_spec), True, model.views
+    )
     function = runner.as_function(element_spec, jit_compile=True)
     sizes = dict.fromkeys([*_ROWS.values(), "counters"], 0)
     for name, variable in runner.variables().items():

@@ -15,11 +15,11 @@ from conadv_tf.distribution import local_variable
 from conadv_tf.distribution import random
 from conadv_tf.networks import variables as variables_lib
 from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.context import TrainingContext
 from conadv_tf.steps.runner import StepRunner
 from conadv_tf.steps.shadow_weights import ShadowWeights
 from conadv_tf.steps.step import check_integer
 from conadv_tf.steps.step import Step
-from conadv_tf.steps.step import TrainingContext
 
 
 class MicrobatchedRunner(StepRunner):

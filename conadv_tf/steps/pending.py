@@ -180,8 +180,9 @@ class PipelinedRunner(StepRunner):
           ValueError: if a batch of another shape is pending (`fit` drops it
             at its start), or a checkpoint has one of another structure.
         """
+        data = self.context.unnamed(element_spec)
         views, hint = self.context.views, self.batch_size_hint
-        spec = batch_spec.local_spec(element_spec, static, views, hint)
+        spec = batch_spec.local_spec(data, static, views, hint)
         if not static:
             spec = self.widened(spec)
         buffers = self._buffers_by_spec.get(spec)
@@ -193,9 +194,8 @@ class PipelinedRunner(StepRunner):
             if not self._may_drop:
                 raise _changed_shape(spec, static)
             logging.getLogger(__name__).warning(
-                "The pending batch of the last fit is dropped, because the "
-                "batches of this fit have another structure or shape: %s",
-                spec,
+                "The pending batch of the last fit is dropped. The batches of "
+                f"this fit have another structure or shape: {spec}"
             )
             with self.context.strategy.scope():
                 self.buffers.reset()
@@ -207,7 +207,7 @@ class PipelinedRunner(StepRunner):
 
     def widened(self, spec: BatchSpec) -> BatchSpec:
         """Returns the spec for images of all sizes that the network takes."""
-        return batch_spec.widened(spec, self.context.network.input_shape)
+        return batch_spec.widened(spec, self.context.network.inputs[0].shape)
 
     def train_on(self, data: Any) -> dict[str, tf.Tensor]:
         """Executes `train_step`; the first data select the buffers."""

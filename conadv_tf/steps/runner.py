@@ -20,8 +20,8 @@ from conadv_tf.steps import batch_spec
 from conadv_tf.steps import losses
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.context import TrainingContext
 from conadv_tf.steps.shadow_weights import ShadowWeights
-from conadv_tf.steps.step import TrainingContext
 from conadv_tf.steps.update import FiniteUpdate
 
 # First part of the names of the variables that hold pending batches.
@@ -115,10 +115,10 @@ class StepRunner(abc.ABC):
         """Returns the local `Batch` of the data that Keras passes."""
         context = self.context
         batch = batch_lib.unpack(
-            data,
+            context.unnamed(data),
             context.views,
             self.static_batch_size(),
-            context.network.input_shape,
+            context.network.inputs[0].shape,
             getattr(context.attack, "value_range", None),
             self.step.fraction,
         )
@@ -287,11 +287,11 @@ class StepRunner(abc.ABC):
 
     def _create_variables(self, element_spec: Any) -> None:
         self.update.create_slots()
-        labels = batch_spec.labels_spec(element_spec)
+        labels = self.context.labels_spec(element_spec)
         if labels is not None:
             self.context.metrics.build(
                 tf.constant(batch_spec.example_labels(labels)),
-                tf.zeros([1, *self.context.network.output_shape[1:]]),
+                tf.zeros([1, *self.context.network.outputs[0].shape[1:]]),
             )
 
 

@@ -5,7 +5,6 @@ A `Step` holds the options of one step type; users pass it as
 training steps of a compiled model.
 """
 
-from collections.abc import Callable
 import dataclasses
 import math
 from typing import Any
@@ -15,62 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf.attacks import loss as loss_lib
+from conadv_tf.steps.context import TrainingContext
 
 _ANY: Any = None  # Subclasses may redefine it with any type.
-
-
-@dataclasses.dataclass(frozen=True)
-class KerasMetrics:
-    """Keras's loss and metrics of a compiled model.
-
-    Attributes:
-      compute_loss: function of (images, labels, logits, sample_weight) to this
-        replica's share of the compiled loss, with regularization penalties.
-      compute_metrics: function of the same arguments that updates the compiled
-        metrics and returns {name: value}.
-      update_metrics: function of (labels, logits, sample_weight) that updates
-        the compiled metrics.
-      results: function without arguments that returns {name: value}.
-      build: function of (labels, logits) that creates the variables of the
-        metrics.
-    """
-
-    compute_loss: Callable[..., tf.Tensor]
-    compute_metrics: Callable[..., dict[str, Any]]
-    update_metrics: Callable[..., None]
-    results: Callable[[], dict[str, Any]]
-    build: Callable[[tf.Tensor, tf.Tensor], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingContext:
-    """The parts of a compiled `ConAdvModel` that its training steps use.
-
-    Attributes:
-      network: functional network that is trained, images to logits.
-      optimizer: Keras optimizer; in float16 a `LossScaleOptimizer`.
-      strategy: `tf.distribute.Strategy` of the network.
-      loss: the compiled Keras loss.
-      metrics: Keras's loss and metrics of a batch.
-      accuracy: function of (labels, logits) to float32 [size] for the
-        adversarial images, an `ExampleAccuracy`; None if the compiled metrics
-        have no accuracy.
-      attack: the attack, or None.
-      seed: int, key of the random draws.
-      views: number of views of each image, 1 or 2.
-      jit_compile: whether XLA compiles the training step.
-    """
-
-    network: tf.keras.Model
-    optimizer: Any
-    strategy: tf.distribute.Strategy
-    loss: Any
-    metrics: KerasMetrics
-    accuracy: Any
-    attack: Any
-    seed: int
-    views: int
-    jit_compile: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
