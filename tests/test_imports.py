@@ -18,15 +18,16 @@ PACKAGE = "conadv_tf"
 # SHARED_MODULES, and whatever these subpackages may import.
 BELOW = {
     "analysis": {"attacks", "model"},
-    "attacks": {"distribution"},
+    "attacks": {"distribution", "keras_3"},
     "batch_norm": {"distribution"},
     "callbacks": {"steps"},
     "data": {"distribution"},
     "distribution": set(),
+    "keras_3": set(),
     "model": {"attacks", "networks", "stepped_model"},
     "model_state": {"steps"},
-    "networks": {"batch_norm"},
-    "optimizers": set(),
+    "networks": {"batch_norm", "keras_3"},
+    "optimizers": {"keras_3"},
     "stepped_model": {"callbacks", "model_state", "steps"},
     "steps": {"attacks", "batch_norm", "distribution", "networks"},
 }

@@ -1,0 +1,74 @@
+"""Detection of objects of Keras 3."""
+
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from conadv_tf import keras_3
+
+pytestmark = pytest.mark.skipif(
+    tf.keras.Model.__module__.split(".")[0] != "tf_keras",
+    reason="Keras 3 cannot be installed beside TensorFlow 2.15",
+)
+
+
+def test_objects_of_keras_3_are_found():
+    keras = pytest.importorskip("keras")
+
+    class Mine(keras.layers.Layer):
+        pass
+
+    for value in (
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+        keras.optimizers.SGD(),
+        keras.optimizers.SGD,
+        keras.Variable(1.0),
+        keras.losses.categorical_crossentropy,
+        keras.callbacks.EarlyStopping(),
+        Mine(),
+        Mine,
+    ):
+        assert keras_3.is_keras_3(value), value
+    assert keras_3.keras_3() is keras
+
+
+def test_other_objects_are_not():
+    pytest.importorskip("keras")
+    for value in (
+        tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3)]),
+        tf.keras.optimizers.SGD(),
+        tf.keras.optimizers.SGD,
+        tf.keras.losses.categorical_crossentropy,
+        tf.keras.callbacks.EarlyStopping(),
+        tf.Variable(1.0),
+        tf.ones([1]),
+        "sgd",
+        None,
+        len,
+        lambda: None,
+        type,
+        tf,
+    ):
+        assert not keras_3.is_keras_3(value), value
+
+
+def test_nothing_imports_keras_3():
+    code = (
+        "import sys, conadv_tf\n"
+        "from conadv_tf import keras_3\n"
+        "assert not keras_3.is_keras_3('sgd')\n"
+        "loaded = [name for name in sys.modules\n"
+        "    if name.startswith(('keras.', 'conadv_tf.keras_3.'))]\n"
+        "assert loaded == ['conadv_tf.keras_3.detection'], loaded\n"
+        "assert 'keras' not in sys.modules\n"
+        "try:\n"
+        "    keras_3.keras_3()\n"
+        "except ValueError as error:\n"
+        "    print(error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert "import keras" in result.stdout, result.stderr
