@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from conadv_tf import attacks
 from conadv_tf import steps
+from conadv_tf.networks import check_batch_size
 from conadv_tf.networks import check_functional
 from conadv_tf.networks import check_methods
 from conadv_tf.networks import conversion
@@ -123,21 +124,24 @@ class ConAdvModel(SteppedModel):
             step = steps.Plain() if attack is None else steps.Concurrent()
         _check_arguments(network, attack, step, seed, views)
         step.check(network, attack, views)
-        if attack is None:
-            trained = conversion.copy_network(network)
-        else:
+        if attack is not None:
             warn_of_random_layers(network)
             warn_of_rescaling(network, attack.value_range)
-            trained = split_for_training(network, views + 1)
-        super().__init__(
-            trained,
-            attack=attack,
-            step=step,
-            seed=int(seed),
-            views=views,
-            source=SourceNetwork(network, trained),
-            name=name or "conadv",
-        )
+        with _strategy_of(network).scope():
+            if attack is None:
+                trained = conversion.copy_network(network)
+            else:
+                trained = split_for_training(network, views + 1)
+                check_batch_size(network)
+            super().__init__(
+                trained,
+                attack=attack,
+                step=step,
+                seed=int(seed),
+                views=views,
+                source=SourceNetwork(network, trained),
+                name=name or "conadv",
+            )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuses to replace a constructor argument."""
@@ -208,6 +212,24 @@ class ConAdvModel(SteppedModel):
         step = steps.deserialize(config["step"], custom_objects)
         config = {**config, "network": network, "attack": attack, "step": step}
         return cls(**config)
+
+
+def _strategy_of(network: tf.keras.Model) -> tf.distribute.Strategy:
+    """Returns the strategy to train with: the network's, as in Keras.
+
+    Raises:
+      ValueError: if the current scope is of another strategy.
+    """
+    own, current = network.distribute_strategy, tf.distribute.get_strategy()
+    if own is not current and tf.distribute.has_strategy():
+        raise ValueError(
+            f"Network {network.name!r} was created in the scope of a "
+            f"{type(own).__name__} with {own.num_replicas_in_sync} replica(s), "
+            f"and ConAdvModel in that of another {type(current).__name__} "
+            f"with {current.num_replicas_in_sync}. Create both in the scope of "
+            "one strategy."
+        )
+    return own
 
 
 def _check_arguments(

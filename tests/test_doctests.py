@@ -50,6 +50,7 @@ WITHOUT = (
     *(
         "SourceNetwork",
         "StepRunner",
+        "check_batch_size",
         "check_functional",
         "check_methods",
         "layers_without_gradient",

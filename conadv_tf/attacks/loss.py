@@ -11,6 +11,7 @@ from typing import Union
 
 import tensorflow as tf
 
+from conadv_tf.attacks.output_activation import output_activation
 from conadv_tf.types import Config
 from conadv_tf.types import Loss
 
@@ -169,7 +170,7 @@ def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
       loss: name, function, Keras `Loss`, or a list or dict of one of them.
     """
     from_logits = _from_logits(loss)
-    activation = _output_activation(network)
+    activation = output_activation(network)
     if from_logits is True and activation in ("softmax", "sigmoid"):
         raise ValueError(
             f"Network {network.name!r} ends in {activation} but the loss was "
@@ -217,7 +218,7 @@ def is_binary(network: tf.keras.Model, loss: CompiledLoss) -> bool:
         loss, (losses.BinaryCrossentropy, losses.BinaryFocalCrossentropy)
     ) or loss in (losses.binary_crossentropy, losses.binary_focal_crossentropy):
         return True
-    return _output_activation(network) == "sigmoid"
+    return output_activation(network) == "sigmoid"
 
 
 def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
@@ -231,7 +232,7 @@ def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
       0.5 for probabilities, 0.0 for logits.
     """
     is_probability = (
-        _output_activation(network) == "sigmoid" or _from_logits(loss) is False
+        output_activation(network) == "sigmoid" or _from_logits(loss) is False
     )
     return 0.5 if is_probability else 0.0
 
@@ -251,24 +252,3 @@ def _from_logits(loss: CompiledLoss) -> Optional[bool]:
     # A function from keras.losses, used with its default arguments.
     functions = [tf.keras.losses.get(name) for name in _CROSS_ENTROPY_NAMES]
     return False if loss in functions else None
-
-
-def _output_activation(network: tf.keras.Model) -> Optional[str]:
-    """The name of the last activation, or None if it is unknown."""
-    tensor = network.outputs[0]
-    while True:
-        node = tensor.node
-        layer = node.layer
-        if isinstance(layer, tf.keras.Model):
-            tensor = layer.outputs[0]
-            continue
-        if isinstance(layer, tf.keras.layers.Softmax):
-            return "softmax"
-        name = getattr(getattr(layer, "activation", None), "__name__", None)
-        is_pass_through = isinstance(layer, tf.keras.layers.Activation)
-        if name == "linear" and is_pass_through:
-            tensor = tf.nest.flatten(node.keras_inputs)[0]
-            continue
-        if name == "linear" and not isinstance(layer, tf.keras.layers.Dense):
-            return None
-        return name if name in ("softmax", "sigmoid", "linear") else None

@@ -18,6 +18,7 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.image_gradient import image_gradient_of
+from conadv_tf.networks.layer_graph import check_batch_size
 from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.layer_graph import layers_without_gradient
 from conadv_tf.networks.layer_graph import warn_of_random_layers
@@ -36,6 +37,7 @@ __all__ = [
     "EFFICIENTNET_VARIANTS",
     "RESNET_DEPTHS",
     "SourceNetwork",
+    "check_batch_size",
     "check_functional",
     "check_methods",
     "conversion",

@@ -34,6 +34,39 @@ def check_functional(network: tf.keras.Model) -> None:
     )
 
 
+def check_batch_size(network: tf.keras.Model) -> None:
+    """Raises a ValueError if a network accepts a single batch size.
+
+    `Input(batch_size=n)` alone does no harm. A layer that reads the size from
+    the static shape fails, because a training step joins sub-batches.
+
+    Args:
+      network: functional network with one input and one output.
+    """
+    size, *shape = network.inputs[0].shape
+    if size is None:
+        return
+    spec = tf.TensorSpec([2 * size, *shape], network.inputs[0].dtype)
+    try:
+        outputs = tf.nest.flatten(
+            tf.function(network, autograph=False)
+            .get_concrete_function(spec)
+            .output_shapes
+        )
+        problem = f"it returns the shape {outputs[0]}"
+        is_right = outputs[0][0] in (None, 2 * size)
+    except Exception as error:
+        problem, is_right = f"it fails ({type(error).__name__})", False
+    if not is_right:
+        raise ValueError(
+            f"Expected a network for batches of any size; received "
+            f"{network.name!r} with Input(batch_size={size}). For {2 * size} "
+            f"images, a clean and an adversarial sub-batch, {problem}. Leave "
+            "the batch size open: tf.keras.Input(shape), and tf.reshape(x, "
+            "(-1, ...)) or tf.keras.layers.Reshape in place of static sizes."
+        )
+
+
 def graph_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
     """Yields the layers of a network, replacing nested models by theirs."""
     check_functional(network)
