@@ -7,6 +7,7 @@ import shutil
 import signal
 
 import pytest
+import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.callbacks import checkpoint_files
@@ -73,6 +74,22 @@ def test_the_list_of_checkpoints_is_damaged(content, interrupted, tmp_path):
     (folder / "checkpoint").write_bytes(content)
     with pytest.warns(RuntimeWarning, match="checkpoint' is damaged"):
         resumable.assert_same(whole, train(folder, restore=True))
+
+
+# TensorFlow once removed them after three epochs.
+@pytest.mark.parametrize("restore", [True, False])
+def test_checkpoints_of_others_are_refused(restore, tmp_path):
+    manager = tf.train.CheckpointManager(
+        tf.train.Checkpoint(), tmp_path, 3, checkpoint_name="weights"
+    )
+    manager.save()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="lists .'weights-1'., which would be"):
+        ca.Checkpoints(tmp_path, restore=restore)
+    (tmp_path / "checkpoint").write_bytes(b"")
+    with pytest.raises(ValueError, match="received another file"):
+        ca.Checkpoints(tmp_path, restore=restore)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # A later checkpoint may be unreadable only while the run starts.

@@ -153,6 +153,7 @@ def test_a_damaged_table_of_a_sweep_is_named(tmp_path):
 
 
 # All epochs are in the checkpoint, and the test set can be evaluated again.
+@pytest.mark.slow
 def test_a_finished_training_needs_no_history(tmp_path, capsys):
     flags = (
         "--method=baseline",

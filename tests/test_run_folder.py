@@ -91,6 +91,7 @@ def test_a_run_that_failed_early_removes_what_it_made(
     if remains is None:
         assert not folder.exists()
     else:
+        assert folder.exists()
         found = {path.name for path in folder.rglob("*")}
         assert found - {"checkpoints"} == remains
 

@@ -7,6 +7,7 @@ import warnings
 import tensorflow as tf
 
 PREFIX = "ckpt"
+_LIST = "checkpoint"  # The name that TensorFlow gives it.
 
 
 def verify(path: str) -> None:
@@ -103,20 +104,40 @@ def _is_whole(path: str) -> bool:
     return True
 
 
-def remove_damaged_state(directory: str) -> None:
-    """Removes the list of checkpoints that TensorFlow keeps, if it is damaged.
+def check_list(directory: str) -> None:
+    """Checks the list of checkpoints that TensorFlow keeps in a folder.
 
-    TensorFlow refuses a folder with such a list, which it writes again with the
-    next checkpoint. The checkpoints are found without it.
+    TensorFlow would remove any checkpoint in this list after some saves. It
+    refuses a folder with a damaged list, although the checkpoints are found
+    without one. A damaged list is removed; the next save writes it again.
+
+    Raises:
+      ValueError: if the list is not that of `Checkpoints`.
     """
+    path = os.path.join(directory, _LIST)
     try:
-        tf.train.get_checkpoint_state(directory)
+        state = tf.train.get_checkpoint_state(directory)
     except ValueError as error:
-        path = os.path.join(directory, "checkpoint")
+        if not steps_in(directory):
+            raise ValueError(
+                f"Expected a list of checkpoints in {path!r}; received another "
+                f"file ({error}). Choose another directory, or move the file."
+            ) from error
         warnings.warn(
             f"{path!r} is damaged and is replaced ({error}).", RuntimeWarning
         )
         tf.io.gfile.remove(path)
+        return
+    listed = state.all_model_checkpoint_paths if state else ()
+    names = [os.path.relpath(each, directory) for each in listed]
+    others = [
+        each for each in names if not re.fullmatch(rf"{PREFIX}-\d+", each)
+    ]
+    if others:
+        raise ValueError(
+            f"Expected no other checkpoints in {directory!r}; {_LIST} lists "
+            f"{others[:3]}, which would be removed. Choose another directory."
+        )
 
 
 def steps_in(directory: str) -> list[int]:

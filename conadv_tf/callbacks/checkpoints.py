@@ -48,8 +48,8 @@ class Checkpoints(keras_internals.Callback):
         several processes.
 
     Raises:
-      ValueError: if a number is < 1, if there are checkpoints and `restore`
-        is False, or if the directory cannot be written.
+      ValueError: if a number is < 1, if there are checkpoints of others, or
+        any and `restore` is False, or if the directory cannot be written.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Checkpoints(keras_internals.Callback):
         self.restore = restore
         self._worker = distribution.worker_index_and_count(strategy)
         checkpoint_files.check_writable(self.directory)
+        checkpoint_files.check_list(self._folder(self._worker[0]))
         if not restore and self._steps():
             raise ValueError(
                 "Expected a directory without checkpoints; received "
@@ -234,7 +235,6 @@ class Checkpoints(keras_internals.Callback):
     # --- Files ---------------------------------------------------------------
 
     def _make_manager(self) -> tf.train.CheckpointManager:
-        checkpoint_files.remove_damaged_state(self._folder(self._worker[0]))
         self._local = checkpoint_state.Arrays()
         # Reading a moving mean to save it communicates among all processes, so
         # each process must save the weights, not only the first.
