@@ -12,13 +12,16 @@ from conadv_tf.distribution import LOCAL
 from conadv_tf.distribution import local_variable
 from conadv_tf.networks import conversion
 
+_Pair = tuple[tf.Variable, tf.Variable]
+
 
 class ShadowWeights:
     """A second network with stale trainable weights, for attacks to run.
 
     The attack on the next batch reads this copy while the optimizer overwrites
     the weights, so that in the graph neither waits for the other. The second
-    network shares all variables that are not trained with the original.
+    network shares variables that are not trained with the original. Where a
+    layer holds them in lists or objects, it has copies of their current values.
 
     With `staleness` 1 the copy holds theta_t, the weights at the start of
     step t. With tau > 1 it holds theta_max(0, t + 1 - tau), because step t + 1
@@ -39,7 +42,8 @@ class ShadowWeights:
     def __init__(self, network: tf.keras.Model, staleness: int) -> None:
         self.staleness = staleness
         self.network = _shadow_network(network)
-        self._pairs = _share_untrained(network, self.network)
+        _share_untrained(network, self.network)
+        self._pairs, self._untrained = _pairs(network, self.network)
         # Slot t mod (tau - 1) holds theta_t.
         self._rings = [
             local_variable(
@@ -57,7 +61,7 @@ class ShadowWeights:
 
     def variables(self) -> dict[str, tf.Variable]:
         """Returns the variables by name: the copies and the rings."""
-        copies = [shadow for _, shadow in self._pairs]
+        copies = [shadow for _, shadow in (*self._pairs, *self._untrained)]
         return {
             f"{group}/{index}": variable
             for group, variables in (("shadow", copies), ("ring", self._rings))
@@ -76,6 +80,8 @@ class ShadowWeights:
           steps: int64 scalar, number of steps since the reset; 0 drops all
             older snapshots.
         """
+        for variable, shadow in self._untrained:
+            shadow.assign(tf.convert_to_tensor(variable))
         if self.staleness == 1:
             for weight, shadow in self._pairs:
                 shadow.assign(tf.convert_to_tensor(weight))
@@ -105,16 +111,9 @@ def _shadow_network(network: tf.keras.Model) -> tf.keras.Model:
         return conversion.rebuild(network, with_weights=False)
 
 
-def _share_untrained(
-    network: tf.keras.Model, shadow: tf.keras.Model
-) -> list[tuple[tf.Variable, tf.Variable]]:
-    """Replaces the shadow's untrained variables by the network's.
-
-    Returns:
-      (weight, shadow variable) pairs of the trained weights.
-    """
+def _share_untrained(network: tf.keras.Model, shadow: tf.keras.Model) -> None:
+    """Replaces untrained variables of the shadow's layers by the network's."""
     trained = {id(weight) for weight in network.trainable_variables}
-    pairs = []
     for source, copy in zip(
         keras_internals.flatten_layers(network),
         keras_internals.flatten_layers(shadow),
@@ -122,39 +121,64 @@ def _share_untrained(
         if isinstance(source, tf.keras.Model):
             continue  # It has step counters only; its layers follow.
         for name, value in list(vars(source).items()):
-            own = vars(copy).get(name)
-            if not isinstance(value, tf.Variable) or own is None:
+            if not isinstance(value, tf.Variable) or id(value) in trained:
                 continue
-            if id(value) in trained:
-                pairs.append((value, own))
-            else:
+            if vars(copy).get(name) is not None:
                 delattr(copy, name)
                 setattr(copy, name, value)
         # An adapted preprocessing layer derives values from its variables.
         copy.finalize_state()
-    return pairs + _unpaired(network, shadow, pairs)
 
 
-def _unpaired(
-    network: tf.keras.Model,
-    shadow: tf.keras.Model,
-    pairs: list[tuple[tf.Variable, tf.Variable]],
-) -> list[tuple[tf.Variable, tf.Variable]]:
-    """Pairs the weights that layers hold in lists or dicts."""
-    known = {id(variable) for pair in pairs for variable in pair}
-    shared = {id(variable) for variable in network.variables}
-    weights = [w for w in network.trainable_variables if id(w) not in known]
-    # By identity, because Keras lists a variable twice if it did not expect it
-    # to be untrainable.
-    by_id = {id(w): w for w in shadow.variables}
-    copies = [
-        w for key, w in by_id.items() if key not in known and key not in shared
+def _pairs(
+    network: tf.keras.Model, shadow: tf.keras.Model
+) -> tuple[list[_Pair], list[_Pair]]:
+    """Returns (weight, shadow variable) pairs, trained and untrained.
+
+    A variable is found by the attributes, lists, dicts and modules that lead to
+    it from a layer, as in a checkpoint.
+
+    Raises:
+      ValueError: if a weight has no copy of the same shape.
+    """
+    shared = {id(variable) for variable in shadow.variables}
+    weights = [
+        weight
+        for weight in network.variables
+        # Lookup layers list their tables too.
+        if isinstance(weight, tf.Variable) and id(weight) not in shared
     ]
-    if [w.shape for w in weights] != [w.shape for w in copies]:
+    found = _copies(network, shadow, {})
+    pairs = [found.get(id(weight), (weight, None)) for weight in weights]
+    missing = [
+        weight.name
+        for weight, copy in pairs
+        if getattr(copy, "shape", None) != weight.shape
+    ]
+    if missing:
         raise ValueError(
-            "Expected each trainable weight to have a copy of the same shape "
-            f"in the rebuilt network; received {[w.name for w in copies]} for "
-            f"{[w.name for w in weights]}. The config of a layer does not "
-            "describe its weights: correct its get_config."
+            "Expected a rebuilt layer to have weights of the same shapes at "
+            f"the same attributes; received other ones for {missing}. The "
+            "attack "
+            "reads copies of the weights. Create them in the layer's `build` "
+            "method from the arguments in its config, and keep them in "
+            "attributes, or use step=ca.Sequential(), which needs no copy."
         )
-    return list(zip(weights, copies))
+    trained = {id(weight) for weight in network.trainable_variables}
+    return (
+        [pair for pair in pairs if id(pair[0]) in trained],
+        [pair for pair in pairs if id(pair[0]) not in trained],
+    )
+
+
+def _copies(
+    source: Any, copy: Any, found: dict[int, tuple[Any, Any]]
+) -> dict[int, tuple[Any, Any]]:
+    """Returns {id: (object, its counterpart)} for all objects below another."""
+    if id(source) not in found:
+        found[id(source)] = source, copy
+        others = tf.train.TrackableView.children(copy)
+        for name, child in tf.train.TrackableView.children(source).items():
+            if name in others:
+                _copies(child, others[name], found)
+    return found
