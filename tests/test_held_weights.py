@@ -85,19 +85,24 @@ class FromSavedModel(tf.keras.layers.Layer):
         return tf.ensure_shape(self.loaded(inputs), inputs.shape)
 
 
-def trained(layer, staleness, is_frozen, replicas=1):
-    """Trains, changes the untrained variable, and trains on."""
-    layer = layer(name="held")
+def network_with(layer):
     inputs = tf.keras.Input((6, 6, 1))
     x = tf.keras.layers.Flatten()(tf.nn.relu(layer(inputs)))
     network = tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
     kernel = np.random.default_rng(0).normal(size=(36, 3), scale=0.2)
     network.layers[-1].set_weights([kernel, np.zeros(3)])
     layer.set_weights([np.array([1.5]), np.array([-0.5])])
+    return network
+
+
+def trained(layer, staleness, is_frozen):
+    """Trains, changes the untrained variable, and trains on."""
+    layer = layer(name="held")
+    network = network_with(layer)
     layer.trainable = not is_frozen
     optimizer = tf.keras.optimizers.SGD(0.5)
     attack, step = ca.FGSM(0.1), ca.Concurrent(staleness=staleness)
-    model = models.build(step, network, attack, optimizer, replicas=replicas)
+    model = models.build(step, network, attack, optimizer)
     data = networks.dataset(networks.batches(3))
     first = model.fit(data, verbose=0).history["adversarial_loss"]
     held = model.network.get_layer("held")
@@ -129,12 +134,20 @@ def test_weights_that_layers_hold_are_attacked_like_attributes(
     np.testing.assert_allclose(received, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_weights_of_a_saved_model_are_attacked_on_two_replicas(tmp_path):
+# TensorFlow loads its variables for the strategy in whose scope it is loaded.
+def test_a_saved_model_trains_on_two_replicas(tmp_path):
     tf.saved_model.save(Module(1), str(tmp_path))
-    held = functools.partial(FromSavedModel, str(tmp_path))
-    received = trained(held, 1, False, replicas=2)
-    expected = trained(ScaleAndShift, 1, False)
-    np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5)
+    with models.strategy(2).scope():
+        network = network_with(FromSavedModel(str(tmp_path), name="held"))
+        model = ca.ConAdvModel(network, ca.FGSM(0.1))
+        model.compile(tf.keras.optimizers.SGD(0.5), networks.LOSS)
+    data = networks.dataset(networks.batches(3))
+    model.fit(data, epochs=2, verbose=0)
+    expected = network_with(ScaleAndShift(name="held"))
+    expected = models.build("conadv", expected, ca.FGSM(0.1), "sgd")
+    expected.optimizer.learning_rate.assign(0.5)
+    expected.fit(data, epochs=2, verbose=0)
+    networks.assert_same_weights(model, expected, rtol=1e-4, atol=1e-5)
 
 
 # Nothing says which of its variables is which.
