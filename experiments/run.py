@@ -105,7 +105,10 @@ def read_config():
             else f"{preset.name}: {preset.describe()}"
         )
         print(json.dumps(dataclasses.asdict(config), indent=2))
-    return smoke_test.prepare(config) if FLAGS.quick else config
+    if not FLAGS.quick:
+        return config
+    name = FLAGS.model_dir if FLAGS.resume else None
+    return smoke_test.prepare(config, run_folder.earlier_config(name))
 
 
 def is_chief(strategy):

@@ -135,6 +135,20 @@ def existing(name, config, writes=True):
         yield path, results.read_summary(path)
 
 
+def earlier_config(name):
+    """Returns the `RunConfig` of the run in a folder; None without any.
+
+    Args:
+      name: value of --model_dir.
+    """
+    try:
+        return (
+            None if name is None else results.read_config(paths.as_path(name))
+        )
+    except (OSError, ValueError):  # `existing` reports it.
+        return None
+
+
 def check_data(path, dataset, resumes, writes=True):
     """Compares the dataset of a resumed run with that of its first part.
 

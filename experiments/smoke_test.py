@@ -15,6 +15,8 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import paths
+
 NOTE = (
     "This is a smoke test (--quick). It shows that everything runs; its "
     "accuracies are not results and are not compared with published ones."
@@ -25,14 +27,22 @@ _IMAGE_SIZE = 32
 _BATCH_SIZE = 8
 
 
-def prepare(config):
+def prepare(config, earlier=None):
     """Returns the smoke test of a `RunConfig`; writes images if it needs any.
 
     The images are written to a new temporary folder.
+
+    Args:
+      config: a `RunConfig`.
+      earlier: the `RunConfig` of the smoke test to continue, whose folder of
+        images is used again; or None.
     """
     if not needs_images(config):
         return scale_down(config)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="smoke_test_"))
+    folder = None
+    if earlier is not None and earlier.smoke_test:
+        _, _, folder = earlier.dataset.partition("folder:")
+    folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="smoke_test_"))
     write_images(folder)
     return scale_down(config, folder)
 
@@ -99,7 +109,10 @@ def scale_down(config, folder=None):
 
 
 def write_images(folder):
-    """Writes noise to JPEG files folder/{train,test}/class<n>/<number>.jpg."""
+    """Writes noise to JPEG files folder/{train,test}/class<n>/<number>.jpg.
+
+    Files that exist are not replaced, because they may be a user's.
+    """
     rng = np.random.default_rng(0)
     for split, count in _IMAGES_PER_CLASS.items():
         for label in range(_CLASSES):
@@ -108,6 +121,8 @@ def write_images(folder):
             for number in range(count):
                 height, width = rng.integers(40, 80, 2)
                 pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
-                tf.io.write_file(
-                    str(path / f"{number}.jpg"), tf.io.encode_jpeg(pixels)
-                )
+                file = path / f"{number}.jpg"
+                if not file.exists():
+                    with paths.atomic_write(file) as temporary:
+                        contents = tf.io.encode_jpeg(pixels).numpy()
+                        temporary.write_bytes(contents)

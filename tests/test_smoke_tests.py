@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import tempfile
 
 import pytest
 
@@ -10,6 +12,7 @@ from experiments import config as config_lib
 from experiments import config_fields
 from experiments import presets
 from experiments import results
+from experiments import run_folder
 from experiments import smoke_test
 from experiments.sweeps import axes
 from experiments.sweeps import files
@@ -33,6 +36,25 @@ def test_a_scaled_down_configuration_is_marked(dataset):
     # Users cannot set the mark.
     with pytest.raises(ValueError, match="Unknown configuration key"):
         config_fields.override(config, ["smoke_test=true"])
+
+
+# A resumed smoke test once had other images and was refused.
+def test_a_resumed_smoke_test_has_the_same_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    config = config_lib.RunConfig(dataset="cifar10")
+    first = smoke_test.prepare(config)
+    with run_folder.new(tmp_path / "run", first):
+        pass
+    images = pathlib.Path(first.dataset.removeprefix("folder:"))
+    changed, removed, *_ = sorted(images.rglob("*.jpg"))
+    before = removed.read_bytes()
+    changed.write_bytes(b"a user's file")
+    removed.unlink()
+    earlier = run_folder.earlier_config(str(tmp_path / "run"))
+    assert smoke_test.prepare(config, earlier) == first
+    assert removed.read_bytes() == before
+    assert changed.read_bytes() == b"a user's file"
+    assert smoke_test.prepare(config, run_folder.earlier_config(None)) != first
 
 
 def test_the_printed_summary_is_marked(capsys):

@@ -90,7 +90,7 @@ def read_sweep(folder):
     # Older tables lack the column, but the command has the flag.
     smoke_test = runs.smoke_test.any() or any(
         str(argument).lstrip("-") in ("quick", "quick=true")
-        for argument in settings.get("command", ())
+        for argument in settings.get("command") or ()
     )
     if smoke_test:
         runs["published"] = float("nan")
