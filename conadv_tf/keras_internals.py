@@ -22,6 +22,11 @@ SyncBatchNormalization = tf.keras.layers.experimental.SyncBatchNormalization
 # Networks saved by TensorFlow 1 use it.
 BatchNormalizationV1 = tf.compat.v1.keras.layers.BatchNormalization
 
+# Normalization, Rescaling and similar; newer versions have no public name.
+PreprocessingLayer = (
+    tf.keras.layers.experimental.preprocessing.PreprocessingLayer
+)
+
 
 def flatten_layers(
     layer: tf.keras.layers.Layer, include_self: bool = True

@@ -18,6 +18,7 @@ from conadv_tf.networks import check_methods
 from conadv_tf.networks import conversion
 from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import split_for_training
+from conadv_tf.networks import warn_of_layer_state
 from conadv_tf.networks import warn_of_random_layers
 from conadv_tf.networks import warn_of_rescaling
 from conadv_tf.stepped_model import SteppedModel
@@ -126,6 +127,7 @@ class ConAdvModel(SteppedModel):
         step.check(network, attack, views)
         if attack is not None:
             warn_of_random_layers(network)
+            warn_of_layer_state(network)
             warn_of_rescaling(network, attack.value_range)
         with _strategy_of(network).scope():
             if attack is None:

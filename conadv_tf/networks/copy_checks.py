@@ -11,18 +11,16 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from conadv_tf import keras_internals
 from conadv_tf import keras_layers
 from conadv_tf.networks import overrides
 from conadv_tf.networks.layer_graph import call_arguments
 from conadv_tf.networks.layer_graph import graph_layers
+from conadv_tf.networks.layer_graph import is_custom
 from conadv_tf.networks.layer_graph import name_and_class
 from conadv_tf.networks.layer_graph import symbolic_inputs
 
 # (layer of the original network, layer of the copy).
 _Pairs = list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]]
-# The layers of these packages have complete configs.
-_TRUSTED_PACKAGES = ("conadv_tf", "keras", "tensorflow", "tf_keras")
 # Sizes tried where a network leaves the size of its inputs open.
 _OPEN_SIZES = (32, 64, 224)
 # Repetitions that tell a random network from a wrong copy.
@@ -54,7 +52,7 @@ def check_copy(network: tf.keras.Model, copy: tf.keras.Model) -> None:
     ]
     overrides.check_calls(pairs)
     tied = _sharing_layers(network, pairs) or _untied_layers(pairs)
-    custom = [name_and_class(old) for old, _ in pairs if _is_custom(old)]
+    custom = [name_and_class(old) for old, _ in pairs if is_custom(old)]
     if not tied and custom and _reads_original(network, copy):
         tied = custom
     _refuse(network, tied)
@@ -213,15 +211,6 @@ def _are_close(expected: list[Any], received: list[Any]) -> bool:
         ):
             return False
     return len(expected) == len(received)
-
-
-def _is_custom(layer: tf.keras.layers.Layer) -> bool:
-    """Whether the config of a layer, or of one inside, may be incomplete."""
-    return any(
-        type(each).__module__.split(".")[0] not in _TRUSTED_PACKAGES
-        or isinstance(each, tf.keras.layers.Lambda)
-        for each in keras_internals.flatten_layers(layer)
-    )
 
 
 def _ids(variables: Any) -> set[int]:

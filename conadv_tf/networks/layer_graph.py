@@ -17,6 +17,8 @@ _KERAS_RANDOM_LAYERS = tuple(
     for name in dir(tf.keras.layers)
     if name.startswith("Random")
 )
+# Packages whose layers are known, and have complete configs.
+_TRUSTED_PACKAGES = ("conadv_tf", "keras", "tensorflow", "tf_keras")
 
 
 def check_functional(network: tf.keras.Model) -> None:
@@ -82,6 +84,15 @@ def name_and_class(layer: tf.keras.layers.Layer) -> str:
     return f"{layer.name!r} ({type(layer).__name__})"
 
 
+def is_custom(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a layer, or one inside, is not defined by Keras."""
+    return any(
+        type(each).__module__.split(".")[0] not in _TRUSTED_PACKAGES
+        or isinstance(each, tf.keras.layers.Lambda)
+        for each in keras_internals.flatten_layers(layer)
+    )
+
+
 def symbolic_inputs(layer: tf.keras.layers.Layer) -> list[Any]:
     """Returns the inputs of a layer's first call; [] for an input layer."""
     nodes = layer.inbound_nodes
@@ -117,7 +128,7 @@ def _has_gradient(layer: tf.keras.layers.Layer) -> bool:
         nonlocal has_gradient
         with tf.GradientTape() as tape:
             tape.watch([each for each in inputs if each.dtype.is_floating])
-            outputs = tf.nest.flatten(_repeat_first_call(layer, inputs))
+            outputs = tf.nest.flatten(repeat_first_call(layer, inputs))
         gradients = tape.gradient(outputs, list(inputs))
         has_gradient = any(gradient is not None for gradient in gradients)
 
@@ -135,7 +146,7 @@ def _has_gradient(layer: tf.keras.layers.Layer) -> bool:
     return has_gradient
 
 
-def _repeat_first_call(
+def repeat_first_call(
     layer: tf.keras.layers.Layer, inputs: Sequence[tf.Tensor]
 ) -> Any:
     """Repeats a layer's first call with other inputs, in training mode."""

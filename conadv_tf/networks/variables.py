@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import SplitBatchNormalization
+from conadv_tf.networks import layer_state
 
 _NORMALIZATION_LAYERS = (
     tf.keras.layers.BatchNormalization,
@@ -24,6 +25,13 @@ def moving_statistics(network: tf.keras.Model) -> list[tf.Variable]:
         if isinstance(layer, tf.keras.layers.BatchNormalization)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
+
+
+def statistics(network: tf.keras.Model) -> list[tf.Variable]:
+    """Returns all variables of floats that layers update in training mode."""
+    state = layer_state.writable_in_replica(layer_state.layer_state(network))
+    floats = [each for each in state if each.dtype.is_floating]
+    return [*moving_statistics(network), *floats]
 
 
 def normalization_and_biases(

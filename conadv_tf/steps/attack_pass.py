@@ -19,8 +19,10 @@ from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 from conadv_tf.distribution import local_variable
+from conadv_tf.networks import layer_state
 from conadv_tf.networks import layers_without_gradient
 from conadv_tf.networks import variables
+from conadv_tf.networks import writable_in_replica
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch import SubBatch
 
@@ -76,7 +78,11 @@ class AttackPass:
         self._loss = loss
         self._seed = seed
         self._in_float16 = attack_loss_scaling.computes_in_float16(network)
-        self._is_independent = not variables.moving_statistics(network)
+        self._network = network
+        state = layer_state(network)
+        self._state = writable_in_replica(state)
+        statistics = variables.moving_statistics(network)
+        self._is_independent = not (statistics or state)
         # Number of attacks, a key of their random draws.
         self._step = local_variable(tf.constant(0, tf.int64), "step")
         # Numbers of images with NaN and of images out of range.
@@ -101,7 +107,8 @@ class AttackPass:
             x_hat <- project(x_0 + step_size * ascent direction)
 
         The network runs through the auxiliary batch norm in training mode
-        (batch statistics, dropout active). No variable changes.
+        (batch statistics, dropout active). What layers write is restored, so
+        that no variable changes.
 
         Args:
           network: network with the weights to attack, which may be stale.
@@ -120,14 +127,20 @@ class AttackPass:
         forward = attack_loss_scaling.LossScaledForward(
             auxiliary_logits, self._in_float16, self._is_independent
         )
+        # Layers of stale networks write copies, which the next step replaces.
+        state = self._state if network is self._network else []
+        before = [tf.convert_to_tensor(each) for each in state]
         with explain_missing_gradient(network):
-            return self._attack(
+            adversarial = self._attack(
                 forward,
                 attacked.images,
                 attacked.labels,
                 seed=seed,
                 loss=self._loss,
             )
+        for variable, value in zip(state, before):
+            variable.assign(value)
+        return adversarial
 
     def initial_points(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
         """Returns x_0, the points where the attack begins."""

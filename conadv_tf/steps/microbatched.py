@@ -42,7 +42,7 @@ class MicrobatchedRunner(StepRunner):
         self._count = step.microbatches
         self._sums = GradientSums(
             context.network.trainable_variables,
-            variables_lib.moving_statistics(context.network),
+            variables_lib.statistics(context.network),
             self._count,
         )
         if step.staleness:

@@ -41,7 +41,7 @@ class FiniteUpdate:
         self._optimizer = optimizer
         self._loss = loss
         self._weights = network.trainable_variables
-        self._statistics = variables_lib.moving_statistics(network)
+        self._statistics = variables_lib.statistics(network)
         self._skipped = local_variable(tf.constant(0, tf.int64), "skipped")
         # -1 if no update was skipped.
         self._first_skipped = local_variable(
