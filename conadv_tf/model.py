@@ -49,8 +49,8 @@ class ConAdvModel(SteppedModel):
     the next `fit`. `ca.SharedPass` trains on the clean images that it receives.
 
     The attack runs the auxiliary batch norm in training mode (batch statistics,
-    dropout active) and changes no moving statistics. `evaluate` and `predict`
-    use the main batch norm in inference mode.
+    dropout active) and changes no variable. `evaluate` and `predict` use the
+    main batch norm in inference mode.
 
     With `views=2` (the paper's ConAdv + AutoAugment) data are ((clean images,
     augmented images), labels[, sample_weight]). There are three batch norm

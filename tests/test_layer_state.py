@@ -54,10 +54,11 @@ def network(*inserted):
     return tf.keras.Sequential(built)
 
 
-def trained(step, built, attack=None, replicas=1, rate=0.0, count=4):
-    sgd = tf.keras.optimizers.SGD(rate)
+def trained(step, built, attack=None, replicas=1):
+    """Returns the network after four steps with one batch and rate 0."""
+    sgd = tf.keras.optimizers.SGD(0.0)
     model = models.build(step, built, attack, sgd, replicas=replicas)
-    model.fit(networks.dataset(networks.batches(count)), verbose=0)
+    model.fit(networks.dataset(networks.batches(1) * 4), verbose=0)
     return model.network
 
 

@@ -11,6 +11,7 @@ from conadv_tf import keras_internals
 from conadv_tf.distribution import LOCAL
 from conadv_tf.distribution import local_variable
 from conadv_tf.networks import conversion
+from conadv_tf.networks import layer_state
 
 _Pair = tuple[tf.Variable, tf.Variable]
 
@@ -20,8 +21,9 @@ class ShadowWeights:
 
     The attack on the next batch reads this copy while the optimizer overwrites
     the weights, so that in the graph neither waits for the other. The second
-    network shares variables that are not trained with the original. Where a
-    layer holds them in lists or objects, it has copies of their current values.
+    network shares variables that are not trained with the original. It has
+    copies of the current values where layers hold such variables in lists or
+    objects, or may write them.
 
     With `staleness` 1 the copy holds theta_t, the weights at the start of
     step t. With tau > 1 it holds theta_max(0, t + 1 - tau), because step t + 1
@@ -112,8 +114,14 @@ def _shadow_network(network: tf.keras.Model) -> tf.keras.Model:
 
 
 def _share_untrained(network: tf.keras.Model, shadow: tf.keras.Model) -> None:
-    """Replaces untrained variables of the shadow's layers by the network's."""
-    trained = {id(weight) for weight in network.trainable_variables}
+    """Replaces untrained variables of the shadow's layers by the network's.
+
+    Variables that layers may write stay copies, for the attack to write.
+    """
+    copied = {
+        id(each)
+        for each in (*network.trainable_variables, *layer_state(network))
+    }
     for source, copy in zip(
         keras_internals.flatten_layers(network),
         keras_internals.flatten_layers(shadow),
@@ -121,7 +129,7 @@ def _share_untrained(network: tf.keras.Model, shadow: tf.keras.Model) -> None:
         if isinstance(source, tf.keras.Model):
             continue  # It has step counters only; its layers follow.
         for name, value in list(vars(source).items()):
-            if not isinstance(value, tf.Variable) or id(value) in trained:
+            if not isinstance(value, tf.Variable) or id(value) in copied:
                 continue
             if vars(copy).get(name) is not None:
                 delattr(copy, name)
