@@ -148,6 +148,11 @@ def test_invalid_arguments(interrupted, tmp_path):
     for folder in (tmp_path / "file", "/proc/self/nothing"):
         with pytest.raises(ValueError, match="Cannot write to"):
             ca.Checkpoints(folder)
+    # They were written and could not be read.
+    for name in ("run[1]", "run\\1", "run*"):
+        with pytest.raises(ValueError, match="without .* in its path"):
+            ca.Checkpoints(tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 PREFIX = "ckpt"
 _LIST = "checkpoint"  # The name that TensorFlow gives it.
+# TensorFlow and `remove_after` would match other files than those of a run.
+_PATTERN_CHARACTERS = "*?[\\"
 
 
 def verify(path: str) -> None:
@@ -63,8 +65,14 @@ def check_writable(directory: str) -> None:
 
     Raises:
       ValueError: if that fails, for lack of permission or space, or because a
-        file has that name.
+        file has that name; or if TensorFlow cannot read checkpoints there.
     """
+    if set(_PATTERN_CHARACTERS) & set(directory):
+        raise ValueError(
+            f"Expected a folder of checkpoints without {_PATTERN_CHARACTERS} "
+            f"in its path; received {directory!r}. TensorFlow reads the path "
+            "as a pattern for several files. Choose another name."
+        )
     probe = os.path.join(directory, f".probe_{os.getpid()}")
     try:
         tf.io.gfile.makedirs(directory)
