@@ -22,7 +22,7 @@ from conadv_tf.networks.layer_graph import check_batch_size
 from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.layer_graph import layers_without_gradient
 from conadv_tf.networks.layer_graph import warn_of_random_layers
-from conadv_tf.networks.layer_state import layer_state
+from conadv_tf.networks.layer_state import state_variables
 from conadv_tf.networks.layer_state import warn_of_layer_state
 from conadv_tf.networks.layer_state import writable_in_replica
 from conadv_tf.networks.overrides import check_methods
@@ -50,7 +50,6 @@ __all__ = [
     "efficientnet_b2",
     "efficientnet_b3",
     "image_gradient_of",
-    "layer_state",
     "layers_without_gradient",
     "merge_batch_norm",
     "rescaled_range",
@@ -59,6 +58,7 @@ __all__ = [
     "resnet_cifar",
     "split_batch_norm",
     "split_for_training",
+    "state_variables",
     "variables",
     "warn_of_layer_state",
     "warn_of_random_layers",

@@ -17,7 +17,7 @@ from conadv_tf.networks.layer_graph import repeat_first_call
 from conadv_tf.networks.layer_graph import symbolic_inputs
 
 
-def layer_state(network: tf.keras.Model) -> list[tf.Variable]:
+def state_variables(network: tf.keras.Model) -> list[tf.Variable]:
     """Returns the variables that a training pass of a network may write.
 
     They are untrained by their creator's choice. Weights of frozen layers,
@@ -68,7 +68,7 @@ def warn_of_layer_state(network: tf.keras.Model) -> None:
     Args:
       network: functional network, which is to be attacked.
     """
-    state = {id(variable) for variable in layer_state(network)}
+    state = {id(variable) for variable in state_variables(network)}
     names = [
         name_and_class(layer)
         for layer in graph_layers(network)

@@ -29,7 +29,9 @@ def moving_statistics(network: tf.keras.Model) -> list[tf.Variable]:
 
 def statistics(network: tf.keras.Model) -> list[tf.Variable]:
     """Returns all variables of floats that layers update in training mode."""
-    state = layer_state.writable_in_replica(layer_state.layer_state(network))
+    state = layer_state.writable_in_replica(
+        layer_state.state_variables(network)
+    )
     floats = [each for each in state if each.dtype.is_floating]
     return [*moving_statistics(network), *floats]
 

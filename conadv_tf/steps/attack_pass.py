@@ -19,8 +19,8 @@ from conadv_tf.batch_norm import batch_norm_branch
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 from conadv_tf.distribution import local_variable
-from conadv_tf.networks import layer_state
 from conadv_tf.networks import layers_without_gradient
+from conadv_tf.networks import state_variables
 from conadv_tf.networks import variables
 from conadv_tf.networks import writable_in_replica
 from conadv_tf.steps.batch import Batch
@@ -79,7 +79,7 @@ class AttackPass:
         self._seed = seed
         self._in_float16 = attack_loss_scaling.computes_in_float16(network)
         self._network = network
-        state = layer_state(network)
+        state = state_variables(network)
         self._state = writable_in_replica(state)
         statistics = variables.moving_statistics(network)
         self._is_independent = not (statistics or state)

@@ -11,7 +11,7 @@ from conadv_tf import keras_internals
 from conadv_tf.distribution import LOCAL
 from conadv_tf.distribution import local_variable
 from conadv_tf.networks import conversion
-from conadv_tf.networks import layer_state
+from conadv_tf.networks import state_variables
 
 _Pair = tuple[tf.Variable, tf.Variable]
 
@@ -120,7 +120,7 @@ def _share_untrained(network: tf.keras.Model, shadow: tf.keras.Model) -> None:
     """
     copied = {
         id(each)
-        for each in (*network.trainable_variables, *layer_state(network))
+        for each in (*network.trainable_variables, *state_variables(network))
     }
     for source, copy in zip(
         keras_internals.flatten_layers(network),
