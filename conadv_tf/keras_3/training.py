@@ -1,0 +1,357 @@
+"""Optimizers, schedules, losses and metrics of Keras 3, for tf.keras.
+
+An object of tf.keras is created from the config. The classes are listed, and
+the tests compare the values of each of them with Keras 3's.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import inspect
+from typing import Any
+
+import tensorflow as tf
+
+from conadv_tf.keras_3 import internals
+from conadv_tf.keras_3.detection import keras_3
+from conadv_tf.keras_3.errors import refusal
+from conadv_tf.types import Config
+
+OPTIMIZERS = (
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lion",
+    "Nadam",
+    "RMSprop",
+)
+SCHEDULES = (
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+)
+LOSSES = (
+    "CategoricalCrossentropy",
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+)
+METRICS = (
+    "CategoricalAccuracy",
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "KLDivergence",
+    "LogCoshError",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "Precision",
+    "PrecisionAtRecall",
+    "R2Score",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "SquaredHinge",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+)
+# {Keras 3's name: tf.keras's name}.
+_REDUCTIONS = {
+    "sum_over_batch_size": "auto",
+    "mean": "auto",
+    "sum": "sum",
+    "none": "none",
+    None: "none",
+}
+# AUC's config has the thresholds only if they were given.
+_LEFT_OUT = {"dtype", "kwargs", "thresholds"}
+_SCHEDULE_MODULE = "optimizers.schedules"
+# (kind, module, base class, adapted classes); the first class is an example.
+_KINDS = (
+    ("an optimizer", "optimizers", "Optimizer", OPTIMIZERS),
+    ("a schedule", _SCHEDULE_MODULE, "LearningRateSchedule", SCHEDULES),
+    ("a loss", "losses", "Loss", LOSSES),
+    ("a metric", "metrics", "Metric", METRICS),
+)
+
+
+def from_keras_3(value: Any) -> Any:
+    """Returns the object of tf.keras that computes the same.
+
+    Args:
+      value: an optimizer, a learning rate schedule, a loss, a metric, or a
+        function of `keras.losses` or `keras.metrics`.
+
+    Returns:
+      A new object without the state of the given one.
+
+    Raises:
+      ValueError: if tf.keras has no equal object, with the line to write.
+    """
+    if inspect.isroutine(value):
+        return _function(value)
+    if isinstance(value, type):
+        raise _refusal_of_class(value)
+    name = type(value).__name__
+    keras = keras_3()
+    if type(value) is keras.optimizers.LossScaleOptimizer:
+        _check_unused(value)
+        return tf.keras.mixed_precision.LossScaleOptimizer(
+            from_keras_3(value.inner_optimizer),
+            initial_scale=value.initial_scale,
+            dynamic_growth_steps=value.dynamic_growth_steps,
+        )
+    for kind, module, base, names in _KINDS:
+        if isinstance(value, getattr(_module(keras, module), base)):
+            if _is_listed(type(value), module, names):
+                counterpart = getattr(_module(tf.keras, module), name)
+                return _CONVERTERS[module](value, counterpart)
+            raise _refusal_of_kind(name, type(value), kind, module, base, names)
+    raise refusal(
+        "an optimizer, loss or metric of tf.keras or Keras 3",
+        f"a {name}",
+        "",
+        "Write the object of tf.keras, or pass the network of Keras 3 to "
+        "ca.ConAdvModel",
+    )
+
+
+def _module(package: Any, name: str) -> Any:
+    for part in name.split("."):
+        package = getattr(package, part)
+    return package
+
+
+def _is_listed(cls: type, module: str, names: tuple[str, ...]) -> bool:
+    """Whether a class is one of the listed classes, not a subclass."""
+    package = _module(keras_3(), module)
+    return cls.__name__ in names and getattr(package, cls.__name__) is cls
+
+
+def _refusal_of_class(cls: type) -> ValueError:
+    for kind, module, base, names in _KINDS:
+        if issubclass(cls, getattr(_module(keras_3(), module), base)):
+            known = cls.__name__ if cls.__name__ in names else names[0]
+            return refusal(
+                f"{kind}, not a class",
+                f"the class {cls.__name__}",
+                "",
+                f"Write tf.keras.{module}.{known}(...)",
+            )
+    return refusal(
+        "an object of tf.keras",
+        f"the class {cls.__name__}",
+        "",
+        "Write the object of tf.keras",
+    )
+
+
+def _refusal_of_kind(
+    name: str,
+    cls: type,
+    kind: str,
+    module: str,
+    base: str,
+    names: tuple[str, ...],
+) -> ValueError:
+    if cls.__module__.split(".")[0] == "keras":
+        reason = "which has no equal counterpart in tf.keras"
+        remedy = f"Write tf.keras.{module}.{names[0]}(...) or another one"
+        if name == "MeanMetricWrapper":
+            remedy = "Write the function itself"
+    else:
+        reason = "a subclass"
+        remedy = f"Derive {name} from tf.keras.{module}.{base}"
+    return refusal(f"{kind} of tf.keras", name, reason, remedy)
+
+
+def _function(value: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns tf.keras's function of the same name."""
+    name = getattr(value, "__name__", "")
+    for module in ("losses", "metrics"):
+        found = getattr(getattr(tf.keras, module), name, None)
+        if found and getattr(getattr(keras_3(), module), name, None) is value:
+            return found
+    raise refusal(
+        "a loss or metric of tf.keras or a function of (y_true, y_pred)",
+        f"the function {name}",
+        "which tf.keras does not have",
+        "Write a function of (y_true, y_pred) in operations of TensorFlow",
+    )
+
+
+def _optimizer(value: Any, cls: type) -> Any:
+    _check_unused(value)
+    name = f"tf.keras.optimizers.{cls.__name__}(...)"
+    problems: dict[str, tuple[Any, str]] = {
+        # Keras 3's average begins with the weights after the first step.
+        "use_ema": (value.use_ema, f"Write {name[:-4]}(use_ema=True, ...)"),
+        "loss_scale_factor": (
+            value.loss_scale_factor,
+            f"Write tf.keras.mixed_precision.LossScaleOptimizer({name}, "
+            f"dynamic=False, initial_scale={value.loss_scale_factor})",
+        ),
+        "gradient_accumulation_steps": (
+            value.gradient_accumulation_steps,
+            "Leave it out and write ca.ConAdvModel(..., step=ca.Concurrent("
+            f"microbatches={value.gradient_accumulation_steps}))",
+        ),
+        "exclude_from_weight_decay": (
+            internals.excludes_from_weight_decay(value),
+            f"Write {name} and call its `exclude_from_weight_decay`",
+        ),
+    }
+    for argument, (setting, remedy) in problems.items():
+        if setting:
+            raise refusal(
+                f"settings that {name} has in common with Keras 3",
+                f"{cls.__name__}({argument}={setting})",
+                "",
+                remedy,
+            )
+    rate = internals.learning_rate(value)
+    if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
+        config = {**_without_rate(value), "learning_rate": rate}
+    elif isinstance(
+        rate, keras_3().optimizers.schedules.LearningRateSchedule
+    ):
+        config = {**value.get_config(), "learning_rate": from_keras_3(rate)}
+    else:
+        config = value.get_config()
+        if not isinstance(config["learning_rate"], float):
+            raise refusal(
+                "a learning rate that is a float or a schedule",
+                f"{cls.__name__} with a function as its learning rate",
+                "",
+                f"Write {name[:-4]}(schedule) with a `LearningRateSchedule`",
+            )
+    return _create(value, cls, config)
+
+
+def _without_rate(optimizer: Any) -> Config:
+    """Returns the config of an optimizer with a schedule of tf.keras.
+
+    Keras 3 takes the schedule for a function and cannot serialize it.
+    """
+    rate = optimizer.learning_rate
+    return {**optimizer.get_config(), "learning_rate": rate}
+
+
+def _check_unused(optimizer: Any) -> None:
+    steps = int(optimizer.iterations.numpy())
+    if steps:
+        name = type(optimizer).__name__
+        raise refusal(
+            "an optimizer that has made no step",
+            f"{name} after {steps} steps",
+            "whose state cannot be transferred",
+            f"Write a new optimizer, tf.keras.optimizers.{name}(...)",
+        )
+
+
+def _schedule(value: Any, cls: type) -> Any:
+    return _create(value, cls, value.get_config())
+
+
+def _loss(value: Any, cls: type) -> Any:
+    config = {**value.get_config(), **internals.function_arguments(value)}
+    if value.reduction not in _REDUCTIONS:
+        raise refusal(
+            'a loss with reduction="sum_over_batch_size"',
+            f"{cls.__name__}(reduction={value.reduction!r})",
+            "which tf.keras does not have",
+            f"Write tf.keras.losses.{cls.__name__}(...)",
+        )
+    config["reduction"] = _REDUCTIONS[value.reduction]
+    return _create(value, cls, config)
+
+
+def _metric(value: Any, cls: type) -> Any:
+    config = {**value.get_config(), **internals.function_arguments(value)}
+    return _create(value, cls, config)
+
+
+def _create(value: Any, cls: type, config: Config) -> Any:
+    """Creates an object of tf.keras, or names the argument that it lacks."""
+    ours, theirs = _defaults(cls), _defaults(type(value))
+    config = {name: each for name, each in config.items() if name in theirs}
+    module = cls.__module__
+    dtype = config.pop("dtype", getattr(value, "dtype", None))
+    floatx = tf.keras.backend.floatx()
+    lacking = {
+        name: each
+        for name, each in config.items()
+        if name not in ours and each != theirs[name]
+    }
+    if dtype not in (None, floatx):
+        lacking["dtype"] = dtype
+    unknown = set(theirs) - set(config) - _LEFT_OUT
+    if lacking or unknown:
+        names = ", ".join(
+            [f"{name}={each!r}" for name, each in lacking.items()]
+            + sorted(unknown)
+        )
+        raise refusal(
+            f"arguments that {cls.__name__} of tf.keras has",
+            f"{cls.__name__}({names})",
+            "",
+            f"Write tf.keras.{_kind_of(module)}.{cls.__name__}(...)",
+        )
+    return cls(**{name: each for name, each in config.items() if name in ours})
+
+
+def _kind_of(module: str) -> str:
+    parts = module.split(".")
+    return next(part for part in parts if part in _CONVERTERS)
+
+
+def _defaults(cls: type) -> Mapping[str, Any]:
+    """Returns {name: default value} of the arguments of a constructor."""
+    parameters = inspect.signature(cls).parameters
+    return {name: each.default for name, each in parameters.items()}
+
+
+_CONVERTERS: dict[str, Callable[[Any, type], Any]] = {
+    "optimizers": _optimizer,
+    _SCHEDULE_MODULE: _schedule,
+    "losses": _loss,
+    "metrics": _metric,
+}
