@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from conadv_tf import keras_3
 from conadv_tf import keras_internals
 from conadv_tf import steps
 from conadv_tf.attacks import accuracy
@@ -101,6 +102,8 @@ class SteppedModel(StatefulModel):
           optimizer: Keras optimizer. `ca.LARS` is told which weights belong
             to normalization layers and which are biases. For a network that
             computes in float16 it is wrapped in a `LossScaleOptimizer`.
+            Optimizers, losses and metrics of Keras 3 are replaced by equal
+            ones of `tf.keras`.
           loss: Keras loss, its name, or a function of (y_true, y_pred). The
             attack uses it without label smoothing, summed over examples.
           *args: positional arguments of `tf.keras.Model.compile`.
@@ -108,8 +111,14 @@ class SteppedModel(StatefulModel):
 
         Raises:
           ValueError: if there is no loss, if the loss and the last activation
-            do not match, or if the step refuses an argument.
+            do not match, if the step refuses an argument, or for an object
+            of Keras 3 without an equal one in `tf.keras`.
         """
+        keras_3.check_compile(kwargs)
+        with self.distribute_strategy.scope():
+            optimizer, loss, args, kwargs = keras_3.adapted(
+                (optimizer, loss, args, kwargs)
+            )
         loss_object = loss_lib.single_loss(loss)
         loss_lib.check_output(self.network, loss_object)
         if attack_loss_scaling.computes_in_float16(self.network):
@@ -181,8 +190,7 @@ class SteppedModel(StatefulModel):
           FloatingPointError: if too many gradients are not finite
             (`ca.TrainingMonitor`).
         """
-        bound = inspect.signature(super().fit).bind(*args, **kwargs)
-        arguments = bound.arguments
+        arguments = _adapted(super().fit, args, kwargs).arguments
         self._source.warn_of_changes()
         if self._is_in_fit:  # The last call raised an error.
             self.reset_pending()
@@ -199,6 +207,16 @@ class SteppedModel(StatefulModel):
             history = super().fit(**{**arguments, "callbacks": callbacks})
         self._is_in_fit = False
         return history
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates like `tf.keras.Model.evaluate`."""
+        bound = _adapted(super().evaluate, args, kwargs)
+        return super().evaluate(*bound.args, **bound.kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predicts like `tf.keras.Model.predict`."""
+        bound = _adapted(super().predict, args, kwargs)
+        return super().predict(*bound.args, **bound.kwargs)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains on one batch like `tf.keras.Model.train_on_batch`.
@@ -261,3 +279,16 @@ class SteppedModel(StatefulModel):
         # Keras asks for the metrics before __init__ sets the runner.
         runner = self.__dict__.get("runner")
         return [] if runner is None else runner.loss.metrics()
+
+
+def _adapted(
+    method: Callable[..., Any], args: Any, kwargs: Any
+) -> inspect.BoundArguments:
+    """Binds arguments, with callbacks of Keras 3 adapted to `tf.keras`."""
+    bound = inspect.signature(method).bind(*args, **kwargs)
+    for name in ("x", "validation_data"):
+        keras_3.check_data(bound.arguments.get(name))
+    if "callbacks" in bound.arguments:
+        callbacks = keras_3.adapted_callbacks(bound.arguments["callbacks"])
+        bound.arguments["callbacks"] = callbacks
+    return bound

@@ -23,7 +23,7 @@ BELOW = {
     "callbacks": {"steps"},
     "data": {"distribution"},
     "distribution": set(),
-    "keras_3": set(),
+    "keras_3": {"distribution"},
     "model": {"attacks", "networks", "stepped_model"},
     "model_state": {"steps"},
     "networks": {"batch_norm", "keras_3"},

@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 SEAM = [
     ROOT / "conadv_tf" / f"{name}.py"
     for name in (
+        "keras_3/internals",
         "keras_internals",
         "keras_layers",
         "keras_optimizers",

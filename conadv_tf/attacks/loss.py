@@ -11,6 +11,7 @@ from typing import Union
 
 import tensorflow as tf
 
+from conadv_tf import keras_3
 from conadv_tf.attacks.output_activation import output_activation
 from conadv_tf.types import Config
 from conadv_tf.types import Loss
@@ -53,7 +54,7 @@ def single_loss(loss: CompiledLoss) -> SingleLoss:
             "increases the training loss. Pass, for example, tf.keras.losses."
             "SparseCategoricalCrossentropy(from_logits=True)."
         )
-    return tf.keras.losses.get(loss)
+    return tf.keras.losses.get(keras_3.adapted(loss))
 
 
 class _FunctionLoss(tf.keras.losses.Loss):

@@ -1,11 +1,24 @@
 """Objects of Keras 3, which is the package keras beside tf_keras.
 
-This file and `detection` are small. The other modules are imported only when an
-object of Keras 3 is met. No module imports keras: an object of Keras 3 exists
-only if the user's program has imported it.
+This file, `detection`, `entry_points` and `errors` are small. The other modules
+are imported only when an object of Keras 3 is met. No module imports keras: an
+object of Keras 3 exists only if the user's program has imported it.
 """
 
 from conadv_tf.keras_3.detection import is_keras_3
 from conadv_tf.keras_3.detection import keras_3
+from conadv_tf.keras_3.entry_points import adapted
+from conadv_tf.keras_3.entry_points import adapted_callbacks
+from conadv_tf.keras_3.entry_points import check_compile
+from conadv_tf.keras_3.entry_points import check_data
+from conadv_tf.keras_3.errors import refusal
 
-__all__ = ["is_keras_3", "keras_3"]
+__all__ = [
+    "adapted",
+    "adapted_callbacks",
+    "check_compile",
+    "check_data",
+    "is_keras_3",
+    "keras_3",
+    "refusal",
+]

@@ -248,31 +248,21 @@ def _optimizer(value: Any, cls: type) -> Any:
                 remedy,
             )
     rate = internals.learning_rate(value)
-    if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
-        config = {**_without_rate(value), "learning_rate": rate}
-    elif isinstance(
-        rate, keras_3().optimizers.schedules.LearningRateSchedule
+    schedules = keras_3().optimizers.schedules
+    if isinstance(rate, schedules.LearningRateSchedule):
+        rate = from_keras_3(rate)
+    elif not isinstance(
+        rate, tf.keras.optimizers.schedules.LearningRateSchedule
     ):
-        config = {**value.get_config(), "learning_rate": from_keras_3(rate)}
-    else:
-        config = value.get_config()
-        if not isinstance(config["learning_rate"], float):
+        if callable(rate):
             raise refusal(
                 "a learning rate that is a float or a schedule",
                 f"{cls.__name__} with a function as its learning rate",
                 "",
                 f"Write {name[:-4]}(schedule) with a `LearningRateSchedule`",
             )
-    return _create(value, cls, config)
-
-
-def _without_rate(optimizer: Any) -> Config:
-    """Returns the config of an optimizer with a schedule of tf.keras.
-
-    Keras 3 takes the schedule for a function and cannot serialize it.
-    """
-    rate = optimizer.learning_rate
-    return {**optimizer.get_config(), "learning_rate": rate}
+        rate = float(value.learning_rate)
+    return _create(value, cls, {**value.get_config(), "learning_rate": rate})
 
 
 def _check_unused(optimizer: Any) -> None:
@@ -306,6 +296,13 @@ def _loss(value: Any, cls: type) -> Any:
 
 def _metric(value: Any, cls: type) -> Any:
     config = {**value.get_config(), **internals.function_arguments(value)}
+    if config.get("ignore_class") is not None:
+        raise refusal(
+            "a metric without ignore_class",
+            f"{cls.__name__}(ignore_class={config['ignore_class']})",
+            "whose mean includes the ignored labels",
+            f"Write tf.keras.metrics.{cls.__name__}(...)",
+        )
     return _create(value, cls, config)
 
 

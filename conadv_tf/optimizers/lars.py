@@ -11,6 +11,7 @@ from typing import Union
 
 import tensorflow as tf
 
+from conadv_tf import keras_3
 from conadv_tf import keras_optimizers
 from conadv_tf.optimizers.trust_ratio import lars_update
 from conadv_tf.types import Config
@@ -105,6 +106,7 @@ class LARS(keras_optimizers.Optimizer):
         if isinstance(exclude, str):
             exclude = (exclude,)
         # With None, Keras does not decay the weights a second time.
+        learning_rate = keras_3.adapted(learning_rate)
         super().__init__(learning_rate, name=name, weight_decay=None, **kwargs)
         self.momentum = float(momentum)
         self.decay_coefficient = float(weight_decay)
