@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import keras_3
-from conadv_tf.keras_3 import training
+from conadv_tf.keras_3 import shared_classes
 from tests import networks
 
 if tf.keras.Model.__module__.split(".")[0] != "tf_keras":
@@ -71,7 +71,7 @@ def assert_same_steps(make):
             np.testing.assert_allclose(each, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", training.OPTIMIZERS)
+@pytest.mark.parametrize("name", shared_classes.OPTIMIZERS)
 def test_optimizers_make_the_same_steps(name):
     for settings in [*COMMON, *SETTINGS.get(name, [])]:
         arguments = {"learning_rate": 0.05, **settings}
@@ -103,7 +103,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", training.SCHEDULES)
+@pytest.mark.parametrize("name", shared_classes.SCHEDULES)
 def test_schedules_have_the_same_rates(name):
     schedule = getattr(keras.optimizers.schedules, name)(**SCHEDULES[name])
     adapted = keras_3.adapted(schedule)
@@ -202,7 +202,7 @@ def examples(value):
     return labels, LOGITS if from_logits else PROBABILITIES
 
 
-@pytest.mark.parametrize("name", training.LOSSES)
+@pytest.mark.parametrize("name", shared_classes.LOSSES)
 def test_losses_have_the_same_values(name):
     for make in variants(getattr(keras.losses, name)):
         theirs, ours = make(), keras_3.adapted(make())
@@ -219,7 +219,7 @@ def test_losses_have_the_same_values(name):
             )
 
 
-@pytest.mark.parametrize("name", training.METRICS)
+@pytest.mark.parametrize("name", shared_classes.METRICS)
 def test_metrics_have_the_same_values(name):
     for make in variants(getattr(keras.metrics, name)):
         theirs, ours = make(), keras_3.adapted(make())

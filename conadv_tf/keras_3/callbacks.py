@@ -249,7 +249,7 @@ class ModelView:
     """The model as callbacks of Keras 3 see it.
 
     All attributes are the model's. If the exported network is a network of
-    Keras 3, `save` writes it, in a file that `keras.models.load_model` reads.
+    Keras 3, `save` writes it, in a file that Keras 3 loads.
 
     Args:
       model: the `ConAdvModel`.

@@ -9,8 +9,8 @@ from typing import Any
 def function_arguments(value: Any) -> dict[str, Any]:
     """Returns the arguments of the function of a loss or metric.
 
-    The configs of some classes leave them out: `delta` of Huber, `axis` of
-    CosineSimilarity and of SparseCategoricalCrossentropy.
+    The configs of some classes leave them out, such as the delta of Huber and
+    the axis of CosineSimilarity.
 
     Args:
       value: a loss or metric of Keras 3.

@@ -14,85 +14,9 @@ import tensorflow as tf
 from conadv_tf.keras_3 import internals
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.keras_3.errors import refusal
+from conadv_tf.keras_3.shared_classes import KINDS
 from conadv_tf.types import Config
 
-OPTIMIZERS = (
-    "SGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Ftrl",
-    "Lion",
-    "Nadam",
-    "RMSprop",
-)
-SCHEDULES = (
-    "CosineDecay",
-    "CosineDecayRestarts",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "PiecewiseConstantDecay",
-    "PolynomialDecay",
-)
-LOSSES = (
-    "CategoricalCrossentropy",
-    "BinaryCrossentropy",
-    "BinaryFocalCrossentropy",
-    "CategoricalFocalCrossentropy",
-    "CategoricalHinge",
-    "CosineSimilarity",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-)
-METRICS = (
-    "CategoricalAccuracy",
-    "AUC",
-    "Accuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "CosineSimilarity",
-    "F1Score",
-    "FBetaScore",
-    "FalseNegatives",
-    "FalsePositives",
-    "Hinge",
-    "KLDivergence",
-    "LogCoshError",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "Precision",
-    "PrecisionAtRecall",
-    "R2Score",
-    "Recall",
-    "RecallAtPrecision",
-    "RootMeanSquaredError",
-    "SensitivityAtSpecificity",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "SpecificityAtSensitivity",
-    "SquaredHinge",
-    "TopKCategoricalAccuracy",
-    "TrueNegatives",
-    "TruePositives",
-)
 # {Keras 3's name: tf.keras's name}.
 _REDUCTIONS = {
     "sum_over_batch_size": "auto",
@@ -103,14 +27,6 @@ _REDUCTIONS = {
 }
 # AUC's config has the thresholds only if they were given.
 _LEFT_OUT = {"dtype", "kwargs", "thresholds"}
-_SCHEDULE_MODULE = "optimizers.schedules"
-# (kind, module, base class, adapted classes); the first class is an example.
-_KINDS = (
-    ("an optimizer", "optimizers", "Optimizer", OPTIMIZERS),
-    ("a schedule", _SCHEDULE_MODULE, "LearningRateSchedule", SCHEDULES),
-    ("a loss", "losses", "Loss", LOSSES),
-    ("a metric", "metrics", "Metric", METRICS),
-)
 
 
 def from_keras_3(value: Any) -> Any:
@@ -139,7 +55,7 @@ def from_keras_3(value: Any) -> Any:
             initial_scale=value.initial_scale,
             dynamic_growth_steps=value.dynamic_growth_steps,
         )
-    for kind, module, base, names in _KINDS:
+    for kind, module, base, names in KINDS:
         if isinstance(value, getattr(_module(keras, module), base)):
             if _is_listed(type(value), module, names):
                 counterpart = getattr(_module(tf.keras, module), name)
@@ -167,7 +83,7 @@ def _is_listed(cls: type, module: str, names: tuple[str, ...]) -> bool:
 
 
 def _refusal_of_class(cls: type) -> ValueError:
-    for kind, module, base, names in _KINDS:
+    for kind, module, base, names in KINDS:
         if issubclass(cls, getattr(_module(keras_3(), module), base)):
             known = cls.__name__ if cls.__name__ in names else names[0]
             return refusal(
@@ -348,7 +264,7 @@ def _defaults(cls: type) -> Mapping[str, Any]:
 
 _CONVERTERS: dict[str, Callable[[Any, type], Any]] = {
     "optimizers": _optimizer,
-    _SCHEDULE_MODULE: _schedule,
+    "optimizers.schedules": _schedule,
     "losses": _loss,
     "metrics": _metric,
 }
