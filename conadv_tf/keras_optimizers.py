@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import Optional
@@ -15,6 +16,45 @@ _AGGREGATION = (
     "_aggregate_gradients",
     "_transform_unaggregated_gradients",
 )
+
+
+# Names of variables without weight decay, as regular expressions.
+DECAY_PATTERNS = "_exclude_from_weight_decay_names"
+
+
+def is_optimizer(value: Any) -> bool:
+    """Returns whether an object is a Keras optimizer, possibly a legacy one."""
+    optimizers = tf.keras.optimizers
+    return isinstance(
+        value, (optimizers.Optimizer, optimizers.legacy.Optimizer)
+    )
+
+
+def variable_id(variable: tf.Variable) -> str:
+    """Returns the id by which optimizers know a variable in this process."""
+    return variable._unique_id
+
+
+def exclude_copies_from_decay(
+    optimizer: tf.keras.optimizers.Optimizer,
+    copied: Mapping[str, tuple[str, Sequence[tf.Variable]]],
+) -> None:
+    """Excludes copies of variables that have no weight decay.
+
+    `exclude_from_weight_decay` would replace what is excluded so far.
+
+    Args:
+      optimizer: Keras optimizer.
+      copied: {id of a variable: (its name, its copies)}.
+    """
+    excluded = getattr(optimizer, "_exclude_from_weight_decay", [])
+    copies = [
+        variable_id(copy)
+        for key in excluded
+        for copy in copied.get(key, ("", []))[1]
+    ]
+    if copies:
+        optimizer._exclude_from_weight_decay = [*excluded, *copies]
 
 
 def compute_gradients(
@@ -119,13 +159,7 @@ def state(optimizer: tf.keras.optimizers.Optimizer) -> list[tf.Variable]:
     """
     found = {id(each): each for each in optimizer.variables()}
     for value in vars(optimizer).values():
-        if isinstance(
-            value,
-            (
-                tf.keras.optimizers.Optimizer,
-                tf.keras.optimizers.legacy.Optimizer,
-            ),
-        ):
+        if is_optimizer(value):
             found.update((id(each), each) for each in state(value))
     return list(found.values())
 

@@ -111,8 +111,10 @@ class SteppedModel(StatefulModel):
 
         Raises:
           ValueError: if there is no loss, if the loss and the last activation
-            do not match, if the step refuses an argument, or for an object
-            of Keras 3 without an equal one in `tf.keras`.
+            do not match, if the optimizer overrides `minimize` or knows
+            variables of the network that was passed, if the step refuses an
+            argument, or for an object of Keras 3 without an equal one in
+            `tf.keras`.
         """
         keras_3.check_compile(kwargs)
         with self.distribute_strategy.scope():
@@ -129,6 +131,7 @@ class SteppedModel(StatefulModel):
         self.step.check_compiled(
             loss_object, keras_internals.steps_per_execution(self)
         )
+        self._source.translate_variables(self.optimizer)
         variables.exclude_from_decay(self.optimizer, self.network)
         bound = inspect.signature(super().compile).bind_partial(
             optimizer, loss, *args, **kwargs

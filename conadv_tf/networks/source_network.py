@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf import keras_layers
+from conadv_tf.networks import optimizer_variables
 from conadv_tf.networks.layer_graph import graph_layers
 
 
@@ -25,7 +26,19 @@ class SourceNetwork:
     def __init__(self, network: tf.keras.Model, copy: tf.keras.Model) -> None:
         self._network = weakref.ref(network)
         self._copy = weakref.ref(copy)
+        self._copied = optimizer_variables.copied_variables(network, copy)
         self._before = list(map(_state, [network, *graph_layers(network)]))
+
+    def translate_variables(self, optimizer: Any) -> None:
+        """Makes an optimizer treat the copies like the network's variables.
+
+        Args:
+          optimizer: Keras optimizer.
+
+        Raises:
+          ValueError: if it knows variables of the network in an unknown way.
+        """
+        optimizer_variables.translate(optimizer, self._copied)
 
     def warn_of_changes(self) -> None:
         """Warns once about each change that the copy does not have.

@@ -117,7 +117,6 @@ class LARS(keras_optimizers.Optimizer):
         self.exclude_kinds = tuple(exclude_kinds)
         self.decay_in_norm = bool(decay_in_norm)
         self.record_trust_ratios = bool(record_trust_ratios)
-        self._patterns = [re.compile(pattern) for pattern in self.exclude]
         self._kind_by_variable: dict[str, str] = {}
 
     def exclude_variables(
@@ -144,7 +143,7 @@ class LARS(keras_optimizers.Optimizer):
             _KIND_BY_NAME.get(_last_name(variable.name)),
         )
         return kind in self.exclude_kinds or any(
-            pattern.search(variable.name) for pattern in self._patterns
+            re.search(pattern, variable.name) for pattern in self.exclude
         )
 
     def create_state(self, variables: Sequence[tf.Variable]) -> None:

@@ -141,6 +141,15 @@ class FiniteUpdate:
             for gradient, variable in zip(gradients, self._weights)
             if gradient is not None
         ]
+        if unused := [
+            variable.name
+            for gradient, variable in zip(gradients, self._weights)
+            if gradient is None
+        ]:
+            message = f"The loss does not depend on the weights {unused}"
+            if not pairs:
+                raise ValueError(f"Expected a loss to train. {message}.")
+            tf.get_logger().warning("%s, so they are not trained.", message)
         if not pairs:
             return
         optimizer = self._optimizer
