@@ -8,6 +8,7 @@ equinox, Keras, big_vision and neural-structured-learning.
 
 import ast
 import dataclasses
+import functools
 import io
 import pathlib
 import re
@@ -93,8 +94,14 @@ def texts(folder):
             path.suffix
         )
         if read is not None and path.name not in _EXAMPLES:
-            for line, text in read(path.read_text()):
+            for line, text in _parsed(read, path.read_text()):
                 yield path.relative_to(ROOT), line, text
+
+
+@functools.cache
+def _parsed(read, source):
+    """The texts of a source, which is read once for all turns of phrase."""
+    return list(read(source))
 
 
 def count_words(folders):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from unittest import mock
 
-from absl.testing import flagsaver
 from PIL import Image
 import pytest
 
@@ -17,6 +16,7 @@ from conadv_tf import paths
 from experiments import lock
 from experiments import results
 from experiments import run
+from tests import in_process
 from tests.test_run import QUICK
 from tools.runs import trained_runs
 
@@ -24,9 +24,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def main(*arguments):
-    with flagsaver.flagsaver():
-        run.FLAGS(["run.py", *QUICK, "--global_batch_size=432", *arguments])
-        run.main(["run.py"])
+    in_process.main(*QUICK, "--global_batch_size=432", *arguments)
 
 
 # The address is on a disk, because TensorFlow treats ram://x/ckpt-3.index as a

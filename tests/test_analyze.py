@@ -86,6 +86,7 @@ def test_files_and_table(runs, tmp_path):
     assert (output / "summary.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_unfinished_run(runs, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     result = analyze(runs[0], str(tmp_path), f"--output_dir={tmp_path / 'o'}")

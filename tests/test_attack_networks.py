@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import distances
 from tests import networks
+from tests.marks import slow
 
 
 def test_keras_model_runs_in_inference_mode_and_is_not_changed():
@@ -47,8 +48,10 @@ def test_bfloat16_network_gets_float32_perturbations():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targeted", [None, "random"])
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("batch_size", [None, 8])
+@pytest.mark.parametrize(
+    "jit_compile, batch_size",
+    [(False, None), (True, 8), slow(False, 8), slow(True, None)],
+)
 def test_inside_tf_function_equals_eager(
     norm, targeted, jit_compile, batch_size
 ):

@@ -8,6 +8,7 @@ import conadv_tf as ca
 from conadv_tf.attacks.schedule import ScheduledAttack
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 schedules = tf.keras.optimizers.schedules
 START_AT_2 = schedules.PiecewiseConstantDecay([1], [0.0, 1.0])
@@ -71,7 +72,7 @@ def test_an_int_seed_has_the_full_radius():
 # With staleness 0 the update of the start step is the first that sees the
 # attack, with staleness 1 it is the next one. The weights before are equal to
 # training without an attack.
-@pytest.mark.parametrize("staleness", [0, 1])
+@pytest.mark.parametrize("staleness", [slow(0), 1])
 def test_training_starts_the_attack_at_its_step(staleness):
     def train(attack, steps):
         tf.keras.utils.set_random_seed(0)

@@ -8,6 +8,7 @@ from sklearn import datasets
 import tensorflow as tf
 
 from conadv_tf.data import augmentation
+from tests.marks import all_slow_but
 
 PER_IMAGE = ("randaugment", "augmix")
 MIXING = ("mixup", "cutmix")
@@ -37,7 +38,9 @@ def mixed_precision():
 
 
 # Mixed precision would round grey levels to bfloat16.
-@pytest.mark.parametrize("name", PER_IMAGE + MIXING)
+@pytest.mark.parametrize(
+    "name", all_slow_but(["randaugment", "mixup"], PER_IMAGE + MIXING)
+)
 def test_in_a_pipeline(name, mixed_precision):
     images, labels = batch()
     options = {}

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
+from tests.marks import slow
 
 
 class Watch(tf.keras.callbacks.Callback):
@@ -19,7 +20,7 @@ class Watch(tf.keras.callbacks.Callback):
         self.seen.append([w.numpy() for w in self.model.trainable_weights])
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [slow(1), 2])
 def test_average_is_what_remains_after_fit(replicas):
     strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
     with strategy.scope():

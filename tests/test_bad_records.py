@@ -14,6 +14,7 @@ from conadv_tf.data import views
 from conadv_tf.data.decoding import EncodedImage
 from tests import images
 from tests.images import collect
+from tests.marks import slow
 
 pipeline_error = functools.partial(
     pytest.raises, tf.errors.InvalidArgumentError
@@ -170,7 +171,7 @@ def test_the_error_names_file_problem_and_remedy(folder, split):
 
 
 # A strategy of two replicas rewrites the pipeline.
-@pytest.mark.parametrize("name", ["one_device", "mirrored"])
+@pytest.mark.parametrize("name", ["one_device", slow("mirrored")])
 def test_fit_stops_with_the_error(folder, name):
     dataset = load(folder)
     with ca.distribution.strategy(name).scope():
@@ -246,7 +247,7 @@ def test_files_that_cannot_be_read_are_bad_records(folder):
         list(load(folder, max_bad_records=0).train)
 
 
-@pytest.mark.parametrize("image_size", [None, 16])
+@pytest.mark.parametrize("image_size", [None, slow(16)])
 def test_labels_outside_the_classes(tmp_path, image_size):
     def made(**kwargs):
         return ca.data.load(

@@ -14,6 +14,8 @@ from experiments import config as config_lib
 from experiments import methods
 from experiments import networks
 from experiments import smoke_test
+from tests.marks import all_slow_but
+from tests.marks import slow
 
 SMALL = config_lib.NetworkConfig(depth=8, width=4)
 
@@ -75,8 +77,15 @@ def test_validation_is_the_end_of_the_training_images():
 
 
 # Plain training gets augmented images only, adversarial training both views.
-@pytest.mark.parametrize("method", ["baseline", "conadv"])
-@pytest.mark.parametrize("name", [None, "autoaugment_digits"])
+@pytest.mark.parametrize(
+    "method, name",
+    [
+        ("baseline", None),
+        ("conadv", None),
+        slow("baseline", "autoaugment_digits"),
+        ("conadv", "autoaugment_digits"),
+    ],
+)
 def test_views(method, name):
     config = _config(method=method, augmentation=name)
     dataset = build.dataset(config, 1)
@@ -120,8 +129,8 @@ def test_networks(network, name):
 @pytest.mark.parametrize(
     "method, name",
     [
-        ("baseline", "augmix"),
-        pytest.param("conadv", "randaugment", marks=pytest.mark.slow),
+        slow("baseline", "augmix"),
+        slow("conadv", "randaugment"),
         ("baseline", "mixup"),
     ],
 )
@@ -142,7 +151,10 @@ def test_views_after_batching(method, name):
         assert not np.allclose(*views)
 
 
-@pytest.mark.parametrize("method", methods.BASE_METHODS)
+@pytest.mark.parametrize(
+    "method",
+    all_slow_but(["baseline", "conadv"], methods.BASE_METHODS),
+)
 def test_the_model_has_the_step_of_the_method(method):
     config = _config(method=method)
     dataset = build.dataset(config, 1)

@@ -13,6 +13,7 @@ import conadv_tf as ca
 from conadv_tf.callbacks import checkpoint_files
 from tests import networks
 from tests import resumable
+from tests.marks import slow
 
 # These tests do not depend on the network.
 train = functools.partial(
@@ -123,7 +124,7 @@ def test_all_checkpoints_are_damaged(interrupted, tmp_path):
 
 # A process was killed while it wrote. TensorFlow creates the index last, and it
 # is empty at first.
-@pytest.mark.parametrize("index", [None, b""])
+@pytest.mark.parametrize("index", [slow(None), b""])
 def test_the_only_checkpoint_is_unfinished(index, tmp_path):
     folder = tmp_path / "copy"
     folder.mkdir()

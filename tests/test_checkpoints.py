@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import resumable
+from tests.marks import all_slow_but
 
 
 def adam():
@@ -33,16 +34,9 @@ CASES = {
     "micro-batches": {"step": ca.Concurrent(staleness=2, microbatches=2)},
     "two replicas": {"step": ca.Concurrent(staleness=2), "replicas": 2},
 }
-SLOW = ("disadv", "plain, Adam", "loss scale", "micro-batches", "two replicas")
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=[pytest.mark.slow] if case in SLOW else [])
-        for case in CASES
-    ],
-)
+@pytest.mark.parametrize("case", all_slow_but(["conadv"], CASES))
 def test_resumed_equals_uninterrupted_training(case, tmp_path):
     cut = tmp_path / "cut"
     whole = resumable.train(
@@ -66,6 +60,7 @@ def test_training_can_be_interrupted_at_any_step_and_twice(tmp_path):
         resumable.assert_same(whole, resumable.train(folder, restore=True))
 
 
+@pytest.mark.slow
 def test_several_steps_per_execution(tmp_path):
     cut = tmp_path / "cut"
     whole = resumable.train(

@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf.networks import conversion
 from tests import convertible
+from tests.marks import slow
 
 layers = tf.keras.layers
 
@@ -50,7 +51,7 @@ def _split_norms(network):
     return convertible.norms(network, ca.SplitBatchNormalization)
 
 
-@pytest.mark.parametrize("branches", [1, 2, 3])
+@pytest.mark.parametrize("branches", [slow(1), 2, slow(3)])
 @pytest.mark.parametrize(
     "factory", [*convertible.PLAIN, convertible.synchronized]
 )
@@ -134,7 +135,7 @@ def test_trainable_weights_have_the_same_names():
     assert names(split) == names(network)
 
 
-@pytest.mark.parametrize("branches", [1, 2, 3])
+@pytest.mark.parametrize("branches", [slow(1), 2, slow(3)])
 @pytest.mark.parametrize("factory", convertible.PLAIN)
 def test_merge_undoes_split(factory, branches):
     network = convertible.make(factory)

@@ -15,6 +15,7 @@ from conadv_tf.data import tfds_source
 from tests import images
 from tests.images import collect
 from tests.images import ConadvMadeImages
+from tests.marks import slow
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def test_digits_are_split_by_writer_in_stored_order(data_dir):
     "arguments",
     [
         {"name": "digits"},
-        {"name": "cifar10"},
-        {"name": "conadv_made_images/any_size", "image_size": 8},
+        slow({"name": "cifar10"}),
+        slow({"name": "conadv_made_images/any_size", "image_size": 8}),
     ],
 )
 def test_epochs_are_shuffled_and_repeat_with_the_seed(

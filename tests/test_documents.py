@@ -17,6 +17,8 @@ COMMANDS = list(documented_commands.commands())
 OPTIONS = list(documented_commands.options())
 DOCUMENTS = sorted({document for document, *_ in COMMANDS})
 RUN, SWEEP = "experiments/run.py", "experiments/sweep.py"
+# They train networks of keras.applications.
+SLOW = ("README.md", "transfer.md")
 # (script, arguments with one mistake, part of the error message).
 WRONG = [
     (RUN, "--preset=resnet50_96k_conadv+aa", "Unknown preset"),
@@ -135,7 +137,7 @@ def python_blocks():
             yield pytest.param(
                 block,
                 id=f"{path.name}-{number}",
-                marks=[pytest.mark.slow] if path.name == "transfer.md" else [],
+                marks=[pytest.mark.slow] if path.name in SLOW else [],
             )
 
 
@@ -154,6 +156,7 @@ def test_examples_run(block, tmp_path, monkeypatch):
 
 
 # The example turns a Keras model of the user into a ConAdv model, and back.
+@pytest.mark.slow
 def test_the_readme_converts_a_network_and_exports_it():
     block = next(
         each.values[0] for each in python_blocks() if "README" in each.id

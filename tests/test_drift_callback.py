@@ -11,6 +11,7 @@ from conadv_tf.analysis import drift
 from conadv_tf.batch_norm.routing import batch_norm_branch
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 class Snapshots(tf.keras.callbacks.Callback):
@@ -35,7 +36,7 @@ class Snapshots(tf.keras.callbacks.Callback):
     [
         (ca.Concurrent(), networks.linear),
         (ca.Concurrent(staleness=3), networks.convolutional),
-        (ca.SharedPass(), networks.linear),
+        slow(ca.SharedPass(), networks.linear),
     ],
 )
 def test_callback_measures_the_weights_of_tau_steps_ago(step, build, tmp_path):
@@ -148,6 +149,7 @@ def _with_weights(values):
     return network
 
 
+@pytest.mark.slow
 def test_callback_under_replicas_and_with_an_l2_ball():
     model = models.build(
         network=networks.linear(),

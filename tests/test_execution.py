@@ -7,6 +7,8 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import all_slow_but
+from tests.marks import slow
 
 
 def _trained(method, initial, **compile_args):
@@ -28,10 +30,10 @@ def usual(request):
 @pytest.mark.parametrize(
     "usual",
     [
-        "plain",
-        "disadv",
+        slow("plain"),
+        slow("disadv"),
         "conadv",
-        pytest.param("staler", marks=pytest.mark.slow),
+        slow("staler"),
     ],
     indirect=True,
 )
@@ -78,7 +80,7 @@ def test_xla_with_another_batch_size_while_one_is_pending():
     model.train_on_batch(images[:8], labels[:8])
 
 
-@pytest.mark.parametrize("method", models.METHODS)
+@pytest.mark.parametrize("method", all_slow_but(["conadv"], models.METHODS))
 def test_one_trace_over_two_epochs(method):
     traces = []
 

@@ -8,6 +8,7 @@ import conadv_tf as ca
 from conadv_tf.steps import update
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 def _poisoned(batches, index):
@@ -43,9 +44,9 @@ def _legacy():
     [
         (_lars, "disadv", 2),
         (_lars, "plain", 1),
-        ("adam", "plain", 2),
+        slow("adam", "plain", 2),
         (_legacy, "plain", 1),
-        (_legacy, "disadv", 2),
+        slow(_legacy, "disadv", 2),
     ],
 )
 def test_a_bad_batch_changes_nothing(optimizer, method, replicas):

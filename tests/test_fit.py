@@ -7,9 +7,12 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import all_slow_but
 
 
-@pytest.mark.parametrize("method", models.METHODS)
+@pytest.mark.parametrize(
+    "method", all_slow_but(["plain", "conadv"], models.METHODS)
+)
 def test_fit_evaluate_predict(method):
     model = models.build(method)
     data = networks.dataset(networks.batches(3))
@@ -33,7 +36,7 @@ def test_fit_evaluate_predict(method):
     np.testing.assert_allclose(results["accuracy"], accuracy, rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", models.METHODS)
+@pytest.mark.parametrize("method", all_slow_but(["conadv"], models.METHODS))
 def test_a_step_is_traced_once(method, monkeypatch):
     model = models.build(method)
     traces = []

@@ -202,6 +202,7 @@ def test_labels_stay_with_their_images(tmp_path, views):
             )
 
 
+@pytest.mark.slow
 def test_views_repeat_with_the_seed_and_the_first_does_not_depend_on_a_second(
     tmp_path,
 ):

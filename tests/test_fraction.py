@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 from tests.slow_oracle import attack
 from tests.slow_oracle import compare
 
@@ -16,12 +17,10 @@ from tests.slow_oracle import compare
 @pytest.mark.parametrize(
     "staleness, fraction, views, arguments, jit_compile",
     [
-        (0, 0.5, 1, {}, False),
+        slow(0, 0.5, 1, {}, False),
         (1, 0.25, 1, {"norm": "l2"}, False),
-        (3, 0.5, 2, {}, False),
-        pytest.param(
-            *(1, 0.5, 2, {"targeted": "random"}, True), marks=pytest.mark.slow
-        ),
+        slow(3, 0.5, 2, {}, False),
+        slow(1, 0.5, 2, {"targeted": "random"}, True),
         (0, 0.25, 1, {}, True),
     ],
 )
@@ -73,7 +72,8 @@ def test_batches_of_any_size_and_their_logs():
 
 # One image at least, a rounded number of them.
 @pytest.mark.parametrize(
-    "size, fraction, count", [(8, 0.25, 2), (10, 0.25, 2), (10, 0.26, 3)]
+    "size, fraction, count",
+    [slow(8, 0.25, 2), slow(10, 0.25, 2), (10, 0.26, 3)],
 )
 def test_number_of_attacked_images(size, fraction, count):
     model = _model(ca.Concurrent(fraction=fraction))
@@ -89,9 +89,9 @@ def test_number_of_attacked_images(size, fraction, count):
 @pytest.mark.parametrize(
     "step",
     [
-        ca.Sequential(fraction=0.5),
-        ca.Concurrent(fraction=0.5),
-        ca.SharedPass(fraction=0.5, replace_clean=False),
+        slow(ca.Sequential(fraction=0.5)),
+        slow(ca.Concurrent(fraction=0.5)),
+        slow(ca.SharedPass(fraction=0.5, replace_clean=False)),
         ca.SharedPass(fraction=0.5),
     ],
     ids=str,

@@ -8,6 +8,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 from tools.step import graph_walk
 from tools.step.models import batch_specs
 
@@ -108,7 +109,7 @@ def test_products_and_chain_of_a_graph(function, products, chain):
 
 
 # The central claim of the paper: the attack does not delay the update.
-@pytest.mark.parametrize("staleness", [1, 2, 3])
+@pytest.mark.parametrize("staleness", [1, slow(2), slow(3)])
 def test_chain_of_conadv_is_that_of_plain_training(staleness):
     plain = chain_of_step(None)
     assert chain_of_step(staleness) == plain

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import lars_variables
+from tests.marks import slow
 
 
 def _numpy_step(w, g, m, rate, momentum, decay, trust, epsilon, variant):
@@ -30,7 +31,7 @@ def _numpy_step(w, g, m, rate, momentum, decay, trust, epsilon, variant):
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(
     "decay, epsilon, trust",
-    [(0.0, 0.0, 0.001), (0.01, 0.0, 0.02), (0.05, 0.1, 0.5)],
+    [slow(0.0, 0.0, 0.001), slow(0.01, 0.0, 0.02), (0.05, 0.1, 0.5)],
 )
 def test_100_random_steps_equal_numpy(
     decay_in_norm, nesterov, decay, epsilon, trust

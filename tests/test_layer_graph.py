@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
+from tests.marks import slow
 
 LAYERS = tf.keras.layers
 SHAPE = (6, 6, 1)
@@ -37,7 +38,7 @@ class Rounded(LAYERS.Layer):
 # TensorFlow raises a LookupError about its registry of gradients, a ValueError
 # that does not name the layer, or a TypeError about None in a shared pass.
 @pytest.mark.filterwarnings("ignore:.*augments images inside:UserWarning")
-@pytest.mark.parametrize("step", [ca.Concurrent(), ca.SharedPass()])
+@pytest.mark.parametrize("step", [ca.Concurrent(), slow(ca.SharedPass())])
 @pytest.mark.parametrize(
     "make_layer, name, nested",
     [
@@ -95,7 +96,7 @@ def _keras_cv_cutout():
         (lambda: LAYERS.RandomFlip(name="flip"), "flip"),
         (lambda: _MyRotation(0.1, name="turn"), "turn"),
         (_nested_zoom, "zoom"),
-        (_keras_cv_cutout, "cutout"),
+        slow(_keras_cv_cutout, "cutout"),
     ],
 )
 def test_layer_that_augments_images_is_named(make_layer, name):

@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 def one_hot(labels):
@@ -78,7 +79,7 @@ def test_probabilities_train_like_logits(sparse):
     ],
     ids=lambda loss: getattr(loss, "name", loss),
 )
-@pytest.mark.parametrize("method", ["disadv", "conadv"])
+@pytest.mark.parametrize("method", [slow("disadv"), "conadv"])
 def test_other_keras_losses(loss, method):
     images, labels = models.arrays()
     model = models.build(method, networks.linear((6, 6, 1)), loss=loss)

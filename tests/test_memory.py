@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 BATCH = networks.batches(1, size=4)[0]
 IMAGES = BATCH[0].nbytes
@@ -56,7 +57,7 @@ def test_plain_training_needs_neither():
         (ca.Concurrent(), 2, 3, 1),
         (ca.Concurrent(fraction=0.25), 1, 1.25, 1),
         (ca.SharedPass(), 1, 0.25, 0.25),
-        (ca.RotatingRoles(), 1, 8, 5),
+        slow(ca.RotatingRoles(), 1, 8, 5),
     ],
 )
 def test_pending_batches(step, views, images, labels):

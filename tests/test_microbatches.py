@@ -9,8 +9,7 @@ import pytest
 import conadv_tf as ca
 from tests import models
 from tests import networks
-
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+from tests.marks import slow
 
 
 # Batch norm statistics and attacks of each replica, one update: the weights
@@ -23,10 +22,10 @@ slow = functools.partial(pytest.param, marks=pytest.mark.slow)
     [
         slow(ca.Sequential(), 1, 4, "random"),
         slow(ca.Sequential(), 2, 2, None),
-        (ca.Sequential(fraction=0.5), 1, 2, None),
+        slow(ca.Sequential(fraction=0.5), 1, 2, None),
         (ca.Concurrent(), 1, 2, None),
         slow(ca.Concurrent(staleness=3), 1, 4, None),
-        (ca.Plain(), 1, 2, None),
+        slow(ca.Plain(), 1, 2, None),
     ],
 )
 def test_microbatches_equal_replicas(step, replicas, microbatches, targeted):
@@ -53,7 +52,7 @@ def test_microbatches_equal_replicas(step, replicas, microbatches, targeted):
     networks.assert_same_weights(model, expected, 1e-4, 1e-6)
 
 
-@pytest.mark.parametrize("arguments", [{"jit_compile": True}, {}])
+@pytest.mark.parametrize("arguments", [slow({"jit_compile": True}), {}])
 def test_ways_to_execute(arguments):
     model = models.build(ca.Concurrent(microbatches=2), **arguments)
     before = networks.weights(model.network)

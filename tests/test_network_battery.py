@@ -1,9 +1,9 @@
 """Every kind of network is converted, trained and exported.
 
 There is one test for each network of `tools/networks/zoo.py`, with all checks
-in it, because building a network takes seconds. Networks that take longer are
-in the slow job, `pytest -m slow`, and the larger members of each family in
-`pytest -m large`.
+in it, because building a network takes seconds. Three networks are in the
+default suite, others in the slow job, `pytest -m slow`, and the larger members
+of each family in `pytest -m large`.
 """
 
 import sys
@@ -85,6 +85,12 @@ REFUSED = [
         stackwise_depth=[1, 1],
     ),
 ]
+# Sums, concatenations, and depthwise convolutions with gates.
+DEFAULT = (
+    "ca.networks.resnet_cifar(20)",
+    "DenseNet (shrunk)",
+    "keras_cv.models.MobileNetV3Backbone (small)",
+)
 ALL = [*zoo.OURS, *zoo.APPLICATIONS, *SHRUNK, *zoo.KERAS_CV]
 
 
@@ -157,16 +163,14 @@ def _check_exported(exported, model, network, images):
     np.testing.assert_array_equal(logits, model.network(images, training=False))
 
 
+def _marks(entry):
+    job = entry.job or ("" if entry.name in DEFAULT else "slow")
+    return [getattr(pytest.mark, job)] if job else []
+
+
 @pytest.mark.parametrize(
     "entry",
-    [
-        pytest.param(
-            entry,
-            id=entry.name,
-            marks=[getattr(pytest.mark, entry.job)] if entry.job else [],
-        )
-        for entry in ALL
-    ],
+    [pytest.param(entry, id=entry.name, marks=_marks(entry)) for entry in ALL],
 )
 def test_network_is_converted_trained_and_exported(entry):
     network = entry.build(CLASSES)

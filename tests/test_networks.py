@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests.marks import slow
 
 SHAPE = (32, 32, 3)
 MEAN = np.array([0.485, 0.456, 0.406])
@@ -58,7 +59,8 @@ def test_wrong_arguments(build, arguments, message):
 
 # MLPerf's ResNet-50 v1.5 and torchvision's ResNets have no convolution biases.
 @pytest.mark.parametrize(
-    "depth, parameters", [(18, 11689512), (34, 21797672), (50, 25557032)]
+    "depth, parameters",
+    [(18, 11689512), slow(34, 21797672), slow(50, 25557032)],
 )
 def test_resnets_have_the_published_number_of_parameters(depth, parameters):
     network = ca.networks.resnet(depth)
@@ -74,8 +76,7 @@ def test_resnet50_is_version_1_5():
     assert network.get_layer("stage2_block1_2_conv").strides == (2, 2)
 
 
-@pytest.mark.parametrize("depth", [20, 56])
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("depth, channels", [(20, 4), (56, 1)])
 def test_small_resnets(depth, channels):
     network = ca.networks.resnet_cifar(depth, 7, (8, 8, channels))
     convolutions = [
@@ -117,10 +118,10 @@ def test_logits_are_float32_in_bfloat16():
 @pytest.mark.parametrize(
     "variant, resolution, parameters, trainable",
     [
-        pytest.param("b0", 224, 5330571, 5288548, marks=pytest.mark.slow),
-        pytest.param("b1", 240, 7856239, 7794184, marks=pytest.mark.slow),
-        ("b2", 260, 9177569, 9109994),
-        pytest.param("b3", 300, 12320535, 12233232, marks=pytest.mark.slow),
+        ("b0", 224, 5330571, 5288548),
+        slow("b1", 240, 7856239, 7794184),
+        slow("b2", 260, 9177569, 9109994),
+        slow("b3", 300, 12320535, 12233232),
     ],
 )
 def test_efficientnets_have_as_many_parameters_as_in_keras(
@@ -186,6 +187,7 @@ def test_weights_of_keras_load_by_name(variant, tmp_path):
 
 
 # The published files have the standard deviation in place of the variance.
+@pytest.mark.slow
 def test_published_weights_load_with_our_normalization(tmp_path):
     theirs = _keras_network("b0")
     normalization = theirs.get_layer("normalization")

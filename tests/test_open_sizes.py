@@ -8,6 +8,7 @@ import conadv_tf as ca
 from conadv_tf.attacks import attack_ops
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 def _open_network():
@@ -41,7 +42,7 @@ def test_random_starts_equal_the_ones_of_a_known_size(norm):
     )
 
 
-@pytest.mark.parametrize("method", ["disadv", "conadv"])
+@pytest.mark.parametrize("method", [slow("disadv"), "conadv"])
 def test_batches_of_several_sizes(method):
     model = models.build(method, _open_network())
     for size in (6, 8, 6):

@@ -1,7 +1,5 @@
 """The pipelined step against the same algorithm computed the slow way."""
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,14 +7,13 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 from tests.slow_oracle import attack
 from tests.slow_oracle import compare
 
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
-
 
 # Every weight and moving statistic after every one of 20 steps.
-@pytest.mark.parametrize("staleness", [0, 1, 2, 3, slow(4)])
+@pytest.mark.parametrize("staleness", [0, 1, slow(2), 3, slow(4)])
 def test_pipelined_step_equals_slow_oracle(staleness):
     compare(networks.convolutional(), staleness, attack(), 20)
 
@@ -25,7 +22,7 @@ def test_pipelined_step_equals_slow_oracle(staleness):
     "arguments",
     [
         {"num_steps": 3, "step_size": 0.05},
-        {"norm": "l2"},
+        slow({"norm": "l2"}),
         {"targeted": "random"},
     ],
     ids=str,
@@ -37,7 +34,7 @@ def test_oracle_with_other_attacks(arguments):
 # Clean, augmented and adversarial images, each with a separate batch norm.
 @pytest.mark.parametrize(
     "staleness, jit_compile",
-    [(0, False), (1, False), slow(2, False), slow(1, True)],
+    [slow(0, False), (1, False), slow(2, False), slow(1, True)],
 )
 def test_oracle_with_two_views(staleness, jit_compile):
     compare(
@@ -52,14 +49,14 @@ def test_oracle_with_two_views(staleness, jit_compile):
 
 @pytest.mark.parametrize(
     "weight, views",
-    [(0, 1), (0.25, 2), (3.0, 1), slow(0, 2), slow(0.25, 1), slow(3.0, 2)],
+    [slow(0, 1), (0.25, 2), (3.0, 1), slow(0, 2), slow(0.25, 1), slow(3.0, 2)],
 )
 def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
     network = networks.small()
     compare(network, 1, attack(), 4, views=views, weight=weight)
 
 
-@pytest.mark.parametrize("staleness", [0, 1, slow(2)])
+@pytest.mark.parametrize("staleness", [slow(0), 1, slow(2)])
 def test_oracle_under_xla(staleness):
     compare(networks.small(), staleness, attack(), 6, jit_compile=True)
 
@@ -77,8 +74,10 @@ def _numpy_pgd(w, b, x, y, epsilon, step_size, num_steps):
 
 # The weights after ConAdv steps in closed form, in NumPy, for SGD on softmax
 # regression: grad_W = x^T (p - onehot) / n, averaged over the two halves.
-@pytest.mark.parametrize("num_steps", [1, 3])
-@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize(
+    "staleness, num_steps",
+    [(0, 3), (1, 1), (2, 3), slow(0, 1), slow(1, 3), slow(2, 1)],
+)
 def test_linear_network_equals_closed_form(num_steps, staleness):
     network = networks.linear()
     w, b = (p.astype(np.float64) for p in network.get_weights())
@@ -124,7 +123,7 @@ def test_linear_network_equals_closed_form(num_steps, staleness):
 
 # With no perturbation and one batch norm for both halves, ConAdv is plain
 # training on a batch that holds every image twice.
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("batch_norm", [slow(False), True])
 def test_epsilon_0_is_plain_training_on_the_doubled_batch(batch_norm):
     network = networks.convolutional(batch_norm)
     data = networks.batches(5)
@@ -173,7 +172,7 @@ def test_no_attack_equals_plain_keras():
 
 # The attack reads the copy, not the weights: with a copy that is never
 # refreshed it attacks another network.
-@pytest.mark.parametrize("staleness", [1, 3])
+@pytest.mark.parametrize("staleness", [1, slow(3)])
 def test_the_attack_reads_the_shadow(staleness):
     network, weights = networks.small(), []
     for refresh in (True, False):

@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 SHARED = ca.SharedPass(fraction=1.0, replace_clean=False)
 
@@ -26,15 +27,10 @@ def _model(step, replicas=1):
     [
         ("conadv", "eager", 1),
         (SHARED, "function", 1),
-        ("disadv", "eager", 1),
-        *(
-            pytest.param(*slow, marks=pytest.mark.slow)
-            for slow in (
-                ("staler", "xla", 1),
-                (SHARED, "xla", 1),
-                (ca.Concurrent(fraction=0.5), "function", 2),
-            )
-        ),
+        slow("disadv", "eager", 1),
+        slow("staler", "xla", 1),
+        slow(SHARED, "xla", 1),
+        slow(ca.Concurrent(fraction=0.5), "function", 2),
     ],
 )
 def test_steps_are_those_of_fit(step, how, replicas):

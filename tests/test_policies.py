@@ -11,6 +11,7 @@ from conadv_tf.data import auto_augment
 from conadv_tf.data import color_ops
 from conadv_tf.data import geometric_ops
 from conadv_tf.data import policies
+from tests.marks import slow
 
 # All operations, and the sums of probabilities and magnitudes in the copies of
 # the TensorFlow Model Garden and torchvision. The latter has no magnitudes for
@@ -136,7 +137,7 @@ def augment_many(image, policy, number, threads=None):
 
 
 @pytest.mark.parametrize(
-    ("policy", "channels"), [("imagenet", 3), ("cifar", 1)]
+    ("policy", "channels"), [slow("imagenet", 3), ("cifar", 1)]
 )
 def test_the_result_depends_on_the_seed_alone(policy, channels):
     image = photograph()[:32, :32, :channels]

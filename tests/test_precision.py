@@ -12,6 +12,7 @@ from conadv_tf import model as model_lib
 from conadv_tf.optimizers import trust_ratio as rule
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 @contextlib.contextmanager
@@ -76,8 +77,8 @@ def _steps(policy, method, weights, steps):
     [
         ("mixed_bfloat16", 0.1, "conadv"),
         ("mixed_float16", 0.02, "conadv"),
-        pytest.param("mixed_bfloat16", 0.1, "plain", marks=pytest.mark.slow),
-        pytest.param("mixed_bfloat16", 0.1, "disadv", marks=pytest.mark.slow),
+        slow("mixed_bfloat16", 0.1, "plain"),
+        slow("mixed_bfloat16", 0.1, "disadv"),
     ],
 )
 def test_steps_are_those_of_float32(policy, tolerance, method):
@@ -88,7 +89,7 @@ def test_steps_are_those_of_float32(policy, tolerance, method):
     assert 0 < error < tolerance  # 0 would be float32 throughout.
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", slow("mixed_float16")])
 def test_what_stays_in_float32(policy, monkeypatch):
     seen = {"norms": set(), "logits": set(), "losses": set()}
     trust_ratio = rule.trust_ratio

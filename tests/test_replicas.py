@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 def _train(replicas, network, attack, data, method="conadv", **fit_args):
@@ -36,23 +37,20 @@ NETWORKS = {
 }
 
 
-_slow = functools.partial(pytest.param, marks=pytest.mark.slow)
-
-
 # Where statistics are not per replica, two replicas are one with their batch:
 # weights, metrics, random starts and targets.
 @pytest.mark.parametrize(
     "batch_norm, method",
     [
-        ("none", "conadv"),
         ("frozen", "disadv"),
-        ("frozen", "staler"),
         ("synchronized", "conadv"),
-        _slow("none", "disadv"),
-        _slow("none", "staler"),
-        _slow("frozen", "conadv"),
-        _slow("synchronized", "disadv"),
-        _slow("synchronized", "staler"),
+        slow("none", "conadv"),
+        slow("none", "disadv"),
+        slow("none", "staler"),
+        slow("frozen", "conadv"),
+        slow("frozen", "staler"),
+        slow("synchronized", "disadv"),
+        slow("synchronized", "staler"),
     ],
 )
 def test_two_replicas_equal_one(batch_norm, method):
@@ -93,6 +91,7 @@ def test_statistics_are_per_replica_by_default():
 
 
 # 20 images in batches of 8: the last batch has 4, two on each replica.
+@pytest.mark.slow
 def test_a_smaller_last_batch_on_two_replicas():
     images, labels = (
         np.concatenate(values)[:20] for values in zip(*networks.batches(3))
@@ -105,7 +104,7 @@ def test_a_smaller_last_batch_on_two_replicas():
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["auto", "one_device", "mirrored"])
+@pytest.mark.parametrize("name", [slow("auto"), slow("one_device"), "mirrored"])
 def test_strategy_by_name_trains(name):
     strategy = ca.distribution.strategy(name)
     with strategy.scope():

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from tests.marks import slow
 from tests.sweep_rows import EVIL
 from tests.sweep_rows import row
 from tests.sweep_rows import write
@@ -200,11 +201,8 @@ def test_markdown_has_no_tags(finished):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ((), "Expected the folder of a sweep"),
-        pytest.param(
-            *(("--margin=0",), "Expected --margin > 0; received 0.0"),
-            marks=pytest.mark.slow,
-        ),
+        slow((), "Expected the folder of a sweep"),
+        slow(("--margin=0",), "Expected --margin > 0; received 0.0"),
     ],
 )
 def test_errors_are_messages(tmp_path, flags, message):

@@ -14,11 +14,13 @@ from absl.testing import flagsaver
 import numpy as np
 import pytest
 
+import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf.callbacks import checkpoint_files
 from experiments import results
 from experiments import resume
 from experiments import run
+from tests import in_process
 from tests import sweep_rows
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -97,6 +99,39 @@ def result(folder):
     return weights, rows, (summary["top1"], summary["final_loss"])
 
 
+def assert_same_results(whole, cut):
+    for one, other in zip(result(whole), result(cut)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_a_preempted_and_resumed_run_equals_an_undisturbed_one(
+    tmp_path, monkeypatch, capsys
+):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    in_process.main(f"--model_dir={whole}", *SMALL)
+    save = ca.Checkpoints.save
+
+    def preempt(checkpoints):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return save(checkpoints)
+
+    # The second checkpoint is in the middle of the first epoch.
+    with monkeypatch.context() as patch:
+        patch.setattr(ca.Checkpoints, "save", preempt)
+        with pytest.raises(SystemExit) as error:
+            in_process.main(f"--model_dir={cut}", *SMALL)
+    assert error.value.code == 75
+    assert "continue with" in capsys.readouterr().out
+    in_process.main(f"--model_dir={cut}", *SMALL, "--resume")
+    assert_same_results(whole, cut)
+    # Another configuration is refused.
+    with pytest.raises(SystemExit, match="seed is 0 there, received 4"):
+        in_process.main(f"--model_dir={cut}", *SMALL, "--resume", "--seed=4")
+
+
+@pytest.mark.slow
 def test_a_killed_preempted_and_resumed_run_equals_an_undisturbed_one(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     code, _, errors = finish(start(whole))
@@ -115,10 +150,7 @@ def test_a_killed_preempted_and_resumed_run_equals_an_undisturbed_one(tmp_path):
 
     code, _, errors = finish(start(cut, "--resume"))
     assert code == 0, errors
-    for one, other in zip(result(whole), result(cut)):
-        assert len(one) == len(other)
-        for left, right in zip(one, other):
-            np.testing.assert_array_equal(left, right)
+    assert_same_results(whole, cut)
 
     # A finished run prints its summary. Another configuration is refused.
     before = (cut / "summary.json").stat().st_mtime_ns
@@ -229,5 +261,5 @@ def _fill_the_disk(path):
 @pytest.mark.parametrize("folder", ["file/below", "nothing"])
 def test_resume_without_a_run(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, errors = finish(start(tmp_path / folder, "--resume"))
-    assert code == 1 and "holds no run to continue" in errors
+    with pytest.raises(SystemExit, match="holds no run to continue"):
+        in_process.main(f"--model_dir={tmp_path / folder}", *SMALL, "--resume")

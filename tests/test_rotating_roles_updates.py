@@ -16,6 +16,7 @@ SIZE = 3 * rotating_roles_models.SHARE
 
 
 # At zero gradients LARS decays weights, and a loss scale grows.
+@pytest.mark.slow
 def test_no_update_before_all_have_data():
     model = rotating_roles_models.build(
         3,
@@ -42,6 +43,7 @@ def test_no_update_before_all_have_data():
 
 # A NaN on one replica stops the updates in which it has a part: adversarial
 # and clean.
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite():
     steps, skipped = 12, (7, 8)
     images, labels = (
@@ -109,6 +111,7 @@ def test_several_steps_in_one_call():
 
 # A single replica plays all roles by itself: nothing to train with, but all
 # there is for XLA to compile.
+@pytest.mark.slow
 def test_xla_compiles_the_step():
     network, results = networks.small(), []
     batches = networks.batches(9, size=rotating_roles_models.SHARE)

@@ -1,5 +1,6 @@
 """experiments/run.py as a user runs it, and the files that it writes."""
 
+import functools
 import json
 import os
 import pathlib
@@ -16,6 +17,8 @@ from conadv_tf import csv_file
 from experiments import callbacks
 from experiments import methods
 from experiments import plots
+from tests import in_process
+from tests.marks import all_slow_but
 from tools.runs import trained_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -37,80 +40,88 @@ def run(script, *arguments, cwd=ROOT, **variables):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run of each method with the same seed."""
+    """Function that trains a method and returns its folder and output."""
     folder = tmp_path_factory.mktemp("runs")
-    results = {}
-    for method in methods.COMPARED:
+
+    @functools.cache
+    def train(method, *flags):
+        path = folder / f"{method}{len(flags)}"
         result = run(
             "run.py",
             f"--method={method}",
-            f"--model_dir={folder / method}",
-            *(["--set=drift_every=7"] if method == "conadv" else []),
+            f"--model_dir={path}",
+            *flags,
             *QUICK,
             cwd=folder,
             # The first run prepares the digits without printing to stderr.
             TFDS_DATA_DIR=str(folder / "tfds"),
         )
         assert result.returncode == 0, result.stderr
-        results[method] = folder / method, result.stdout, result.stderr
-    return results
+        return path, result.stdout, result.stderr
+
+    return train
 
 
-def test_a_run_writes_its_files(finished):
-    for method, (folder, output, errors) in finished.items():
-        summary = json.loads((folder / "summary.json").read_text())
-        assert set(summary) == {
-            "top1",
-            "train_top1",
-            "final_loss",
-            "images_per_second",
-            "step_time_ms",
-            "steps",
-            "seconds",
-            "method",
-            "batch_size",
-            "seed",
-            "split",
-            "smoke_test",
-            "versions",
-        }
-        assert summary["method"] == method and summary["steps"] == 20
-        assert 0 < summary["top1"] < 1 and summary["images_per_second"] > 0
-        rows = csv_file.read(folder / "history.csv")
-        assert len(rows) == 2
-        assert float(rows[-1]["val_accuracy"]) == summary["top1"]
-        assert float(rows[-1]["accuracy"]) == summary["train_top1"]
-        for name in ("curves.png", "examples.png"):
-            with Image.open(folder / name) as picture:
-                assert (
-                    picture.width > 600 and len(picture.getcolors(1 << 24)) > 50
-                )
-        # One line for each epoch has the throughput; the summary comes last.
-        assert output.count("images_per_second") == 2
-        assert "\b" not in output and "\r" not in output and not errors
-        assert f"{summary['top1']:.2%}" in output
-        assert str(folder) in output
-        assert "for all of the 2 epochs" in output
+METHODS = all_slow_but(["conadv"], methods.COMPARED)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_writes_its_files(finished, method):
+    folder, output, errors = finished(method)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(summary) == {
+        "top1",
+        "train_top1",
+        "final_loss",
+        "images_per_second",
+        "step_time_ms",
+        "steps",
+        "seconds",
+        "method",
+        "batch_size",
+        "seed",
+        "split",
+        "smoke_test",
+        "versions",
+    }
+    assert summary["method"] == method and summary["steps"] == 20
+    assert 0 < summary["top1"] < 1 and summary["images_per_second"] > 0
+    rows = csv_file.read(folder / "history.csv")
+    assert len(rows) == 2
+    assert float(rows[-1]["val_accuracy"]) == summary["top1"]
+    assert float(rows[-1]["accuracy"]) == summary["train_top1"]
+    for name in ("curves.png", "examples.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.width > 600 and len(picture.getcolors(1 << 24)) > 50
+    # One line for each epoch has the throughput; the summary comes last.
+    assert output.count("images_per_second") == 2
+    assert "\b" not in output and "\r" not in output and not errors
+    assert f"{summary['top1']:.2%}" in output
+    assert str(folder) in output
+    assert "for all of the 2 epochs" in output
 
 
 # The name of the weights file once told Keras the wrong format.
-def test_the_weights_of_a_run_load(finished):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_weights_of_a_run_load(finished, method):
     dataset = ca.data.load("digits", 8)
-    for folder, *_ in finished.values():
-        network = trained_runs.TrainedRun(folder).network(dataset)
-        correct = np.concatenate(
-            [
-                np.argmax(network(images), -1) == labels
-                for images, labels in dataset.test
-            ]
-        )
-        summary = json.loads((folder / "summary.json").read_text())
-        assert correct.mean() == pytest.approx(summary["top1"])
+    folder, *_ = finished(method)
+    network = trained_runs.TrainedRun(folder).network(dataset)
+    correct = np.concatenate(
+        [
+            np.argmax(network(images), -1) == labels
+            for images, labels in dataset.test
+        ]
+    )
+    summary = json.loads((folder / "summary.json").read_text())
+    assert correct.mean() == pytest.approx(summary["top1"])
 
 
+@pytest.mark.slow
 def test_methods_differ_only_in_the_method(finished):
     configs = []
-    for folder, *_ in finished.values():
+    for method in methods.COMPARED:
+        folder, *_ = finished(method)
         configs.append(json.loads((folder / "config.json").read_text()))
         configs[-1].pop("method")
         configs[-1].pop("step")
@@ -119,17 +130,16 @@ def test_methods_differ_only_in_the_method(finished):
 
 
 def test_a_finished_run_is_not_overwritten(finished):
-    folder, *_ = finished["conadv"]
+    folder, *_ = finished("conadv")
     before = (folder / "summary.json").read_text()
-    result = run("run.py", f"--model_dir={folder}", *QUICK)
-    assert result.returncode != 0
-    assert str(folder) in result.stderr and "overwritten" in result.stderr
-    assert "Traceback" not in result.stderr
+    with pytest.raises(SystemExit, match=f"{folder}.*overwritten"):
+        in_process.main(f"--model_dir={folder}", *QUICK)
     assert (folder / "summary.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_run_measures_its_drift(finished):
-    folder, output, _ = finished["conadv"]
+    folder, output, _ = finished("conadv", "--set=drift_every=7")
     rows = csv_file.read(folder / "drift.csv")
     assert [(row["epoch"], row["step"]) for row in rows] == [
         ("0", "7"),
@@ -144,25 +154,19 @@ def test_a_run_measures_its_drift(finished):
         assert picture.width > 1000 and len(picture.getcolors(1 << 24)) > 50
 
 
-# More wrong flags are tested in one process: tests/test_documents.py.
+# More wrong flags are tested in tests/test_documents.py.
 @pytest.mark.parametrize(
     "flag, message",
     [
-        pytest.param(
-            *("--dataset=no_such_set", "'no_such_set'"), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            *("--set=network.name=resnet50", "resnet with network.depth=50"),
-            marks=pytest.mark.slow,
-        ),
+        ("--dataset=no_such_set", "'no_such_set'"),
+        ("--set=network.name=resnet50", "resnet with network.depth=50"),
         ("--global_batch_size=5000", "1297"),
         ("--strategy=tpu", "'local'"),
     ],
 )
 def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
-    result = run("run.py", flag, f"--model_dir={tmp_path / 'x'}")
-    assert result.returncode != 0
-    assert message in result.stdout + result.stderr
+    with pytest.raises(SystemExit, match=message):
+        in_process.main(flag, f"--model_dir={tmp_path / 'x'}")
     assert not (tmp_path / "x").exists()  # The corrected command can use it.
 
 

@@ -7,9 +7,10 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
-@pytest.mark.parametrize("name", ["w.weights.h5", "checkpoint"])
+@pytest.mark.parametrize("name", ["w.weights.h5", slow("checkpoint")])
 def test_save_and_load_weights(tmp_path, name):
     network, data = networks.small(), networks.batches(4)
     first, second = models.build(network=network), models.build()
@@ -23,7 +24,7 @@ def test_save_and_load_weights(tmp_path, name):
     )
 
 
-@pytest.mark.parametrize("method", ["conadv", "staler"])
+@pytest.mark.parametrize("method", ["conadv", slow("staler")])
 def test_load_weights_drops_what_old_weights_attacked(tmp_path, method):
     data = networks.batches(5)
     path = tmp_path / "w.weights.h5"
@@ -56,14 +57,12 @@ def test_load_weights_drops_what_old_weights_attacked(tmp_path, method):
     "step, views, name, iterations",
     [
         (ca.Concurrent(staleness=2, fraction=0.25), 1, "model.keras", 8),
-        (ca.Concurrent(microbatches=2), 1, "model.keras", 4),
-        (ca.Concurrent(), 2, "model.keras", 8),
-        (ca.Sequential(weight=2.0), 1, "model.keras", 8),
-        (ca.SharedPass(), 1, "model.keras", 8),
-        (ca.Plain(), 1, "model.keras", 8),
-        pytest.param(
-            *(ca.Concurrent(), 1, "saved_model", 4), marks=pytest.mark.slow
-        ),
+        slow(ca.Concurrent(microbatches=2), 1, "model.keras", 4),
+        slow(ca.Concurrent(), 2, "model.keras", 8),
+        slow(ca.Sequential(weight=2.0), 1, "model.keras", 8),
+        slow(ca.SharedPass(), 1, "model.keras", 8),
+        slow(ca.Plain(), 1, "model.keras", 8),
+        slow(ca.Concurrent(), 1, "saved_model", 4),
     ],
 )
 def test_save_and_load_the_whole_model(tmp_path, step, views, name, iterations):

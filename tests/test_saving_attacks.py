@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
+from tests.marks import slow
 
 registered = tf.keras.utils.register_keras_serializable(package="tests")
 
@@ -51,9 +52,9 @@ def scheduled(attack, schedule=None):
 @pytest.mark.parametrize(
     "attack",
     [
-        scheduled(ca.PGD(0.1, norm="l2", random_start=False)),
+        slow(scheduled(ca.PGD(0.1, norm="l2", random_start=False))),
         scheduled(ca.FGSM(0.1), half),
-        Upward(0.2),
+        slow(Upward(0.2)),
         Gentle(0.1, random_start=False),
     ],
     ids=lambda attack: type(attack).__name__,

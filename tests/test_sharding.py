@@ -14,8 +14,11 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf.data import sharding
 from tests import images
+from tests.marks import slow
 
 ROOT = pathlib.Path(__file__).parents[1]
+# 23 grey levels identify the images.
+pytestmark = pytest.mark.filterwarnings("ignore:.*of the range:UserWarning")
 
 
 def context(index, count, replicas=None):
@@ -59,7 +62,7 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture(
-    params=["folder", "in memory", "encoded", "arrays", "large arrays"]
+    params=["folder", "in memory", slow("encoded"), "arrays", "large arrays"]
 )
 def arguments(sets, request, monkeypatch):
     if request.param == "large arrays":
@@ -138,6 +141,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_an_epoch_that_repeats(sets):
     path = sets["folder"]["name"].split(":", 1)[1]
     processes = [

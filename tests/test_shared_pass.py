@@ -8,6 +8,7 @@ import conadv_tf as ca
 from conadv_tf.batch_norm import batch_norm_branch
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 SEED, SMOOTHING = 7, 0.1
 SMOOTH = tf.keras.losses.CategoricalCrossentropy(
@@ -88,8 +89,8 @@ class SlowOracle:
     "fraction, views, weight, norm, replaces, jit_compile",
     [
         (0.5, 1, 1.0, "linf", False, False),
-        (0.25, 2, 3.0, "l2", True, False),
-        (1.0, 2, 1.0, "l2", False, True),
+        slow(0.25, 2, 3.0, "l2", True, False),
+        slow(1.0, 2, 1.0, "l2", False, True),
         (0.25, 1, 0.5, "l2", True, True),
     ],
 )

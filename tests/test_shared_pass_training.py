@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 from tools.step import graph_walk
 from tools.step.models import batch_specs
 
@@ -21,7 +22,7 @@ def _graph(step):
 
 
 # Plain training's products and one more: the gradient by the images.
-@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("replaces", [slow(False), True])
 def test_one_forward_and_one_backward_pass(replaces):
     plain = _graph("plain")
     shared = _graph(ca.SharedPass(replace_clean=replaces))
@@ -70,7 +71,7 @@ def test_a_bad_batch_is_skipped_once():
     assert np.isfinite(kept[3]).all() and not np.allclose(kept[2], kept[3])
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [slow("mixed_bfloat16"), "mixed_float16"])
 def test_low_precision(policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     model = models.build(STEP)
@@ -105,7 +106,7 @@ def test_binary_loss_schedule_and_last_smaller_batch():
 
 
 # A last batch of one image left no clean image, and the step was skipped.
-@pytest.mark.parametrize("fraction, size", [(0.25, 9), (0.9, 4)])
+@pytest.mark.parametrize("fraction, size", [(0.25, 9), slow(0.9, 4)])
 def test_at_least_one_clean_image_remains(fraction, size):
     model = models.build(ca.SharedPass(fraction=fraction), networks.small())
     images, labels = models.arrays()

@@ -1,6 +1,5 @@
 """Errors about unknown names suggest similar names; help exits with 0."""
 
-import functools
 import pathlib
 import subprocess
 import sys
@@ -13,9 +12,9 @@ from experiments import config as config_lib
 from experiments import config_fields
 from experiments import presets
 from experiments.sweeps import grid
+from tests.marks import slow
 
 ROOT = pathlib.Path(__file__).parents[1]
-SLOW = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +69,10 @@ def test_staleness_0_is_another_method():
 @pytest.mark.parametrize(
     "script, flag, said",
     [
-        SLOW("experiments/run.py", "--staleness=0", "--method=disadv"),
-        ("experiments/sweep.py", "--help", "--tune_learning_rate"),
-        SLOW("tools/report.py", "-h", "--margin"),
-        SLOW("tools/report.py", "--helpfull", "absl.app"),
+        slow("experiments/run.py", "--staleness=0", "--method=disadv"),
+        slow("experiments/sweep.py", "--help", "--tune_learning_rate"),
+        slow("tools/report.py", "-h", "--margin"),
+        slow("tools/report.py", "--helpfull", "absl.app"),
     ],
 )
 def test_commands(script, flag, said, tmp_path):

@@ -10,6 +10,7 @@ import conadv_tf as ca
 from tests import batch_norms
 from tests import fused
 from tests import networks
+from tests.marks import slow
 
 
 @pytest.mark.parametrize("shape", batch_norms.SHAPES, ids=str)
@@ -158,8 +159,17 @@ def sequence_network(masking):
 
 
 # Explicit masks were a TypeError, and implicit masks were ignored.
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("masking", ["implicit", "explicit", None])
+@pytest.mark.parametrize(
+    "masking, jit_compile",
+    [
+        ("implicit", False),
+        ("explicit", False),
+        slow("implicit", True),
+        slow("explicit", True),
+        slow(None, False),
+        slow(None, True),
+    ],
+)
 def test_masked_network_trains_as_in_keras(masking, jit_compile):
     ((images, labels),) = networks.batches(1, shape=(6, 3))
     images[2:, 4:] = 0.0

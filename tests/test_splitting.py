@@ -11,6 +11,7 @@ from conadv_tf.data.tfds_source import TfdsSource
 from experiments import smoke_test
 from experiments.config import RunConfig
 from tests import images
+from tests.marks import slow
 
 
 @pytest.mark.parametrize("seed", [0, 1, -1, 2**40])
@@ -72,7 +73,9 @@ def _opener(kind, tmp_path):
 
 # A subset is stratified, chosen by the seed, and shared by hosts. Validation
 # images are part of the subset, and the test set does not change.
-@pytest.mark.parametrize("kind", ["folder", "arrays", "small", "any_size"])
+@pytest.mark.parametrize(
+    "kind", ["folder", "arrays", "small", slow("any_size")]
+)
 def test_subsets_of_each_kind_of_dataset(tmp_path, kind):
     def pairs(source, split, *shard):
         records = source.records(split, ca.data.Shard(*shard), None)

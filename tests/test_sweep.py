@@ -143,7 +143,33 @@ def test_a_finished_run_with_another_configuration_is_refused(tmp_path):
 QUICK = ("--quick", "--method=baseline", "--processes=1")
 
 
+def test_a_sweep_writes_its_files(tmp_path):
+    arguments = (
+        *QUICK,
+        "--global_batch_size=432",
+        # Fails, because there are fewer training images.
+        "--global_batch_size=1298",
+        "--seeds=1",
+        f"--output_dir={tmp_path}",
+    )
+    code, output = _run("sweep.py", *arguments)
+    assert code == 1
+    name = "digits_432_baseline_seed0"
+    assert f"{name}: top-1" in output
+    assert "Expected a global batch size from 1 to 1297" in output
+    assert "error: 1 failed" in output and "seed0.log" in output
+    (row,) = _rows(tmp_path / "results.csv")
+    assert row["model_dir"] == name
+    assert "| baseline | " in output and "(n=1)" in output
+    facts = json.loads((tmp_path / "sweep.json").read_text())
+    assert facts["command"][2:] == list(arguments)
+    assert facts["processes"] == 1
+    with Image.open(tmp_path / "results.png") as picture:
+        assert len(picture.getcolors(1 << 24)) > 50
+
+
 # SIGKILL, which no handler can catch, during the second run.
+@pytest.mark.slow
 def test_a_killed_sweep_continues(tmp_path):
     arguments = (
         *QUICK,
@@ -174,11 +200,6 @@ def test_a_killed_sweep_continues(tmp_path):
     rows = _rows(tmp_path / "results.csv")
     assert [row["model_dir"] for row in rows] == [first.name, second.name]
     assert "| baseline | " in output and "(n=2)" in output
-    facts = json.loads((tmp_path / "sweep.json").read_text())
-    assert facts["command"][2:] == list(arguments)
-    assert facts["processes"] == 1
-    with Image.open(tmp_path / "results.png") as picture:
-        assert len(picture.getcolors(1 << 24)) > 50
 
 
 # Earlier runs in the same process have no effect.

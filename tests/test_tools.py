@@ -152,6 +152,7 @@ def test_step_of_a_small_network_in_closed_form(method):
     assert row["memory_bytes"] > row["argument_bytes"]
 
 
+@pytest.mark.slow
 def test_graph_report(tmp_path):
     result = run_tool("graph_report", tmp_path, *TINY, "--method=baseline")
     with open(tmp_path / "graph_report.csv", encoding="utf-8") as file:

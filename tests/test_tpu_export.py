@@ -5,11 +5,18 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
+from tests.marks import all_slow_but
 from tools.tpu import export
 from tools.tpu.export import ROLES
 
 
-@pytest.mark.parametrize("method", (*export.METHODS, *ROLES))
+@pytest.mark.parametrize(
+    "method",
+    all_slow_but(
+        ["baseline", "conadv", "shared_pass", "role_attack"],
+        (*export.METHODS, *ROLES),
+    ),
+)
 def test_every_step_is_exported_with_static_shapes(method):
     function, specs = export.step_function(
         networks.convolutional(), method, 8, ca.PGD(0.1)

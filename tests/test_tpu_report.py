@@ -139,6 +139,7 @@ def test_report_compares_the_longest_role(tmp_path, fake_compiler, capsys):
     ) in printed
 
 
+@pytest.mark.slow
 def test_command_without_environment_ends_with_the_remedy():
     script = pathlib.Path(__file__).parents[1] / "tools" / "tpu_report.py"
     result = subprocess.run(

@@ -6,6 +6,7 @@ import pytest
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 def _pairs(count=4, size=8):
@@ -15,7 +16,7 @@ def _pairs(count=4, size=8):
     )
 
 
-@pytest.mark.parametrize("method", ["disadv", "conadv"])
+@pytest.mark.parametrize("method", [slow("disadv"), "conadv"])
 def test_fit_logs_each_part_and_evaluate_takes_plain_images(method):
     model = models.build(method, views=2)
     plain = networks.dataset(networks.batches(2))
@@ -55,6 +56,7 @@ def test_arrays_and_a_smaller_last_batch():
     assert int(model.optimizer.iterations) == 3
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one():
     network = networks.linear((6, 6, 1))
     one, two = (
