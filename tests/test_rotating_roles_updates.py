@@ -32,10 +32,12 @@ def test_no_update_before_all_have_data():
     np.testing.assert_array_equal(networks.weights(model.network), before)
     assert model.optimizer.iterations.numpy() == model.skipped_steps == 0
     assert float(model.optimizer.loss_scale) == 8.0
-    # Each `fit` begins with empty buffers.
+    # A reset empties the buffers.
+    model.reset_pending()
     model.fit(data, verbose=0)
     np.testing.assert_array_equal(networks.weights(model.network), before)
     # An epoch without a loss, then one with: nothing diverges.
+    model.reset_pending()
     model.fit(data, epochs=2, verbose=0)
     assert model.optimizer.iterations.numpy() == FIRST_UPDATE
     assert not np.allclose(networks.weights(model.network), before, 1e-4)
