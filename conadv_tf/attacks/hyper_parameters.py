@@ -5,6 +5,7 @@ from typing import Optional
 from typing import Union
 import warnings
 
+from conadv_tf import keras_3
 from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks.value_range import GREY_LEVELS
 from conadv_tf.types import ValueRange
@@ -56,6 +57,13 @@ def check(
             '"random" (descend towards a random wrong label); received '
             f"{targeted!r}. To attack towards labels of your choice, pass "
             "targets= when calling the attack."
+        )
+    if callable(epsilon):
+        origin = " of Keras 3" if keras_3.is_keras_3(epsilon) else ""
+        raise ValueError(
+            "Expected epsilon to be a number; received "
+            f"{type(epsilon).__name__}{origin}. Write ca.ScheduledAttack("
+            "ca.PGD(epsilon), schedule) with a schedule from 0 to 1."
         )
     if not 0 <= epsilon < math.inf:
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_3
 from conadv_tf.attacks import serialization
 from conadv_tf.attacks.pgd import PGD
 from conadv_tf.types import Config
@@ -73,7 +74,7 @@ class ScheduledAttack:
                 f"{schedule!r}."
             )
         self.attack = attack
-        self.schedule = schedule
+        self.schedule = keras_3.adapted(schedule)
 
     @property
     def epsilon(self) -> float:

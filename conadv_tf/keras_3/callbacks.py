@@ -85,23 +85,21 @@ def from_keras_3(callback: Any) -> tf.keras.callbacks.Callback:
     ):
         raise refusal(
             "a callback",
-            f"{callback!r}",
-            "",
+            f"{callback!r} of Keras 3",
             "Write an instance of a callback, such as "
             "tf.keras.callbacks.EarlyStopping()",
         )
     for refused, remedy in _REFUSED.items():
         if _is_a(callback, refused):
-            reason = "which needs the `fit` of Keras 3"
-            raise refusal("another callback", name, reason, remedy)
+            received = f"{name}, which needs the `fit` of Keras 3"
+            raise refusal("a callback of tf.keras", received, remedy)
     for rebuilt, arguments in _REBUILT.items():
         if _is_a(callback, rebuilt):
             counterpart = getattr(tf.keras.callbacks, rebuilt)
             if name != rebuilt:
                 raise refusal(
                     f"a subclass of tf.keras.callbacks.{rebuilt}",
-                    f"{name}, a subclass of {rebuilt}",
-                    "which needs the `fit` of Keras 3",
+                    f"{name}, which needs the `fit` of Keras 3",
                     f"Derive {name} from tf.keras.callbacks.{rebuilt}",
                 )
             return counterpart(**arguments(callback))
@@ -117,8 +115,7 @@ def _backup_arguments(callback: Any) -> dict[str, Any]:
     if getattr(callback, "double_checkpoint", False):
         raise refusal(
             "BackupAndRestore without double_checkpoint",
-            "BackupAndRestore(double_checkpoint=True)",
-            "",
+            "one of Keras 3 with double_checkpoint=True",
             "Write tf.keras.callbacks.BackupAndRestore(folder) or "
             "ca.Checkpoints(folder), which keeps several checkpoints",
         )
@@ -181,8 +178,8 @@ class Adapter(tf.keras.callbacks.Callback):
         if workers > 1 and _is_a(self.callback, "ModelCheckpoint"):
             raise refusal(
                 "a callback that lets one process write a file",
-                type(self.callback).__name__,
-                f"which would write it in all {workers} processes",
+                f"{type(self.callback).__name__} of Keras 3, which would write "
+                f"it in all {workers} processes",
                 "Write tf.keras.callbacks.ModelCheckpoint(...) or "
                 "ca.Checkpoints(folder)",
             )

@@ -47,16 +47,14 @@ def check_compile(arguments: dict[str, Any]) -> None:
     if "auto_scale_loss" in arguments:
         raise refusal(
             "an argument of tf.keras's `compile`",
-            "`auto_scale_loss`, an argument",
-            "",
+            "`auto_scale_loss`, an argument of Keras 3",
             "Remove it: the loss of a network that computes in float16 is "
             "always scaled",
         )
     if arguments.get("jit_compile") == "auto":
         raise refusal(
             "jit_compile to be True or False",
-            "'auto', a value",
-            "",
+            "'auto', a value of Keras 3",
             "Write jit_compile=True to compile by XLA, or remove it",
         )
 
@@ -89,8 +87,7 @@ def check_data(data: Any) -> None:
     if is_keras_3(data):
         raise refusal(
             "arrays, a tf.data.Dataset or a tf.keras.utils.Sequence",
-            f"{type(data).__name__}, an object",
-            "",
+            f"{type(data).__name__}, an object of Keras 3",
             "Derive it from tf.keras.utils.Sequence in place of "
             "keras.utils.PyDataset, or write a tf.data.Dataset",
         )

@@ -60,13 +60,11 @@ def from_keras_3(value: Any) -> Any:
             if _is_listed(type(value), module, names):
                 counterpart = getattr(_module(tf.keras, module), name)
                 return _CONVERTERS[module](value, counterpart)
-            raise _refusal_of_kind(name, type(value), kind, module, base, names)
+            raise _refusal_of_kind(type(value), kind, module, base, names[0])
     raise refusal(
-        "an optimizer, loss or metric of tf.keras or Keras 3",
-        f"a {name}",
-        "",
-        "Write the object of tf.keras, or pass the network of Keras 3 to "
-        "ca.ConAdvModel",
+        "an optimizer, a loss or a metric",
+        f"a {name} of Keras 3",
+        "Write an optimizer, a loss or a metric of tf.keras",
     )
 
 
@@ -88,35 +86,32 @@ def _refusal_of_class(cls: type) -> ValueError:
             known = cls.__name__ if cls.__name__ in names else names[0]
             return refusal(
                 f"{kind}, not a class",
-                f"the class {cls.__name__}",
-                "",
+                f"the class {cls.__name__} of Keras 3",
                 f"Write tf.keras.{module}.{known}(...)",
             )
     return refusal(
-        "an object of tf.keras",
-        f"the class {cls.__name__}",
-        "",
-        "Write the object of tf.keras",
+        "an object of tf.keras, not a class",
+        f"the class {cls.__name__} of Keras 3",
+        "Write an optimizer, a loss or a metric of tf.keras",
     )
 
 
 def _refusal_of_kind(
-    name: str,
-    cls: type,
-    kind: str,
-    module: str,
-    base: str,
-    names: tuple[str, ...],
+    cls: type, kind: str, module: str, base: str, example: str
 ) -> ValueError:
-    if cls.__module__.split(".")[0] == "keras":
-        reason = "which has no equal counterpart in tf.keras"
-        remedy = f"Write tf.keras.{module}.{names[0]}(...) or another one"
-        if name == "MeanMetricWrapper":
-            remedy = "Write the function itself"
-    else:
-        reason = "a subclass"
+    name = cls.__name__
+    received = f"{name} of Keras 3, which tf.keras does not have"
+    remedy = f"Write another one, such as tf.keras.{module}.{example}(...)"
+    if cls.__module__.split(".")[0] != "keras":
+        received = f"{name}, a subclass of Keras 3's {base}"
         remedy = f"Derive {name} from tf.keras.{module}.{base}"
-    return refusal(f"{kind} of tf.keras", name, reason, remedy)
+    elif name == "MeanMetricWrapper":
+        received = f"{name} of Keras 3"
+        remedy = "Write its function in place of it"
+    elif hasattr(_module(tf.keras, module), name):
+        received = f"{name} of Keras 3, which computes other values"
+        remedy = f"Write tf.keras.{module}.{name}(...)"
+    return refusal(f"{kind} of tf.keras", received, remedy)
 
 
 def _function(value: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,19 +122,19 @@ def _function(value: Callable[..., Any]) -> Callable[..., Any]:
         if found and getattr(getattr(keras_3(), module), name, None) is value:
             return found
     raise refusal(
-        "a loss or metric of tf.keras or a function of (y_true, y_pred)",
-        f"the function {name}",
-        "which tf.keras does not have",
+        "a loss or a metric of tf.keras, or a function of (y_true, y_pred)",
+        f"the function {name} of Keras 3, which tf.keras does not have",
         "Write a function of (y_true, y_pred) in operations of TensorFlow",
     )
 
 
 def _optimizer(value: Any, cls: type) -> Any:
     _check_unused(value)
-    name = f"tf.keras.optimizers.{cls.__name__}(...)"
+    constructor = f"tf.keras.optimizers.{cls.__name__}"
+    name = f"{constructor}(...)"
     problems: dict[str, tuple[Any, str]] = {
         # Keras 3's average begins with the weights after the first step.
-        "use_ema": (value.use_ema, f"Write {name[:-4]}(use_ema=True, ...)"),
+        "use_ema": (value.use_ema, f"Write {constructor}(use_ema=True, ...)"),
         "loss_scale_factor": (
             value.loss_scale_factor,
             f"Write tf.keras.mixed_precision.LossScaleOptimizer({name}, "
@@ -158,9 +153,8 @@ def _optimizer(value: Any, cls: type) -> Any:
     for argument, (setting, remedy) in problems.items():
         if setting:
             raise refusal(
-                f"settings that {name} has in common with Keras 3",
-                f"{cls.__name__}({argument}={setting})",
-                "",
+                f"an optimizer with the settings of {constructor}",
+                f"{cls.__name__} of Keras 3 with {argument}={setting}",
                 remedy,
             )
     rate = internals.learning_rate(value)
@@ -173,9 +167,8 @@ def _optimizer(value: Any, cls: type) -> Any:
         if callable(rate):
             raise refusal(
                 "a learning rate that is a float or a schedule",
-                f"{cls.__name__} with a function as its learning rate",
-                "",
-                f"Write {name[:-4]}(schedule) with a `LearningRateSchedule`",
+                f"{cls.__name__} of Keras 3 with a function",
+                f"Write {constructor}(schedule) with a `LearningRateSchedule`",
             )
         rate = float(value.learning_rate)
     return _create(value, cls, {**value.get_config(), "learning_rate": rate})
@@ -187,8 +180,7 @@ def _check_unused(optimizer: Any) -> None:
         name = type(optimizer).__name__
         raise refusal(
             "an optimizer that has made no step",
-            f"{name} after {steps} steps",
-            "whose state cannot be transferred",
+            f"{name} of Keras 3, which has made {steps}",
             f"Write a new optimizer, tf.keras.optimizers.{name}(...)",
         )
 
@@ -202,8 +194,7 @@ def _loss(value: Any, cls: type) -> Any:
     if value.reduction not in _REDUCTIONS:
         raise refusal(
             'a loss with reduction="sum_over_batch_size"',
-            f"{cls.__name__}(reduction={value.reduction!r})",
-            "which tf.keras does not have",
+            f"{cls.__name__} of Keras 3 with reduction={value.reduction!r}",
             f"Write tf.keras.losses.{cls.__name__}(...)",
         )
     config["reduction"] = _REDUCTIONS[value.reduction]
@@ -215,8 +206,8 @@ def _metric(value: Any, cls: type) -> Any:
     if config.get("ignore_class") is not None:
         raise refusal(
             "a metric without ignore_class",
-            f"{cls.__name__}(ignore_class={config['ignore_class']})",
-            "whose mean includes the ignored labels",
+            f"{cls.__name__} of Keras 3, whose mean includes the labels of "
+            f"ignore_class={config['ignore_class']}",
             f"Write tf.keras.metrics.{cls.__name__}(...)",
         )
     return _create(value, cls, config)
@@ -243,9 +234,8 @@ def _create(value: Any, cls: type, config: Config) -> Any:
             + sorted(unknown)
         )
         raise refusal(
-            f"arguments that {cls.__name__} of tf.keras has",
-            f"{cls.__name__}({names})",
-            "",
+            f"the arguments of tf.keras's {cls.__name__}",
+            f"{cls.__name__} of Keras 3 with {names}",
             f"Write tf.keras.{_kind_of(module)}.{cls.__name__}(...)",
         )
     return cls(**{name: each for name, each in config.items() if name in ours})

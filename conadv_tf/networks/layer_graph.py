@@ -8,6 +8,7 @@ import warnings
 
 import tensorflow as tf
 
+from conadv_tf import keras_3
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_branch
 
@@ -24,6 +25,12 @@ _TRUSTED_PACKAGES = ("conadv_tf", "keras", "tensorflow", "tf_keras")
 def check_functional(network: tf.keras.Model) -> None:
     """Raises a ValueError unless `network` is a built functional model."""
     received = type(network).__name__
+    if keras_3.is_keras_3(network):
+        raise keras_3.refusal(
+            "a network of tf.keras",
+            f"{received} of Keras 3",
+            "Write ca.networks.from_keras_3(network) in place of it",
+        )
     if isinstance(network, tf.keras.Model):
         if keras_internals.is_functional(network):
             return

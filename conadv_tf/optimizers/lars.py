@@ -119,6 +119,13 @@ class LARS(keras_optimizers.Optimizer):
         self.record_trust_ratios = bool(record_trust_ratios)
         self._kind_by_variable: dict[str, str] = {}
 
+    def __repr__(self) -> str:
+        # `compile` of Keras 3 shows it in the error that refuses the optimizer.
+        return (
+            "<LARS, an optimizer of tf.keras; for a network of Keras 3 write "
+            "ca.ConAdvModel(network, attack=None).compile(optimizer, loss)>"
+        )
+
     def exclude_variables(
         self, variables: Iterable[tf.Variable], kind: str
     ) -> None:
