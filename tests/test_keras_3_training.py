@@ -267,11 +267,11 @@ def compile_with(names, model):
     )
 
 
-def logs(names, strategy, attack):
+def logs(names, strategy):
     """Trains with objects of one of the two packages."""
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = ca.ConAdvModel(networks.small(), attack)
+        model = ca.ConAdvModel(networks.small(), None)
     # What is converted is created in the scope of the model.
     scope = contextlib.nullcontext() if names is keras else strategy.scope()
     with scope:
@@ -286,9 +286,8 @@ def logs(names, strategy, attack):
     )
 
 
-@pytest.mark.parametrize("replicas, attack", [(1, ca.FGSM(0.1)), (2, None)])
-def test_training_is_equal_to_the_bit(replicas, attack):
-    strategy = ca.distribution.strategy("mirrored", num_replicas=replicas)
-    results = [logs(names, strategy, attack) for names in (keras, tf.keras)]
+def test_training_is_equal_to_the_bit_on_two_replicas():
+    strategy = ca.distribution.strategy("mirrored", num_replicas=2)
+    results = [logs(names, strategy) for names in (keras, tf.keras)]
     assert results[0] == results[1]
     assert "top_k_categorical_accuracy" in results[0][1]
