@@ -50,6 +50,26 @@ def is_functional(network: tf.keras.Model) -> bool:
     return bool(getattr(network, "_is_graph_network", False))
 
 
+def graph_calls(network: tf.keras.Model) -> Iterator[Any]:
+    """Yields the calls of layers in a functional network, in order.
+
+    The nodes of a layer also have the calls in other networks.
+    """
+    for depth in sorted(network._nodes_by_depth, reverse=True):
+        for node in network._nodes_by_depth[depth]:
+            if not node.is_input:
+                yield node
+
+
+def graph_ends(network: tf.keras.Model) -> tuple[Any, Any]:
+    """Returns the symbolic inputs and outputs of a functional network.
+
+    They are single tensors, lists or dicts. `network.input` does not exist if
+    several networks contain the network.
+    """
+    return network._nested_inputs, network._nested_outputs
+
+
 def fused_batch_norm(
     inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tf.Tensor:

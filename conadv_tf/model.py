@@ -12,12 +12,15 @@ import tensorflow as tf
 
 from conadv_tf import attacks
 from conadv_tf import steps
+from conadv_tf.keras_3 import is_keras_3
 from conadv_tf.networks import check_batch_size
 from conadv_tf.networks import check_functional
 from conadv_tf.networks import check_methods
 from conadv_tf.networks import conversion
+from conadv_tf.networks import from_keras_3
 from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import split_for_training
+from conadv_tf.networks import to_keras_3
 from conadv_tf.networks import warn_of_layer_state
 from conadv_tf.networks import warn_of_random_layers
 from conadv_tf.networks import warn_of_rescaling
@@ -77,10 +80,11 @@ class ConAdvModel(SteppedModel):
 
     Args:
       network: functional or Sequential Keras classifier, images to logits
-        [batch, classes]. Its batch norms are split into two branches. To share
-        one branch between all sub-batches (an ablation), pass
-        `split_batch_norm(network, branches=1)`. Normalize inside the network,
-        so that epsilon is in pixels.
+        [batch, classes]; also of Keras 3 (`import keras`), which is converted
+        as by `ca.networks.from_keras_3`. Its batch norms are split into two
+        branches. To share one branch between all sub-batches (an ablation),
+        pass `split_batch_norm(network, branches=1)`. Normalize inside the
+        network, so that epsilon is in pixels.
       attack: `ca.PGD`, `ca.FGSM`, or another `ca.Attack`; None for plain
         training.
       step: the training step. `ca.Concurrent()` is ConAdv and the default with
@@ -121,6 +125,9 @@ class ConAdvModel(SteppedModel):
         views: int = 1,
         name: Optional[str] = None,
     ) -> None:
+        source = network
+        if is_keras_3(network):
+            network = from_keras_3(network)
         if step is None:
             step = steps.Plain() if attack is None else steps.Concurrent()
         _check_arguments(network, attack, step, seed, views)
@@ -141,9 +148,10 @@ class ConAdvModel(SteppedModel):
                 step=step,
                 seed=int(seed),
                 views=views,
-                source=SourceNetwork(network, trained),
+                source=SourceNetwork(source, network, trained),
                 name=name or "conadv",
             )
+        self.is_from_keras_3 = is_keras_3(source)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuses to replace a constructor argument."""
@@ -159,8 +167,11 @@ class ConAdvModel(SteppedModel):
 
         Returns:
           A plain functional Keras model with its own weights; its `predict`
-          equals this model's.
+          equals this model's. It is a network of Keras 3 if this model was
+          created from one.
         """
+        if self.is_from_keras_3:
+            return to_keras_3(self.network)
         return conversion.merge_batch_norm(self.network)
 
     @property
@@ -193,6 +204,7 @@ class ConAdvModel(SteppedModel):
             "step": steps.serialize(self.step),
             "seed": self.seed,
             "views": self.views,
+            **({"is_from_keras_3": True} if self.is_from_keras_3 else {}),
         }
 
     @classmethod
@@ -213,7 +225,10 @@ class ConAdvModel(SteppedModel):
         attack = attacks.deserialize(config["attack"], custom_objects)
         step = steps.deserialize(config["step"], custom_objects)
         config = {**config, "network": network, "attack": attack, "step": step}
-        return cls(**config)
+        is_from_keras_3 = config.pop("is_from_keras_3", False)
+        model = cls(**config)
+        model.is_from_keras_3 = is_from_keras_3
+        return model
 
 
 def _strategy_of(network: tf.keras.Model) -> tf.distribute.Strategy:

@@ -6,6 +6,7 @@ object of Keras 3 exists only if the user's program has imported it.
 """
 
 from conadv_tf.keras_3.detection import is_keras_3
+from conadv_tf.keras_3.detection import is_model_of_keras_3
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.keras_3.entry_points import adapted
 from conadv_tf.keras_3.entry_points import adapted_callbacks
@@ -19,6 +20,8 @@ __all__ = [
     "check_compile",
     "check_data",
     "is_keras_3",
+    "is_model_of_keras_3",
     "keras_3",
+    "networks",
     "refusal",
 ]

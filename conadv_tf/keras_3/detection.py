@@ -23,6 +23,11 @@ def is_keras_3(value: Any) -> bool:
     return any(_is_in_package(module) for module in modules)
 
 
+def is_model_of_keras_3(value: Any) -> bool:
+    """Returns whether a value is a model of Keras 3."""
+    return is_keras_3(value) and isinstance(value, keras_3().Model)
+
+
 def keras_3() -> Any:
     """Returns the module keras of version 3, which must be loaded.
 

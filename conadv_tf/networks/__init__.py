@@ -1,9 +1,9 @@
 """The paper's networks, and the conversion of any functional network.
 
-Users call the functions that build networks, `split_batch_norm` and
-`merge_batch_norm`. The rest of the package uses `conversion`, which rebuilds a
-network layer by layer, and `variables`, which finds a network's variables by
-role.
+Users call the functions that build networks, `split_batch_norm`,
+`merge_batch_norm`, `from_keras_3` and `to_keras_3`. The rest of the package
+uses `conversion`, which rebuilds a network layer by layer, and `variables`,
+which finds a network's variables by role.
 """
 
 from conadv_tf.networks import conversion
@@ -18,6 +18,8 @@ from conadv_tf.networks.efficientnet import efficientnet_b2
 from conadv_tf.networks.efficientnet import efficientnet_b3
 from conadv_tf.networks.efficientnet import EFFICIENTNET_VARIANTS
 from conadv_tf.networks.image_gradient import image_gradient_of
+from conadv_tf.networks.keras_3_networks import from_keras_3
+from conadv_tf.networks.keras_3_networks import to_keras_3
 from conadv_tf.networks.layer_graph import check_batch_size
 from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.layer_graph import layers_without_gradient
@@ -49,6 +51,7 @@ __all__ = [
     "efficientnet_b1",
     "efficientnet_b2",
     "efficientnet_b3",
+    "from_keras_3",
     "image_gradient_of",
     "layers_without_gradient",
     "merge_batch_norm",
@@ -59,6 +62,7 @@ __all__ = [
     "split_batch_norm",
     "split_for_training",
     "state_variables",
+    "to_keras_3",
     "variables",
     "warn_of_layer_state",
     "warn_of_random_layers",

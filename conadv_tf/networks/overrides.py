@@ -6,10 +6,13 @@ layers. Training a copy would ignore them.
 """
 
 from collections.abc import Iterable
+import itertools
 
 import tensorflow as tf
 
 from conadv_tf import keras_internals
+from conadv_tf.keras_3 import is_keras_3
+from conadv_tf.keras_3 import is_model_of_keras_3
 from conadv_tf.networks.layer_graph import name_and_class
 
 _Pair = tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]
@@ -48,15 +51,16 @@ def check_methods(network: tf.keras.Model) -> None:
     `ConAdvModel` has its own training step, and calls the layers of a copy.
 
     Args:
-      network: functional Keras model.
+      network: functional Keras model, also of Keras 3.
     """
+    package = "keras" if is_keras_3(network) else "tf.keras"
     replaced = [name for name in _METHODS if _is_replaced(network, name)]
     if replaced:
         raise ValueError(
             "Expected a network with Keras's own methods; received "
             f"{name_and_class(network)}, which replaces "
             f"{', '.join(replaced)}. ConAdvModel trains a copy of the layers "
-            "and would ignore that. Pass tf.keras.Model(network.inputs, "
+            f"and would ignore that. Pass {package}.Model(network.inputs, "
             "network.outputs) to train without it. compute_loss and "
             "compute_metrics may be overridden in a subclass of ConAdvModel."
         )
@@ -104,6 +108,9 @@ def check_calls(pairs: Iterable[_Pair]) -> None:
 
 def _models(network: tf.keras.Model) -> list[tf.keras.Model]:
     """Returns a network and the models inside it."""
+    if is_keras_3(network):
+        inside = filter(is_model_of_keras_3, network.layers)
+        return [network, *itertools.chain(*map(_models, inside))]
     layers = keras_internals.flatten_layers(network)
     return [each for each in layers if isinstance(each, tf.keras.Model)]
 

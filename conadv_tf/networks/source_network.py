@@ -9,8 +9,11 @@ import tensorflow as tf
 
 from conadv_tf import keras_internals
 from conadv_tf import keras_layers
+from conadv_tf.keras_3 import is_keras_3
+from conadv_tf.keras_3 import is_model_of_keras_3
 from conadv_tf.networks import optimizer_variables
-from conadv_tf.networks.layer_graph import graph_layers
+
+_Path = tuple[str, ...]
 
 
 class SourceNetwork:
@@ -19,15 +22,19 @@ class SourceNetwork:
     Holds weak references, so that it does not keep the network alive.
 
     Args:
-      network: functional Keras model.
-      copy: its copy, layer by layer.
+      network: functional Keras model, also of Keras 3.
+      converted: the network itself, or its conversion from Keras 3.
+      copy: the copy of `converted`, layer by layer.
     """
 
-    def __init__(self, network: tf.keras.Model, copy: tf.keras.Model) -> None:
+    def __init__(
+        self, network: Any, converted: tf.keras.Model, copy: tf.keras.Model
+    ) -> None:
         self._network = weakref.ref(network)
         self._copy = weakref.ref(copy)
-        self._copied = optimizer_variables.copied_variables(network, copy)
-        self._before = list(map(_state, [network, *graph_layers(network)]))
+        # The variables that an optimizer of tf.keras may know.
+        self._copied = optimizer_variables.copied_variables(converted, copy)
+        self._before = _states(network)
 
     def translate_variables(self, optimizer: Any) -> None:
         """Makes an optimizer treat the copies like the network's variables.
@@ -50,22 +57,17 @@ class SourceNetwork:
         network, copy = self._network(), self._copy()
         if network is None or copy is None:
             return
-        before, self._before = self._before, []
+        before, self._before = self._before, _states(network)
+        copied = _states(copy)
         changed: dict[str, list[str]] = {
             "the trainable flag": [],
             "the adapted state": [],
             "the added losses": [],
         }
-        for old, new, was in zip(
-            [network, *graph_layers(network)],
-            [copy, *graph_layers(copy)],
-            before,
-        ):
-            now = _state(old)
-            self._before.append(now)
-            for name, value in _state(new).items():
-                if now[name] not in (was[name], value):
-                    changed[name].append(old.name)
+        for path, now in self._before.items():
+            for name, value in copied.get(path, {}).items():
+                if now[name] not in (before[path][name], value):
+                    changed[name].append([network.name, *path][-1])
         changes = [f"{name} of {at}" for name, at in changed.items() if at]
         if changes:
             warnings.warn(
@@ -79,15 +81,29 @@ class SourceNetwork:
             )
 
 
-def _state(layer: tf.keras.layers.Layer) -> dict[str, Any]:
+def _states(network: Any) -> dict[_Path, dict[str, Any]]:
+    """Returns the state of a network and of each layer, by nested names."""
+    states: dict[_Path, dict[str, Any]] = {(): _state(network)}
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.Model) or is_model_of_keras_3(layer):
+            inside = _states(layer)
+        else:
+            inside = {(): _state(layer)}
+        for path, state in inside.items():
+            states[layer.name, *path] = state
+    return states
+
+
+def _state(layer: Any) -> dict[str, Any]:
     """Returns the state of a layer that is compared, by description."""
-    if isinstance(layer, tf.keras.Model):
-        return {"the added losses": len(keras_layers.loss_functions(layer))}
-    losses = [
-        loss
-        for each in keras_internals.flatten_layers(layer)
-        for loss in keras_layers.loss_functions(each)
-    ]
+    losses = 0
+    if not is_keras_3(layer):  # Keras 3 has no losses without inputs.
+        inside = [layer]
+        if not isinstance(layer, tf.keras.Model):
+            inside = list(keras_internals.flatten_layers(layer))
+        losses = sum(len(keras_layers.loss_functions(each)) for each in inside)
+    if isinstance(layer, tf.keras.Model) or is_model_of_keras_3(layer):
+        return {"the added losses": losses}
     adapted: list[Any] = []
     if hasattr(layer, "adapt"):
         # Some layers store the result in variables, some in their arguments.
@@ -99,5 +115,5 @@ def _state(layer: tf.keras.layers.Layer) -> dict[str, Any]:
     return {
         "the trainable flag": is_trainable,
         "the adapted state": adapted,
-        "the added losses": len(losses),
+        "the added losses": losses,
     }

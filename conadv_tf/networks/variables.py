@@ -43,10 +43,17 @@ def normalization_and_biases(
 
     Variables are found by the type of their layer, not by their names.
     """
-    normalization, biases = [], []
+    normalization: list[tf.Variable] = []
+    biases: list[tf.Variable] = []
     for layer in keras_internals.flatten_layers(network):
         if isinstance(layer, _NORMALIZATION_LAYERS):
             normalization.extend(layer.trainable_weights)
+        if hasattr(layer, "normalization_and_biases"):
+            # Runs a layer of Keras 3.
+            for found, part in zip(
+                (normalization, biases), layer.normalization_and_biases()
+            ):
+                found.extend(part)
         bias = getattr(layer, "bias", None)
         if isinstance(bias, tf.Variable):
             biases.append(bias)
