@@ -198,6 +198,7 @@ class SteppedModel(StatefulModel):
         if self._is_in_fit:  # The last call raised an error.
             self.reset_pending()
         if self.runner is not None:
+            keras_3.warn_of_changes(self.optimizer)
             with self.distribute_strategy.scope():
                 self.runner.begin_fit(
                     arguments.get("x"),

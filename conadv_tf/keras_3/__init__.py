@@ -12,6 +12,7 @@ from conadv_tf.keras_3.entry_points import adapted
 from conadv_tf.keras_3.entry_points import adapted_callbacks
 from conadv_tf.keras_3.entry_points import check_compile
 from conadv_tf.keras_3.entry_points import check_data
+from conadv_tf.keras_3.entry_points import warn_of_changes
 from conadv_tf.keras_3.errors import refusal
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "keras_3",
     "networks",
     "refusal",
+    "warn_of_changes",
 ]

@@ -4,6 +4,7 @@ Arguments without an object of Keras 3 are returned as they are, and no other
 module of this subpackage is imported.
 """
 
+import sys
 from typing import Any
 
 from conadv_tf.keras_3.detection import is_keras_3
@@ -57,6 +58,17 @@ def check_compile(arguments: dict[str, Any]) -> None:
             "'auto', a value of Keras 3",
             "Write jit_compile=True to compile by XLA, or remove it",
         )
+
+
+def warn_of_changes(optimizer: Any) -> None:
+    """Warns if an optimizer of Keras 3 has changed since `compile`.
+
+    Args:
+      optimizer: optimizer of the model, of tf.keras.
+    """
+    remembered = sys.modules.get("conadv_tf.keras_3.remembered")
+    if remembered is not None:  # An optimizer of Keras 3 was adapted.
+        remembered.warn_of_changes(optimizer)
 
 
 def adapted_callbacks(callbacks: Any) -> Any:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from conadv_tf.keras_3 import internals
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.keras_3.errors import refusal
+from conadv_tf.keras_3.remembered import adapted_once
 from conadv_tf.keras_3.shared_classes import KINDS
 from conadv_tf.types import Config
 
@@ -37,7 +38,7 @@ def from_keras_3(value: Any) -> Any:
         function of `keras.losses` or `keras.metrics`.
 
     Returns:
-      A new object without the state of the given one.
+      A new object. An optimizer is the same object if it is adapted again.
 
     Raises:
       ValueError: if tf.keras has no equal object, with the line to write.
@@ -49,12 +50,7 @@ def from_keras_3(value: Any) -> Any:
     name = type(value).__name__
     keras = keras_3()
     if type(value) is keras.optimizers.LossScaleOptimizer:
-        _check_unused(value)
-        return tf.keras.mixed_precision.LossScaleOptimizer(
-            from_keras_3(value.inner_optimizer),
-            initial_scale=value.initial_scale,
-            dynamic_growth_steps=value.dynamic_growth_steps,
-        )
+        return adapted_once(value, _loss_scale_optimizer)
     for kind, module, base, names in KINDS:
         if isinstance(value, getattr(_module(keras, module), base)):
             if _is_listed(type(value), module, names):
@@ -128,7 +124,20 @@ def _function(value: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def _loss_scale_optimizer(value: Any) -> Any:
+    _check_unused(value)
+    return tf.keras.mixed_precision.LossScaleOptimizer(
+        from_keras_3(value.inner_optimizer),
+        initial_scale=value.initial_scale,
+        dynamic_growth_steps=value.dynamic_growth_steps,
+    )
+
+
 def _optimizer(value: Any, cls: type) -> Any:
+    return adapted_once(value, lambda _: _new_optimizer(value, cls))
+
+
+def _new_optimizer(value: Any, cls: type) -> Any:
     _check_unused(value)
     constructor = f"tf.keras.optimizers.{cls.__name__}"
     name = f"{constructor}(...)"
