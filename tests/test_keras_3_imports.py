@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import pytest
-import tensorflow as tf
+
+from conadv_tf.keras2 import keras_version
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(
-    tf.keras.Model.__module__.split(".")[0] != "tf_keras",
+    keras_version() < "2.16",
     reason="Keras 3 cannot be installed beside TensorFlow 2.15",
 )
 
