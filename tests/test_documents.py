@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import keras2
 from tests import documented_commands
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -135,7 +136,7 @@ def python_blocks():
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
         for number, block in enumerate(blocks):
             marks = [pytest.mark.slow] if path.name in SLOW else []
-            if "import keras\n" in block and tf.keras.__version__ < "2.16":
+            if "import keras\n" in block and keras2.keras_version() < "2.16":
                 reason = "Keras 3 cannot be installed beside TensorFlow 2.15"
                 marks.append(pytest.mark.skip(reason))
             yield pytest.param(block, id=f"{path.name}-{number}", marks=marks)

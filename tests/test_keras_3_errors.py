@@ -247,6 +247,8 @@ OTHERS = {
         lambda: ca.ScheduledAttack(ca.PGD(0.1), MySchedule()),
         "Derive MySchedule from",
     ),
+    "layer": (lambda: ca.ConAdvModel(keras.layers.Dense(3), None), "Dense"),
+    "class": (lambda: ca.ConAdvModel(keras.Model, None), "keras.Model("),
     "split_batch_norm": (
         lambda: ca.split_batch_norm(network()),
         "Write ca.networks.from_keras_3(network)",

@@ -1,4 +1,4 @@
-"""The example of docs/keras_3.md, a script for Keras 3, runs."""
+"""The examples with Keras 3 run; docs/keras_3.md has a whole script."""
 
 import pathlib
 import re
@@ -8,7 +8,7 @@ import pytest
 
 from conadv_tf.keras2 import keras_version
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "keras_3.md"
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
 pytestmark = pytest.mark.skipif(
     keras_version() < "2.16",
@@ -16,10 +16,24 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def blocks(page):
+    """The blocks of Python code of a page that import Keras 3."""
+    found = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    return [block for block in found if "import keras\n" in block]
+
+
+def test_other_examples_run(tmp_path, monkeypatch):
+    pytest.importorskip("keras")
+    monkeypatch.chdir(tmp_path)
+    for page in DOCS.glob("*.md"):
+        for block in blocks(page) if page.name != "keras_3.md" else ():
+            exec(block, {})
+
+
 def test_the_script_trains_and_its_files_load(tmp_path, monkeypatch):
     keras = pytest.importorskip("keras")
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (block,) = blocks(DOCS / "keras_3.md")
     assert block.startswith("import keras\n")
     names = {}
     exec(block, names)
