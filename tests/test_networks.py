@@ -235,7 +235,7 @@ def test_rate_of_stochastic_depth_increases_to_the_given_rate(dropping):
 
 
 # Identical images differ after the first residual branch that one half drops.
-def test_halves_of_a_batch_drop_different_branches_and_units(dropping):
+def test_halves_of_a_batch_drop_different_branches_in_bfloat16(dropping):
     network = ca.split_batch_norm(dropping)
     drops = [
         layer

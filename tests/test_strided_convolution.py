@@ -119,22 +119,22 @@ def _signs(shape, seed):
 # and in any precision.
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(policy):
-    data = _signs([2, 16, 16, 3], [1, 2]), _signs([2, 8, 8, 4], [3, 4])
-    kernel = _signs([7, 7, 3, 4], [5, 6])
-    found = []
-    for each in ("float32", policy):
-        tf.keras.mixed_precision.set_global_policy(each)
-        layer = _strided_layer([2, 16, 16, 3])
-        layer.kernel.assign(kernel)
-        images, factors = data
-        compiled = tf.function(_gradients, jit_compile=True)
-        found.append(
-            compiled(layer, images, tf.cast(factors, layer.compute_dtype))
-        )
-    assert found[1][0].dtype == layer.compute_dtype
-    for expected, value in zip(*found):
-        assert np.abs(expected).max() > 10
-        np.testing.assert_array_equal(expected, tf.cast(value, tf.float32))
+    images = _signs([2, 16, 16, 3], [1, 2])
+    factors = _signs([2, 8, 8, 4], [3, 4])
+    plain = tf.keras.layers.Conv2D(4, 7, 2, padding="same")
+    plain.build(images.shape)
+    plain.set_weights([_signs([7, 7, 3, 4], [5, 6]), np.zeros(4)])
+    expected = _gradients(plain, images, factors)
+
+    tf.keras.mixed_precision.set_global_policy(policy)
+    layer = _strided_layer(images.shape)
+    layer.set_weights(plain.get_weights())
+    compiled = tf.function(_gradients, jit_compile=True)
+    found = compiled(layer, images, tf.cast(factors, layer.compute_dtype))
+    assert found[0].dtype == layer.compute_dtype
+    for value, exact in zip(found, expected):
+        assert np.abs(exact).max() > 10
+        np.testing.assert_array_equal(tf.cast(value, tf.float32), exact)
 
 
 def test_the_model_has_the_layer_and_the_exported_network_has_not():
