@@ -59,7 +59,7 @@ def remedy(
     if not wanted:
         return (
             f"Expected {VARIABLE} to be unset or 1, because Keras 3 is not "
-            f"supported; received {variable!r}. Unset it."
+            f"supported as tf.keras; received {variable!r}. Unset it."
         )
     return None
 

@@ -56,7 +56,8 @@ WITHOUT = (
         "layers_without_gradient",
     ),
     *("image_gradient_of", "warn_of_random_layers", "split_for_training"),
-    *("rescaled_range", "warn_of_rescaling"),
+    *("rescaled_range", "warn_of_rescaling", "from_keras_3", "to_keras_3"),
+    *("state_variables", "warn_of_layer_state", "writable_in_replica"),
     *("efficientnet", *(f"efficientnet_b{i}" for i in range(4)), "resnet50"),
 )
 

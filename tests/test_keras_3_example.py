@@ -26,14 +26,14 @@ def test_other_examples_run(tmp_path, monkeypatch):
     pytest.importorskip("keras")
     monkeypatch.chdir(tmp_path)
     for page in DOCS.glob("*.md"):
-        for block in blocks(page) if page.name != "keras_3.md" else ():
+        for block in blocks(page)[page.name == "keras_3.md" :]:
             exec(block, {})
 
 
 def test_the_script_trains_and_its_files_load(tmp_path, monkeypatch):
     keras = pytest.importorskip("keras")
     monkeypatch.chdir(tmp_path)
-    (block,) = blocks(DOCS / "keras_3.md")
+    block, *_ = blocks(DOCS / "keras_3.md")
     assert block.startswith("import keras\n")
     names = {}
     exec(block, names)

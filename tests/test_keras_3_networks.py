@@ -217,3 +217,55 @@ def test_what_tf_keras_lacks_runs_the_code_of_keras_3(layer):
         type(each) for each in original.layers
     ]
     assert difference(exported, model) < 1e-6
+
+
+def classifier(*inside):
+    images = keras.Input((8, 8, 3))
+    values = images
+    for layer in inside:
+        values = layer(values)
+    return keras.Model(images, layers.Dense(5)(layers.Flatten()(values)))
+
+
+def test_scales_and_biases_are_known_to_lars():
+    model = ca.ConAdvModel(
+        classifier(layers.RMSNormalization(), layers.Dense(3, "hard_silu")),
+        None,
+    )
+    found = ca.networks.variables.normalization_and_biases(model.network)
+    assert [len(part) for part in found] == [1, 2]
+
+
+# The image gradient of a network of Keras 3 is TensorFlow's.
+def test_attacks_alone_take_a_network_of_keras_3():
+    original = classifier(layers.Conv2D(4, 3, activation="relu"))
+    converted = ca.networks.from_keras_3(original)
+    for attack in (ca.PGD(4 / 255, num_steps=2), ca.FGSM(4 / 255)):
+        ours, theirs = (
+            attack(each, IMAGES, LABELS, seed=3)
+            for each in (original, converted)
+        )
+        assert np.max(np.abs(ours - IMAGES)) > 3 / 255
+        # A gradient near zero may have another sign.
+        assert np.mean(np.abs(ours - theirs) > 1e-6) < 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_dtype_policies_are_kept(policy):
+    original = classifier(
+        layers.Conv2D(4, 3, dtype=policy),
+        layers.BatchNormalization(dtype=policy),
+        layers.Dense(4, "hard_silu", dtype=policy),
+    )
+    converted = ca.networks.from_keras_3(original)
+    returned = ca.networks.to_keras_3(converted)
+    policies = [
+        [layer.dtype_policy.name for layer in model.layers[1:]]
+        for model in (original, converted, returned)
+    ]
+    assert policies[0] == policies[1] == policies[2]
+    assert policies[0][:3] == [policy] * 3
+    assert converted.layers[3].weights[0].dtype == tf.float32
+    assert compiled(ca.ConAdvModel(original, None)).train_on_batch(
+        IMAGES, LABELS
+    )

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from conadv_tf.types import Config
 
-KERAS_PACKAGES = ("keras", "tf_keras")
 # Arguments with another name in Keras 2.
 _RENAMED = {
     ("LeakyReLU", "negative_slope"): "alpha",
@@ -196,8 +195,3 @@ def _parameters(cls: type) -> dict[str, Any]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return found
-
-
-def is_of_keras(cls: type) -> bool:
-    """Returns whether a package of Keras defines a class."""
-    return cls.__module__.split(".")[0] in KERAS_PACKAGES

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.keras_3.layer_configs import equivalent_layer
-from conadv_tf.keras_3.layer_configs import is_of_keras
 from conadv_tf.keras_3.layer_configs import name_and_class
 from conadv_tf.keras_3.layer_configs import NoEquivalentError
 from conadv_tf.keras_3.layer_configs import refusal
@@ -130,12 +129,6 @@ def _convert(layer: Any, arguments: Config) -> tf.keras.layers.Layer:
         return equivalent_layer(layer, keras, tf.keras)
     except NoEquivalentError as error:
         reason = f"in tf_keras {error}"
-    cls = type(layer)
-    name = keras.saving.get_registered_name(cls)
-    if not is_of_keras(cls) and (
-        keras.saving.get_registered_object(name) is not cls
-    ):
-        raise refusal(layer, "its class is not registered with Keras 3")
     try:
         policy = getattr(layer, "dtype_policy", None)
         return Keras3Layer(
@@ -145,7 +138,9 @@ def _convert(layer: Any, arguments: Config) -> tf.keras.layers.Layer:
             dtype=policy and policy.name,
         )
     except Exception as error:
-        raise refusal(layer, f"{reason}; in Keras 3: {error}") from error
+        # Keras 3 begins its error with the whole config.
+        cause = str(error).splitlines()[-1]
+        raise refusal(layer, f"{reason}; in Keras 3: {cause}") from error
 
 
 def check_graph(network: Any) -> None:
