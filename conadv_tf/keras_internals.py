@@ -92,6 +92,10 @@ def fused_batch_norm(
 
 # --- Models and their training ----------------------------------------------
 
+# The class in which `compile` wraps functions. It changes the rank of labels or
+# outputs where they differ, which the functions themselves do not.
+LossFunctionWrapper = tf.keras.__internal__.losses.LossFunctionWrapper
+
 
 class Callback(tf.keras.callbacks.Callback):
     """A callback that receives the logs as tensors.

@@ -96,6 +96,41 @@ def test_the_attack_increases_the_given_loss_without_smoothing():
         np.testing.assert_array_equal(loss(ONE_HOT, LOGITS), before)
 
 
+def squares(labels, outputs):
+    return tf.reduce_mean((labels - outputs) ** 2, -1)
+
+
+class Squares(losses.Loss):
+    def call(self, y_true, y_pred):
+        return squares(y_true, y_pred)
+
+
+# A loss of [n] and [n, 1] broadcast them to [n, n].
+@pytest.mark.parametrize(
+    "loss",
+    ["mse", "binary_crossentropy", squares, Squares()],
+    ids=["mse", "binary", "function", "object"],
+)
+def test_labels_have_the_rank_and_dtype_that_keras_passes(loss):
+    images, labels = networks.batch(16)
+    labels = (labels > 1).astype(np.float64)
+    network = networks.linear(num_classes=1)
+    outputs = tf.sigmoid(network.outputs[0])
+    network = tf.keras.Model(network.inputs, outputs)
+    summed = loss_lib.attack_loss(loss)
+    ranked = labels[:, None]
+    attack = ca.PGD(0.1, random_start=0)
+    flat, expected = (
+        attack(network, images, tf.constant(each), seed=0, loss=summed)
+        for each in (labels, ranked)
+    )
+    np.testing.assert_array_equal(flat, expected)
+    network.compile("sgd", loss)
+    keras = network.evaluate(images, labels, verbose=0)
+    value = summed(tf.constant(labels), network(images)) / 16
+    np.testing.assert_allclose(value, keras, rtol=1e-5)
+
+
 def test_the_attack_sees_changes_of_a_loss_after_compile():
     loss = Signed()
     summed = loss_lib.attack_loss(loss)

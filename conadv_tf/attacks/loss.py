@@ -12,6 +12,7 @@ from typing import Union
 import tensorflow as tf
 
 from conadv_tf import keras_3
+from conadv_tf import keras_internals
 from conadv_tf.attacks.output_activation import output_activation
 from conadv_tf.types import Config
 from conadv_tf.types import Loss
@@ -57,17 +58,6 @@ def single_loss(loss: CompiledLoss) -> SingleLoss:
     return tf.keras.losses.get(keras_3.adapted(loss))
 
 
-class _FunctionLoss(tf.keras.losses.Loss):
-    """A Keras `Loss` around a plain function."""
-
-    def __init__(self, function: Callable[..., tf.Tensor]) -> None:
-        super().__init__(name="function_loss")
-        self._function = function
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return self._function(y_true, y_pred)
-
-
 def attack_loss(loss: CompiledLoss) -> Loss:
     """Returns the loss that an attack increases: summed, without smoothing.
 
@@ -88,7 +78,8 @@ def attack_loss(loss: CompiledLoss) -> Loss:
     """
     loss = single_loss(loss)
     if not isinstance(loss, tf.keras.losses.Loss):
-        loss = _FunctionLoss(loss)
+        # `compile` wraps functions in the same class.
+        loss = keras_internals.LossFunctionWrapper(loss, name="function_loss")
     _without_smoothing(loss)  # Raises here for a loss that it cannot change.
 
     def summed_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -96,12 +87,28 @@ def attack_loss(loss: CompiledLoss) -> Loss:
         # `compile` and `fit`.
         summed = _without_smoothing(loss)
         summed.reduction = tf.keras.losses.Reduction.SUM
+        labels = _compiled_labels(labels, logits)
         if tf.executing_eagerly():
             return summed(labels, logits)
         with _no_assignments(loss, logits.graph):
             return summed(labels, logits)
 
     return summed_loss
+
+
+def _compiled_labels(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns labels as a compiled model passes them to its loss.
+
+    A loss of labels [batch] and outputs [batch, 1] would broadcast them.
+    """
+    labels, logits = map(tf.convert_to_tensor, (labels, logits))
+    if labels.shape.rank == 1 and logits.shape.rank == 2:
+        labels = labels[:, tf.newaxis]
+    if labels.dtype.is_floating:
+        # Large class numbers are not exact in 16 bits.
+        is_sparse = labels.shape[1:] != logits.shape[1:]
+        labels = tf.cast(labels, tf.float32 if is_sparse else logits.dtype)
+    return labels
 
 
 def _without_smoothing(loss: tf.keras.losses.Loss) -> tf.keras.losses.Loss:
