@@ -64,6 +64,39 @@ class Renamed(losses.Loss):
         )
 
 
+class Smoothing(losses.Loss):
+    """Has the constructor that its config needs."""
+
+    def __init__(self, label_smoothing, kind="", **arguments):
+        super().__init__(**arguments)
+        self.kind, self.key = kind, "label_smoothing"
+        if kind == "own":
+            self.label_smoothing = label_smoothing
+        self.smoothing, self.on = label_smoothing, 1 - label_smoothing
+        if kind == "inner":
+            self.inner = losses.CategoricalCrossentropy(
+                True, label_smoothing, reduction="none"
+            )
+        if kind == "variable":
+            self.label_smoothing = label_smoothing
+            self.scale = tf.Variable(1.0, trainable=False)
+
+    def get_config(self):
+        config = {**super().get_config(), "kind": self.kind}
+        return {**config, self.key: self.smoothing}
+
+    def call(self, y_true, y_pred):
+        if self.kind == "inner":
+            return self.inner(y_true, y_pred)
+        if self.kind == "variable":
+            y_true = y_true * (1 - self.label_smoothing) * self.scale
+        else:
+            y_true = y_true * self.on
+        return losses.categorical_crossentropy(
+            y_true + (1 - tf.reduce_sum(y_true, -1, True)) / 3, y_pred, True
+        )
+
+
 class Counting(losses.Loss):
     """Assigns a variable in its call."""
 
@@ -139,9 +172,24 @@ def test_the_attack_sees_changes_of_a_loss_after_compile():
     np.testing.assert_allclose(summed(ONE_HOT, LOGITS), -2 * before)
 
 
+@pytest.mark.parametrize("kind", ["own", "renamed", "inner", "variable"])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_smoothing_that_a_constructor_keeps_is_removed(kind, replicas):
+    summed = loss_lib.attack_loss(Smoothing(0.1, kind))
+    expected = losses.CategoricalCrossentropy(True, reduction="sum")
+    strategy = models.strategy(replicas)
+    values = strategy.run(tf.function(summed), (ONE_HOT, LOGITS))
+    for value in strategy.experimental_local_results(values):
+        np.testing.assert_allclose(value, expected(ONE_HOT, LOGITS), 1e-6)
+
+
 def test_smoothing_that_cannot_be_removed_is_refused():
-    with pytest.raises(ValueError, match="Renamed without it, with label_smoo"):
+    with pytest.raises(ValueError, match="Renamed with label_smoothing=0.1"):
         models.build(loss=Renamed(0.1))
+    loss = Smoothing(0.1, "own")
+    loss.key = "other"  # The config is not complete.
+    with pytest.raises(ValueError, match="Smoothing with label_smoothing=0.1"):
+        loss_lib.attack_loss(loss)(ONE_HOT, LOGITS)
 
 
 # Plain Keras calls it once in each step.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
-import copy
 from typing import Optional
 from typing import Union
 
@@ -13,8 +12,8 @@ import tensorflow as tf
 
 from conadv_tf import keras_3
 from conadv_tf import keras_internals
+from conadv_tf.attacks import label_smoothing
 from conadv_tf.attacks.output_activation import output_activation
-from conadv_tf.types import Config
 from conadv_tf.types import Loss
 
 # A loss that works on one output.
@@ -80,14 +79,14 @@ def attack_loss(loss: CompiledLoss) -> Loss:
     if not isinstance(loss, tf.keras.losses.Loss):
         # `compile` wraps functions in the same class.
         loss = keras_internals.LossFunctionWrapper(loss, name="function_loss")
-    _without_smoothing(loss)  # Raises here for a loss that it cannot change.
+    label_smoothing.remove(loss)  # Raises here for a loss it cannot change.
 
     def summed_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         # Copied when it is called, because its attributes may change between
         # `compile` and `fit`.
-        summed = _without_smoothing(loss)
-        summed.reduction = tf.keras.losses.Reduction.SUM
         labels = _compiled_labels(labels, logits)
+        summed = label_smoothing.remove(loss, labels, logits)
+        summed.reduction = tf.keras.losses.Reduction.SUM
         if tf.executing_eagerly():
             return summed(labels, logits)
         with _no_assignments(loss, logits.graph):
@@ -109,35 +108,6 @@ def _compiled_labels(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         is_sparse = labels.shape[1:] != logits.shape[1:]
         labels = tf.cast(labels, tf.float32 if is_sparse else logits.dtype)
     return labels
-
-
-def _without_smoothing(loss: tf.keras.losses.Loss) -> tf.keras.losses.Loss:
-    """Copies a loss, and the losses it holds, without label smoothing.
-
-    The constructor is not called: it may take other arguments than the config
-    has.
-    """
-    result = copy.copy(loss)
-    smoothing = _config(loss).get("label_smoothing", 0.0)
-    for name, value in vars(loss).items():
-        if isinstance(value, tf.keras.losses.Loss):
-            setattr(result, name, _without_smoothing(value))
-        elif name.lstrip("_") == "label_smoothing":
-            setattr(result, name, 0.0)
-            smoothing = 0.0
-        elif isinstance(value, dict) and "label_smoothing" in value:
-            # Keras's losses keep the arguments of their function in a dict.
-            setattr(result, name, {**value, "label_smoothing": 0.0})
-            smoothing = 0.0
-    if smoothing:
-        raise ValueError(
-            "Expected a loss that keeps its label smoothing in the attribute "
-            "`label_smoothing`, which is 0 while the attack uses the loss; "
-            f"received {type(loss).__name__} without it, with label_smoothing="
-            f"{smoothing} in its config. Add the attribute, or pass "
-            "label_smoothing=0."
-        )
-    return result
 
 
 @contextlib.contextmanager
@@ -245,18 +215,11 @@ def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
     return 0.5 if is_probability else 0.0
 
 
-def _config(loss: tf.keras.losses.Loss) -> Config:
-    try:
-        return loss.get_config()
-    except Exception:  # Keras trains with a loss that has no valid config.
-        return {}
-
-
 def _from_logits(loss: CompiledLoss) -> Optional[bool]:
     """The loss's `from_logits`, or None if it has no such argument."""
     loss = single_loss(loss)
     if isinstance(loss, tf.keras.losses.Loss):
-        return _config(loss).get("from_logits")
+        return label_smoothing.config(loss).get("from_logits")
     # A function from keras.losses, used with its default arguments.
     functions = [tf.keras.losses.get(name) for name in _CROSS_ENTROPY_NAMES]
     return False if loss in functions else None
