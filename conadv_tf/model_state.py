@@ -4,6 +4,7 @@ import logging
 from typing import Any
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
 from conadv_tf import steps
@@ -21,6 +22,8 @@ class StatefulModel(tf.keras.Model):
     runner: Optional[steps.StepRunner]
     # True while `fit` runs, and after one that raised an error.
     _is_in_fit = False
+    # Sums of the weights when a call left a pending batch.
+    _noted: Optional[np.ndarray] = None
 
     def _compiled_runner(self) -> steps.StepRunner:
         if self.runner is None:
@@ -41,18 +44,36 @@ class StatefulModel(tf.keras.Model):
     def set_weights(self, weights: Any) -> None:
         """Sets the weights like `tf.keras.Model.set_weights`.
 
-        Between two calls of `fit` a pending batch is dropped, with a log
-        message, because other weights attacked it. Callbacks may set weights
-        for a while, so that during `fit` it stays pending.
+        If they differ from the weights that attacked a pending batch, the next
+        `fit` or `train_on_batch` drops the batch. During `fit` it stays
+        pending, because callbacks may set weights for a while.
         """
+        self._note_weights()
         super().set_weights(weights)
-        if self.runner and self.runner.has_pending() and not self._is_in_fit:
+
+    def _note_weights(self) -> None:
+        """Remembers the weights between two calls while a batch is pending."""
+        has_pending = self.runner is not None and self.runner.has_pending()
+        if has_pending and self._noted is None and not self._is_in_fit:
+            self._noted = self._sums_of_weights()
+
+    def _drop_if_weights_changed(self) -> None:
+        """Drops a pending batch, with a log message, if weights were set."""
+        noted, self._noted = self._noted, None
+        if noted is None or not self.runner or not self.runner.has_pending():
+            return
+        if not np.array_equal(noted, self._sums_of_weights(), equal_nan=True):
             logging.getLogger(__name__).warning(
-                "set_weights drops the pending batch of model %r, which other "
-                "weights attacked.",
-                self.name,
+                "The pending batch is dropped. The weights of model "
+                f"{self.name!r} were set since the last step. Other weights "
+                "attacked it."
             )
             self.reset_pending()
+
+    def _sums_of_weights(self) -> np.ndarray:
+        """Returns the sum of each trained weight, to notice changes."""
+        sums = [tf.reduce_sum(each) for each in self.trainable_variables]
+        return np.array([float(each) for each in sums])
 
     def reset_pending(self) -> None:
         """Drops the pending batch and all older stale weights.

@@ -197,6 +197,7 @@ class SteppedModel(StatefulModel):
         self._source.warn_of_changes()
         if self._is_in_fit:  # The last call raised an error.
             self.reset_pending()
+        self._drop_if_weights_changed()
         if self.runner is not None:
             keras_3.warn_of_changes(self.optimizer)
             with self.distribute_strategy.scope():
@@ -210,6 +211,7 @@ class SteppedModel(StatefulModel):
         with state_in_backups(self, callbacks) as callbacks:
             history = super().fit(**{**arguments, "callbacks": callbacks})
         self._is_in_fit = False
+        self._note_weights()
         return history
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
@@ -228,6 +230,7 @@ class SteppedModel(StatefulModel):
         The batch stays pending until the next call, which trains on it. Raises
         a ValueError for images with a NaN or outside the `value_range`.
         """
+        self._drop_if_weights_changed()
         logs = super().train_on_batch(*args, **kwargs)
         self.check_value_range()
         return logs

@@ -11,8 +11,9 @@ import tensorflow as tf
 _MIN_GAP = 0.1
 # After this many times 1 / (1 - momentum) updates no lag is suspected.
 _MAX_UPDATES = 50
-# Training batches whose statistics are averaged.
+# Training batches whose statistics are averaged, and images of each.
 _BATCHES = 20
+_IMAGES = 256
 
 
 def note(network, dataset, summary):
@@ -68,7 +69,8 @@ def _replace_statistics(network, norms, dataset):
             layer.momentum = number / (number + 1)
         # With two views the clean one is first.
         images = images[0] if isinstance(images, tuple) else images
-        network(images, training=True)
+        # A global batch may be too large for the memory of this machine.
+        network(images[:_IMAGES], training=True)
 
 
 def _accuracy(network, dataset):

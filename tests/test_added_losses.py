@@ -216,3 +216,26 @@ def test_activity_regularizers_are_copied():
         each(np.ones([2, 4])) is None or each.losses for each in (copy, network)
     ]
     assert losses[0] == losses[1] != []
+
+
+class Scheduled(tf.keras.regularizers.Regularizer):
+    """A weight decay whose strength is a variable."""
+
+    def __init__(self):
+        self.strength = tf.Variable(1.0)
+
+    def __call__(self, weights):
+        return self.strength * tf.reduce_sum(weights**2)
+
+    def get_config(self):
+        return {}
+
+
+def test_a_schedule_of_a_regularizer_reaches_the_copy():
+    regularizer = Scheduled()
+    inputs = tf.keras.Input((4,))
+    outputs = LAYERS.Dense(3, kernel_regularizer=regularizer)(inputs)
+    network = tf.keras.Model(inputs, outputs)
+    model = ca.ConAdvModel(network, None)
+    regularizer.strength.assign(5.0)
+    np.testing.assert_allclose(model.losses, network.losses)

@@ -171,3 +171,24 @@ def test_a_saved_model_without_the_class_of_a_layer(tmp_path):
     model = ca.ConAdvModel(loaded, None)
     images = np.ones([2, 4], np.float32)
     np.testing.assert_allclose(model(images), loaded(images))
+
+
+# Keras assigns the calls of layers when it saves them; export raised an error.
+def test_a_network_that_was_saved_is_copied(tmp_path):
+    network = networks.small()
+    network.save(str(tmp_path / "network"), save_format="tf")
+    model = ca.ConAdvModel(network, ca.FGSM(0.1))
+    model.network.save(str(tmp_path / "trained"), save_format="tf")
+    exported = model.export_network()
+    images, _ = networks.batch(shape=(6, 6, 1))
+    np.testing.assert_allclose(exported(images), model(images), rtol=1e-6)
+
+
+class OwnPredict(tf.keras.Model):
+    def predict(self, *args, **kwargs):
+        return super().predict(*args, **kwargs).argmax(-1)
+
+
+def test_a_method_that_only_users_call_is_a_warning():
+    with pytest.warns(UserWarning, match="replaces predict. ConAdvModel"):
+        ca.ConAdvModel(of_class(OwnPredict), None)

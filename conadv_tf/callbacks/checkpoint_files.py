@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Union
 import warnings
 
 import tensorflow as tf
@@ -57,7 +58,7 @@ def _is_unfinished(path: str) -> bool:
     return not tf.io.gfile.exists(index) or not tf.io.gfile.stat(index).length
 
 
-def check_writable(directory: str) -> None:
+def check_writable(directory: Union[str, os.PathLike]) -> None:
     """Creates a folder and writes a file to it, before training takes hours.
 
     Args:
@@ -67,6 +68,7 @@ def check_writable(directory: str) -> None:
       ValueError: if that fails, for lack of permission or space, or because a
         file has that name; or if TensorFlow cannot read checkpoints there.
     """
+    directory = str(directory)
     if set(_PATTERN_CHARACTERS) & set(directory):
         raise ValueError(
             f"Expected a folder of checkpoints without {_PATTERN_CHARACTERS} "

@@ -50,6 +50,9 @@ def copy_losses(network: tf.keras.Model, copy: tf.keras.Model) -> None:
         losses = []
         for loss in keras_layers.loss_functions(old):
             same = [each for each in created if _code(each) is _code(loss)]
+            if same and _has_variables(loss):
+                # The copy of the regularizer has other variables.
+                created.remove(same.pop())
             if same:
                 created.remove(same[0])
                 if not _are_equal(loss, same[0]):
@@ -102,6 +105,18 @@ def _code(loss: LossFunction) -> Any:
         loss = loss.func
     loss = getattr(loss, "__func__", loss)
     return getattr(loss, "__code__", type(loss))
+
+
+def _has_variables(loss: LossFunction) -> bool:
+    """Whether a weight regularizer holds variables, such as its strength."""
+    function = getattr(loss, "func", loss)
+    cells = getattr(function, "__closure__", None) or ()
+    return any(
+        isinstance(value, tf.Variable)
+        for cell in cells
+        if isinstance(cell.cell_contents, tf.keras.regularizers.Regularizer)
+        for value in vars(cell.cell_contents).values()
+    )
 
 
 def _are_equal(one: LossFunction, other: LossFunction) -> bool:

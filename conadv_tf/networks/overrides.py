@@ -7,6 +7,7 @@ layers. Training a copy would ignore them.
 
 from collections.abc import Iterable
 import itertools
+import warnings
 
 import tensorflow as tf
 
@@ -21,16 +22,12 @@ _METHODS = (
     "compile",
     "compute_loss",
     "compute_metrics",
-    "evaluate",
-    "fit",
     "get_metrics_result",
     "losses",
     "make_predict_function",
     "make_test_function",
     "make_train_function",
     "metrics",
-    "predict",
-    "predict_on_batch",
     "predict_step",
     "reset_metrics",
     "test_on_batch",
@@ -41,6 +38,8 @@ _METHODS = (
     "trainable_weights",
 )
 _CALLS = ("__call__", "call")
+# Methods that users call on a network; they call them on the model instead.
+_USER_METHODS = ("evaluate", "fit", "predict", "predict_on_batch")
 # Classes of these packages keep Keras's behavior.
 _KERAS = ("keras", "tensorflow", "tf_keras")
 
@@ -48,7 +47,8 @@ _KERAS = ("keras", "tensorflow", "tf_keras")
 def check_methods(network: tf.keras.Model) -> None:
     """Raises a ValueError if a network's class replaces methods of Keras.
 
-    `ConAdvModel` has its own training step, and calls the layers of a copy.
+    `ConAdvModel` has its own training step, and calls the layers of a copy. A
+    warning names replaced methods that only users call, such as `predict`.
 
     Args:
       network: functional Keras model, also of Keras 3.
@@ -63,6 +63,13 @@ def check_methods(network: tf.keras.Model) -> None:
             f"and would ignore that. Pass {package}.Model(network.inputs, "
             "network.outputs) to train without it. compute_loss and "
             "compute_metrics may be overridden in a subclass of ConAdvModel."
+        )
+    ignored = [name for name in _USER_METHODS if _is_replaced(network, name)]
+    if ignored:
+        warnings.warn(
+            f"{name_and_class(network)} replaces {', '.join(ignored)}. "
+            "ConAdvModel trains a copy of its layers and has Keras's own "
+            f"{', '.join(ignored)}."
         )
     for model in _models(network):
         own = _own_weights(model)
@@ -95,7 +102,10 @@ def check_calls(pairs: Iterable[_Pair]) -> None:
         name_and_class(old)
         for layers in pairs
         for old, new in zip(*map(keras_internals.flatten_layers, layers))
-        if {*_CALLS} & ({*vars(old)} - {*vars(new)})
+        if any(
+            _is_assigned(old, name) and not _is_assigned(new, name)
+            for name in _CALLS
+        )
     ]
     if replaced:
         raise ValueError(
@@ -127,9 +137,19 @@ def _own_weights(model: tf.keras.Model) -> list[str]:
     ]
 
 
+def _is_assigned(layer: tf.keras.layers.Layer, name: str) -> bool:
+    """Whether a method of another kind than the class's is assigned.
+
+    Keras assigns a layer's own bound `call` when it saves a SavedModel.
+    """
+    assigned = vars(layer).get(name)
+    function = getattr(assigned, "__func__", assigned)
+    return function not in (None, getattr(type(layer), name))
+
+
 def _is_replaced(layer: tf.keras.layers.Layer, name: str) -> bool:
     """Whether the user, or a class outside of Keras, defines a method."""
-    if name in vars(layer):
+    if _is_assigned(layer, name):
         return True
     for cls in type(layer).__mro__:
         if name in vars(cls):
