@@ -179,11 +179,9 @@ class SteppedModel(StatefulModel):
 
         A batch that is pending at the end stays pending, so that several calls
         train like one call with as many epochs. It is dropped, with a log
-        message, if the data of the next call have another shape or structure.
-        A call that raises an error drops it.
-
-        With `tf.keras.callbacks.BackupAndRestore` an interrupted training
-        resumes exactly, the pending batch included, in a single process.
+        message, if the data of the next call have another shape or structure,
+        or if weights were set. `tf.keras.callbacks.BackupAndRestore` saves it
+        in a single process. A call that raises an error drops it.
 
         Raises:
           ValueError: if images have a NaN or lie outside the attack's
