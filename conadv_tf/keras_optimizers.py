@@ -20,6 +20,10 @@ _AGGREGATION = (
 
 # Names of variables without weight decay, as regular expressions.
 DECAY_PATTERNS = "_exclude_from_weight_decay_names"
+# State of a legacy optimizer by variable. It creates more for new variables.
+LEGACY_SLOTS = "_slots"
+# Numbers, tensors or functions that return them.
+LEGACY_HYPERPARAMETERS = "_hyper"
 
 
 def is_optimizer(value: Any) -> bool:

@@ -20,7 +20,7 @@ IMAGES, LABELS = networks.batch(8, shape=(6, 6, 1))
 
 
 def fit(model):
-    model.fit(IMAGES, LABELS, batch_size=4, verbose=0)
+    model.fit(IMAGES, LABELS, batch_size=4, shuffle=False, verbose=0)
 
 
 def gammas(network):
@@ -112,7 +112,9 @@ def built(optimizer, network):
 
 REFUSED = {
     "built": lambda n: built(tf.keras.optimizers.SGD(0.1, momentum=0.9), n),
-    "legacy": lambda n: built(legacy.SGD(0.1, momentum=0.9), n),
+    "rate": lambda n: (lambda gamma: legacy.SGD(lambda: 0.1 * float(gamma[0])))(
+        n.layers[2].gamma
+    ),
     "list": lambda n: Told(n.trainable_variables[:2]),
     "references": lambda n: Told({v.ref(): 0.1 for v in n.variables}),
     "names": lambda n: Told({"batch_normalization/gamma": 0.1}),
@@ -132,6 +134,25 @@ def test_optimizers_that_know_variables_otherwise_are_refused(name):
     optimizer = REFUSED[name](network)
     with pytest.raises(ValueError, match="knows no variables.*gamma"):
         models.build("disadv", network, optimizer=optimizer)
+
+
+# A legacy optimizer creates state for new variables.
+def test_a_used_legacy_optimizer_trains_the_copy_like_a_clone():
+    network, trained = networks.small(), []
+    initial = network.get_weights()
+    for copy in (
+        tf.keras.models.clone_model,
+        lambda network: ca.ConAdvModel(network, None),
+    ):
+        network.set_weights(initial)
+        optimizer = legacy.SGD(lambda: 1.0 / len(network.layers), momentum=0.9)
+        built(optimizer, network)
+        model = copy(network)
+        model.set_weights(network.get_weights())
+        built(optimizer, model)
+        assert optimizer.iterations == 4
+        trained.append(model)
+    networks.assert_same_weights(*trained)
 
 
 def test_an_optimizer_may_know_the_copies():

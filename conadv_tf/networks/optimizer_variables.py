@@ -78,10 +78,10 @@ def translate(optimizer: Any, copied: CopiedVariables) -> None:
             if name in spec["weights"]:
                 names = {each.name for each in copies} - set(spec["weights"])
                 spec["weights"].extend(sorted(names))
-    for attribute, value in list(vars(optimizer).items()):
+    for attribute in list(vars(optimizer)):
         if attribute in _PATTERNS or attribute.startswith("_self_"):
             continue  # TensorFlow lists attributes in `_self_` attributes.
-        known = set(_references(value, {}))
+        known = set(_attribute_references(optimizer, attribute, {}))
         if unknown := _without_copies(known, copied):
             raise ValueError(
                 "Expected an optimizer that knows no variables of the network "
@@ -124,9 +124,22 @@ def _without_copies(known: set[str], copied: CopiedVariables) -> list[str]:
     return found
 
 
-def _references(value: Any, seen: dict[int, Any]) -> Iterator[str]:
+def _attribute_references(
+    optimizer: Any, attribute: str, seen: dict[int, Any]
+) -> Iterator[str]:
+    """Yields what an attribute of an optimizer holds, like `_references`."""
+    if attribute != keras_optimizers.LEGACY_SLOTS:
+        # A function that returns a number may hold layers for other purposes.
+        with_layers = attribute != keras_optimizers.LEGACY_HYPERPARAMETERS
+        yield from _references(vars(optimizer)[attribute], seen, with_layers)
+
+
+def _references(
+    value: Any, seen: dict[int, Any], with_layers: bool = True
+) -> Iterator[str]:
     """Yields strings and ids of variables that an object holds."""
-    if id(value) in seen:
+    is_layer = isinstance(value, tf.keras.layers.Layer)
+    if id(value) in seen or (is_layer and not with_layers):
         return
     seen[id(value)] = value  # Kept alive, so that its id stays unique.
     inside: Any = ()
@@ -138,7 +151,7 @@ def _references(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         inside = [*value.keys(), *value.values()]
     elif isinstance(value, (list, tuple, set, frozenset)):
         inside = value
-    elif isinstance(value, tf.keras.layers.Layer):
+    elif is_layer:
         inside = value.variables
     elif isinstance(value, functools.partial):
         inside = [value.func, value.args, value.keywords]
@@ -148,11 +161,12 @@ def _references(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         cells = value.__closure__ or ()
         inside = [value.__defaults__, *map(_contents, cells)]
     elif keras_optimizers.is_optimizer(value):
-        inside = vars(value).values()
+        for attribute in vars(value):
+            yield from _attribute_references(value, attribute, seen)
     elif hasattr(value, "deref"):  # The result of `tf.Variable.ref`.
         inside = [value.deref()]
     for each in inside:
-        yield from _references(each, seen)
+        yield from _references(each, seen, with_layers)
 
 
 def _contents(cell: types.CellType) -> Any:
