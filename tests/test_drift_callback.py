@@ -34,7 +34,7 @@ class Snapshots(tf.keras.callbacks.Callback):
 @pytest.mark.parametrize(
     "step, build",
     [
-        (ca.Concurrent(), networks.linear),
+        slow(ca.Concurrent(), networks.linear),
         (ca.Concurrent(staleness=3), networks.convolutional),
         slow(ca.SharedPass(), networks.linear),
     ],

@@ -67,7 +67,7 @@ def test_a_bad_batch_changes_nothing(optimizer, method, replicas):
 
 # Slots too: with the bad batch the run is the one without it, at a rate that
 # does not depend on the step.
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [slow(False), True])
 def test_a_run_with_a_bad_batch_equals_one_without_it(jit_compile):
     batches, results = networks.batches(4), []
     network = networks.small()

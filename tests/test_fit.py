@@ -135,6 +135,7 @@ def test_metrics_lag_one_batch():
     )
 
 
+@pytest.mark.slow
 def test_optimizers_of_keras():
     for optimizer in ("sgd", "adam", tf.keras.optimizers.AdamW(1e-3)):
         network = networks.linear((6, 6, 1))

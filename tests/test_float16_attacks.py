@@ -78,7 +78,7 @@ def with_function(network, attack):
     return with_model(lambda images: network(images, training=False), attack)
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("distance", all_slow_but([60.0], DISTANCES))
 @pytest.mark.parametrize(
     "attack",
     [

@@ -118,6 +118,7 @@ def test_chain_of_conadv_is_that_of_plain_training(staleness):
     assert chain_of_step(0) == 2 * plain
 
 
+@pytest.mark.slow
 def test_attack_steps_do_not_lengthen_the_update():
     # The two attack steps depend on each other, but not on the update.
     plain = chain_of_step(None)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
+from tests.marks import slow
 
 layers = tf.keras.layers
 STEPS = {
@@ -75,8 +76,8 @@ def assert_trains_like_logits(
     "head, step",
     [
         ("dense", "disadv"),
-        ("layer", "fraction"),
-        ("dense", "shared pass"),
+        slow("layer", "fraction"),
+        slow("dense", "shared pass"),
         ("sigmoid", "shared pass"),
     ],
 )
@@ -91,7 +92,7 @@ def test_probabilities_train_like_logits_eagerly():
 # The last layer computes in float32 or, with the activation of the last Dense,
 # in float16. Their outputs are cast, and the attack scales its gradients.
 @pytest.mark.parametrize(
-    "head, step", [("sigmoid", "fraction"), ("layer", "shared pass")]
+    "head, step", [slow("sigmoid", "fraction"), ("layer", "shared pass")]
 )
 def test_probabilities_of_float16_train_like_logits(head, step):
     assert_trains_like_logits(head, step, "mixed_float16", rtol=2e-3)

@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 # There were six names for five values: "adversarial_loss" was the accuracy.
@@ -77,7 +78,7 @@ def test_losses_and_metrics_by_the_name_of_the_output(tmp_path, method):
 
 # It takes the graph after the first batch, of the function that Keras made
 # last: with micro-batches not the one that was called.
-@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize("microbatches", [1, slow(2)])
 def test_tensorboard(tmp_path, microbatches):
     step = ca.Concurrent(microbatches=microbatches)
     model = models.build(step, networks.linear((6, 6, 1)))

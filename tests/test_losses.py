@@ -73,8 +73,8 @@ def test_probabilities_train_like_logits(sparse):
         tf.keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=0.1
         ),
-        tf.keras.losses.BinaryCrossentropy(from_logits=True),
-        tf.keras.losses.CategoricalHinge(),
+        slow(tf.keras.losses.BinaryCrossentropy(from_logits=True)),
+        slow(tf.keras.losses.CategoricalHinge()),
         "mse",
     ],
     ids=lambda loss: getattr(loss, "name", loss),

@@ -79,6 +79,7 @@ def test_microbatches():
 # A part of a batch keeps at least the outputs of two convolutions for the
 # backward pass; XLA needs no more than all activations several times over. The
 # update of ConAdv has two parts, and the attack needs some more.
+@pytest.mark.slow
 def test_compiled_step():
     size, temporary = 128, {}
     for name in ("plain", "conadv"):

@@ -1,7 +1,7 @@
 """Every kind of network is converted, trained and exported.
 
 There is one test for each network of `tools/networks/zoo.py`, with all checks
-in it, because building a network takes seconds. Three networks are in the
+in it, because building a network takes seconds. Two networks are in the
 default suite, others in the slow job, `pytest -m slow`, and the larger members
 of each family in `pytest -m large`.
 """
@@ -85,11 +85,10 @@ REFUSED = [
         stackwise_depth=[1, 1],
     ),
 ]
-# Sums, concatenations, and depthwise convolutions with gates.
+# Sums and concatenations.
 DEFAULT = (
     "ca.networks.resnet_cifar(20)",
     "DenseNet (shrunk)",
-    "keras_cv.models.MobileNetV3Backbone (small)",
 )
 ALL = [*zoo.OURS, *zoo.APPLICATIONS, *SHRUNK, *zoo.KERAS_CV]
 

@@ -118,7 +118,7 @@ def test_logits_are_float32_in_bfloat16():
 @pytest.mark.parametrize(
     "variant, resolution, parameters, trainable",
     [
-        ("b0", 224, 5330571, 5288548),
+        slow("b0", 224, 5330571, 5288548),
         slow("b1", 240, 7856239, 7794184),
         slow("b2", 260, 9177569, 9109994),
         slow("b3", 300, 12320535, 12233232),

@@ -49,7 +49,14 @@ def test_oracle_with_two_views(staleness, jit_compile):
 
 @pytest.mark.parametrize(
     "weight, views",
-    [slow(0, 1), (0.25, 2), (3.0, 1), slow(0, 2), slow(0.25, 1), slow(3.0, 2)],
+    [
+        slow(0, 1),
+        (0.25, 2),
+        slow(3.0, 1),
+        slow(0, 2),
+        slow(0.25, 1),
+        slow(3.0, 2),
+    ],
 )
 def test_oracle_with_another_weight_of_the_adversarial_loss(weight, views):
     network = networks.small()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from tests import networks
+from tests.marks import slow
 
 layers = tf.keras.layers
 applications = tf.keras.applications
@@ -94,7 +95,9 @@ def test_errors_name_both_remedies():
         model.train_on_batch(LEVELS.astype("float32"), np.zeros(8))
 
 
-@pytest.mark.parametrize("step", [ca.Concurrent(), ca.SharedPass()], ids=str)
+@pytest.mark.parametrize(
+    "step", [ca.Concurrent(), slow(ca.SharedPass())], ids=str
+)
 def test_grey_levels_of_integers_train_like_floats(step):
     network = after(layers.Rescaling(1 / 255))
 

@@ -74,9 +74,8 @@ def test_a_gradient_that_is_not_finite():
 
 
 # Before the first update, and after it.
-@pytest.mark.parametrize(
-    "stop_at", [pytest.param(4, marks=pytest.mark.slow), 9]
-)
+@pytest.mark.parametrize("stop_at", [4, 9])
+@pytest.mark.slow
 def test_continued_equals_uninterrupted(stop_at, tmp_path):
     network = networks.linear((6, 6, 1))
     batches = networks.batches(13, size=SIZE)

@@ -56,6 +56,7 @@ def test_what_fit_logs():
 
 # The loss of a bad step is NaN, and so is its direction: the next attack must
 # not inherit it.
+@pytest.mark.slow
 def test_a_bad_batch_is_skipped_once():
     data = networks.batches(4)
     weights = np.ones([4, 8], np.float32)
@@ -71,7 +72,8 @@ def test_a_bad_batch_is_skipped_once():
     assert np.isfinite(kept[3]).all() and not np.allclose(kept[2], kept[3])
 
 
-@pytest.mark.parametrize("policy", [slow("mixed_bfloat16"), "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.slow
 def test_low_precision(policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     model = models.build(STEP)

@@ -8,6 +8,7 @@ import conadv_tf as ca
 from conadv_tf.networks import image_gradient
 from conadv_tf.networks import image_gradient_of
 from conadv_tf.networks import strided_convolution
+from tests.marks import slow
 
 
 def _strided_layer(input_shape, kernel_size=7, strides=2, padding="same"):
@@ -45,7 +46,7 @@ def _assert_close(values, expected, tolerance=1e-4):
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("strides", [(2, 2), (3, 2)])
 @pytest.mark.parametrize("kernel_size", [(7, 7), (3, 3), (2, 4), (1, 1)])
-@pytest.mark.parametrize("size", [(16, 16), (17, 14)])
+@pytest.mark.parametrize("size", [slow((16, 16)), (17, 14)])
 def test_equals_the_convolution(size, kernel_size, strides, padding):
     strided = _strided_layer([2, *size, 3], kernel_size, strides, padding)
     plain = tf.keras.layers.Conv2D.from_config(strided.get_config())
