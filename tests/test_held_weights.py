@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 
 class ScaleAndShift(tf.keras.layers.Layer):
@@ -116,11 +117,11 @@ def trained(layer, staleness, is_frozen):
     "held, staleness, is_frozen",
     [
         (InList, 1, False),
-        (InList, 2, True),
+        slow(InList, 2, True),
         (InDict, 2, False),
-        (InModule, 1, True),
+        slow(InModule, 1, True),
         ("file", 1, True),
-        ("file", 2, False),
+        slow("file", 2, False),
     ],
 )
 def test_weights_that_layers_hold_are_attacked_like_attributes(

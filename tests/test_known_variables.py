@@ -10,6 +10,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 legacy = tf.keras.optimizers.legacy
 in_stack_a = pytest.mark.skipif(
@@ -46,7 +47,9 @@ def excluded_by_name(network):
     return optimizer
 
 
-@pytest.mark.parametrize("make", [excluded_by_variables, excluded_by_name])
+@pytest.mark.parametrize(
+    "make", [excluded_by_variables, slow(excluded_by_name)]
+)
 def test_exclusions_from_weight_decay_apply_to_the_copies(make):
     network = networks.small()
     keras = tf.keras.models.clone_model(network)

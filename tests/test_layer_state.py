@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 layers = tf.keras.layers
 LOCAL = {
@@ -66,8 +67,8 @@ def trained(step, built, attack=None, replicas=1):
 @pytest.mark.parametrize(
     "step, replicas",
     [
-        (ca.Sequential(), 2),
-        (ca.Concurrent(), 1),
+        slow(ca.Sequential(), 2),
+        slow(ca.Concurrent(), 1),
         (ca.Concurrent(), 2),
         (ca.Sequential(microbatches=2), 1),
     ],

@@ -7,6 +7,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 LAYERS = tf.keras.layers
 IMAGES, LABELS = models.arrays(16)
@@ -71,8 +72,11 @@ def test_data_by_name_train_as_in_keras(make, names):
 # The constructor raised a TypeError.
 @pytest.mark.parametrize(
     "step",
-    [ca.Concurrent(), ca.SharedPass(), ca.Concurrent(microbatches=2)],
-    ids=["conadv", "shared", "microbatches"],
+    [
+        slow(ca.Concurrent(), id="conadv"),
+        pytest.param(ca.SharedPass(), id="shared"),
+        slow(ca.Concurrent(microbatches=2), id="microbatches"),
+    ],
 )
 def test_attacks_see_the_same_data(step):
     attack = ca.FGSM(0.1, random_start=1.0)

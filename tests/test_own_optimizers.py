@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 optimizers = tf.keras.optimizers
 legacy = tf.keras.optimizers.legacy
@@ -117,10 +118,10 @@ def unknown_length():
     "name, replicas",
     [
         ("apply", 2),
-        ("apply unless summed", 2),
+        slow("apply unless summed", 2),
         ("aggregate", 2),
-        ("legacy aggregator", 2),
-        ("scaled aggregate", 2),
+        slow("legacy aggregator", 2),
+        slow("scaled aggregate", 2),
         ("legacy apply", 1),
         ("wrapper", 1),
         ("legacy aggregate", 1),
@@ -147,7 +148,7 @@ def test_plain_training_equals_keras(name, replicas):
 
 
 # Its state too, also that of an optimizer inside it.
-@pytest.mark.parametrize("name, replicas", [("wrapper", 1), ("apply", 2)])
+@pytest.mark.parametrize("name, replicas", [("wrapper", 1), slow("apply", 2)])
 def test_a_gradient_that_is_not_finite_changes_nothing(name, replicas):
     network = networks.linear((6, 6, 1))
     model = models.build("plain", network, None, MAKE[name], replicas=replicas)
@@ -176,6 +177,7 @@ def test_an_overridden_minimize_is_refused():
         models.build("plain", optimizer=Minimizes(0.5))
 
 
+@pytest.mark.slow
 def test_rotating_roles_call_an_own_apply_gradients():
     model = models.build(
         ca.RotatingRoles(), optimizer=MAKE["apply"], replicas=3

@@ -9,6 +9,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import slow
 
 STEPS = {
     "conadv": ca.Concurrent(),
@@ -46,7 +47,7 @@ class Interrupt(tf.keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "step, replicas", [("microbatches", 1), ("shared pass", 2)]
+    "step, replicas", [("microbatches", 1), slow("shared pass", 2)]
 )
 def test_backup_and_restore_resumes_exactly(step, replicas, tmp_path):
     network = networks.small()

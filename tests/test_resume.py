@@ -110,6 +110,8 @@ def test_a_preempted_and_resumed_run_equals_an_undisturbed_one(
     tmp_path, monkeypatch, capsys
 ):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for name in ("curves", "examples"):  # They take longer than the training.
+        monkeypatch.setattr(run.plots, name, lambda *arguments: None)
     in_process.main(f"--model_dir={whole}", *SMALL)
     save = ca.Checkpoints.save
 
