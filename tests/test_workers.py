@@ -83,7 +83,7 @@ def test_no_tpu_is_an_error_in_seconds(tpu):
     before = time.monotonic()
     with pytest.raises(ValueError, match=f"TPU '{tpu}'.*local"):
         ca.distribution.strategy("tpu", tpu=tpu)
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 60  # TensorFlow waits for minutes.
 
 
 def test_a_worker_that_is_alone_says_whom_it_waited_for(monkeypatch):
