@@ -1,6 +1,6 @@
 """The smallest network of each family of keras.applications of Keras 3.
 
-docs/own_model.md has the table that `pytest -m "slow or large"` prints with -s.
+docs/keras_3.md has the table that `pytest -m "slow or large"` prints with -s.
 """
 
 import numpy as np

@@ -55,7 +55,8 @@ def example_accuracy(
       network: functional network, images to logits.
       loss: result of `loss.single_loss`.
       metrics: the metrics given to `compile`, in any structure.
-      weighted_metrics: the weighted metrics given to `compile`, likewise.
+      weighted_metrics: the weighted metrics given to `compile`, in any
+        structure.
 
     Returns:
       The `ExampleAccuracy`; None if no compiled metric is an accuracy.
