@@ -28,6 +28,7 @@ from conadv_tf.optimizers import LARS
 from conadv_tf.optimizers import scaling_rule
 from conadv_tf.optimizers import WarmupPolynomialDecay
 from conadv_tf.steps import Concurrent
+from conadv_tf.steps import Delayed
 from conadv_tf.steps import Plain
 from conadv_tf.steps import RotatingRoles
 from conadv_tf.steps import Sequential
@@ -52,6 +53,7 @@ __all__ = [
     "TrainingMonitor",
     "WarmupPolynomialDecay",
     "Concurrent",
+    "Delayed",
     "Plain",
     "RotatingRoles",
     "Sequential",

@@ -14,6 +14,7 @@ from conadv_tf.attacks import accuracy
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.callbacks import state_in_backups
+from conadv_tf.callbacks import with_epoch_end
 from conadv_tf.callbacks import with_training_monitor
 from conadv_tf.model_state import StatefulModel
 from conadv_tf.networks import SourceNetwork
@@ -60,8 +61,7 @@ class SteppedModel(StatefulModel):
         self._source = source
         self.runner = None
         self._context: Any = None
-        # Losses and metrics may be given by these names.
-        self.output_names = network.output_names
+        self.output_names = network.output_names  # Of losses and metrics.
         # A symbolic call builds the model.
         images = network.inputs[0]
         self(tf.keras.Input(images.shape[1:], dtype=images.dtype))
@@ -85,7 +85,8 @@ class SteppedModel(StatefulModel):
           {name of a metric: value}.
 
         Raises:
-          ValueError: with micro-batches or `RotatingRoles`, outside of `fit`.
+          ValueError: outside of `fit` with micro-batches, `RotatingRoles` or
+            `Delayed`.
         """
         return self._compiled_runner().train_on(data)
 
@@ -110,11 +111,10 @@ class SteppedModel(StatefulModel):
           **kwargs: keyword arguments of `tf.keras.Model.compile`.
 
         Raises:
-          ValueError: if there is no loss, if the loss and the last activation
-            do not match, if the optimizer overrides `minimize` or knows
-            variables of the network that was passed, if the step refuses an
-            argument, or for an object of Keras 3 without an equal one in
-            `tf.keras`.
+          ValueError: if there is no loss, if it does not fit the last
+            activation, if the optimizer overrides `minimize` or knows variables
+            of the passed network, if the step refuses an argument, or for an
+            object of Keras 3 without an equal one in `tf.keras`.
         """
         keras_3.check_compile(kwargs)
         with self.distribute_strategy.scope():
@@ -166,7 +166,7 @@ class SteppedModel(StatefulModel):
         """Returns a runner of the compiled model's step without any state."""
         self._compiled_runner()
         with self.distribute_strategy.scope():
-            return self.step.build(self._context)
+            return self.step.attacking_step.build(self._context)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a model that is loaded from a file."""
@@ -178,10 +178,9 @@ class SteppedModel(StatefulModel):
         """Trains like `tf.keras.Model.fit`.
 
         A batch that is pending at the end stays pending, so that several calls
-        train like one call with as many epochs. It is dropped, with a log
-        message, if the data of the next call have another shape or structure,
-        or if weights were set. `tf.keras.callbacks.BackupAndRestore` saves it
-        in a single process. A call that raises an error drops it.
+        train like one with as many epochs. It is dropped by an error, or, with
+        a log message, by other weights or data of another shape or structure.
+        `tf.keras.callbacks.BackupAndRestore` saves it in a single process.
 
         Raises:
           ValueError: if images have a NaN or lie outside the attack's
@@ -205,6 +204,7 @@ class SteppedModel(StatefulModel):
                     arguments.get("validation_split", 0.0),
                 )
         callbacks = with_training_monitor(arguments.get("callbacks"), self)
+        callbacks = with_epoch_end(callbacks, self)
         self._is_in_fit = True
         with state_in_backups(self, callbacks) as callbacks:
             history = super().fit(**{**arguments, "callbacks": callbacks})
@@ -225,9 +225,10 @@ class SteppedModel(StatefulModel):
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains on one batch like `tf.keras.Model.train_on_batch`.
 
-        The batch stays pending until the next call, which trains on it. Raises
-        a ValueError for images with a NaN or outside the `value_range`.
+        The batch stays pending until the next call. Raises a ValueError for
+        images with a NaN or outside the `value_range`, and with `ca.Delayed`.
         """
+        self.step.check_single_batch()
         self._drop_if_weights_changed()
         logs = super().train_on_batch(*args, **kwargs)
         self.check_value_range()
@@ -247,8 +248,8 @@ class SteppedModel(StatefulModel):
         self, make: Callable[[], Callable[[Any], Any]]
     ) -> Callable[[Any], Any]:
         """Returns one of several training functions of a step."""
-        function = make()
-        traced = self.train_tf_function
+        current, function = self.train_function, make()
+        traced, self.train_function = self.train_tf_function, current
 
         def run(iterator: Any) -> Any:
             # TensorBoard reads the graph from here after the first batch.

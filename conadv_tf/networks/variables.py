@@ -60,6 +60,19 @@ def normalization_and_biases(
     return normalization, biases
 
 
+def branch_pairs(
+    network: tf.keras.Model,
+) -> list[tuple[tf.Variable, tf.Variable]]:
+    """Returns (variable of a main batch norm, that of another branch)."""
+    return [
+        pair
+        for layer in keras_internals.flatten_layers(network)
+        if isinstance(layer, SplitBatchNormalization)
+        for branch in layer.branch_layers[1:]
+        for pair in zip(layer.branch_layers[0].variables, branch.variables)
+    ]
+
+
 def exclude_from_decay(optimizer: Any, network: tf.keras.Model) -> None:
     """Tells `ca.LARS` which weights have no decay and the plain rate.
 

@@ -1,7 +1,7 @@
 """Training steps: their options (`Step`) and run-time parts (`StepRunner`).
 
 `concurrent` is Algorithm 1. The other step types are `plain` (plain training
-and DisAdv), `shared_pass`, `microbatched` and `rotating_roles`.
+and DisAdv), `shared_pass`, `microbatched`, `rotating_roles` and `delayed`.
 """
 
 from conadv_tf.steps.batch import Batch
@@ -9,6 +9,7 @@ from conadv_tf.steps.batch_spec import example_labels
 from conadv_tf.steps.concurrent import Concurrent
 from conadv_tf.steps.context import KerasMetrics
 from conadv_tf.steps.context import TrainingContext
+from conadv_tf.steps.delayed import Delayed
 from conadv_tf.steps.losses import LOSS_METRIC
 from conadv_tf.steps.memory import step_memory
 from conadv_tf.steps.memory import StepMemory
@@ -30,6 +31,7 @@ __all__ = [
     "LOSS_METRIC",
     "Batch",
     "Concurrent",
+    "Delayed",
     "KerasMetrics",
     "PendingBatch",
     "PipelinedRunner",

@@ -79,6 +79,7 @@ class TrainingContext:
       seed: int, key of the random draws.
       views: number of views of each image, 1 or 2.
       jit_compile: whether XLA compiles the training step.
+      weights: the trainable weights to update; None updates all.
     """
 
     network: tf.keras.Model
@@ -91,6 +92,7 @@ class TrainingContext:
     seed: int
     views: int
     jit_compile: bool
+    weights: Optional[list[tf.Variable]] = None
 
     def unnamed(self, data: Any) -> Any:
         """Returns data, or their specs, with tensors in place of dicts."""

@@ -75,6 +75,8 @@ class Loss(abc.ABC):
 
     Attributes:
       shares: {name of a sub-batch: its share of the loss}.
+      epoch_accuracy: `delayed_runner.EpochAccuracy` that receives the clean
+        images, or None.
 
     Args:
       network: functional network.
@@ -82,6 +84,7 @@ class Loss(abc.ABC):
     """
 
     shares: dict[str, float] = {"clean": 1.0}
+    epoch_accuracy: Any = None
 
     def __init__(self, network: tf.keras.Model, metrics: KerasMetrics) -> None:
         self._network = network
@@ -99,6 +102,8 @@ class Loss(abc.ABC):
         """Updates all metrics and returns the logs of `fit`."""
         self.update_metrics(batch, outputs)
         clean, logits = outputs.sub_batches["clean"], outputs.logits["clean"]
+        if self.epoch_accuracy is not None:
+            self.epoch_accuracy.add(clean, logits)
         return self.complete_logs(
             self._metrics.compute_metrics(
                 clean.images, clean.labels, logits, clean.sample_weight

@@ -41,7 +41,7 @@ class MicrobatchedRunner(StepRunner):
         super().__init__(step, context)
         self._count = step.microbatches
         self._sums = GradientSums(
-            context.network.trainable_variables,
+            self.update.weights,
             variables_lib.statistics(context.network),
             self._count,
         )

@@ -198,15 +198,7 @@ class RotatingRolesRunner(PipelinedRunner):
         self, make: Callable[[], Callable[[Any], Any]]
     ) -> Callable[[Any], Any]:
         """Returns the training function; checks the number of replicas."""
-        count = self.context.strategy.num_replicas_in_sync
-        if count % NUM_ROLES:
-            raise ValueError(
-                f"Expected a multiple of {NUM_ROLES} replicas to train with "
-                "step=ca.RotatingRoles(), where at each step a third of them "
-                "attacks, a third trains on adversarial images and a third on "
-                f"clean ones; received {count}. Use another step or another "
-                "number of replicas."
-            )
+        self.step.check_strategy(self.context.strategy)
         return super().train_function(make)
 
     def new_buffers(self, spec: BatchSpec, static: bool) -> RoleBatches:
@@ -269,6 +261,18 @@ class RotatingRoles(Step):
                 f"a batch norm at a time; received {synchronized}, which are "
                 "synchronized. Pass synchronized=False; a local batch has "
                 "three times its share of images here."
+            )
+
+    def check_strategy(self, strategy: tf.distribute.Strategy) -> None:
+        """Refuses a number of replicas that is no multiple of three."""
+        count = strategy.num_replicas_in_sync
+        if count % NUM_ROLES:
+            raise ValueError(
+                f"Expected a multiple of {NUM_ROLES} replicas to train with "
+                "step=ca.RotatingRoles(), where at each step a third of them "
+                "attacks, a third trains on adversarial images and a third on "
+                f"clean ones; received {count}. Use another step or another "
+                "number of replicas."
             )
 
     def check_compiled(self, loss: Any, steps_per_execution: int) -> None:

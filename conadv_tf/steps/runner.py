@@ -64,13 +64,11 @@ class StepRunner(abc.ABC):
         self.is_in_fit = False
         self.shadow: Optional[ShadowWeights] = None
         self.attack: Any = None
-        self.loss: losses.Loss = losses.SingleLoss(
-            context.network, context.metrics
-        )
+        parts = context.network, context.metrics
+        self.loss: losses.Loss = losses.SingleLoss(*parts)
         if context.attack is not None:
             self.loss = losses.CompositeLoss(
-                context.network,
-                context.metrics,
+                *parts,
                 losses.loss_shares(context.views, step.weight, self.auxiliary),
                 context.accuracy,
                 context.strategy.num_replicas_in_sync,
@@ -82,7 +80,7 @@ class StepRunner(abc.ABC):
                 context.network,
             )
         self.update = FiniteUpdate(
-            context.network, context.optimizer, self.loss
+            context.network, context.optimizer, self.loss, context.weights
         )
         self._has_variables = False
 
@@ -197,8 +195,7 @@ class StepRunner(abc.ABC):
           values: {name: one array for each replica of this process}.
 
         Raises:
-          ValueError: if another step type, or another number of replicas,
-            wrote the checkpoint.
+          ValueError: if another step or number of replicas wrote it.
         """
         strategy = self.context.strategy
         with strategy.scope():
@@ -212,9 +209,8 @@ class StepRunner(abc.ABC):
         if missing:
             raise ValueError(
                 f"Expected a checkpoint with {missing}; received one with "
-                f"{sorted(values)}. A model with another attack or step, or an "
-                "older version of conadv_tf, wrote it. Build the model with "
-                "the same attack and step, or start with an empty folder."
+                f"{sorted(values)}, of another attack or step. Build the model "
+                "with the same ones, or start with an empty folder."
             )
         for name, variable in own.items():
             assign_local(strategy, variable, values[name])
@@ -258,6 +254,10 @@ class StepRunner(abc.ABC):
 
     def finish_call(self) -> None:
         """Updates the host's state after a call of the training function."""
+        return
+
+    def end_epoch(self, logs: dict[str, Any]) -> None:
+        """Updates the host's state, and the logs, at the end of an epoch."""
         return
 
     def as_function(

@@ -230,6 +230,10 @@ class SharedPass(Step):
                 "replace_clean=False, or a smaller fraction."
             )
 
+    def cost(self, attack: Any, views: int = 1) -> float:
+        """Returns the arithmetic of a step, where plain training has 1."""
+        return views + self.fraction * (1 if self.replace_clean else 2)
+
     def check(self, network: tf.keras.Model, attack: Any, views: int) -> None:
         """Refuses attacks that cannot follow a gradient that they are given."""
         super().check(network, attack, views)

@@ -125,6 +125,34 @@ class Step:
                 "whose sub-batches have different sizes",
             )
 
+    @property
+    def attacking_step(self) -> "Step":
+        """The step that attacks: this one, unless it starts another one."""
+        return self
+
+    def cost(self, attack: Any, views: int = 1) -> float:
+        """Returns the arithmetic of a step, where plain training has 1.
+
+        A forward and a backward pass by weights and images each count 1/3. The
+        random start, the projection and the update are not counted.
+
+        Args:
+          attack: the attack, or None.
+          views: number of views of each image, 1 or 2.
+        """
+        if attack is None:
+            return float(views)
+        passes = 1 + 2 / 3 * getattr(attack, "num_steps", 1)
+        return views + self.fraction * passes
+
+    def check_strategy(self, strategy: tf.distribute.Strategy) -> None:
+        """Raises a ValueError if `fit` cannot use the step with a strategy."""
+        return
+
+    def check_single_batch(self) -> None:
+        """Raises a ValueError if `train_on_batch` cannot execute the step."""
+        return
+
     def build(self, context: TrainingContext) -> Any:
         """Returns the run-time part.
 
@@ -161,8 +189,9 @@ def serialize(step: Step) -> dict[str, Any]:
     Raises:
       ValueError: if the class of the step is not registered with Keras.
     """
-    name = tf.keras.utils.get_registered_name(type(step))
-    if tf.keras.utils.get_registered_object(name) is not type(step):
+    classes = (type(step), type(step.attacking_step))
+    names = map(tf.keras.utils.get_registered_name, classes)
+    if tuple(map(tf.keras.utils.get_registered_object, names)) != classes:
         raise ValueError(
             "Expected a step whose class is registered with "
             "tf.keras.utils.register_keras_serializable, to save the model; "

@@ -29,18 +29,27 @@ class FiniteUpdate:
       network: functional network that is trained.
       optimizer: Keras optimizer, legacy ones included.
       loss: the `losses.Loss` of a batch.
+      weights: the trainable weights to update; None updates all.
+
+    Attributes:
+      weights: the trainable weights that are updated.
 
     Raises:
       ValueError: if the optimizer has its own `minimize`.
     """
 
     def __init__(
-        self, network: tf.keras.Model, optimizer: Any, loss: Any
+        self,
+        network: tf.keras.Model,
+        optimizer: Any,
+        loss: Any,
+        weights: Optional[list[tf.Variable]] = None,
     ) -> None:
         keras_optimizers.check_minimize(optimizer)
         self._optimizer = optimizer
         self._loss = loss
-        self._weights = network.trainable_variables
+        self._all_weights = network.trainable_variables
+        self.weights = self._all_weights if weights is None else weights
         self._statistics = variables_lib.statistics(network)
         self._skipped = local_variable(tf.constant(0, tf.int64), "skipped")
         # -1 if no update was skipped.
@@ -91,7 +100,7 @@ class FiniteUpdate:
 
     def create_slots(self) -> None:
         """Creates the optimizer's variables (call in cross-replica context)."""
-        keras_optimizers.create_slots(self._optimizer, self._weights)
+        keras_optimizers.create_slots(self._optimizer, self._all_weights)
 
     def snapshot_statistics(self) -> list[tf.Tensor]:
         """Reads the moving statistics; call it before the forward pass."""
@@ -117,7 +126,7 @@ class FiniteUpdate:
           others: tensors on the tape; their gradients follow the weights'.
         """
         return keras_optimizers.compute_gradients(
-            self._optimizer, loss, [*self._weights, *others], tape
+            self._optimizer, loss, [*self.weights, *others], tape
         )
 
     def apply_gradients(
@@ -138,12 +147,12 @@ class FiniteUpdate:
         """
         pairs = [
             (gradient, variable)
-            for gradient, variable in zip(gradients, self._weights)
+            for gradient, variable in zip(gradients, self.weights)
             if gradient is not None
         ]
         if unused := [
             variable.name
-            for gradient, variable in zip(gradients, self._weights)
+            for gradient, variable in zip(gradients, self.weights)
             if gradient is None
         ]:
             message = f"The loss does not depend on the weights {unused}"

@@ -1,0 +1,278 @@
+"""The run-time part of `delayed`: plain steps, then another runner's."""
+
+from collections.abc import Callable
+import dataclasses
+import logging
+from typing import Any
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from conadv_tf.attacks import loss as loss_lib
+from conadv_tf.distribution import assign_local
+from conadv_tf.distribution import local_values
+from conadv_tf.distribution import local_variable
+from conadv_tf.networks import variables as variables_lib
+from conadv_tf.steps.attack_pass import AttackPass
+from conadv_tf.steps.batch import Batch
+from conadv_tf.steps.batch import SubBatch
+from conadv_tf.steps.context import TrainingContext
+from conadv_tf.steps.plain import Plain
+from conadv_tf.steps.runner import StepRunner
+
+_GROUP = "delayed"
+
+
+class EpochAccuracy:
+    """The accuracy of the clean images of an epoch, over all replicas.
+
+    Create it under the strategy scope.
+
+    Args:
+      accuracy: the `ExampleAccuracy` of the model, or None.
+
+    Raises:
+      ValueError: if the model has no accuracy.
+    """
+
+    def __init__(self, accuracy: Any) -> None:
+        if accuracy is None:
+            raise ValueError(
+                "Expected a compiled accuracy with ca.Delayed(accuracy=...), "
+                "which tells how to compare labels of several ones with the "
+                'outputs; received none. Pass metrics=["accuracy"] to '
+                "compile, or use ca.Delayed(epoch=...)."
+            )
+        self._accuracy = accuracy
+        total = tf.VariableAggregation.SUM
+        self._correct = local_variable(0.0, "correct", aggregation=total)
+        self._count = local_variable(0.0, "count", aggregation=total)
+
+    def add(self, clean: SubBatch, logits: tf.Tensor) -> None:
+        """Counts the images of a local batch (call in replica context)."""
+        if clean.labels.dtype == tf.string:
+            raise ValueError(
+                "Expected labels that are numbers with "
+                "ca.Delayed(accuracy=...); received strings, which only the "
+                "loss understands. Use ca.Delayed(epoch=...)."
+            )
+        correct = self._accuracy(clean.labels, logits)
+        weight = tf.ones_like(correct)
+        if self._accuracy.is_weighted and clean.sample_weight is not None:
+            weight = tf.cast(clean.sample_weight, correct.dtype)
+        self._correct.assign_add(tf.reduce_sum(correct * weight))
+        self._count.assign_add(tf.reduce_sum(weight))
+
+    def result(self) -> float:
+        """Returns the accuracy of all replicas and processes; 0 of nothing."""
+        correct, count = (
+            each.read_value().numpy().item()
+            for each in (self._correct, self._count)
+        )
+        return correct / count if count else 0.0
+
+    def reset(self) -> None:
+        """Starts a new epoch (call in cross-replica context)."""
+        for variable in self.variables().values():
+            variable.assign(0.0)
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns the variables by name."""
+        return {"correct": self._correct, "count": self._count}
+
+
+class DelayedRunner(StepRunner):
+    """Runs plain steps, and from some epoch on the steps of another runner.
+
+    What `StepRunner` keeps is kept by the runner of the current phase.
+
+    Args:
+      step: the `Delayed` step with the options.
+      context: the `TrainingContext`.
+    """
+
+    # A training function for each phase.
+    num_traces = 2
+
+    def __init__(self, step: Any, context: TrainingContext) -> None:
+        self.step = step
+        self.context = context
+        others = {id(b) for _, b in variables_lib.branch_pairs(context.network)}
+        self._plain: StepRunner = Plain(microbatches=step.microbatches).build(
+            dataclasses.replace(
+                context,
+                attack=None,
+                weights=[
+                    weight
+                    for weight in context.network.trainable_variables
+                    if id(weight) not in others
+                ],
+            )
+        )
+        # Checks images from the first step on.
+        self.attack = self._checks = AttackPass(
+            context.attack,
+            loss_lib.attack_loss(context.loss),
+            context.seed,
+            context.network,
+        )
+        self._attacking: Optional[StepRunner] = None
+        self._accuracy: Optional[EpochAccuracy] = None
+        if step.accuracy is not None:
+            self._accuracy = EpochAccuracy(context.accuracy)
+            self._plain.loss.epoch_accuracy = self._accuracy
+        self._epochs = local_variable(tf.constant(0, tf.int64), "epochs")
+        self._started = local_variable(tf.constant(0, tf.int64), "started")
+        self._fit_arguments: tuple[Any, ...] = (None, None, 0.0)
+        # Raises errors now instead of after epochs of training.
+        step.step.build(context)
+
+    @property
+    def _phase(self) -> StepRunner:
+        return self._attacking or self._plain
+
+    def __getattr__(self, name: str) -> Any:
+        """Reads what the runner of the phase has, such as `loss`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._phase, name)
+
+    # --- The decision -------------------------------------------------------
+
+    def end_epoch(self, logs: dict[str, Any]) -> None:
+        """Logs whether the epoch was attacked; starts the attack if it is due.
+
+        Args:
+          logs: the logs of the epoch, which get `attacked`, 0.0 or 1.0.
+        """
+        logs["attacked"] = float(self._attacking is not None)
+        if self._attacking is not None:
+            return
+        with self.context.strategy.scope():
+            self._epochs.assign_add(1)
+            accuracy = None
+            if self._accuracy is not None:
+                accuracy = self._accuracy.result()
+                self._accuracy.reset()
+            # With micro-batches an update may extend over the end of an epoch.
+            if not self._plain.has_pending() and self._is_due(accuracy):
+                self._start(accuracy)
+
+    def _is_due(self, accuracy: Optional[float]) -> bool:
+        """Returns whether all conditions hold."""
+        step = self.step
+        pairs = (
+            (step.accuracy, accuracy),
+            (step.epoch, self._epochs.read_value().numpy()),
+            (step.update, self.context.optimizer.iterations.numpy()),
+        )
+        return all(low is None or value >= low for low, value in pairs)
+
+    def _start(self, accuracy: Optional[float]) -> None:
+        strategy = self.context.strategy
+        for main, other in variables_lib.branch_pairs(self.context.network):
+            assign_local(strategy, other, local_values(strategy, main))
+        before = {**self._plain.update.variables(), **self._checks.variables()}
+        self._build_attacking()
+        attacking = self._phase
+        found = attacking.variables()
+        for name, variable in before.items():
+            values = local_values(strategy, variable)
+            assign_local(strategy, found[name], values)
+        attacking.reset()
+        attacking.begin_fit(*self._fit_arguments)
+        attacking.labels = self._plain.labels
+        logging.getLogger(__name__).info(
+            f"The attack starts after {self._epochs.read_value().numpy()} "
+            f"epochs and {self.context.optimizer.iterations.numpy()} updates"
+            + ("." if accuracy is None else f", at accuracy {accuracy:.4f}.")
+        )
+
+    def _build_attacking(self) -> None:
+        self._attacking = self.step.step.build(self.context)
+        self.attack = self._attacking.attack
+        self._started.assign(1)
+
+    # --- What the runner of the phase does ----------------------------------
+
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Executes one training step of one replica."""
+        return self._phase(batch)
+
+    def train_on(self, data: Any) -> dict[str, tf.Tensor]:
+        """Executes `train_step`, in `fit` only."""
+        if not self._phase.is_in_fit:
+            raise ValueError(
+                "Expected fit with step=ca.Delayed(...), which decides at the "
+                "end of an epoch whether the attack starts; received a call of "
+                "train_step. In a custom training loop use another step."
+            )
+        logs = self(self._phase.receive(data))
+        if self._attacking is None:
+            # Afterwards, because Keras's dropout draws by the number of
+            # operations before it.
+            self._checks.count_out_of_range(self.receive(data))
+        return logs
+
+    def train_function(
+        self, make: Callable[[], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
+        """Returns the training function, which changes with the phase."""
+        self.step.step.check_strategy(self.context.strategy)
+        functions: dict[StepRunner, Callable[[Any], Any]] = {}
+
+        def run(iterator: Any) -> Any:
+            phase = self._phase
+            if phase not in functions:
+                functions[phase] = phase.train_function(make)
+            return functions[phase](iterator)
+
+        return run
+
+    def prepare(self, element_spec: Any, static: bool) -> None:
+        """Creates the state that depends on the data."""
+        self._phase.prepare(element_spec, static)
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns all variables; the group of the decision is "delayed"."""
+        checks = {} if self._attacking else self._checks.variables()
+        return {**self._phase.variables(), **checks, **self._own_variables()}
+
+    def saved_variables(self) -> dict[str, tf.Variable]:
+        """Returns the variables that a checkpoint needs."""
+        return {**self._phase.saved_variables(), **self._own_variables()}
+
+    def _own_variables(self) -> dict[str, tf.Variable]:
+        own = {"epochs": self._epochs, "started": self._started}
+        if self._accuracy is not None:
+            own |= self._accuracy.variables()
+        return {f"{_GROUP}/{name}": each for name, each in own.items()}
+
+    def begin_fit(self, *args: Any) -> None:
+        """Continues with the state of the last `fit`."""
+        self._fit_arguments = args
+        self._phase.begin_fit(*args)
+        if self._accuracy is not None:  # The last epoch may be incomplete.
+            self._accuracy.reset()
+
+    def has_pending(self) -> bool:
+        """Returns whether a batch waits for its update; on the host."""
+        return self._phase.has_pending()
+
+    def reset(self) -> None:
+        """Clears state between steps. An attack that has started goes on."""
+        self._phase.reset()
+
+    def restore(self, values: dict[str, list[np.ndarray]]) -> None:
+        """Assigns the variables from a checkpoint, and its phase."""
+        strategy = self.context.strategy
+        own = self._own_variables()
+        with strategy.scope():
+            self._attacking, self.attack = None, self._checks
+            if values[f"{_GROUP}/started"][0]:
+                self._build_attacking()
+                self._phase.begin_fit(*self._fit_arguments)
+        self._phase.restore(values)
+        for name, variable in own.items():
+            assign_local(strategy, variable, values[name])
