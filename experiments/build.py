@@ -162,16 +162,14 @@ def attack(config, schedule=None):
         strength.
     """
     arguments = dataclasses.asdict(config.attack)
-    start = arguments.pop("start_epoch")
     warmup = arguments.pop("warmup_epochs")
     attack = ca.PGD(**arguments)
-    if schedule is None or not (start or warmup):
+    if schedule is None or not warmup:
         return attack
     per_epoch = schedule.updates / config.epochs
 
     def scale(step):
-        steps = tf.cast(step, tf.float32) - start * per_epoch
-        return tf.where(steps < 0, 0.0, (steps + 1) / (warmup * per_epoch + 1))
+        return (tf.cast(step, tf.float32) + 1) / (warmup * per_epoch + 1)
 
     return ca.ScheduledAttack(attack, scale)
 
@@ -195,7 +193,7 @@ def model(config, dataset, schedule, num_replicas):
     model = ca.ConAdvModel(
         networks.build(config.network, dataset),
         None if config.tau is None else attack(config, schedule),
-        step=step,
+        step=config.start.delayed(step),
         seed=config.seed,
         views=config.views,
     )

@@ -15,6 +15,7 @@ from experiments.config_fields import bounded
 from experiments.digits_policy import DIGITS
 from experiments.networks import NetworkConfig
 from experiments.optimizers import OptimizerConfig
+from experiments.start import StartConfig
 
 # Policies that augment single images; the others, of keras-cv, augment batches.
 AUTO_AUGMENT = {
@@ -27,7 +28,7 @@ AUGMENTATIONS = (*AUTO_AUGMENT, *data.AUGMENTATIONS)
 
 @dataclasses.dataclass(frozen=True)
 class AttackConfig:
-    """Arguments of `ca.PGD` for pixels in [0, 1], and when the attack starts.
+    """Arguments of `ca.PGD` for pixels in [0, 1], and its warm-up.
 
     Attributes:
       epsilon: radius in pixel units; 0.1 is 25 of 255 grey levels.
@@ -39,10 +40,7 @@ class AttackConfig:
       norm: "linf" or "l2".
       targeted: None ascends on the true label; "random", as in the authors'
         code, descends towards a random wrong label.
-      start_epoch: epochs before the attack starts. Until then images are not
-        perturbed.
-      warmup_epochs: epochs after `start_epoch` in which the radius grows to
-        epsilon.
+      warmup_epochs: first epochs, in which the radius grows to epsilon.
     """
 
     epsilon: float = bounded(0.1, "[0, inf)")
@@ -51,7 +49,6 @@ class AttackConfig:
     random_start: float = bounded(0.8, "[0, 1]")
     norm: str = bounded("linf", attack_ops.NORMS)
     targeted: Optional[str] = bounded(None, ("random",))
-    start_epoch: float = bounded(0.0, "[0, inf)")
     warmup_epochs: float = bounded(0.0, "[0, inf)")
 
     def __post_init__(self):
@@ -110,6 +107,7 @@ class RunConfig:
       step: the training step, a `ca.Step` of the class that the method
         selects; None is that class with its defaults.
       attack: the attack.
+      start: when the attack starts.
       optimizer: the optimizer and learning rate schedule.
       network: the network.
     """
@@ -148,6 +146,7 @@ class RunConfig:
         "method", methods.STEP_CLASSES, hidden=("microbatches",)
     )
     attack: AttackConfig = dataclasses.field(default_factory=AttackConfig)
+    start: StartConfig = dataclasses.field(default_factory=StartConfig)
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=OptimizerConfig
     )
@@ -182,12 +181,7 @@ class RunConfig:
                 "Expected profile_batches like '20,40', the first and the last "
                 f"batch; received {self.profile_batches!r}."
             )
-        if self.attack.start_epoch >= self.epochs:
-            raise ValueError(
-                "Expected attack.start_epoch < epochs; received "
-                f"{self.attack.start_epoch:g} and {self.epochs}, with which "
-                "the attack would never start."
-            )
+        self._check_start()
         self._check_emulation()
 
     def _set_step(self):
@@ -218,6 +212,25 @@ class RunConfig:
                 f"{step.microbatches}. Set emulate_replicas instead."
             )
         object.__setattr__(self, "step", step)
+
+    def _check_start(self):
+        start = self.start
+        if start.epoch is not None and start.epoch >= self.epochs:
+            raise ValueError(
+                "Expected start.epoch < epochs; received "
+                f"{start.epoch} and {self.epochs}, with which the attack would "
+                "never start."
+            )
+        for name, value in (
+            ("attack.warmup_epochs", self.attack.warmup_epochs),
+            ("drift_every", self.drift_every),
+        ):
+            if start.is_delayed and value:
+                raise ValueError(
+                    f"Expected no {name} with {start}, whose attack starts "
+                    f"during the run; received {value!r}. Leave one of both "
+                    "out."
+                )
 
     def _check_emulation(self):
         pair = self.emulate_replicas, self.per_replica_batch_size
@@ -262,9 +275,13 @@ class RunConfig:
     def views(self):
         """Number of views of a training image.
 
-        Adversarial methods keep the clean view beside an augmented one.
+        Adversarial methods keep the clean view beside an augmented one. An
+        attack that starts later perturbs the augmented images, on which the
+        plain steps train.
         """
-        return 2 if self.augmentation and self.tau is not None else 1
+        if self.tau is None or self.start.is_delayed:
+            return 1
+        return 2 if self.augmentation else 1
 
 
 def from_dict(values):

@@ -13,6 +13,7 @@ import conadv_tf as ca
 from conadv_tf import keras2
 from conadv_tf import paths
 from experiments import config as config_lib
+from experiments import start
 
 # {field of a summary.json: types of its value}.
 _REQUIRED = {
@@ -24,7 +25,14 @@ _REQUIRED = {
     "seconds": (int, float),
 }
 # Numbers that may be null. Summaries of older runs lack some of them.
-_OPTIONAL = ("train_top1", "final_loss", "images_per_second", "step_time_ms")
+_OPTIONAL = (
+    "train_top1",
+    "final_loss",
+    "attack_started",
+    "mean_cost",
+    "images_per_second",
+    "step_time_ms",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +169,7 @@ def print_summary(summary, model_dir):
         # Summaries of older runs lack the training accuracy.
         "top-1 (training)": _number(summary.get("train_top1"), ".2%"),
         "final training loss": _number(summary.get("final_loss"), ".4f"),
+        **start.table_rows(summary),
         "images/s": _number(summary.get("images_per_second"), ",.0f"),
         "step time": _number(summary.get("step_time_ms"), ".1f", " ms"),
         "steps": summary["steps"],

@@ -145,11 +145,10 @@ def checkpoints(model_dir, strategy):
     )
 
 
-def row_of_epoch(path, epoch):
-    """Returns the logs of an epoch in a history.csv: {name: number}.
+def history(path):
+    """Returns the logs in a history.csv: {epoch: {name: number}}.
 
-    The result is empty if the file has been removed, or has no such epoch.
+    The result is empty if the file has been removed.
     """
     rows = csv_file.read_numbers(path, ["epoch"]) if path.exists() else []
-    found = [row for row in rows if row["epoch"] == epoch]
-    return found[-1] if found else {}
+    return {int(row["epoch"]): row for row in rows}

@@ -39,6 +39,7 @@ from experiments import resume
 from experiments import run_flags
 from experiments import run_folder
 from experiments import smoke_test
+from experiments import start
 from experiments import statistics_lag
 
 FLAGS = flags.FLAGS
@@ -204,7 +205,8 @@ def train(config, model_dir, strategy):
     if not chief:
         return None
     # A user may have removed the file.
-    last = resume.row_of_epoch(model_dir / "history.csv", schedule.epochs - 1)
+    rows = resume.history(model_dir / "history.csv")
+    last = rows.get(schedule.epochs - 1, {})
     summary = {
         "smoke_test": config.smoke_test,
         "split": config.split,
@@ -212,6 +214,7 @@ def train(config, model_dir, strategy):
         # Accuracy on clean images during the last epoch.
         "train_top1": last.get("accuracy"),
         "final_loss": last.get("loss"),
+        **start.summary(config, model.attack, list(rows.values())),
         "images_per_second": throughput.images_per_second,
         "step_time_ms": throughput.step_time_ms,
         "steps": schedule.updates,

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf import paths
+from experiments.start import StartConfig
 
 NOTE = (
     "This is a smoke test (--quick). It shows that everything runs; its "
@@ -61,8 +62,8 @@ def scale_down(config, folder=None):
 
     It has one epoch of four batches, or of fewer and larger ones if otherwise
     no image of a batch would be attacked. On the digits it has all images, and
-    a small ResNet has depth 8 and width 4. An attack that starts late starts
-    after the same fraction of the run.
+    a small ResNet has depth 8 and width 4. An attack that starts later has a
+    second epoch, in which it has started.
 
     Args:
       config: a `RunConfig`.
@@ -79,10 +80,11 @@ def scale_down(config, folder=None):
         "epochs": 1,
         "attack": dataclasses.replace(
             config.attack,
-            start_epoch=config.attack.start_epoch / config.epochs,
             warmup_epochs=config.attack.warmup_epochs / config.epochs,
         ),
     }
+    if config.start.is_delayed:
+        changes["epochs"], changes["start"] = 2, StartConfig(epoch=1)
     if config.emulate_replicas:
         changes["emulate_replicas"] = replicas
         changes["per_replica_batch_size"] = batch_size // replicas

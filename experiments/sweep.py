@@ -4,7 +4,7 @@
     python experiments/sweep.py --method=baseline --method=conadv \
         --global_batch_size=432 --epsilon=0.05 --epsilon=0.1 --seeds=5
     python experiments/sweep.py --preset=digits_1297_conadv \
-        --variant=attack.start_epoch=5 --variant=attack.warmup_epochs=10
+        --variant=start.epoch=5 --variant=attack.warmup_epochs=10
     python experiments/sweep.py --preset=digits_table1 --seeds=10 \
         --tune_learning_rate=0.5,1,2,4,8 --tune_seeds=2
 

@@ -25,6 +25,9 @@ class _Scope:
     needs: str
 
 
+_ATTACK = _Scope(
+    lambda config: config.tau is not None, "a method with an attack"
+)
 _LARS = _Scope(
     lambda config: config.optimizer.name == "lars", "optimizer.name=lars"
 )
@@ -56,9 +59,8 @@ def _step(option):
 
 # {name of a setting or a group: its scope}.
 _SCOPES = {
-    "attack": _Scope(
-        lambda config: config.tau is not None, "a method with an attack"
-    ),
+    "attack": _ATTACK,
+    "start": _ATTACK,
     **{
         f"step.{option}": _step(option)
         for step_class in methods.STEP_CLASSES.values()

@@ -112,7 +112,7 @@ def test_a_history_that_a_spreadsheet_saved_is_read(change, tmp_path):
         "epoch,loss,val_accuracy\n0,0.5,\n1,0.25,0.75\n2,0.125,\n"
     )
     plots.curves(path, tmp_path / "curves.png")
-    assert resume.row_of_epoch(path, 1)["val_accuracy"] == 0.75
+    assert resume.history(path)[1]["val_accuracy"] == 0.75
 
 
 @pytest.mark.parametrize(

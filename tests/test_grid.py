@@ -159,20 +159,20 @@ def test_axes_without_an_effect_are_refused():
 
 def test_variants():
     specs = grid.make_specs("", ["baseline", "conadv"], [64])
-    both = "attack.start_epoch=5,epochs=9"
-    variants = ["attack.start_epoch=5", both, both]
+    both = "start.epoch=5,epochs=9"
+    variants = ["start.epoch=5", both, both]
     found = axes.with_variants(specs, variants)
     assert _names(found) == [
         "digits_64_baseline",
         "digits_64_conadv",
-        "digits_64_conadv_attack.start-epoch-5",
-        "digits_64_baseline_attack.start-epoch-5-epochs-9",
-        "digits_64_conadv_attack.start-epoch-5-epochs-9",
+        "digits_64_conadv_start.epoch-5",
+        "digits_64_baseline_start.epoch-5-epochs-9",
+        "digits_64_conadv_start.epoch-5-epochs-9",
     ]
     assert [spec.variant for spec in found] == ["", "", variants[0], both, both]
     assert found[:2] == specs
     last = found[-1].config
-    assert (last.attack.start_epoch, last.epochs) == (5, 9)
+    assert (last.start.epoch, last.epochs) == (5, 9)
     with pytest.raises(ValueError, match="received 'seed=3'"):
         axes.with_variants(specs, ["epochs=3,seed=3"])
     with pytest.raises(ValueError, match="received 'epochs=30'.*already"):

@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).parents[1]
         ("momentum", ["optimizer.momentum", "network.batch_norm_momentum"]),
         ("attack.eps", ["attack.epsilon"]),
         ("optimizer.momentun", ["optimizer.momentum"]),
-        ("Epoch", ["epochs", "attack.start_epoch"]),
+        ("Epoch", ["epochs", "start.epoch"]),
         ("nothing_like_it", []),
         ("e", ["emulate_replicas", "epochs"]),
     ],

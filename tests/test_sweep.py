@@ -23,8 +23,9 @@ from tests import sweep_rows
 ROOT = pathlib.Path(__file__).parents[1]
 COLUMNS = (
     "preset,network,dataset,method,batch_size,epsilon,staleness,learning_rate,"
-    "variant,seed,split,smoke_test,top1,train_top1,final_loss,steps,"
-    "images_per_second,step_time_ms,seconds,published,model_dir"
+    "variant,seed,split,smoke_test,top1,train_top1,final_loss,"
+    "attack_started,mean_cost,steps,images_per_second,step_time_ms,seconds,"
+    "published,model_dir"
 )
 
 

@@ -12,8 +12,9 @@ from experiments import run_folder
 # Columns of results.csv and tuning.csv.
 COLUMNS = tuple(
     "preset network dataset method batch_size epsilon staleness learning_rate "
-    "variant seed split smoke_test top1 train_top1 final_loss steps "
-    "images_per_second step_time_ms seconds published model_dir".split()
+    "variant seed split smoke_test top1 train_top1 final_loss attack_started "
+    "mean_cost steps images_per_second step_time_ms seconds published "
+    "model_dir".split()
 )
 # Columns that are copied from the summary of a run.
 _SUMMARY_COLUMNS = COLUMNS[COLUMNS.index("top1") : COLUMNS.index("published")]
