@@ -1,16 +1,11 @@
 """`tf.keras` is Keras 2, or an error gives the remedy."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 import tensorflow as tf
 
 from conadv_tf import keras2
+from tests import processes
 
-ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = tf.keras.Model.__module__.split(".")[0]
 WITH_KERAS_3 = PACKAGE == "tf_keras"
 
@@ -41,18 +36,9 @@ def test_remedy(tensorflow, tf_keras, variable, words):
         assert word in message
 
 
-def run(code, **variables):
+def last_line(code, **variables):
     """The last line of the output or error of a new Python process."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
-    if not variables:
-        environment.pop(keras2.VARIABLE, None)
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    result = processes.run(code, **variables)
     return (result.stdout or result.stderr).strip().splitlines()[-1]
 
 
@@ -65,7 +51,7 @@ def test_imports_of_submodules_find_the_same_keras():
         "import keras_cv\n"
         "print(layers.Dense is tf.keras.layers.Dense, layers.Dense.__module__)"
     )
-    assert run(code) == f"True {PACKAGE}.src.layers.core.dense"
+    assert last_line(code) == f"True {PACKAGE}.src.layers.core.dense"
 
 
 @pytest.mark.skipif(not WITH_KERAS_3, reason="needs Keras 3")
@@ -78,11 +64,11 @@ def test_imports_of_submodules_find_the_same_keras():
     ],
 )
 def test_keras_3_is_already_in_use(code, variables, words):
-    said = run(f"{code}\nimport conadv_tf", **variables)
+    said = last_line(f"{code}\nimport conadv_tf", **variables)
     assert said.startswith("ImportError: Expected ") and words in said
 
 
 @pytest.mark.skipif(WITH_KERAS_3, reason="tf_keras is installed")
 def test_the_variable_without_tf_keras():
-    said = run("import conadv_tf", **{keras2.VARIABLE: "1"})
+    said = last_line("import conadv_tf", **{keras2.VARIABLE: "1"})
     assert said.startswith("ImportError: Expected ") and "Unset it" in said

@@ -1,17 +1,13 @@
 """Detection of objects of Keras 3."""
 
-import subprocess
-import sys
-
 import pytest
 import tensorflow as tf
 
 from conadv_tf import keras_3
+from tests import processes
+from tests.marks import in_stack_b
 
-pytestmark = pytest.mark.skipif(
-    tf.keras.Model.__module__.split(".")[0] != "tf_keras",
-    reason="Keras 3 cannot be installed beside TensorFlow 2.15",
-)
+pytestmark = in_stack_b
 
 
 def test_objects_of_keras_3_are_found():
@@ -61,7 +57,7 @@ def test_nothing_imports_keras_3():
         "assert not keras_3.is_keras_3('sgd')\n"
         "loaded = [name for name in sys.modules\n"
         "    if name.startswith(('keras.', 'conadv_tf.keras_3.'))]\n"
-        "small = ['detection', 'errors', 'entry_points']\n"
+        "small = ['detection', 'errors', 'entry_points', 'wrapped']\n"
         "small = ['conadv_tf.keras_3.' + name for name in small]\n"
         "assert set(loaded) == set(small), loaded\n"
         "assert 'keras' not in sys.modules\n"
@@ -70,7 +66,5 @@ def test_nothing_imports_keras_3():
         "except ValueError as error:\n"
         "    print(error)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
+    result = processes.run(code)
     assert "import keras" in result.stdout, result.stderr

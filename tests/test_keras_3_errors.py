@@ -9,13 +9,9 @@ import tensorflow as tf
 import conadv_tf as ca
 from conadv_tf import keras_3
 from tests import networks
+from tests.marks import import_keras_3
 
-if tf.keras.Model.__module__.split(".")[0] != "tf_keras":
-    pytest.skip(
-        "Keras 3 cannot be installed beside TensorFlow 2.15",
-        allow_module_level=True,
-    )
-keras = pytest.importorskip("keras")
+keras = import_keras_3()
 
 IMAGES = np.zeros([8, 6, 6, 1], np.float32)
 LABELS = np.arange(8) % networks.CLASSES

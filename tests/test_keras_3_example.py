@@ -6,14 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from conadv_tf.keras2 import keras_version
+from tests.marks import in_stack_b
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
-pytestmark = pytest.mark.skipif(
-    keras_version() < "2.16",
-    reason="Keras 3 cannot be installed beside TensorFlow 2.15",
-)
+pytestmark = in_stack_b
 
 
 def blocks(page):

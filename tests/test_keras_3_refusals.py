@@ -4,13 +4,9 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from tests.marks import import_keras_3
 
-if tf.keras.Model.__module__.split(".")[0] != "tf_keras":
-    pytest.skip(
-        "Keras 3 cannot be installed beside TensorFlow 2.15",
-        allow_module_level=True,
-    )
-keras = pytest.importorskip("keras")
+keras = import_keras_3()
 layers = keras.layers
 
 

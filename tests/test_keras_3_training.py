@@ -12,13 +12,9 @@ import conadv_tf as ca
 from conadv_tf import keras_3
 from conadv_tf.keras_3 import shared_classes
 from tests import networks
+from tests.marks import import_keras_3
 
-if tf.keras.Model.__module__.split(".")[0] != "tf_keras":
-    pytest.skip(
-        "Keras 3 cannot be installed beside TensorFlow 2.15",
-        allow_module_level=True,
-    )
-keras = pytest.importorskip("keras")
+keras = import_keras_3()
 
 RANDOM = np.random.RandomState(0)
 WEIGHTS = [

@@ -1,6 +1,5 @@
 """Optimizers that know variables of the network before it is copied."""
 
-import importlib.util
 import re
 
 import numpy as np
@@ -10,13 +9,10 @@ import tensorflow as tf
 import conadv_tf as ca
 from tests import models
 from tests import networks
+from tests.marks import in_stack_a
 from tests.marks import slow
 
 legacy = tf.keras.optimizers.legacy
-in_stack_a = pytest.mark.skipif(
-    not importlib.util.find_spec("tensorflow_addons"),
-    reason="tensorflow-addons is not installed",
-)
 IMAGES, LABELS = networks.batch(8, shape=(6, 6, 1))
 
 

@@ -1,6 +1,5 @@
 """LAMB of tensorflow-addons in experiment configurations."""
 
-import importlib.util
 import sys
 
 import numpy as np
@@ -12,13 +11,10 @@ from experiments import callbacks
 from experiments import config as config_lib
 from experiments import optimizers
 from tests import networks
+from tests.marks import in_stack_a
 
 LAMB = config_lib.OptimizerConfig(
     name="lamb", learning_rate=0.05, weight_decay=0.01, end_learning_rate=0.0
-)
-in_stack_a = pytest.mark.skipif(
-    not importlib.util.find_spec("tensorflow_addons"),
-    reason="tensorflow-addons is not installed",
 )
 
 

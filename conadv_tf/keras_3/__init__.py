@@ -1,7 +1,8 @@
 """Objects of Keras 3, which is the package keras beside tf_keras.
 
-This file, `detection`, `entry_points` and `errors` are small. The other modules
-are imported only when an object of Keras 3 is met. No module imports keras: an
+This file, `detection`, `entry_points`, `errors` and `wrapped` are small; saved
+models refer to the class in `wrapped`. The other modules are imported only when
+an object of Keras 3 is met. No module imports keras: an
 object of Keras 3 exists only if the user's program has imported it.
 """
 
@@ -14,8 +15,10 @@ from conadv_tf.keras_3.entry_points import check_compile
 from conadv_tf.keras_3.entry_points import check_data
 from conadv_tf.keras_3.entry_points import warn_of_changes
 from conadv_tf.keras_3.errors import refusal
+from conadv_tf.keras_3.wrapped import Keras3Layer
 
 __all__ = [
+    "Keras3Layer",
     "adapted",
     "adapted_callbacks",
     "check_compile",

@@ -33,12 +33,23 @@ def from_keras_3(network: Any) -> tf.keras.Model:
 
 
 def _strategy_of(network: Any) -> tf.distribute.Strategy:
-    """Returns the strategy in whose scope a network of Keras 3 was created."""
-    for weight in network.weights:
-        strategy = getattr(weight.value, "distribute_strategy", None)
-        if strategy is not None:
-            return strategy
-    return tf.distribute.get_strategy()
+    """Returns the strategy in whose scope a network of Keras 3 was created.
+
+    Raises:
+      ValueError: if the current scope is of another strategy.
+    """
+    own, current = network.distribute_strategy, tf.distribute.get_strategy()
+    for weight in network.weights:  # The network may be created later.
+        own = getattr(weight.value, "distribute_strategy", None) or own
+    if own is not current and tf.distribute.has_strategy():
+        raise ValueError(
+            f"Network {network.name!r} of Keras 3 was created in the scope of "
+            f"a {type(own).__name__} with {own.num_replicas_in_sync} "
+            f"replica(s), and is converted in that of another "
+            f"{type(current).__name__} with {current.num_replicas_in_sync}. "
+            "Create the network and ConAdvModel in the scope of one strategy."
+        )
+    return own
 
 
 def to_keras_3(network: tf.keras.Model) -> Any:
