@@ -6,9 +6,16 @@ import math
 import tensorflow as tf
 
 import conadv_tf as ca
-from experiments import config as config_lib
+from experiments import digits_policy
 from experiments import networks
 from experiments import optimizers
+
+# {augmentation of single images: its policy}.
+POLICIES = {
+    "autoaugment": "imagenet",
+    "autoaugment_cifar": "cifar",
+    "autoaugment_digits": digits_policy.DIGITS,
+}
 
 
 def dataset(config, num_replicas):
@@ -23,8 +30,8 @@ def dataset(config, num_replicas):
       data is a micro-batch.
     """
     augment = None
-    if config.augmentation in config_lib.AUTO_AUGMENT:
-        policy = config_lib.AUTO_AUGMENT[config.augmentation]
+    if config.augmentation in POLICIES:
+        policy = POLICIES[config.augmentation]
 
         def augment(image, seed):
             return ca.data.auto_augment(image, seed, policy)
@@ -174,6 +181,12 @@ def attack(config, schedule=None):
     return ca.ScheduledAttack(attack, scale)
 
 
+def step(options, **changes):
+    """Returns the `ca.Step` of a `steps.Step`, with some options changed."""
+    step_class = getattr(ca, type(options).__name__)
+    return step_class(**{**dataclasses.asdict(options), **changes})
+
+
 def model(config, dataset, schedule, num_replicas):
     """Builds and compiles the `ca.ConAdvModel` of a configuration.
 
@@ -185,15 +198,16 @@ def model(config, dataset, schedule, num_replicas):
       schedule: its `Schedule`.
       num_replicas: number of replicas that share a batch.
     """
-    step = config.step
+    changes = {}
     if config.emulate_replicas is not None:
-        step = dataclasses.replace(
-            step, microbatches=microbatches(config, num_replicas)
-        )
+        changes["microbatches"] = microbatches(config, num_replicas)
+    chosen = step(config.step, **changes)
+    if config.start.is_delayed:
+        chosen = ca.Delayed(chosen, **dataclasses.asdict(config.start))
     model = ca.ConAdvModel(
         networks.build(config.network, dataset),
         None if config.tau is None else attack(config, schedule),
-        step=config.start.delayed(step),
+        step=chosen,
         seed=config.seed,
         views=config.views,
     )

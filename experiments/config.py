@@ -1,29 +1,30 @@
-"""The configuration of a run."""
+"""The configuration of a run.
+
+Importing this module does not import TensorFlow, which takes seconds, so that
+wrong flags are reported at once.
+"""
 
 import dataclasses
 import re
 from typing import Optional
 
-from conadv_tf import data
-from conadv_tf import distribution
-from conadv_tf.attacks import attack_ops
-from conadv_tf.attacks import hyper_parameters
-from conadv_tf.steps import Step
 from experiments import config_fields
 from experiments import methods
 from experiments.config_fields import bounded
-from experiments.digits_policy import DIGITS
 from experiments.networks import NetworkConfig
 from experiments.optimizers import OptimizerConfig
 from experiments.start import StartConfig
+from experiments.steps import Step
 
+DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
 # Policies that augment single images; the others, of keras-cv, augment batches.
-AUTO_AUGMENT = {
-    "autoaugment": "imagenet",
-    "autoaugment_cifar": "cifar",
-    "autoaugment_digits": DIGITS,
-}
-AUGMENTATIONS = (*AUTO_AUGMENT, *data.AUGMENTATIONS)
+AUTO_AUGMENT = ("autoaugment", "autoaugment_cifar", "autoaugment_digits")
+MIXING = ("mixup", "cutmix")  # These change labels.
+AUGMENTATIONS = (*AUTO_AUGMENT, "randaugment", "augmix", *MIXING)
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+# Relative rounding error of an epsilon of 1.
+_ROUNDING = 1e-6
+_GREY_LEVELS = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +48,27 @@ class AttackConfig:
     num_steps: int = bounded(1, "[1, inf)")
     step_size: Optional[float] = bounded(None, "(0, inf)")
     random_start: float = bounded(0.8, "[0, 1]")
-    norm: str = bounded("linf", attack_ops.NORMS)
+    norm: str = bounded("linf", ("linf", "l2"))
     targeted: Optional[str] = bounded(None, ("random",))
     warmup_epochs: float = bounded(0.0, "[0, inf)")
 
     def __post_init__(self):
         """Raises a ValueError for wrong values."""
         config_fields.check(self, "attack.")
-        hyper_parameters.check_radius_fits(
-            self.epsilon, self.step_size, self.norm, (0.0, 1.0), "attack."
-        )
+        for name in ("epsilon", "step_size"):
+            value = getattr(self, name) or 0.0
+            if self.norm != "linf" or value <= 1 + _ROUNDING:
+                continue
+            remedy = ""
+            if value <= _GREY_LEVELS:
+                remedy = (
+                    f" Did you mean grey levels? {value:g} of 255 grey levels "
+                    f"are {value / _GREY_LEVELS:.4g}."
+                )
+            raise ValueError(
+                f"Expected attack.{name} in [0, 1], the range of the pixels; "
+                f"received {value:g}.{remedy}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +116,8 @@ class RunConfig:
         None measures none.
       smoke_test: whether `smoke_test.scale_down` made the configuration, whose
         accuracy is not a result then.
-      step: the training step, a `ca.Step` of the class that the method
-        selects; None is that class with its defaults.
+      step: the options of the training step, a `steps.Step` of the class
+        that the method selects; None is that class with its defaults.
       attack: the attack.
       start: when the attack starts.
       optimizer: the optimizer and learning rate schedule.
@@ -125,7 +137,7 @@ class RunConfig:
     epochs: int = bounded(30, "[1, inf)")
     label_smoothing: float = bounded(0.1, "[0, 1)")
     seed: int = bounded(0, "[0, 4294967296)")
-    strategy: str = bounded("auto", distribution.NAMES)
+    strategy: str = bounded("auto", STRATEGIES)
     tpu: Optional[str] = None
     precision: str = bounded(
         "float32", ("float32", "mixed_bfloat16", "mixed_float16")
@@ -168,7 +180,7 @@ class RunConfig:
                 f"{self.method}, whose attacks read no copy of the weights; "
                 f"received {self.steps_per_execution}."
             )
-        if self.augmentation in data.MIXING and self.tau is not None:
+        if self.augmentation in MIXING and self.tau is not None:
             raise ValueError(
                 f"Expected method baseline with augmentation "
                 f"{self.augmentation}, which mixes labels, because the views "
@@ -191,16 +203,7 @@ class RunConfig:
             return  # `config_fields.check` names the methods.
         step = self.step
         if step is None or isinstance(step, dict):
-            try:
-                step = expected(**(step or {}))
-            except ValueError as error:
-                message = str(error)
-                if "ca.Sequential()" in message or "attack=None" in message:
-                    message += (
-                        " In run.py ca.Sequential() is --method=disadv, and "
-                        "attack=None is --method=baseline."
-                    )
-                raise ValueError(message) from None
+            step = expected(**(step or {}))
         if type(step) is not expected:
             raise ValueError(
                 f"Expected a step of class {expected.__name__} with method "

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import typing
 
-from conadv_tf import spelling
+from experiments import spelling
 
 
 def bounded(default, values, remedy=lambda value: ""):

@@ -2,15 +2,15 @@
 
 import dataclasses
 
-import conadv_tf as ca
+from experiments import steps
 
-# {value of `--method` in run.py: class of its step}.
+# {value of `--method` in run.py: class of its options}.
 STEP_CLASSES = {
-    "baseline": ca.Plain,
-    "disadv": ca.Sequential,
-    "conadv": ca.Concurrent,
-    "shared_pass": ca.SharedPass,
-    "rotating_roles": ca.RotatingRoles,
+    "baseline": steps.Plain,
+    "disadv": steps.Sequential,
+    "conadv": steps.Concurrent,
+    "shared_pass": steps.SharedPass,
+    "rotating_roles": steps.RotatingRoles,
 }
 
 
@@ -21,7 +21,7 @@ class Method:
     Attributes:
       name: name in flags, presets and files.
       label: name in tables and plots.
-      step: the training step, a `ca.Step`.
+      step: the training step, a `steps.Step`.
       summary: description of a training step in a few words.
       color: color in plots, from the palette of Okabe and Ito (2008), which
         color-blind readers can tell apart.
@@ -32,7 +32,7 @@ class Method:
 
     name: str
     label: str
-    step: ca.Step
+    step: steps.Step
     summary: str
     color: str
     marker: str
@@ -64,7 +64,7 @@ METHODS = {
         Method(
             "baseline",
             "baseline",
-            ca.Plain(),
+            steps.Plain(),
             "no attack",
             "#000000",
             "o",
@@ -72,7 +72,7 @@ METHODS = {
         Method(
             "aa",
             "AutoAugment",
-            ca.Plain(),
+            steps.Plain(),
             "no attack, augmented images",
             "#E69F00",
             "s",
@@ -81,7 +81,7 @@ METHODS = {
         Method(
             "disadv",
             "DisAdv",
-            ca.Sequential(),
+            steps.Sequential(),
             "attack, then update",
             "#0072B2",
             "^",
@@ -89,7 +89,7 @@ METHODS = {
         Method(
             "conadv",
             "ConAdv",
-            ca.Concurrent(),
+            steps.Concurrent(),
             "update and, at the same time, attack with stale weights",
             "#D55E00",
             "D",
@@ -97,7 +97,7 @@ METHODS = {
         Method(
             "conadv_aa",
             "ConAdv + AutoAugment",
-            ca.Concurrent(),
+            steps.Concurrent(),
             "conadv with augmented images as a second view",
             "#009E73",
             "v",
@@ -106,7 +106,7 @@ METHODS = {
         Method(
             "conadv_quarter",
             "ConAdv, a quarter",
-            ca.Concurrent(fraction=0.25),
+            steps.Concurrent(fraction=0.25),
             "conadv that attacks a quarter of each batch",
             "#CC79A7",
             "P",
@@ -114,7 +114,7 @@ METHODS = {
         Method(
             "shared_pass",
             "shared pass",
-            ca.SharedPass(),
+            steps.SharedPass(),
             "attack of a quarter and update in one forward and backward pass",
             "#B8A900",
             "*",
@@ -122,7 +122,7 @@ METHODS = {
         Method(
             "shared_pass_keep_clean",
             "shared pass, keep clean",
-            ca.SharedPass(replace_clean=False),
+            steps.SharedPass(replace_clean=False),
             "shared_pass that also trains on the clean images of the quarter",
             "#56B4E9",
             "X",
@@ -143,7 +143,7 @@ BASE_METHODS = {
     "rotating_roles": Method(
         "rotating_roles",
         "rotating roles",
-        ca.RotatingRoles(),
+        steps.RotatingRoles(),
         "one third of the replicas attacks, one third trains on adversarial "
         "images, one third on clean images",
         "#999999",

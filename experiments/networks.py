@@ -1,22 +1,21 @@
 """The networks that a configuration can name."""
 
-from collections.abc import Callable
 from collections.abc import Collection
 import dataclasses
 import re
 from typing import Any
 from typing import Optional
 
-import tensorflow as tf
-
-import conadv_tf as ca
 from experiments import config_fields
 from experiments.config_fields import bounded
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A family of networks with the same constructor.
+    """A family of networks with the same constructor in `ca.networks`.
+
+    The constructor is a function of (first field, number of classes, image
+    shape) and, as keyword arguments, the other fields.
 
     Attributes:
       label: name of a member, with fields of `NetworkConfig` in braces.
@@ -24,43 +23,39 @@ class Family:
         first one selects the member.
       members: values of the first field.
       expected: the members in words, for an error message.
-      constructor: function of (first field, number of classes, image shape)
-        and, as keyword arguments, the other fields.
     """
 
     label: str
     fields: tuple[str, ...]
     members: Collection[Any]
     expected: str
-    constructor: Callable
 
 
 def _one_of(values):
     return f"one of {', '.join(map(str, values))}"
 
 
-VARIANTS = ca.networks.EFFICIENTNET_VARIANTS
+RESNET_DEPTHS = (18, 34, 50, 101, 152)
+VARIANTS = ("b0", "b1", "b2", "b3")
+# {name of the constructor in `ca.networks`: its `Family`}.
 FAMILIES = {
     "resnet_cifar": Family(
         "resnet{depth}_cifar",
         ("depth", "width"),
         range(8, 1_000_000, 6),
         "6n + 2, such as 20, 32, 44 or 56,",
-        ca.networks.resnet_cifar,
     ),
     "resnet": Family(
         "resnet{depth}",
         ("depth",),
-        ca.networks.RESNET_DEPTHS,
-        _one_of(ca.networks.RESNET_DEPTHS),
-        ca.networks.resnet,
+        RESNET_DEPTHS,
+        _one_of(RESNET_DEPTHS),
     ),
     "efficientnet": Family(
         "efficientnet_{variant}",
         ("variant",),
         VARIANTS,
         _one_of(VARIANTS),
-        ca.networks.efficientnet,
     ),
 }
 # {common name without its number and separators: families it may mean}.
@@ -139,9 +134,13 @@ def build(config, dataset):
       config: a `NetworkConfig`.
       dataset: a `ca.data.Dataset`, for its `num_classes` and `image_shape`.
     """
-    family = FAMILIES[config.name]
-    member, *others = family.fields
-    network = family.constructor(
+    # Importing this module must not import TensorFlow, which takes seconds.
+    import tensorflow as tf
+
+    import conadv_tf as ca
+
+    member, *others = FAMILIES[config.name].fields
+    network = getattr(ca.networks, config.name)(
         getattr(config, member),
         dataset.num_classes,
         dataset.image_shape,

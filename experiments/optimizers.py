@@ -3,7 +3,6 @@
 import dataclasses
 import warnings
 
-import conadv_tf as ca
 from experiments import config_fields
 from experiments.config_fields import bounded
 
@@ -74,6 +73,9 @@ def build(config, rate):
     """
     if config.name == "lamb":
         return _lamb(config, rate)
+    # Importing this module must not import TensorFlow, which takes seconds.
+    import conadv_tf as ca
+
     return ca.LARS(
         rate,
         weight_decay=config.weight_decay,

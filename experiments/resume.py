@@ -11,25 +11,6 @@ from conadv_tf import csv_file
 from conadv_tf import keras_internals
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer(
-    "checkpoint_every",
-    0,
-    "Batches between checkpoints; 0 saves at the end of each epoch.",
-    lower_bound=0,
-)
-flags.DEFINE_integer(
-    "keep_checkpoints",
-    3,
-    "Number of the latest checkpoints to keep; 0 saves none.",
-    lower_bound=0,
-)
-flags.DEFINE_bool(
-    "resume",
-    False,
-    "Continue the run in --model_dir, given the same other flags. If the run "
-    "is finished, print its summary.",
-)
-
 # EX_TEMPFAIL: the process can be started again.
 PREEMPTED = 75
 
@@ -92,16 +73,6 @@ class SavesOnSignal(keras_internals.Callback):
         if number == signal.SIGINT:
             signal.signal(number, self._before[number])
             print("\nstopping where the run can continue; Ctrl-C ends at once")
-
-
-def check_flags():
-    """Raises a ValueError for flags that require checkpoints without any."""
-    for flag in ("resume", "checkpoint_every"):
-        if FLAGS[flag].value and not FLAGS.keep_checkpoints:
-            raise ValueError(
-                f"Expected --keep_checkpoints above 0 with --{flag}; received "
-                "0, with which no checkpoints are written or read."
-            )
 
 
 def preempted(model_dir):

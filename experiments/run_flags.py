@@ -1,10 +1,7 @@
-"""The flags of run.py, and the configuration and strategy they describe."""
+"""The flags of run.py, and the configuration that they describe."""
 
 from absl import flags
-from absl import logging
-import tensorflow as tf
 
-import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import config_fields
 from experiments import methods
@@ -18,10 +15,10 @@ _NAMES = config_fields.names(config_lib.RunConfig)
 # bounds.
 _HELP = {
     "method": f"{methods.describe(methods.BASE_METHODS)}.",
-    "dataset": f"What to train on: one of {', '.join(ca.data.NAMES)}, any "
-    "other image classification dataset of tensorflow-datasets, folder:PATH "
-    "with one folder of images for each class, or npz:PATH with arrays "
-    "x_train, y_train, x_test and y_test.",
+    "dataset": "What to train on: one of "
+    f"{', '.join(config_lib.DATASETS)}, any other image classification dataset "
+    "of tensorflow-datasets, folder:PATH with one folder of images for each "
+    "class, or npz:PATH with arrays x_train, y_train, x_test and y_test.",
     "augmentation": "Augmentation of the training images. The baseline trains "
     "on augmented images only; the other methods train on the clean images "
     "and, as a second view with a separate batch norm, on the augmented ones.",
@@ -113,6 +110,24 @@ flags.DEFINE_multi_string(
     "key=value for all other settings; may be repeated. Keys: "
     + ", ".join(_NAMES),
 )
+flags.DEFINE_integer(
+    "checkpoint_every",
+    0,
+    "Batches between checkpoints; 0 saves at the end of each epoch.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "keep_checkpoints",
+    3,
+    "Number of the latest checkpoints to keep; 0 saves none.",
+    lower_bound=0,
+)
+flags.DEFINE_bool(
+    "resume",
+    False,
+    "Continue the run in --model_dir, given the same other flags. If the run "
+    "is finished, print its summary.",
+)
 
 
 def read_config():
@@ -121,6 +136,7 @@ def read_config():
     Raises:
       ValueError: if a value is wrong, is given twice or has no effect.
     """
+    _check_checkpoints()
     config = presets.get(FLAGS.preset).config if FLAGS.preset else _DEFAULT
     given = {
         _GROUPED.get(flag, flag): FLAGS[flag].value
@@ -139,32 +155,20 @@ def read_config():
     return config
 
 
-def make_strategy(config):
-    """Returns the distribution strategy of the flags.
-
-    Call it before TensorFlow runs an operation, because it may divide the CPU.
-
-    Args:
-      config: the `RunConfig` of the flags.
-    """
-    if FLAGS.num_replicas and not tf.config.list_physical_devices("GPU"):
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * FLAGS.num_replicas,
-        )
-    # Otherwise TensorFlow logs each collective and each checkpoint.
-    tf.get_logger().setLevel("WARNING")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
+def check_model_dir(config):
+    """Raises a ValueError if several processes would choose their folders."""
     if config.strategy == "multi_worker" and not FLAGS.model_dir:
         raise ValueError(
             "Expected a --model_dir that all workers share with "
             "--strategy=multi_worker; received none."
         )
-    return ca.distribution.strategy(
-        config.strategy,
-        tpu=config.tpu,
-        num_replicas=FLAGS.num_replicas,
-        workers=FLAGS.workers,
-        worker_index=FLAGS.worker_index,
-    )
+
+
+def _check_checkpoints():
+    """Raises a ValueError for flags that require checkpoints without any."""
+    for flag in ("resume", "checkpoint_every"):
+        if FLAGS[flag].value and not FLAGS.keep_checkpoints:
+            raise ValueError(
+                f"Expected --keep_checkpoints above 0 with --{flag}; received "
+                "0, with which no checkpoints are written or read."
+            )

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Optional
 
-import conadv_tf as ca
 from experiments import config_fields
 from experiments.config_fields import bounded
 
@@ -34,19 +33,14 @@ class StartConfig:
         """Whether there is a condition."""
         return (self.accuracy, self.epoch, self.update) != (None, None, None)
 
-    def delayed(self, step):
-        """Returns a step that starts under these conditions."""
-        if not self.is_delayed:
-            return step
-        return ca.Delayed(step, **dataclasses.asdict(self))
 
-
-def summary(config, attack, rows):
+def summary(config, cost, rows):
     """Returns the entries of summary.json about the start of the attack.
 
     Args:
       config: a `RunConfig`.
-      attack: its attack, or None.
+      cost: arithmetic of a step that attacks, or of plain training without an
+        attack.
       rows: list of {name: number}, the rows of history.csv.
 
     Returns:
@@ -55,9 +49,8 @@ def summary(config, attack, rows):
       attack or if it never started; "mean_cost": arithmetic of the run,
       relative to plain training with one view}.
     """
-    cost = config.step.cost(attack, config.views)
     if not config.start.is_delayed:
-        started = None if attack is None else 0
+        started = None if config.tau is None else 0
         return {"delayed": False, "attack_started": started, "mean_cost": cost}
     attacked = [bool(row.get("attacked")) for row in rows]
     share = sum(attacked) / max(len(attacked), 1)

@@ -143,18 +143,21 @@ def _read(script, module, arguments):
 
 
 def _read_run(run, positional):
+    from experiments import smoke_test
+
     _check_none(positional)
-    run.resume.check_flags()
     config = run.run_flags.read_config()
     if run.FLAGS.quick:
-        run.smoke_test.scale_down(config, pathlib.Path("made"))
+        smoke_test.scale_down(config, pathlib.Path("made"))
 
 
 def _read_sweep(sweep, positional):
+    from experiments.sweeps import sweeping
+
     _check_none(positional)
     specs = sweep.sweep_flags.read_specs()
     if sweep.FLAGS.quick:
-        specs = sweep.scaled_down(specs, pathlib.Path("made"))
+        specs = sweeping.scaled_down(specs, pathlib.Path("made"))
     sweep.sweep_flags.read_trials(specs)
     sweep.axes.with_seeds(specs, sweep.FLAGS.seeds)
 

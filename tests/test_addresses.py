@@ -11,11 +11,11 @@ from unittest import mock
 from PIL import Image
 import pytest
 
+import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf import paths
 from experiments import lock
 from experiments import results
-from experiments import run
 from tests import in_process
 from tests.test_run import QUICK
 from tools.runs import trained_runs
@@ -32,14 +32,14 @@ def main(*arguments):
 @pytest.mark.slow
 def test_a_run_at_an_address_is_preempted_and_resumed(tmp_path, capsys):
     folder = paths.as_path(f"file://{tmp_path}/runs/mine")
-    save = run.ca.Checkpoints.save
+    save = ca.Checkpoints.save
     flags = (f"--model_dir={folder}",)
 
     def preempt(self):
         os.kill(os.getpid(), signal.SIGTERM)
         return save(self)
 
-    with mock.patch.object(run.ca.Checkpoints, "save", preempt):
+    with mock.patch.object(ca.Checkpoints, "save", preempt):
         with pytest.raises(SystemExit) as error:
             main(*flags)
     assert error.value.code == 75

@@ -160,7 +160,7 @@ def test_the_model_has_the_step_of_the_method(method):
     dataset = build.dataset(config, 1)
     schedule = build.schedule(config, dataset, 1)
     model = build.model(config, dataset, schedule, 1)
-    assert model.step == methods.BASE_METHODS[method].step
+    assert model.step == build.step(methods.BASE_METHODS[method].step)
 
 
 # With 10 updates an epoch the radius grows by 1/11 with each update.

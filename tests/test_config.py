@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import config_fields
 from experiments import networks
+from experiments import steps
 from experiments import unused_settings
 
 override = config_fields.override
@@ -36,8 +36,8 @@ DEFAULT = config_lib.RunConfig()
         ("max_skipped_steps=-1", r"\[0, inf\)"),
         ("validation_fraction=1", r"\(0, 1\) or None"),
         ("drift_every=0", r"\[1, inf\) or None"),
-        ("step.staleness=0", "integer >= 1.*ca.Sequential"),
-        ("step.weight=nan", "finite number >= 0"),
+        ("step.staleness=0", r"\[1, inf\).*--method=disadv"),
+        ("step.weight=nan", r"\[0, inf\)"),
         ("step.fraction=0", r"\(0, 1\]"),
         ("attack.epsilon=inf", r"\[0, inf\)"),
         ("attack.epsilon=8", r"\[0, 1\].*8 of 255 grey levels are 0\.03137"),
@@ -72,8 +72,6 @@ DEFAULT = config_lib.RunConfig()
 )
 def test_wrong_values(assignment, expected):
     name, _, value = assignment.partition("=")
-    # The library names its own option.
-    name = name.removeprefix("step.")
     with pytest.raises(ValueError, match=f"Expected {name}.*{expected}") as e:
         override(DEFAULT, [assignment])
     received = str(e.value).partition("received ")[2]
@@ -135,10 +133,10 @@ def test_every_field_with_a_range_is_tested():
             "Expected steps_per_execution 1 with drift_every.*received 2",
         ),
         (
-            {"step": ca.SharedPass(), "method": "disadv"},
+            {"step": steps.SharedPass(), "method": "disadv"},
             "class Sequential with method disadv; received SharedPass",
         ),
-        ({"step": ca.Concurrent(microbatches=2)}, "Set emulate_replicas"),
+        ({"step": steps.Concurrent(microbatches=2)}, "Set emulate_replicas"),
         ({"epochs": 2.5}, "Expected epochs to be of type int; received 2.5"),
         ({"epochs": True}, "epochs to be of type int; received True"),
         ({"jit_compile": 1}, "jit_compile to be of type bool; received 1"),
@@ -186,11 +184,11 @@ def test_members_of_families():
 @pytest.mark.parametrize(
     "method, step, tau",
     [
-        ("baseline", ca.Plain(), None),
-        ("disadv", ca.Sequential(), 0),
-        ("conadv", ca.Concurrent(), 1),
-        ("shared_pass", ca.SharedPass(), 1),
-        ("rotating_roles", ca.RotatingRoles(), 1),
+        ("baseline", steps.Plain(), None),
+        ("disadv", steps.Sequential(), 0),
+        ("conadv", steps.Concurrent(), 1),
+        ("shared_pass", steps.SharedPass(), 1),
+        ("rotating_roles", steps.RotatingRoles(), 1),
     ],
 )
 def test_a_method_selects_the_step(method, step, tau):
@@ -201,11 +199,11 @@ def test_a_method_selects_the_step(method, step, tau):
 # Another method keeps the options that were changed and that its step has.
 def test_changes_of_the_step():
     config = override(DEFAULT, ["step.staleness=3", "step.fraction=0.5"])
-    assert config.step == ca.Concurrent(staleness=3, fraction=0.5)
+    assert config.step == steps.Concurrent(staleness=3, fraction=0.5)
     config = override(config, ["method=shared_pass"])
-    assert config.step == ca.SharedPass(fraction=0.5)
+    assert config.step == steps.SharedPass(fraction=0.5)
     config = override(config, ["method=baseline"])
-    assert config.step == ca.Plain()
+    assert config.step == steps.Plain()
 
 
 def test_override_types():
@@ -235,7 +233,7 @@ def test_override_types():
 def test_from_dict_reads_what_asdict_writes():
     config = config_lib.RunConfig(
         method="disadv",
-        step=ca.Sequential(weight=0.5),
+        step=steps.Sequential(weight=0.5),
         augmentation="autoaugment",
         emulate_replicas=4,
         per_replica_batch_size=16,

@@ -2,9 +2,9 @@
 
 import pytest
 
-import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import config_fields
+from experiments import steps
 from experiments.sweeps import axes
 from experiments.sweeps import grid
 
@@ -15,12 +15,12 @@ def test_methods_that_attack_a_quarter():
     specs = grid.make_specs("", names, [64])
     assert [spec.method for spec in specs] == names
     assert [spec.config.step for spec in specs] == [
-        ca.Concurrent(fraction=0.25),
-        ca.SharedPass(fraction=0.25, replace_clean=True),
-        ca.SharedPass(fraction=0.25, replace_clean=False),
+        steps.Concurrent(fraction=0.25),
+        steps.SharedPass(fraction=0.25, replace_clean=True),
+        steps.SharedPass(fraction=0.25, replace_clean=False),
     ]
     (spec,) = grid.make_specs("digits_432_shared_pass")
-    assert (spec.method, spec.config.step) == (names[1], ca.SharedPass())
+    assert (spec.method, spec.config.step) == (names[1], steps.SharedPass())
     (spec,) = grid.make_specs("", ["conadv"], [64], ["step.fraction=0.5"])
     assert spec.method == "conadv"
     # A report compares a variant with the run that it changes, by the method.
@@ -45,10 +45,13 @@ def test_methods_that_attack_a_quarter():
         (("disadv", "autoaugment"), "disadv_aa"),
         (("baseline", "mixup"), "baseline_mixup"),
         (
-            ("shared_pass", "autoaugment", ca.SharedPass()),
+            ("shared_pass", "autoaugment", steps.SharedPass()),
             "shared_pass_aa",
         ),
-        (("conadv", "autoaugment", ca.Concurrent(fraction=0.5)), "conadv_aa"),
+        (
+            ("conadv", "autoaugment", steps.Concurrent(fraction=0.5)),
+            "conadv_aa",
+        ),
         (("rotating_roles",), "rotating_roles"),
     ],
 )

@@ -17,6 +17,7 @@ import pytest
 import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf.callbacks import checkpoint_files
+from experiments import plots
 from experiments import results
 from experiments import resume
 from experiments import run
@@ -111,7 +112,7 @@ def test_a_preempted_and_resumed_run_equals_an_undisturbed_one(
 ):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for name in ("curves", "examples"):  # They take longer than the training.
-        monkeypatch.setattr(run.plots, name, lambda *arguments: None)
+        monkeypatch.setattr(plots, name, lambda *arguments: None)
     in_process.main(f"--model_dir={whole}", *SMALL)
     save = ca.Checkpoints.save
 

@@ -62,7 +62,7 @@ def test_similar_datasets():
 
 
 def test_staleness_0_is_another_method():
-    with pytest.raises(ValueError, match="ca.Sequential"):
+    with pytest.raises(ValueError, match="--method=disadv"):
         config_fields.override(config_lib.RunConfig(), ["step.staleness=0"])
 
 

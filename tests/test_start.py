@@ -39,7 +39,8 @@ def _rows(*attacked):
 )
 def test_the_summary_has_the_start_and_the_cost(config, rows, expected):
     attack = None if config.tau is None else build.attack(config)
-    found = start.summary(config, attack, rows)
+    cost = build.step(config.step).cost(attack, config.views)
+    found = start.summary(config, cost, rows)
     np.testing.assert_allclose(found.pop("mean_cost"), expected[2])
     assert (found["delayed"], found["attack_started"]) == expected[:2]
 

@@ -76,16 +76,15 @@ def check(
             "Expected step_size > 0 in pixel units, or None for a default; "
             f"received {step_size!r}."
         )
-    check_radius_fits(epsilon, step_size, norm, value_range)
+    _check_radius_fits(epsilon, step_size, norm, value_range)
     _warn_if_small(epsilon, value_range)
 
 
-def check_radius_fits(
+def _check_radius_fits(
     epsilon: float,
     step_size: Optional[float],
     norm: str,
     value_range: ValueRange,
-    prefix: str = "",
 ) -> None:
     """Raises a ValueError for an L-infinity length wider than the range.
 
@@ -97,7 +96,6 @@ def check_radius_fits(
       step_size: length of a step in the same units, or None.
       norm: "linf" or "l2".
       value_range: (low, high) of valid pixels.
-      prefix: text before the names of the two in the error, such as "attack.".
     """
     width = value_range[1] - value_range[0]
     for name, value in (("epsilon", epsilon), ("step_size", step_size)):
@@ -111,7 +109,7 @@ def check_radius_fits(
                 f"{value * width / GREY_LEVELS:.4g}."
             )
         raise ValueError(
-            f"Expected {prefix}{name} in [0, {width:g}], the width of "
+            f"Expected {name} in [0, {width:g}], the width of "
             f"value_range={tuple(value_range)}; received {value:g}.{remedy}"
         )
 

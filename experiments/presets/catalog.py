@@ -18,12 +18,10 @@ pixels. The presets use P / 255 in pixels, as the paper says.
 import dataclasses
 from typing import Optional
 
-import conadv_tf as ca
-from conadv_tf import spelling
-from conadv_tf.networks import BATCH_NORM_MOMENTUM
 from experiments import config as config_lib
 from experiments import config_fields
 from experiments import methods as methods_lib
+from experiments import spelling
 from experiments.presets import paper
 from experiments.presets import tpu
 
@@ -42,8 +40,8 @@ _NETWORKS = {
 _DIGITS_BATCH_SIZES = (64, 128, 256, 432, 648, 1297)
 # The presets with LAMB; docs/study.md explains the learning rate.
 _LAMB_BATCH_SIZE, _LAMB_RATE = 432, 0.08
-# Batch size for which the networks' default batch norm momentum is suitable.
-_BATCH_NORM_BATCH_SIZE = 64
+# The networks' default batch norm momentum, and the batch size that it suits.
+_BATCH_NORM_MOMENTUM, _BATCH_NORM_BATCH_SIZE = 0.9, 64
 # Settings that do not invalidate a published accuracy: hardware, logging,
 # numerics, the seed, and the learning rate, which tables of results show.
 _COMPARABLE_SETTINGS = set(
@@ -120,7 +118,7 @@ def _imagenet_preset(network, size, method, source, published, p=None):
     if p is not None:
         attack = config_lib.AttackConfig(epsilon=p / 255)
     batch_size = paper.BATCH_SIZES[size]
-    rate = ca.scaling_rule(batch_size)
+    learning_rate, warmup_epochs = paper.RATES[size]
     config = config_lib.RunConfig(
         method=method.base,
         dataset="imagenet2012",
@@ -129,8 +127,8 @@ def _imagenet_preset(network, size, method, source, published, p=None):
         precision="mixed_bfloat16",
         attack=attack,
         optimizer=config_lib.OptimizerConfig(
-            learning_rate=rate.base_learning_rate,
-            warmup_epochs=rate.warmup_epochs,
+            learning_rate=learning_rate,
+            warmup_epochs=warmup_epochs,
             momentum=0.92,
             weight_decay=5e-5,
         ),
@@ -169,7 +167,7 @@ def _digits_network(batch_size):
     """
     if batch_size <= _BATCH_NORM_BATCH_SIZE:
         return config_lib.NetworkConfig()
-    momentum = BATCH_NORM_MOMENTUM ** (batch_size / _BATCH_NORM_BATCH_SIZE)
+    momentum = _BATCH_NORM_MOMENTUM ** (batch_size / _BATCH_NORM_BATCH_SIZE)
     return config_lib.NetworkConfig(batch_norm_momentum=round(momentum, 4))
 
 

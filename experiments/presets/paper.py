@@ -6,6 +6,13 @@ paper, or the paper left the cell blank.
 """
 
 BATCH_SIZES = {f"{k}k": 1024 * k for k in (1, 4, 8, 16, 32, 64, 96, 128, 256)}
+# {batch size: (peak learning rate, warm-up epochs)} of `ca.scaling_rule`.
+RATES = {
+    **dict.fromkeys(("1k", "4k", "8k"), (10.0, 5.0)),
+    "16k": (25.0, 5.0),
+    "32k": (31.2, 25.0),
+    **dict.fromkeys(("64k", "96k", "128k", "256k"), (43.0, 41.0)),
+}
 
 
 def _parse(text):

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from conadv_tf import spelling
 from experiments import config as config_lib
 from experiments import config_fields
 from experiments import methods as methods_lib
 from experiments import presets
+from experiments import spelling
 from experiments import unused_settings
 
 # Used when neither a preset nor batch sizes are given.

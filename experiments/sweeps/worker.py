@@ -60,14 +60,17 @@ def train(values, model_dir):
     """
     # Imported here so that their output goes to the log of the first run.
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+    from experiments import log_filter
+
+    log_filter.start()
     from absl import flags
     import tensorflow as tf
 
     from experiments import command_line
     from experiments import config as config_lib
-    from experiments import run
-    from experiments import run_flags
+    from experiments import run_flags  # noqa: F401  # Defines the flags.
     from experiments import run_folder
+    from experiments import training
 
     command_line.print_any_name()
     if not flags.FLAGS.is_parsed():
@@ -75,10 +78,10 @@ def train(values, model_dir):
         flags.FLAGS([sys.argv[0], "--keep_checkpoints=0"])
     tf.keras.backend.clear_session()
     config = config_lib.from_dict(values)
-    strategy = run_flags.make_strategy(config)
+    strategy = training.make_strategy(config)
     try:
         with run_folder.new(model_dir, config, keep_failed=True) as folder:
-            run.train(config, folder, strategy)
+            training.train(config, folder, strategy)
     except FloatingPointError as error:
         print(f"diverged: {error}", file=sys.stderr, flush=True)
         sys.exit(DIVERGED)

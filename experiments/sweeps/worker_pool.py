@@ -15,6 +15,7 @@ import time
 from typing import Optional
 
 from conadv_tf import paths
+from experiments import log_filter
 from experiments.sweeps import worker
 
 _SCRIPT = pathlib.Path(worker.__file__)
@@ -48,8 +49,7 @@ def worker_environment(num_workers):
       {name: value}.
     """
     threads = str(max(1, (os.cpu_count() or 1) // num_workers))
-    return {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
+    environment = {
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "OMP_NUM_THREADS": threads,
@@ -57,6 +57,9 @@ def worker_environment(num_workers):
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         **os.environ,
     }
+    if not log_filter.IS_SET:  # The workers filter their logs.
+        environment.pop(log_filter.LEVEL, None)
+    return environment
 
 
 class WorkerPool:

@@ -6,7 +6,9 @@ import re
 import tensorflow as tf
 
 import conadv_tf as ca
+from experiments import build
 from experiments import methods
+from experiments import steps
 
 # The methods that differ in the training step; AutoAugment changes only data.
 METHODS = {
@@ -19,7 +21,7 @@ METHODS["conadv_eighth"] = dataclasses.replace(
     name="conadv_eighth",
     label="ConAdv, an eighth",
     summary="conadv on an eighth of each batch",
-    step=ca.Concurrent(fraction=0.125),
+    step=steps.Concurrent(fraction=0.125),
 )
 # Help text for flags that `network` reads.
 NETWORK_HELP = (
@@ -99,7 +101,8 @@ def of_method(method, network, attack=None, **options):
     """
     method = METHODS[method]
     attack = (attack or paper_attack()) if method.step.requires_attack else None
-    model = ca.ConAdvModel(network, attack, step=method.step)
+    step = build.step(method.step)
+    model = ca.ConAdvModel(network, attack, step=step)
     return compiled(model, **options)
 
 
