@@ -1,4 +1,4 @@
-"""Attacks with a growing radius or a late start."""
+"""Attacks whose radius follows a schedule."""
 
 import numpy as np
 import pytest

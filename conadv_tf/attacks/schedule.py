@@ -24,8 +24,8 @@ class ScheduledAttack:
     At training step t, epsilon and the step size of `attack` are multiplied by
     schedule(t), clipped to [0, 1]. This deviates from the paper, which attacks
     at full strength from the first step. It helps if the early weights change
-    too fast for a stale attack. With Keras's
-    `PiecewiseConstantDecay([99], [0.0, 1.0])` the attack starts at step 100.
+    too fast for a stale attack. An attack that starts late costs less with
+    `ca.Delayed`, whose first steps are plain training.
 
     While the schedule is 0 the images are returned unchanged, without a random
     start, and the adversarial half of the step trains the auxiliary batch norm
