@@ -68,15 +68,16 @@ def test_networks_are_not_compared(tmp_path):
 
 
 @pytest.mark.parametrize("older", [False, True])
-def test_training_accuracy_is_shown_where_it_is_known(older, tmp_path):
-    columns = [c for c in COLUMNS if not older or c != "train_top1"]
+def test_training_accuracy_and_cost_are_shown_where_known(older, tmp_path):
+    added = ("train_top1", "attack_started", "mean_cost")
+    columns = [c for c in COLUMNS if not older or c not in added]
     rows = [
-        row("baseline", 8, seed, 0.5, train_top1=fit)
+        row("baseline", 8, seed, 0.5, train_top1=fit, mean_cost=1.125)
         for seed, fit in enumerate((0.25, 0.875))
     ]
     text = markdown(tmp_path, rows, columns)
     assert ("| training |" in text) != older
-    assert ("| 56.2 |" in text) != older
+    assert ("| 56.2 | 1.12 |" in text) != older
 
 
 def test_gains_and_training_accuracy_are_those_of_the_same_variant(tmp_path):

@@ -66,6 +66,7 @@ def _settings(runs):
             "mean": formatted(groups.top1_mean, "{:.2f}"),
             "std": formatted(groups.top1_std, "{:.2f}"),
             "training": formatted(groups.train_top1, "{:.1f}"),
+            "arithmetic": formatted(groups.mean_cost, "{:.2f}"),
             "paper": formatted(groups.published, "{:.1f}"),
             "ours - paper": formatted(gain, "{:+.2f}"),
             "compared": np.where(is_chosen, "yes", "no"),
@@ -73,7 +74,8 @@ def _settings(runs):
         },
         "Rates tried: how many learning rates were compared on validation "
         "data. Training: training accuracy of the last epoch. A baseline that "
-        "is below 100 underfits, and an attack regularizes."
+        "is below 100 underfits, and an attack regularizes. "
+        "Arithmetic: mean over the updates, where plain training has 1."
         + ("" if has_paper else " No results were published for these runs."),
         num_labels=2,
     )

@@ -114,6 +114,7 @@ def seed_groups(runs):
         top1_std: sample standard deviation in points; NaN for one run.
         summary: text with the mean, the deviation and the number of runs.
         train_top1: mean over the runs, percent; NaN if unknown.
+        mean_cost: mean over the runs; NaN if unknown.
         images_per_second: median over the runs; NaN if unknown.
 
     Raises:
@@ -138,6 +139,7 @@ def seed_groups(runs):
         top1_mean=("top1", "mean"),
         top1_std=("top1", "std"),
         train_top1=("train_top1", "mean"),
+        mean_cost=("mean_cost", "mean"),
         images_per_second=("images_per_second", "median"),
     ).reset_index()
     groups["top1"] = [group.set_index("seed").top1 for _, group in by_setting]

@@ -10,7 +10,7 @@ from experiments.methods import METHODS
 from experiments.sweeps.files import COLUMNS
 
 # Columns that older tables lack.
-_ADDED_COLUMNS = ("smoke_test", "train_top1")
+_ADDED_COLUMNS = ("smoke_test", "train_top1", "attack_started", "mean_cost")
 _WHOLE_NUMBERS = ("batch_size", "seed", "staleness")
 _NUMBERS = (
     *_WHOLE_NUMBERS,
@@ -18,6 +18,7 @@ _NUMBERS = (
     "learning_rate",
     "top1",
     "train_top1",
+    "mean_cost",
     "final_loss",
     "images_per_second",
     "published",
