@@ -18,6 +18,8 @@ from experiments import networks
 from experiments import steps
 from experiments.presets import catalog
 from experiments.presets import paper
+from tools.step import methods as measured
+from tools.step import variants
 
 
 def test_names():
@@ -33,6 +35,7 @@ def test_names():
     assert norm.metadata["values"] == attack_ops.NORMS
     assert networks.RESNET_DEPTHS == ca.networks.RESNET_DEPTHS
     assert networks.VARIANTS == ca.networks.EFFICIENTNET_VARIANTS
+    assert measured.VARIANTS == tuple(variants._BUILDERS)
     assert catalog._BATCH_NORM_MOMENTUM == BATCH_NORM_MOMENTUM
 
 

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 SLOW = {"tensorflow", "tf_keras", "keras", "conadv_tf", "matplotlib", "pandas"}
 COMMANDS = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in ("experiments",)
+    for folder in ("experiments", "tools")
     for path in (ROOT / folder).glob("*.py")
     if '__name__ == "__main__"' in path.read_text()
 )
@@ -63,12 +63,24 @@ def answer(script, *flags):
         ("experiments/sweep.py", ["--preset=digits"], "'digits_table1'"),
         ("experiments/sweep.py", ["--set=seed=3"], "'seed=3'"),
         ("experiments/sweep.py", ["--variant=epochs=30"], "epochs=30'"),
+        ("tools/analyze.py", [], "Expected folders of runs"),
+        ("tools/analyze.py", ["run", "--points=4"], "received 4"),
+        ("tools/benchmark.py", ["--variant=x"], "shared_pass_keep_clean_fit"),
+        ("tools/report.py", [], "Expected one sweep"),
+        ("tools/report.py", ["sweep", "--margin=0"], "> 0; received 0"),
+        ("tools/tpu_report.py", ["--method=x"], "rotating_roles"),
     ],
 )
 def test_a_command_answers_at_once(script, flags, words):
     output, seconds = answer(script, *flags)
     assert words in output and "IMPORTED []" in output
     assert seconds < 1
+
+
+def test_all_commands_filter_the_log():
+    assert len(COMMANDS) > 9
+    for command in COMMANDS:
+        assert "log_filter.start()" in (ROOT / command).read_text(), command
 
 
 def filtered(code, **variables):
@@ -121,6 +133,17 @@ def test_only_lines_that_say_nothing_are_hidden():
     assert filtered("os.write(2, b'F0000 fatal'); os.abort()") == [
         "F0000 fatal"
     ]
+
+
+# TensorFlow has printed nine lines in stack A and six in stack B.
+def test_tensorflow_starts_silently():
+    assert not filtered(
+        """
+import conadv_tf, tensorflow as tf
+tf.config.list_physical_devices()
+tf.function(lambda: tf.ones([3]), jit_compile=True)()
+"""
+    )
 
 
 # A worker redirects its output to the log of each run.

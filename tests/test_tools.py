@@ -2,8 +2,6 @@
 
 import csv
 import json
-import pathlib
-import re
 
 import pytest
 import tensorflow as tf
@@ -16,8 +14,6 @@ from tests.tool_runs import run_tool
 from tests.tool_runs import TINY
 from tools.step import cost
 from tools.step import models
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def compiled(function, *shapes):
@@ -169,20 +165,3 @@ def test_graph_report(tmp_path):
 def test_unknown_networks_are_named():
     with pytest.raises(ValueError, match="received 'resnet50x4'"):
         models.network("resnet50x4", 32)
-
-
-# TensorFlow used to print nine lines before the first line of the command.
-def test_commands_print_nothing_of_tensorflow_at_start():
-    commands = [
-        path
-        for folder in ("tools",)
-        for path in (ROOT / folder).glob("*.py")
-        if '__name__ == "__main__"' in path.read_text()
-    ]
-    assert len(commands) > 7
-    for path in commands:
-        text = path.read_text()
-        setting = 'os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")'
-        packages = "absl|conadv_tf|experiments|tools|numpy|tensorflow"
-        first = re.search(rf"^(from|import) ({packages})", text, re.MULTILINE)
-        assert 0 < text.find(setting) < first.start(), path

@@ -25,31 +25,21 @@ writes times.csv (each repeat), summary.json (with cores, load and versions) and
 benchmark.png to --output_dir. The machine should be idle otherwise.
 """
 
-import itertools
-import os
 import pathlib
 import sys
-import time
 
-# Hides TensorFlow's start-up messages; set the variable yourself to see them.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
-import tensorflow as tf
 
-from conadv_tf import csv_file
 from experiments import command_line
-from experiments import results
-from tools.step import benchmark_results
-from tools.step import models
-from tools.step import timing
-from tools.step import variants
+from experiments import log_filter
+from tools.step import methods
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
-    "network", ["resnet_cifar20"], f"{models.NETWORK_HELP} Repeat for several."
+    "network", ["resnet_cifar20"], f"{methods.NETWORK_HELP} Repeat for several."
 )
 flags.DEFINE_multi_integer(
     "image_size", [32], "Height and width; repeat the flag for several.", 1
@@ -64,7 +54,7 @@ flags.DEFINE_multi_enum(
         *("baseline", "disadv", "conadv", "nsl", "nsl_fit", "conadv_fit"),
         *("shared_pass_fit", "conadv_no_refresh", "conadv_sgd"),
     ],
-    list(variants.NAMES),
+    methods.VARIANTS,
     "Variants to time; repeat the flag for several.",
 )
 flags.DEFINE_integer("repeats", 10, "Turns of each variant.", lower_bound=1)
@@ -75,61 +65,11 @@ flags.DEFINE_string("output_dir", "runs/benchmark", "Folder for the results.")
 
 
 def main():
-    """Times all settings; times.csv is written after each of them."""
-    output = pathlib.Path(FLAGS.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    environment = benchmark_results.environment()
-    axes = FLAGS.network, FLAGS.image_size, FLAGS.batch_size
-    combinations = list(itertools.product(*axes, [FLAGS.jit_compile]))
-    settings = {}
-    for number, setting in enumerate(combinations, 1):
-        network, image_size, batch_size, _ = setting
-        _log(
-            f"[{number}/{len(combinations)}] {network}, {batch_size} images of "
-            f"{image_size}x{image_size}"
-        )
-        settings[setting] = _times(*setting)
-        rows = benchmark_results.rows(settings)
-        csv_file.write(output / "times.csv", rows)
-    benchmark_results.plot(settings, output / "benchmark.png")
-    own = FLAGS.get_key_flags_for_module(sys.argv[0])
-    content = {
-        **environment,
-        "flags": {flag.name: flag.value for flag in own},
-        "settings": benchmark_results.summary(settings),
-    }
-    results.write_json(output / "summary.json", content)
-    print(f"\n{environment['cores']} cores\n")
-    print(benchmark_results.tables(settings))
+    """Times all settings."""
+    log_filter.start()
+    from tools.step import benchmark_runs
 
-
-def _times(network, image_size, batch_size, jit_compile):
-    """Times the variants that can run in one setting.
-
-    Returns:
-      Dict from each variant to its milliseconds per step, one per repeat.
-    """
-    tf.keras.backend.clear_session()
-    runs = {}
-    for name in dict.fromkeys(FLAGS.variant):
-        tf.keras.utils.set_random_seed(FLAGS.seed)
-        model = models.network(network, image_size)
-        try:
-            runs[name] = variants.build(name, model, batch_size, jit_compile)
-        except variants.UnavailableError as error:
-            _log(f"  {name} is left out: {error}")
-    if not runs:
-        sys.exit("error: none of the variants can run.")
-    # Not in the loop above: setting a seed makes TensorFlow drop its kernels.
-    for name, run in runs.items():
-        start = time.perf_counter()
-        run(FLAGS.warmup_steps)
-        _log(f"  {name} ready after {time.perf_counter() - start:.0f} s")
-    return timing.alternate(runs, FLAGS.repeats, FLAGS.steps, FLAGS.seed)
-
-
-def _log(line):
-    print(line, file=sys.stderr, flush=True)
+    benchmark_runs.run()
 
 
 if __name__ == "__main__":

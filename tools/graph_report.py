@@ -24,26 +24,21 @@ import os
 import pathlib
 import sys
 
-# Hides TensorFlow's start-up messages; set the variable yourself to see them.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The module is counted, not run: XLA's passes are needed, LLVM's are not.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
-import tensorflow as tf
-import tqdm
 
-from conadv_tf import csv_file
 from experiments import command_line
-from experiments import methods
-from experiments import results
-from tools.step import cost
-from tools.step import models
+from experiments import log_filter
+from experiments.methods import COMPARED
+from experiments.methods import describe
+from tools.step import methods
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("network", "resnet_cifar20", models.NETWORK_HELP)
+flags.DEFINE_string("network", "resnet_cifar20", methods.NETWORK_HELP)
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 32, "Images per step and replica.", 1)
 flags.DEFINE_enum(
@@ -55,16 +50,25 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_multi_enum(
     "method",
-    list(methods.COMPARED),
-    list(models.METHODS),
+    list(COMPARED),
+    list(methods.METHODS),
     "Methods to report on; repeat the flag for several. "
-    + methods.describe(models.METHODS),
+    + describe(methods.METHODS),
 )
 flags.DEFINE_string("output_dir", None, "Folder for CSV and JSON.")
 
 
 def main():
     """Prints the table and writes it if --output_dir is given."""
+    log_filter.start()
+    import tensorflow as tf
+    import tqdm
+
+    from conadv_tf import csv_file
+    from experiments import results
+    from tools.step import cost
+    from tools.step import models
+
     tf.keras.mixed_precision.set_global_policy(FLAGS.precision)
     rows = []
     for method in tqdm.tqdm(dict.fromkeys(FLAGS.method), "compiled methods"):

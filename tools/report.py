@@ -11,29 +11,18 @@ missing runs, commands and versions. report.html opens without a server or a
 network. Needs pandas: pip install -e ".[report]".
 """
 
-import os
 import pathlib
 import shlex
 import sys
 
-# TensorFlow's start-up messages are noise here; set it yourself to see them.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The script runs from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-try:
-    import pandas  # noqa: F401
-except ImportError as error:
-    sys.exit(f'error: {error}. Install it: pip install -e ".[report]"')
 
 from absl import app
 from absl import flags
 
-from conadv_tf import paths
 from experiments import command_line
-from tools.sweep_report import page
-from tools.sweep_report import report
-from tools.sweep_report import seed_groups
-from tools.sweep_report import sweep as sweep_lib
+from experiments import log_filter
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("html", False, "Also write report.html.")
@@ -62,12 +51,23 @@ def main(argv):
     """Reads the sweep, writes the report and prints its tables."""
     if len(argv) != 2:
         raise app.UsageError(f"Expected one sweep; received {argv[1:]}.")
+    if not FLAGS.margin > 0:
+        sys.exit(f"error: Expected --margin > 0; received {FLAGS.margin}.")
+    log_filter.start()
+    try:
+        import pandas  # noqa: F401
+    except ImportError as error:
+        sys.exit(f'error: {error}. Install it: pip install -e ".[report]"')
+    from conadv_tf import paths
+    from tools.sweep_report import page
+    from tools.sweep_report import report
+    from tools.sweep_report import seed_groups
+    from tools.sweep_report import sweep as sweep_lib
+
     folder = paths.as_path(argv[1])
     output_dir = paths.as_path(FLAGS.output_dir or folder / "report")
     command = shlex.join(["python", "tools/report.py", *sys.argv[1:]])
     try:
-        if not FLAGS.margin > 0:
-            raise ValueError(f"Expected --margin > 0; received {FLAGS.margin}.")
         sweep = sweep_lib.read_sweep(folder)
         runs = seed_groups.comparable_runs(sweep, FLAGS.epsilon, FLAGS.margin)
         output_dir.mkdir(parents=True, exist_ok=True)

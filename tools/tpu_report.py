@@ -20,23 +20,20 @@ Cycles are the compiler's estimates for one core, not measurements. ResNet-50
 takes minutes per method.
 """
 
-import os
 import pathlib
 import sys
 import types
 
-# Hides TensorFlow's start-up messages; set the variable yourself to see them.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Lets the script run from any folder.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
 from experiments import command_line
-from experiments import methods
-from tools.step import models
-from tools.tpu import report
-from tools.tpu.export import METHODS
+from experiments import log_filter
+from experiments.methods import describe
+from tools.step import methods
+from tools.tpu.methods import METHODS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("python", None, "Python of the environment with jax.")
@@ -50,7 +47,7 @@ flags.DEFINE_bool(
     False,
     "Create the two environments (FOLDER/bin/python) if they are missing.",
 )
-flags.DEFINE_string("network", "resnet_cifar20", models.NETWORK_HELP)
+flags.DEFINE_string("network", "resnet_cifar20", methods.NETWORK_HELP)
 flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=1)
 flags.DEFINE_multi_enum(
     "method",
@@ -58,7 +55,7 @@ flags.DEFINE_multi_enum(
     [*METHODS, "rotating_roles"],
     "Steps to compile; repeat the flag for several. attack: only the attack; "
     "rotating_roles: its three roles, each with --batch_size images; "
-    + methods.describe(models.METHODS),
+    + describe(methods.METHODS),
 )
 flags.DEFINE_multi_string(
     "earlier",
@@ -87,6 +84,9 @@ flags.DEFINE_string("output_dir", "runs/tpu", "Folder for the results.")
 
 def main():
     """Compiles each step and prints the tables."""
+    log_filter.start()
+    from tools.tpu import report
+
     own = FLAGS.get_key_flags_for_module(sys.argv[0])
     options = types.SimpleNamespace(**{flag.name: flag.value for flag in own})
     try:

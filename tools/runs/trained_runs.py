@@ -64,11 +64,7 @@ class TrainedRun:
 
 
 def check_comparable(runs):
-    """Raises a ValueError unless there are runs, all on the same images."""
-    if not runs:
-        raise ValueError(
-            "Expected folders of runs: python tools/analyze.py RUN [RUN ...]."
-        )
+    """Raises a ValueError unless all runs are on the same images."""
     for name in (
         "dataset",
         "image_size",

@@ -1,33 +1,13 @@
 """Builds the models whose training step the tools measure."""
 
-import dataclasses
 import re
 
 import tensorflow as tf
 
 import conadv_tf as ca
 from experiments import build
-from experiments import methods
-from experiments import steps
+from tools.step.methods import METHODS
 
-# The methods that differ in the training step; AutoAugment changes only data.
-METHODS = {
-    name: method
-    for name, method in methods.METHODS.items()
-    if not method.autoaugment
-}
-METHODS["conadv_eighth"] = dataclasses.replace(
-    METHODS["conadv_quarter"],
-    name="conadv_eighth",
-    label="ConAdv, an eighth",
-    summary="conadv on an eighth of each batch",
-    step=steps.Concurrent(fraction=0.125),
-)
-# Help text for flags that `network` reads.
-NETWORK_HELP = (
-    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), or resnetD "
-    "(depth D of 18, 34, 50, 101 or 152)."
-)
 _NUM_CLASSES = {"resnet_cifar": 10, "resnet": 1000}
 _EPSILON = 4 / 255
 # Small enough that a network can be trained on noise for long.
@@ -38,8 +18,8 @@ def network(name, image_size):
     """Builds a network by name.
 
     Args:
-      name: a name as in `NETWORK_HELP`; W is the number of channels of the
-        first stage.
+      name: a name as in `methods.NETWORK_HELP`; W is the number of channels of
+        the first stage.
       image_size: height and width of the images.
 
     Returns:
@@ -94,7 +74,7 @@ def of_method(method, network, attack=None, **options):
     """Builds the compiled `ConAdvModel` of a method.
 
     Args:
-      method: a key of `METHODS`.
+      method: a key of `methods.METHODS`.
       network: functional Keras model from images to logits.
       attack: attack of an adversarial method; by default the paper's.
       **options: keyword arguments of `compiled`.

@@ -22,7 +22,7 @@ def build(name, network, batch_size, jit_compile):
     """Builds a variant: a function that takes the number of steps to train.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `methods.VARIANTS`.
       network: functional Keras model from images to logits; may be changed.
       batch_size: number of images per step.
       jit_compile: whether XLA compiles the step.
@@ -136,4 +136,3 @@ _BUILDERS = {
     "conadv_no_refresh": _without_refresh,
     "conadv_sgd": functools.partial(_method, "conadv", optimizer=_sgd),
 }
-NAMES = tuple(_BUILDERS)

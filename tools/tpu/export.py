@@ -11,12 +11,8 @@ import conadv_tf as ca
 from conadv_tf.networks import conversion
 from conadv_tf.steps import Batch
 from tools.step import models
-
-_plain, *_adversarial = models.METHODS
-# The steps of one core in the order of the tables; "attack" omits the update.
-METHODS = (_plain, "attack", *_adversarial)
-# The roles of `RotatingRoles`, each exported as a step of one core.
-ROLES = ("role_attack", "role_adversarial", "role_clean")
+from tools.tpu.methods import METHODS
+from tools.tpu.methods import ROLES
 
 
 def step_function(network, method, batch_size, attack):

@@ -12,7 +12,7 @@ from typing import Optional
 
 from experiments import plots
 from tools.step import models
-from tools.tpu.export import ROLES
+from tools.tpu.methods import ROLES
 
 _LABELS = {name: method.label for name, method in models.METHODS.items()}
 _LABELS["rotating_roles"] = "rotating roles"

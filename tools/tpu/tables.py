@@ -3,7 +3,7 @@
 from conadv_tf import csv_file
 from experiments import markdown_table
 from tools.tpu import cycles as cycles_lib
-from tools.tpu.export import ROLES
+from tools.tpu.methods import ROLES
 
 # Clock of one core from Google's documentation, which omits newer TPUs.
 CLOCK_MHZ = {"TPU v2": 700, "TPU v3": 940}

@@ -1,0 +1,1 @@
+"""Tools for the input pipeline and its augmentation."""

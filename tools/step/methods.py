@@ -1,0 +1,34 @@
+"""What the tools can measure, for their flags, without TensorFlow."""
+
+import dataclasses
+
+from experiments import methods
+from experiments import steps
+
+# The methods that differ in the training step; AutoAugment changes only data.
+METHODS = {
+    name: method
+    for name, method in methods.METHODS.items()
+    if not method.autoaugment
+}
+METHODS["conadv_eighth"] = dataclasses.replace(
+    METHODS["conadv_quarter"],
+    name="conadv_eighth",
+    label="ConAdv, an eighth",
+    summary="conadv on an eighth of each batch",
+    step=steps.Concurrent(fraction=0.125),
+)
+# Help text for flags that `models.network` reads.
+NETWORK_HELP = (
+    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), or resnetD "
+    "(depth D of 18, 34, 50, 101 or 152)."
+)
+# The variants of `variants.build`.
+VARIANTS = (
+    *METHODS,
+    *(f"{name}_fit" for name in METHODS),
+    "nsl",
+    "nsl_fit",
+    "conadv_no_refresh",
+    "conadv_sgd",
+)
