@@ -165,20 +165,21 @@ class LARS(keras_optimizers.Optimizer):
         if self.record_trust_ratios:
             for variable in variables:
                 if not self.is_excluded(variable):
+                    # No update computes 0.
                     self._ratios[self.key(variable)] = self.add_variable(
-                        (), initializer="ones", name="trust_ratio"
+                        (), initializer="zeros", name="trust_ratio"
                     )
 
     @property
     def trust_ratios(self) -> list[float]:
         """The last trust ratio of each weight that is not excluded.
 
-        Empty before the first update and without `record_trust_ratios`.
+        A weight without an update has none. Empty before the first update and
+        without `record_trust_ratios`.
         """
-        return [
-            ratio.numpy().item()
-            for ratio in getattr(self, "_ratios", {}).values()
-        ]
+        ratios = getattr(self, "_ratios", {}).values()
+        values = [ratio.numpy().item() for ratio in ratios]
+        return [value for value in values if value]
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Updates one weight and its momentum buffer."""

@@ -1,0 +1,300 @@
+"""`ca.Delayed` before its start is plain training, afterwards its step."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import conadv_tf as ca
+from conadv_tf.networks import variables as variables_lib
+from tests import delayed_models
+from tests import networks
+from tests.marks import slow
+from tools.step import cost
+from tools.step import graph_walk
+from tools.step.models import batch_specs
+
+SGD = functools.partial(tf.keras.optimizers.SGD, 0.1, momentum=0.9)
+
+
+def dropout():
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Dropout(0.2)(inputs)
+    x = tf.keras.layers.Conv2D(4, 3)(x)
+    x = tf.keras.layers.BatchNormalization()(x)
+    x = tf.keras.layers.Dropout(0.5)(tf.keras.layers.Flatten()(x))
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+def penalized():
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Conv2D(4, 3, kernel_regularizer="l2")(inputs)
+    x = tf.keras.layers.BatchNormalization(gamma_regularizer="l2")(x)
+    x = tf.keras.layers.Flatten()(x)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+def large_stem():
+    # In a model with an attack its input gradient is computed otherwise.
+    inputs = tf.keras.Input((16, 16, 3))
+    x = tf.keras.layers.Conv2D(4, 7, 2, padding="same")(inputs)
+    x = tf.keras.layers.BatchNormalization()(x)
+    x = tf.keras.layers.GlobalAveragePooling2D()(x)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+def in_float16():
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    return networks.small()
+
+
+def recording_lars():
+    return ca.LARS(0.5, exclude_kinds=(), record_trust_ratios=True)
+
+
+# {name: (step, arguments of the model, arguments of the data)}.
+PLAIN = {
+    "lars": (ca.Concurrent(), {}, {}),
+    "replicas": (ca.SharedPass(), {"replicas": 2}, {}),
+    "xla": (ca.Concurrent(), {"jit_compile": True, "optimizer": SGD}, {}),
+    "microbatches": (ca.Concurrent(microbatches=2), {"network": dropout}, {}),
+    "execution": (ca.SharedPass(), {"steps_per_execution": 2}, {}),
+    "dropout": (ca.Sequential(), {"network": dropout}, {}),
+    "float16": (ca.Concurrent(), {"network": in_float16}, {}),
+    "adamw": (
+        ca.Concurrent(),
+        {
+            "optimizer": lambda: tf.keras.optimizers.AdamW(
+                0.01, weight_decay=0.1, global_clipnorm=0.1, use_ema=True
+            )
+        },
+        {"sample_weight": True},
+    ),
+    "stem": (ca.Concurrent(), {"network": large_stem}, {"shape": (16, 16, 3)}),
+    "trust ratios": (ca.Concurrent(), {"optimizer": recording_lars}, {}),
+}
+SLOW_PLAIN = {
+    "eager": (ca.Concurrent(), {"run_eagerly": True}, {}),
+    "dropout on replicas": (
+        ca.Sequential(),
+        {"replicas": 2, "network": dropout},
+        {},
+    ),
+    "microbatches on replicas": (
+        ca.Sequential(microbatches=2),
+        {"replicas": 2},
+        {"sample_weight": True},
+    ),
+    "legacy optimizer": (
+        ca.Concurrent(),
+        {"optimizer": lambda: tf.keras.optimizers.legacy.Adam(0.01)},
+        {},
+    ),
+    "float16 on replicas": (
+        ca.Concurrent(),
+        {"network": in_float16, "replicas": 2},
+        {},
+    ),
+    "stem in xla": (
+        ca.Concurrent(),
+        {"network": large_stem, "jit_compile": True},
+        {"shape": (16, 16, 3)},
+    ),
+}
+
+
+# Labels are random, so that an accuracy of 1 is out of reach.
+@pytest.mark.parametrize(
+    "name, condition",
+    [
+        *((name, {"accuracy": 1.0}) for name in PLAIN),
+        ("lars", {"epoch": 9}),
+        *(slow(name, {"accuracy": 1.0}) for name in SLOW_PLAIN),
+        *(slow(name, {"update": 99}) for name in [*PLAIN, *SLOW_PLAIN]),
+    ],
+)
+def test_before_the_start_it_is_plain_training(name, condition):
+    step, arguments, of_data = {**PLAIN, **SLOW_PLAIN}[name]
+    trained = []
+    for each in (
+        ca.Delayed(step, **condition),
+        delayed_models.plain(step),
+    ):
+        model = delayed_models.build(each, **arguments)
+        data = delayed_models.data(**of_data)
+        history = model.fit(data, epochs=2, validation_data=data, verbose=0)
+        trained.append((model, history.history))
+    (model, history), (expected, plain) = trained
+    delayed_models.assert_plain(model, expected)
+    assert history == {**plain, "attacked": [0.0, 0.0]}
+    # Other branches, and their slots, are as they were created.
+    other = [b for _, b in variables_lib.branch_pairs(model.network)]
+    assert {each.numpy().mean() for each in other} == {0.0, 1.0}
+
+
+def test_penalties_of_the_auxiliary_branch_are_constant_before_the_start():
+    trained = []
+    for step in (ca.Delayed(ca.Concurrent(), epoch=9), ca.Plain()):
+        model = delayed_models.build(step, penalized, optimizer=SGD)
+        data = delayed_models.data()
+        trained.append((model, model.fit(data, epochs=2, verbose=0).history))
+    (model, history), (expected, plain) = trained
+    delayed_models.assert_plain(model, expected)
+    # Four times gamma = 1, with Keras's default of 0.01.
+    np.testing.assert_allclose(
+        np.subtract(history["loss"], plain["loss"]), 0.04, rtol=1e-4
+    )
+
+
+# {name: (step, arguments of the model)}.
+CONTINUED = {
+    "conadv": (ca.Concurrent(), {}),
+    "staler": (ca.Concurrent(staleness=3, fraction=0.5), {}),
+    "disadv": (ca.Sequential(weight=2.0), {"network": dropout}),
+    "shared pass": (ca.SharedPass(), {"jit_compile": True}),
+    "microbatches": (ca.Concurrent(microbatches=2), {}),
+    "replicas": (ca.Concurrent(), {"replicas": 2}),
+    "rotating roles": (ca.RotatingRoles(), {"replicas": 3}),
+    "adam": (
+        ca.SharedPass(),
+        {"optimizer": lambda: tf.keras.optimizers.Adam(0.01)},
+    ),
+    "float16": (ca.Concurrent(), {"network": in_float16}),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conadv",
+        "staler",
+        "shared pass",
+        "microbatches",
+        slow("disadv"),
+        "replicas",
+        slow("adam"),
+        slow("float16"),
+        "rotating roles",
+    ],
+)
+def test_after_the_start_it_continues_with_the_other_step(name):
+    step, arguments = CONTINUED[name]
+    # With micro-batches two epochs end with a complete update.
+    delay, epochs = 2, 4
+    data = delayed_models.data(size=12 if name == "rotating roles" else 8)
+    model = delayed_models.build(ca.Delayed(step, epoch=delay), **arguments)
+    history = model.fit(data, epochs=epochs, verbose=0).history
+    assert history["attacked"] == [0.0, 0.0, 1.0, 1.0]
+
+    plain = delayed_models.build(delayed_models.plain(step), **arguments)
+    before = plain.fit(data, epochs=delay, verbose=0).history
+    expected = delayed_models.continued(plain, step, **arguments)
+    after = expected.fit(
+        data, initial_epoch=delay, epochs=epochs, verbose=0
+    ).history
+    for one, variables in (
+        (model.network.weights, expected.network.weights),
+        (
+            delayed_models.optimizer_variables(model),
+            delayed_models.optimizer_variables(expected),
+        ),
+    ):
+        delayed_models.assert_equal(
+            delayed_models.values(model, one),
+            delayed_models.values(expected, variables),
+        )
+    state, wanted = (
+        each.runner.saved_variables() for each in (model, expected)
+    )
+    assert {name for name in state if name.startswith("delayed/")} == (
+        set(state) - set(wanted)
+    )
+    for key, variable in wanted.items():
+        np.testing.assert_array_equal(state[key].numpy(), variable.numpy(), key)
+    for key in history:
+        if key != "attacked":
+            assert history[key] == [*before.get(key, []), *after[key]], key
+
+
+# The start copies the main branch once. A network without batch norm has none.
+def test_a_network_without_batch_norm_starts():
+    model = delayed_models.build(
+        ca.Delayed(ca.Concurrent(), update=3),
+        functools.partial(networks.linear, (6, 6, 1)),
+    )
+    history = model.fit(delayed_models.data(), epochs=2, verbose=0).history
+    assert history["attacked"] == [0.0, 1.0]
+    assert len(history["adversarial_loss"]) == 1
+
+
+def walked(model):
+    """(products, longest chain, operations in products) of a step."""
+    specs = batch_specs(model.network, 8)
+    step = model.runner.as_function(specs, jit_compile=True)
+    graph = step.get_concrete_function(*specs).graph
+    module = cost.xla_internals.optimized_hlo(step, *specs)
+    return (
+        graph_walk.count_products(graph),
+        graph_walk.longest_chain(graph),
+        cost.count(module)["product_operations"],
+    )
+
+
+def test_before_the_start_a_step_costs_what_plain_training_does():
+    network = networks.convolutional
+    plain, inner = (
+        delayed_models.build(each, network)
+        for each in (ca.Plain(), ca.Concurrent(staleness=2))
+    )
+    step = ca.Delayed(inner.step, epoch=1)
+    model = delayed_models.build(step, network)
+    assert walked(model) == walked(plain)
+    groups = {name.partition("/")[0] for name in model.runner.variables()}
+    assert groups == {
+        *("skipped", "first_skipped"),
+        *("step", "out_of_range", "delayed"),
+    }
+    assert model.stale_network is None
+    batch = batch_specs(model.network, 8)
+    memory = [
+        ca.step_memory(each, batch, compile_step=False)
+        for each in (model, inner)
+    ]
+    assert memory[0] == memory[1] and memory[0].pending and memory[0].shadow
+    model.fit(delayed_models.data(), verbose=0)
+    assert model.stale_network is not None
+    assert walked(model) == walked(inner)
+
+
+# A network whose arithmetic is in one layer that is not the first one: the
+# first layer needs no input gradient in plain training.
+def heavy():
+    inputs = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Conv2D(16, 1)(inputs)
+    for _ in range(2):
+        x = tf.keras.layers.Conv2D(16, 3)(x)
+    x = tf.keras.layers.GlobalAveragePooling2D()(x)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(x))
+
+
+@pytest.mark.parametrize(
+    "step, num_steps",
+    [
+        (ca.SharedPass(), 1),
+        slow(ca.SharedPass(replace_clean=False), 1),
+        (ca.Concurrent(fraction=0.25), 2),
+        slow(ca.Sequential(), 1),
+    ],
+)
+def test_cost_is_the_measured_ratio_of_operations(step, num_steps):
+    attack = ca.PGD(0.1, num_steps=num_steps)
+    plain, model = (
+        delayed_models.build(each, heavy, attack=attack)
+        for each in (ca.Plain(), step)
+    )
+    ratio = walked(model)[2] / walked(plain)[2]
+    expected = ca.Delayed(step, epoch=1).cost(attack)
+    assert expected == step.cost(attack)
+    assert ratio == pytest.approx(expected, rel=0.04)
+    assert ca.Plain().cost(None) == 1.0
