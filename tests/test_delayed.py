@@ -55,12 +55,10 @@ def recording_lars():
 
 # {name: (step, arguments of the model, arguments of the data)}.
 PLAIN = {
-    "lars": (ca.Concurrent(), {}, {}),
-    "replicas": (ca.SharedPass(), {"replicas": 2}, {}),
+    "replicas": (ca.SharedPass(), {"replicas": 2, "network": dropout}, {}),
     "xla": (ca.Concurrent(), {"jit_compile": True, "optimizer": SGD}, {}),
     "microbatches": (ca.Concurrent(microbatches=2), {"network": dropout}, {}),
     "execution": (ca.SharedPass(), {"steps_per_execution": 2}, {}),
-    "dropout": (ca.Sequential(), {"network": dropout}, {}),
     "float16": (ca.Concurrent(), {"network": in_float16}, {}),
     "adamw": (
         ca.Concurrent(),
@@ -75,12 +73,8 @@ PLAIN = {
     "trust ratios": (ca.Concurrent(), {"optimizer": recording_lars}, {}),
 }
 SLOW_PLAIN = {
+    "lars": (ca.Concurrent(), {}, {}),
     "eager": (ca.Concurrent(), {"run_eagerly": True}, {}),
-    "dropout on replicas": (
-        ca.Sequential(),
-        {"replicas": 2, "network": dropout},
-        {},
-    ),
     "microbatches on replicas": (
         ca.Sequential(microbatches=2),
         {"replicas": 2},
@@ -109,9 +103,8 @@ SLOW_PLAIN = {
     "name, condition",
     [
         *((name, {"accuracy": 1.0}) for name in PLAIN),
-        ("lars", {"epoch": 9}),
         *(slow(name, {"accuracy": 1.0}) for name in SLOW_PLAIN),
-        *(slow(name, {"update": 99}) for name in [*PLAIN, *SLOW_PLAIN]),
+        *(slow(name, {"epoch": 99}) for name in [*PLAIN, *SLOW_PLAIN]),
     ],
 )
 def test_before_the_start_it_is_plain_training(name, condition):
@@ -154,7 +147,7 @@ CONTINUED = {
     "disadv": (ca.Sequential(weight=2.0), {"network": dropout}),
     "shared pass": (ca.SharedPass(), {"jit_compile": True}),
     "microbatches": (ca.Concurrent(microbatches=2), {}),
-    "replicas": (ca.Concurrent(), {"replicas": 2}),
+    "replicas": (ca.Concurrent(staleness=2), {"replicas": 2}),
     "rotating roles": (ca.RotatingRoles(), {"replicas": 3}),
     "adam": (
         ca.SharedPass(),
@@ -167,15 +160,15 @@ CONTINUED = {
 @pytest.mark.parametrize(
     "name",
     [
-        "conadv",
-        "staler",
+        slow("conadv"),
+        slow("staler"),
         "shared pass",
         "microbatches",
         slow("disadv"),
         "replicas",
         slow("adam"),
         slow("float16"),
-        "rotating roles",
+        slow("rotating roles"),
     ],
 )
 def test_after_the_start_it_continues_with_the_other_step(name):
@@ -283,7 +276,7 @@ def heavy():
     [
         (ca.SharedPass(), 1),
         slow(ca.SharedPass(replace_clean=False), 1),
-        (ca.Concurrent(fraction=0.25), 2),
+        slow(ca.Concurrent(fraction=0.25), 2),
         slow(ca.Sequential(), 1),
     ],
 )

@@ -64,8 +64,8 @@ class StalenessDrift(keras_internals.Callback):
 
     Raises:
       ValueError: if `every_steps` is not positive; in `fit`, if the attack does
-        not use stale weights, or if a copy of them would have to be made within
-        an execution of several steps.
+        not use stale weights or starts late (`ca.Delayed`), or if a copy of
+        them would have to be made within an execution of several steps.
     """
 
     def __init__(
@@ -112,6 +112,13 @@ class StalenessDrift(keras_internals.Callback):
                 "Expected a ConAdvModel with an attack and staleness >= 1; "
                 f"received {model.name!r}, which has no stale weights. "
                 "Leave StalenessDrift out of its callbacks."
+            )
+        if model.step.attacking_step is not model.step:
+            raise ValueError(
+                "Expected a step that attacks from the start of training with "
+                f"StalenessDrift; received {model.step!r}, whose plain phase "
+                "has no stale weights. Leave the callback out, or train with "
+                f"step=ca.{model.step.attacking_step!r}."
             )
         self._copy = None
         if model.stale_network is None:

@@ -91,6 +91,8 @@ def read(model: tf.keras.Model) -> Values:
 def _description(step: Any) -> str:
     """Returns the class of a step and its options except the weight."""
     options = {k: v for k, v in step.get_config().items() if k != "weight"}
+    if step.attacking_step is not step:
+        options["step"] = _description(step.attacking_step)
     return f"{type(step).__name__} {json.dumps(options, default=repr)}"
 
 

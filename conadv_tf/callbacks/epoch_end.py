@@ -35,8 +35,9 @@ def with_epoch_end(
     """
     if not isinstance(callbacks, tf.keras.callbacks.CallbackList):
         return [EpochEnd(), *callbacks]
-    if not any(isinstance(each, EpochEnd) for each in callbacks.callbacks):
-        first = EpochEnd()
-        first.set_model(model)  # A CallbackList does not do this.
-        callbacks.callbacks.insert(0, first)
+    found = [each for each in callbacks.callbacks if isinstance(each, EpochEnd)]
+    if not found:
+        found = [EpochEnd()]
+        callbacks.callbacks.insert(0, *found)
+    found[0].set_model(model)  # A CallbackList does not do this.
     return callbacks

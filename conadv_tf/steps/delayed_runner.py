@@ -61,6 +61,7 @@ class EpochAccuracy:
         weight = tf.ones_like(correct)
         if self._accuracy.is_weighted and clean.sample_weight is not None:
             weight = tf.cast(clean.sample_weight, correct.dtype)
+            weight = tf.reshape(weight, tf.shape(correct))  # May be [batch, 1].
         self._correct.assign_add(tf.reduce_sum(correct * weight))
         self._count.assign_add(tf.reduce_sum(weight))
 
@@ -124,7 +125,7 @@ class DelayedRunner(StepRunner):
             self._plain.loss.epoch_accuracy = self._accuracy
         self._epochs = local_variable(tf.constant(0, tf.int64), "epochs")
         self._started = local_variable(tf.constant(0, tf.int64), "started")
-        self._fit_arguments: tuple[Any, ...] = (None, None, 0.0)
+        self._checked: Any = None  # Element spec that both phases can use.
         # Raises errors now instead of after epochs of training.
         step.step.build(context)
 
@@ -181,7 +182,6 @@ class DelayedRunner(StepRunner):
             values = local_values(strategy, variable)
             assign_local(strategy, found[name], values)
         attacking.reset()
-        attacking.begin_fit(*self._fit_arguments)
         attacking.labels = self._plain.labels
         logging.getLogger(__name__).info(
             f"The attack starts after {self._epochs.read_value().numpy()} "
@@ -190,9 +190,14 @@ class DelayedRunner(StepRunner):
         )
 
     def _build_attacking(self) -> None:
-        self._attacking = self.step.step.build(self.context)
+        self._attacking = self._new_attacking()
         self.attack = self._attacking.attack
         self._started.assign(1)
+
+    def _new_attacking(self) -> StepRunner:
+        runner = self.step.step.build(self.context)
+        runner.batch_size_hint = self.batch_size_hint
+        return runner
 
     # --- What the runner of the phase does ----------------------------------
 
@@ -224,6 +229,12 @@ class DelayedRunner(StepRunner):
 
         def run(iterator: Any) -> Any:
             phase = self._phase
+            if phase is self._plain and iterator.element_spec != self._checked:
+                # Raises errors now instead of after epochs of training.
+                self._checked = iterator.element_spec
+                with self.context.strategy.scope():
+                    runner = self._new_attacking()
+                runner.prepare(self._checked, self.context.jit_compile)
             if phase not in functions:
                 functions[phase] = phase.train_function(make)
             return functions[phase](iterator)
@@ -251,8 +262,8 @@ class DelayedRunner(StepRunner):
 
     def begin_fit(self, *args: Any) -> None:
         """Continues with the state of the last `fit`."""
-        self._fit_arguments = args
         self._phase.begin_fit(*args)
+        self.batch_size_hint = self._phase.batch_size_hint
         if self._accuracy is not None:  # The last epoch may be incomplete.
             self._accuracy.reset()
 
@@ -272,7 +283,6 @@ class DelayedRunner(StepRunner):
             self._attacking, self.attack = None, self._checks
             if values[f"{_GROUP}/started"][0]:
                 self._build_attacking()
-                self._phase.begin_fit(*self._fit_arguments)
         self._phase.restore(values)
         for name, variable in own.items():
             assign_local(strategy, variable, values[name])
