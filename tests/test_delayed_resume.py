@@ -127,6 +127,7 @@ def test_a_checkpoint_of_an_attack_is_restored_as_it_is(tmp_path):
     with pytest.raises(ValueError, match=r'checkpoint.*Delayed.*"epoch": 3'):
         other.fit(
             data(),
+            steps_per_epoch=STEPS,
             callbacks=[ca.Checkpoints(tmp_path, restore=True)],
             verbose=0,
         )
