@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
+from conadv_tf import xla_internals
 from conadv_tf.networks import variables as variables_lib
 from tests import delayed_models
 from tests import networks
+from tests.marks import all_slow_but
 from tests.marks import slow
 from tools.step import cost
 from tools.step import graph_walk
@@ -58,8 +60,6 @@ PLAIN = {
     "replicas": (ca.SharedPass(), {"replicas": 2, "network": dropout}, {}),
     "xla": (ca.Concurrent(), {"jit_compile": True, "optimizer": SGD}, {}),
     "microbatches": (ca.Concurrent(microbatches=2), {"network": dropout}, {}),
-    "execution": (ca.SharedPass(), {"steps_per_execution": 2}, {}),
-    "float16": (ca.Concurrent(), {"network": in_float16}, {}),
     "adamw": (
         ca.Concurrent(),
         {
@@ -69,10 +69,12 @@ PLAIN = {
         },
         {"sample_weight": True},
     ),
-    "stem": (ca.Concurrent(), {"network": large_stem}, {"shape": (16, 16, 3)}),
-    "trust ratios": (ca.Concurrent(), {"optimizer": recording_lars}, {}),
 }
 SLOW_PLAIN = {
+    "execution": (ca.SharedPass(), {"steps_per_execution": 2}, {}),
+    "float16": (ca.Concurrent(), {"network": in_float16}, {}),
+    "stem": (ca.Concurrent(), {"network": large_stem}, {"shape": (16, 16, 3)}),
+    "trust ratios": (ca.Concurrent(), {"optimizer": recording_lars}, {}),
     "lars": (ca.Concurrent(), {}, {}),
     "eager": (ca.Concurrent(), {"run_eagerly": True}, {}),
     "microbatches on replicas": (
@@ -104,7 +106,7 @@ SLOW_PLAIN = {
     [
         *((name, {"accuracy": 1.0}) for name in PLAIN),
         *(slow(name, {"accuracy": 1.0}) for name in SLOW_PLAIN),
-        *(slow(name, {"epoch": 99}) for name in [*PLAIN, *SLOW_PLAIN]),
+        *(slow(name, {"epoch": 99}) for name in PLAIN),
     ],
 )
 def test_before_the_start_it_is_plain_training(name, condition):
@@ -157,20 +159,7 @@ CONTINUED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        slow("conadv"),
-        slow("staler"),
-        "shared pass",
-        "microbatches",
-        slow("disadv"),
-        "replicas",
-        slow("adam"),
-        slow("float16"),
-        slow("rotating roles"),
-    ],
-)
+@pytest.mark.parametrize("name", all_slow_but(["conadv"], CONTINUED))
 def test_after_the_start_it_continues_with_the_other_step(name):
     step, arguments = CONTINUED[name]
     # With micro-batches two epochs end with a complete update.
@@ -210,7 +199,7 @@ def test_after_the_start_it_continues_with_the_other_step(name):
             assert history[key] == [*before.get(key, []), *after[key]], key
 
 
-# The start copies the main branch once. A network without batch norm has none.
+@pytest.mark.slow
 def test_a_network_without_batch_norm_starts():
     model = delayed_models.build(
         ca.Delayed(ca.Concurrent(), update=3),
@@ -222,16 +211,20 @@ def test_a_network_without_batch_norm_starts():
 
 
 def walked(model):
-    """(products, longest chain, operations in products) of a step."""
+    """(products, longest chain) of a step."""
+    specs = batch_specs(model.network, 8)
+    step = model.runner.as_function(specs)
+    graph = step.get_concrete_function(*specs).graph
+    return graph_walk.count_products(graph), graph_walk.longest_chain(graph)
+
+
+def operations(model):
+    """All operations of a compiled step, and those in products."""
     specs = batch_specs(model.network, 8)
     step = model.runner.as_function(specs, jit_compile=True)
-    graph = step.get_concrete_function(*specs).graph
-    module = cost.xla_internals.optimized_hlo(step, *specs)
-    return (
-        graph_walk.count_products(graph),
-        graph_walk.longest_chain(graph),
-        cost.count(module)["product_operations"],
-    )
+    counts = cost.count(xla_internals.optimized_hlo(step, *specs))
+    products = counts["product_operations"]
+    return products + counts["other_operations"], products
 
 
 def test_before_the_start_a_step_costs_what_plain_training_does():
@@ -257,7 +250,7 @@ def test_before_the_start_a_step_costs_what_plain_training_does():
     assert memory[0] == memory[1] and memory[0].pending and memory[0].shadow
     model.fit(delayed_models.data(), verbose=0)
     assert model.stale_network is not None
-    assert walked(model) == walked(inner)
+    assert walked(model) == walked(inner) > walked(plain)
 
 
 # A network whose arithmetic is in one layer that is not the first one: the
@@ -275,19 +268,26 @@ def heavy():
     "step, num_steps",
     [
         (ca.SharedPass(), 1),
-        slow(ca.SharedPass(replace_clean=False), 1),
-        slow(ca.Concurrent(fraction=0.25), 2),
-        slow(ca.Sequential(), 1),
+        (ca.SharedPass(replace_clean=False), 1),
+        (ca.Concurrent(fraction=0.25), 2),
+        (ca.Sequential(), 1),
     ],
 )
+@pytest.mark.slow
 def test_cost_is_the_measured_ratio_of_operations(step, num_steps):
     attack = ca.PGD(0.1, num_steps=num_steps)
     plain, model = (
         delayed_models.build(each, heavy, attack=attack)
         for each in (ca.Plain(), step)
     )
-    ratio = walked(model)[2] / walked(plain)[2]
-    expected = ca.Delayed(step, epoch=1).cost(attack)
+    ratio = operations(model)[1] / operations(plain)[1]
+    delayed = delayed_models.build(
+        ca.Delayed(step, epoch=1), heavy, attack=attack
+    )
+    # Of the rest, the plain phase adds only the check of the images.
+    more, products = np.subtract(operations(delayed), operations(plain))
+    assert products == 0 and 0 < more < 0.01 * operations(plain)[0]
+    expected = delayed.step.cost(attack)
     assert expected == step.cost(attack)
     assert ratio == pytest.approx(expected, rel=0.04)
     assert ca.Plain().cost(None) == 1.0

@@ -14,7 +14,6 @@ from conadv_tf import steps
 from tests import delayed_models
 from tests import models
 from tests import networks
-from tests.marks import slow
 
 STEP = ca.Delayed(ca.Concurrent(), epoch=1)
 
@@ -157,7 +156,8 @@ def test_config_round_trip():
     assert dataclasses.replace(step, update=3).step == step.step
 
 
-@pytest.mark.parametrize("started", [False, slow(True)])
+@pytest.mark.slow
+@pytest.mark.parametrize("started", [False, True])
 def test_save_and_load_the_whole_model(started, tmp_path):
     step = ca.Delayed(ca.Concurrent(staleness=2), epoch=2)
     model = delayed_models.build(step)

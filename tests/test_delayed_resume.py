@@ -1,6 +1,10 @@
 """`ca.Delayed` that is interrupted and resumed, before and after its start."""
 
 import functools
+import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import conadv_tf as ca
 from tests import delayed_models
 from tests import networks
 from tests import resumable
+from tests import test_workers
 from tests.marks import slow
 
 EPOCHS = 4
@@ -19,6 +24,7 @@ CONDITIONS = {"accuracy": 0.01, "epoch": 2}
 # Position of the interruption: number of batches, or the beginning of an epoch.
 BEFORE, IN_THE_EPOCH, AFTER = 2, 4, 7
 AT_THE_START = "epoch 2"
+POSITIONS = (BEFORE, IN_THE_EPOCH, AT_THE_START, AFTER)
 
 
 class Stop(tf.keras.callbacks.Callback):
@@ -54,7 +60,6 @@ def train(step, position=None, folder=None, restore=False, **arguments):
     try:
         model.fit(
             data(checkpoints),
-            validation_data=networks.batches(1, seed=9)[0],
             epochs=EPOCHS,
             steps_per_epoch=STEPS,
             callbacks=callbacks,
@@ -82,14 +87,10 @@ def undisturbed(step, replicas):
         ),
         (ca.Concurrent(staleness=3), 1, IN_THE_EPOCH),
         (ca.Concurrent(staleness=3), 1, AT_THE_START),
-        *(
-            slow(ca.SharedPass(), 2, position)
-            for position in (BEFORE, IN_THE_EPOCH, AT_THE_START)
-        ),
-        (ca.SharedPass(), 2, AFTER),
+        *(slow(ca.SharedPass(), 2, position) for position in POSITIONS),
         *(
             slow(ca.Concurrent(microbatches=2), 1, position)
-            for position in (BEFORE, IN_THE_EPOCH, AT_THE_START, AFTER)
+            for position in POSITIONS
         ),
     ],
 )
@@ -113,6 +114,7 @@ def test_resumed_equals_undisturbed(
 
 
 # The weights of a started run differ between the branches.
+@pytest.mark.slow
 def test_a_checkpoint_of_an_attack_is_restored_as_it_is(tmp_path):
     step = ca.Concurrent()
     model, _ = train(step, None, tmp_path)
@@ -135,7 +137,8 @@ def test_a_checkpoint_of_an_attack_is_restored_as_it_is(tmp_path):
     assert train(ca.Concurrent(weight=2.0), None, tmp_path, restore=True)
 
 
-@pytest.mark.parametrize("position", ["epoch 1", slow("epoch 3")])
+@pytest.mark.slow
+@pytest.mark.parametrize("position", ["epoch 1", "epoch 3"])
 def test_backup_and_restore(position, tmp_path):
     step = ca.Delayed(ca.Concurrent(), **CONDITIONS)
     expected, interrupted, resumed = (
@@ -155,3 +158,36 @@ def test_backup_and_restore(position, tmp_path):
     resumable.assert_same(
         fit(expected), fit(resumed, backup(tmp_path / "backup"))
     )
+
+
+# The accuracy of one process is above the threshold from the first epoch on,
+# that of the other one never is.
+@pytest.mark.slow
+def test_two_processes_start_at_once(tmp_path):
+    addresses = [f"127.0.0.1:{port}" for port in test_workers.free_ports(2)]
+    paths = [tmp_path / name for name in ("first", "second")]
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.delayed_worker"),
+                *(str(index), *addresses, str(path)),
+            ],
+            cwd=pathlib.Path(__file__).parents[1],
+        )
+        for index, path in enumerate(paths)
+    ]
+    try:
+        assert [each.wait(240) for each in processes] == [0, 0]
+    finally:
+        for each in processes:
+            each.kill()
+    first, second = (json.loads(path.read_text()) for path in paths)
+    assert first["attacked"] == second["attacked"]
+    assert set(first["attacked"]) == {0.0, 1.0}
+    assert first["weights"] == second["weights"]
+    for (one, mean), (other, same) in zip(
+        first["decisions"], second["decisions"]
+    ):
+        assert mean == same == pytest.approx((one + other) / 2)
+        assert one < 0.7 <= other
+    assert mean >= 0.7
