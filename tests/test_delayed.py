@@ -228,13 +228,10 @@ def operations(model):
 
 
 def test_before_the_start_a_step_costs_what_plain_training_does():
-    network = networks.convolutional
-    plain, inner = (
-        delayed_models.build(each, network)
-        for each in (ca.Plain(), ca.Concurrent(staleness=2))
+    step = ca.Delayed(ca.Concurrent(staleness=2), epoch=1)
+    plain, inner, model = (
+        delayed_models.build(each) for each in (ca.Plain(), step.step, step)
     )
-    step = ca.Delayed(inner.step, epoch=1)
-    model = delayed_models.build(step, network)
     assert walked(model) == walked(plain)
     groups = {name.partition("/")[0] for name in model.runner.variables()}
     assert groups == {
