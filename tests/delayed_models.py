@@ -49,7 +49,7 @@ def optimizer_variables(model):
 
 
 def main_variables(model):
-    """Weights, statistics and slots without those of other branches."""
+    """Weights, statistics and slots, except for the auxiliary branch."""
     return [
         each
         for each in (*model.network.weights, *optimizer_variables(model))

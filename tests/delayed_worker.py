@@ -44,7 +44,7 @@ def main(index, first, second, path):
             step=ca.Delayed(ca.Concurrent(), accuracy=_THRESHOLD),
         )
         model.compile(tf.keras.optimizers.SGD(0.5, momentum=0.9), networks.LOSS)
-    # The labels of one process are random, those of the other one are 0.
+    # The labels of one process are random, the other one has only 0.
     images, labels = networks.batch(size=24, shape=(6, 6, 1))
     labels = labels % 2 * (1 - int(index))
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)

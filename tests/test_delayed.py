@@ -136,6 +136,8 @@ def test_penalties_of_the_auxiliary_branch_are_constant_before_the_start():
         trained.append((model, model.fit(data, epochs=2, verbose=0).history))
     (model, history), (expected, plain) = trained
     delayed_models.assert_plain(model, expected)
+    other = [b for _, b in variables_lib.branch_pairs(model.network)]
+    assert {each.numpy().mean() for each in other} == {0.0, 1.0}
     # Four times gamma = 1, with Keras's default of 0.01.
     np.testing.assert_allclose(
         np.subtract(history["loss"], plain["loss"]), 0.04, rtol=1e-4
@@ -219,7 +221,7 @@ def walked(model):
 
 
 def operations(model):
-    """All operations of a compiled step, and those in products."""
+    """All operations of a compiled step, and operations in products."""
     specs = batch_specs(model.network, 8)
     step = model.runner.as_function(specs, jit_compile=True)
     counts = cost.count(xla_internals.optimized_hlo(step, *specs))
