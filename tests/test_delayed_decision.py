@@ -243,6 +243,7 @@ def test_images_out_of_range_before_the_start(batch, replicas):
         # The monitor reads the counts after the first batch and the epoch, at
         # whose end the attack starts.
         model.fit(data, epochs=3, verbose=0)
+    assert model.optimizer.iterations == (3 if batch else 1)
     assert (model.stale_network is not None) == bool(batch)
     # The count starts again.
     history = model.fit(delayed_models.data(), verbose=0).history
