@@ -283,9 +283,7 @@ def test_cost_is_the_measured_ratio_of_operations(step, num_steps):
     delayed = delayed_models.build(
         ca.Delayed(step, epoch=1), heavy, attack=attack
     )
-    # Of the rest, the plain phase adds only the check of the images.
-    more, products = np.subtract(operations(delayed), operations(plain))
-    assert products == 0 and 0 < more < 0.01 * operations(plain)[0]
+    assert operations(delayed) == operations(plain)
     expected = delayed.step.cost(attack)
     assert expected == step.cost(attack)
     assert ratio == pytest.approx(expected, rel=0.04)

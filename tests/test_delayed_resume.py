@@ -101,7 +101,8 @@ def test_resumed_equals_undisturbed(
     decisions = delayed_models.Decisions(monkeypatch)
     model, _ = train(step, position, tmp_path, replicas=replicas)
     started = position in (AT_THE_START, AFTER)
-    assert bool(model.runner.saved_variables()["delayed/started"]) == started
+    state = model.runner.saved_variables()
+    assert state["delayed/started"].numpy() == started
     decided = len(decisions.seen)
 
     resumed = train(step, None, tmp_path, restore=True, replicas=replicas)
