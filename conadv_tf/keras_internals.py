@@ -1,9 +1,9 @@
 """Access to private and legacy features of Keras and TensorFlow.
 
-Only this module, `keras_layers`, `keras_optimizers`, `keras_outputs` and
-`xla_internals` use features that are not documented. Each docstring says why
-the public interface is not sufficient, so that only these files have to change
-for another version of Keras or TensorFlow.
+Only this module, `keras_graph`, `keras_layers`, `keras_optimizers`,
+`keras_outputs` and `xla_internals` use features that are not documented. Each
+docstring says why the public interface is not sufficient, so that only these
+files have to change for another version of Keras or TensorFlow.
 """
 
 from __future__ import annotations
@@ -38,36 +38,6 @@ def flatten_layers(
     `submodules` is not specified.
     """
     yield from layer._flatten_layers(include_self=include_self)
-
-
-def is_functional(network: tf.keras.Model) -> bool:
-    """Returns whether Keras has the graph of a network's calls.
-
-    It is true for functional models and built Sequential models. The class does
-    not show it, because an instance of a subclass of `tf.keras.Model` that is
-    created from (inputs, outputs) has the graph too.
-    """
-    return bool(getattr(network, "_is_graph_network", False))
-
-
-def graph_calls(network: tf.keras.Model) -> Iterator[Any]:
-    """Yields the calls of layers in a functional network, in order.
-
-    The nodes of a layer also have the calls in other networks.
-    """
-    for depth in sorted(network._nodes_by_depth, reverse=True):
-        for node in network._nodes_by_depth[depth]:
-            if not node.is_input:
-                yield node
-
-
-def graph_ends(network: tf.keras.Model) -> tuple[Any, Any]:
-    """Returns the symbolic inputs and outputs of a functional network.
-
-    They are single tensors, lists or dicts. `network.input` does not exist if
-    several networks contain the network.
-    """
-    return network._nested_inputs, network._nested_outputs
 
 
 def fused_batch_norm(

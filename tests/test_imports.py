@@ -35,6 +35,7 @@ BELOW = {
 SHARED_MODULES = {
     "csv_file": {"paths"},
     "keras2": set(),
+    "keras_graph": set(),
     "keras_internals": set(),
     "keras_layers": set(),
     "keras_optimizers": set(),

@@ -1,6 +1,7 @@
 """Callbacks of Keras 3 in `fit`, `evaluate` and `predict`."""
 
 import csv
+import types
 
 import numpy as np
 import pytest
@@ -177,6 +178,7 @@ def test_an_interrupted_training_resumes(tmp_path):
     [
         ("val_accuracy", "max"),
         ("val_f1", "max"),
+        ("acc", "max"),
         ("val_loss", "min"),
         ("adversarial_loss", "min"),
         ("mse", "min"),
@@ -196,6 +198,41 @@ def test_direction_of_a_metric(monitor, mode):
             with pytest.raises(ValueError, match="Pass `mode='max'`"):
                 adapter.on_epoch_end(0, {monitor: 1.0})
         assert callback.mode == mode
+
+
+# All processes would write the same file.
+def test_a_checkpoint_of_two_workers_is_refused():
+    resolver = types.SimpleNamespace(
+        cluster_spec=lambda: tf.train.ClusterSpec({"worker": ["a:1", "b:1"]}),
+        task_type="worker",
+        task_id=0,
+    )
+    strategy = types.SimpleNamespace(cluster_resolver=resolver)
+    callback = keras.callbacks.ModelCheckpoint("file.keras")
+    with pytest.raises(
+        ValueError, match="Write tf.keras.callbacks.ModelCheckpoint"
+    ):
+        keras_3.adapted_callbacks(callback).set_model(
+            types.SimpleNamespace(distribute_strategy=strategy)
+        )
+
+
+def test_the_settings_of_tensor_board_are_kept(monkeypatch):
+    monkeypatch.setattr(tf.keras.callbacks, "TensorBoard", dict)
+    for profiled, expected in ((0, 0), (3, (3, 3)), ((2, 4), (2, 4))):
+        arguments = keras_3.adapted_callbacks(
+            keras.callbacks.TensorBoard(
+                "folder", histogram_freq=2, profile_batch=profiled
+            )
+        )
+        assert arguments["profile_batch"] == expected
+        assert arguments["histogram_freq"] == 2
+
+
+# Otherwise `fit` prints a second bar.
+def test_the_progress_bar_is_replaced():
+    adapted = keras_3.adapted_callbacks(keras.callbacks.ProgbarLogger())
+    assert isinstance(adapted, tf.keras.callbacks.ProgbarLogger)
 
 
 # Otherwise Keras waits for the device after each batch.

@@ -48,9 +48,13 @@ def test_the_state_of_an_optimizer_continues(rate):
     assert first == second
 
 
-def test_changes_of_an_optimizer():
+@pytest.mark.parametrize("scaled", [False, True])
+def test_changes_of_an_optimizer(scaled):
     model, optimizer = created(), keras.optimizers.SGD(0.5)
-    model.compile(optimizer, networks.LOSS)
+    compiled = optimizer
+    if scaled:
+        compiled = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(compiled, networks.LOSS)
     train(model)
     optimizer.learning_rate = 0.25
     with pytest.warns(UserWarning, match="model.optimizer.learning_rate = ..."):
@@ -58,7 +62,7 @@ def test_changes_of_an_optimizer():
     assert float(model.optimizer.learning_rate) == 0.5
     optimizer.momentum = 0.9
     with pytest.raises(ValueError, match="Keras 3 with another") as caught:
-        model.compile(optimizer, networks.LOSS)
+        model.compile(compiled, networks.LOSS)
     assert "Write a new optimizer, tf.keras.optimizers.SGD(" in str(
         caught.value
     )

@@ -1,13 +1,10 @@
 """Wrong uses of Keras 3 end in an error that names it and the remedy."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conadv_tf as ca
-from conadv_tf import keras_3
 from tests import networks
 from tests.marks import import_keras_3
 
@@ -19,6 +16,10 @@ LABELS = np.arange(8) % networks.CLASSES
 
 class MyOptimizer(keras.optimizers.SGD):
     pass
+
+
+class Adam(keras.optimizers.Adam):
+    """A subclass with the name of its base class."""
 
 
 class MySchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -71,20 +72,6 @@ def excluding_optimizer():
     return optimizer
 
 
-def of_two_workers():
-    """A callback that writes a file, in one of two processes."""
-    resolver = types.SimpleNamespace(
-        cluster_spec=lambda: tf.train.ClusterSpec({"worker": ["a:1", "b:1"]}),
-        task_type="worker",
-        task_id=0,
-    )
-    strategy = types.SimpleNamespace(cluster_resolver=resolver)
-    callback = keras.callbacks.ModelCheckpoint("file.keras")
-    keras_3.adapted_callbacks(callback).set_model(
-        types.SimpleNamespace(distribute_strategy=strategy)
-    )
-
-
 OPTIMIZERS, LOSSES = keras.optimizers, keras.losses
 METRICS, CALLBACKS = keras.metrics, keras.callbacks
 SCHEDULE = OPTIMIZERS.schedules.CosineDecay(0.1, 10)
@@ -94,6 +81,10 @@ COMPILES = {
     "own optimizer": (
         lambda: dict(optimizer=MyOptimizer()),
         "Derive MyOptimizer from tf.keras.optimizers.Optimizer",
+    ),
+    "optimizer of the same name": (
+        lambda: dict(optimizer=Adam()),
+        "Derive Adam from tf.keras.optimizers.Optimizer",
     ),
     "inner optimizer": (
         lambda: dict(optimizer=OPTIMIZERS.LossScaleOptimizer(MyOptimizer())),
@@ -125,6 +116,10 @@ COMPILES = {
         lambda: dict(optimizer=used_optimizer()),
         "which has made 1. Write a new optimizer",
     ),
+    "used and scaled": (
+        lambda: dict(optimizer=OPTIMIZERS.LossScaleOptimizer(used_optimizer())),
+        "which has made 1. Write a new optimizer",
+    ),
     "rate": (
         lambda: dict(optimizer=OPTIMIZERS.SGD(lambda: 0.1)),
         "Write tf.keras.optimizers.SGD(schedule)",
@@ -140,6 +135,10 @@ COMPILES = {
     "Dice": (lambda: dict(loss=[LOSSES.Dice()]), "Write another one, such as"),
     "ctc": (lambda: dict(loss=LOSSES.ctc), "the function ctc of Keras 3"),
     "ops": (lambda: dict(loss=keras.ops.mean), "the function mean of Keras 3"),
+    "ops of the same name": (
+        lambda: dict(loss=keras.ops.categorical_crossentropy),
+        "the function categorical_crossentropy of Keras 3",
+    ),
     "layer": (
         lambda: dict(loss=keras.layers.Dense(3)),
         "received a Dense of Keras 3",
@@ -232,7 +231,6 @@ CALLS = {
 }
 # {name: (wrong use, part of the error)}.
 OTHERS = {
-    "two workers": (of_two_workers, "Write tf.keras.callbacks.ModelCheckpoint"),
     "LARS": (lambda: ca.LARS(MySchedule()), "Derive MySchedule from"),
     "LARS in Keras 3": (
         lambda: network().compile(ca.LARS(0.1), "mse"),

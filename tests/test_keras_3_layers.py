@@ -93,6 +93,17 @@ def test_xla_trains_as_without(expected):
     assert_close(weights, expected[1])
 
 
+# Without the argument the layer would compute something else in training.
+def test_an_argument_that_tf_keras_lacks_is_kept():
+    images = keras.Input((4, 4, 3))
+    contrast = layers.RandomContrast(0.5, value_range=[0, 1])
+    source = keras.Model(images, layers.Flatten()(contrast(images)))
+    converted = ca.networks.from_keras_3(source)
+    assert type(converted.layers[1]).__name__ == "Keras3Layer"
+    returned = ca.networks.to_keras_3(converted)
+    assert returned.layers[1].get_config() == contrast.get_config()
+
+
 def test_one_scope_is_required():
     scopes = [
         ca.distribution.strategy("mirrored", num_replicas=count)

@@ -35,7 +35,8 @@ def network(rate=0.2):
     values = layers.Conv2D(
         7, 3, activation="silu", kernel_regularizer="l2", name="convolution"
     )(values)
-    values = layers.GlobalAveragePooling2D()(layers.Dropout(rate)(values))
+    values = layers.LeakyReLU(0.1)(layers.Dropout(rate)(values))
+    values = layers.GlobalAveragePooling2D()(values)
     values = layers.Concatenate()(
         [shared(values), shared(layers.ReLU()(values))]
     )
@@ -82,6 +83,7 @@ def test_layers_of_both_keras_are_equal():
     original = network()
     converted = ca.networks.from_keras_3(original)
     returned = ca.networks.to_keras_3(converted)
+    assert original.name == converted.name == returned.name == "network"
     assert not keras_3.is_keras_3(converted)
     assert keras_3.is_keras_3(returned)
     assert sorted(paths(converted)) == sorted(paths(original))
@@ -148,6 +150,7 @@ def test_training_is_that_of_tf_keras_and_the_result_is_given_back(tmp_path):
     restored = tf.keras.models.load_model(tmp_path / "model.keras")
     assert difference(restored, trained) == 0
     assert difference(restored.export_network(), trained) < 1e-6
+    assert keras_3.is_keras_3(restored.export_network())
 
 
 def test_changes_of_the_original_are_reported():
@@ -191,7 +194,6 @@ class Scale(layers.Layer):
         lambda: layers.Activation("hard_sigmoid"),
         lambda: layers.Dense(4, "hard_silu"),
         lambda: layers.RMSNormalization(),
-        lambda: layers.LeakyReLU(0.1),
         lambda: layers.Dense(4, activity_regularizer="l2"),
         lambda: Scale(2),
     ],
@@ -203,6 +205,8 @@ def test_what_tf_keras_lacks_runs_the_code_of_keras_3(layer):
         )
     )
     model = compiled(ca.ConAdvModel(original, ca.PGD(4 / 255)))
+    kinds = [type(each).__name__ for each in model.network.layers]
+    assert kinds == ["Flatten", "Keras3Layer", "Dense"]
     assert difference(model, original) < 1e-6
     weights = [w.numpy() for w in model.network.trainable_weights]
     model.fit(IMAGES, LABELS, 8, verbose=0)
@@ -221,6 +225,14 @@ def classifier(*inside):
     for layer in inside:
         values = layer(values)
     return keras.Model(images, layers.Dense(5)(layers.Flatten()(values)))
+
+
+def test_a_layer_of_keras_3_draws_new_random_numbers_in_training():
+    converted = ca.networks.from_keras_3(classifier(Scale()))
+    train = tf.function(lambda: converted(IMAGES, training=True))
+    one, other, expected = train(), train(), converted(IMAGES)
+    assert np.max(np.abs(one - other)) > 1e-3
+    assert np.max(np.abs(one - expected)) > 1e-3
 
 
 def test_scales_and_biases_are_known_to_lars():
@@ -246,6 +258,19 @@ def test_attacks_alone_take_a_network_of_keras_3():
         assert np.mean(np.abs(ours - theirs) > 1e-6) < 1e-3
 
 
+@keras.saving.register_keras_serializable(package="conadv_tf_tests")
+class Precise(layers.Layer):
+    """A layer that computes in float32 under every policy."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(
+            initializer=keras.initializers.Constant(1.0001), autocast=False
+        )
+
+    def call(self, inputs):
+        return keras.ops.cast(inputs, "float32") * self.factor
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_dtype_policies_are_kept(policy):
     original = classifier(
@@ -265,3 +290,5 @@ def test_dtype_policies_are_kept(policy):
     assert compiled(ca.ConAdvModel(original, None)).train_on_batch(
         IMAGES, LABELS
     )
+    original = classifier(Precise(dtype=policy))
+    assert difference(ca.networks.from_keras_3(original), original) < 1e-6

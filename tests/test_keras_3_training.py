@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf import keras_3
+from conadv_tf.keras_3 import internals
 from conadv_tf.keras_3 import shared_classes
 from tests import networks
 from tests.marks import import_keras_3
@@ -232,6 +233,13 @@ def test_metrics_have_the_same_values(name):
         )
 
 
+# Such as an argument that a later version of Keras 3 adds.
+def test_an_argument_that_is_in_no_config_is_refused(monkeypatch):
+    monkeypatch.setattr(internals, "function_arguments", lambda loss: {})
+    with pytest.raises(ValueError, match="Huber of Keras 3 with delta"):
+        keras_3.adapted(keras.losses.Huber(delta=0.3))
+
+
 def test_functions_are_those_of_the_same_name():
     for module in ("losses", "metrics"):
         for name in ("categorical_crossentropy", "mean_squared_error"):
@@ -246,6 +254,7 @@ def test_structures_are_kept():
     adapted = keras_3.adapted(given)
     assert isinstance(adapted["output"][0], tf.keras.metrics.AUC)
     assert adapted["output"][1:] == ["accuracy", mine, None]
+    assert type(keras_3.adapted((keras.metrics.AUC(),))) is tuple
     given = ("sgd", [mine], {"metrics": (mine,)})
     assert keras_3.adapted(given) is given
 

@@ -13,6 +13,7 @@ SEAM = [
     ROOT / "conadv_tf" / f"{name}.py"
     for name in (
         "keras_3/internals",
+        "keras_graph",
         "keras_internals",
         "keras_layers",
         "keras_optimizers",

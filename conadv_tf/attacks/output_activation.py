@@ -5,6 +5,8 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_graph
+
 _OPERATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 # Operations that keep the values of outputs.
 _PASS_THROUGH = ("Cast", "Identity", "Reshape", "Squeeze")
@@ -24,8 +26,8 @@ def output_activation(network: tf.keras.Model) -> Optional[str]:
 
 def _activation(tensor: Any) -> Optional[str]:
     """Returns the name of the activation that a symbolic tensor comes from."""
-    node = tensor.node
-    layer = node.layer
+    call = keras_graph.call_of(tensor)
+    layer = call.layer
     if isinstance(layer, tf.keras.Model):
         return _activation(layer.outputs[0])
     if isinstance(layer, tf.keras.layers.Softmax):
@@ -34,44 +36,40 @@ def _activation(tensor: Any) -> Optional[str]:
     if name in ("softmax", "sigmoid"):
         return name
     if name == "linear" and isinstance(layer, tf.keras.layers.Activation):
-        return _activation(tf.nest.flatten(node.keras_inputs)[0])
+        return _activation(call.inputs[0])
     if name == "linear":
         return name if isinstance(layer, tf.keras.layers.Dense) else None
-    if not node.keras_inputs:
+    if not call.inputs:
         return None
     try:
-        operation = _last_operation(node)
+        operation = _last_operation(call)
     except Exception:  # A layer that cannot be traced alone.
         return None
     if operation.type == "Placeholder":
         # The layer changed nothing. A linear layer before it is not certain.
-        before = _activation(tf.nest.flatten(node.keras_inputs)[0])
+        before = _activation(call.inputs[0])
         return None if before == "linear" else before
     return _OPERATIONS.get(operation.type)
 
 
-def _last_operation(node: Any) -> tf.Operation:
+def _last_operation(call: keras_graph.Call) -> tf.Operation:
     """Returns the last operation of a layer's call that changes values.
 
     A `Lambda` layer, an operation such as `tf.nn.softmax(tensor)` and a custom
     layer do not name their activations.
 
     Args:
-      node: the call of a layer in a functional network.
+      call: the call of a layer in a functional network.
     """
 
-    def call(*inputs: tf.Tensor) -> Any:
-        tensors = {
-            str(id(symbol)): [tensor] * len(inputs)
-            for symbol, tensor in zip(node.keras_inputs, inputs)
-        }
-        args, kwargs = node.map_arguments(tensors)
-        return node.layer(*args, **kwargs)
+    def repeat(*inputs: tf.Tensor) -> Any:
+        args, kwargs = call.arguments_with(inputs)
+        return call.layer(*args, **kwargs)
 
-    specs = [
-        tf.TensorSpec(each.shape, each.dtype) for each in node.keras_inputs
-    ]
-    function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    specs = [tf.TensorSpec(each.shape, each.dtype) for each in call.inputs]
+    function = tf.function(repeat, autograph=False).get_concrete_function(
+        *specs
+    )
     operation = function.outputs[0].op
     while operation.type in _PASS_THROUGH:
         operation = operation.inputs[0].op

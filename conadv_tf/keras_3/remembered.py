@@ -71,4 +71,6 @@ def warn_of_changes(optimizer: Any) -> None:
 
 
 def _changes(old: Config, new: Config) -> list[str]:
-    return [name for name in new if new[name] != old.get(name)]
+    # The inner optimizer of a LossScaleOptimizer is remembered too.
+    names = [name for name in new if name != "inner_optimizer"]
+    return [name for name in names if new[name] != old.get(name)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conadv_tf import keras_internals
+from conadv_tf import keras_graph
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.keras_3.layer_configs import equivalent_layer
 from conadv_tf.keras_3.layer_configs import NoEquivalentError
@@ -31,23 +31,22 @@ class Conversion:
             layers = [self._layer(layer) for layer in network.layers]
             layers = [_input(network.inputs[0]), *layers]
             return keras.Sequential(layers, name=network.name)
-        tensors = {str(id(each)): _input(each) for each in network.inputs}
-        for node in keras_internals.graph_calls(network):
-            names = node.flat_input_ids
-            known = {name: [tensors[name]] * len(names) for name in names}
-            args, kwargs = node.map_arguments(known)
-            new = self._layer(node.layer)
-            if isinstance(node.layer, Keras3Layer):
-                args, kwargs = node.layer.held.call(args[0])
+        tensors = {id(each): _input(each) for each in network.inputs}
+        for call in keras_graph.calls(network):
+            inputs = [tensors[id(symbol)] for symbol in call.inputs]
+            args, kwargs = call.arguments_with(inputs)
+            new = self._layer(call.layer)
+            if isinstance(call.layer, Keras3Layer):
+                args, kwargs = call.layer.held.call(args[0])
             try:
                 outputs = new(*args, **kwargs)
             except (TypeError, ValueError) as error:
-                raise refusal(node.layer, str(error)) from error
+                raise refusal(call.layer, str(error)) from error
             flat = keras.tree.flatten(outputs)
-            tensors.update(zip(node.flat_output_ids, flat))
+            tensors.update(zip(map(id, call.outputs), flat))
         inputs, outputs = (
-            tf.nest.map_structure(lambda each: tensors[str(id(each))], side)
-            for side in keras_internals.graph_ends(network)
+            tf.nest.map_structure(lambda each: tensors[id(each)], side)
+            for side in keras_graph.ends(network)
         )
         return keras.Model(inputs, outputs, name=network.name)
 

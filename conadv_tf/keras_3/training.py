@@ -50,7 +50,8 @@ def from_keras_3(value: Any) -> Any:
     name = type(value).__name__
     keras = keras_3()
     if type(value) is keras.optimizers.LossScaleOptimizer:
-        return adapted_once(value, _loss_scale_optimizer)
+        inner = from_keras_3(value.inner_optimizer)
+        return adapted_once(value, lambda _: _loss_scale(value, inner))
     for kind, module, base, names in KINDS:
         if isinstance(value, getattr(_module(keras, module), base)):
             if _is_listed(type(value), module, names):
@@ -124,10 +125,9 @@ def _function(value: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def _loss_scale_optimizer(value: Any) -> Any:
-    _check_unused(value)
+def _loss_scale(value: Any, inner: Any) -> Any:
     return tf.keras.mixed_precision.LossScaleOptimizer(
-        from_keras_3(value.inner_optimizer),
+        inner,
         initial_scale=value.initial_scale,
         dynamic_growth_steps=value.dynamic_growth_steps,
     )

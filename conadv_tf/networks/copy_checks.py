@@ -11,13 +11,12 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import keras_graph
 from conadv_tf import keras_layers
 from conadv_tf.networks import overrides
-from conadv_tf.networks.layer_graph import call_arguments
 from conadv_tf.networks.layer_graph import graph_layers
 from conadv_tf.networks.layer_graph import is_custom
 from conadv_tf.networks.layer_graph import name_and_class
-from conadv_tf.networks.layer_graph import symbolic_inputs
 
 # (layer of the original network, layer of the copy).
 _Pairs = list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]]
@@ -71,7 +70,8 @@ def check_call_arguments(network: tf.keras.Model) -> None:
         for layer in graph_layers(network)
         if any(
             isinstance(argument, tf.Variable)
-            for argument in call_arguments(layer)
+            for call in keras_graph.calls_of(layer)
+            for argument in call.arguments()
         )
     ]
     _refuse(network, tied)
@@ -187,7 +187,7 @@ def _first_difference(
         if _are_close(tf.nest.flatten(ours), tf.nest.flatten(theirs)):
             continue
         if isinstance(old, tf.keras.Model):
-            outer = tf.keras.Model(network.inputs, symbolic_inputs(old))
+            outer = tf.keras.Model(network.inputs, keras_graph.inputs_of(old))
             inner = tf.nest.flatten(outer(inputs, training=False))
             return _first_difference(old, new, inner)
         return f"Layer {name_and_class(old)}"

@@ -17,6 +17,8 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_graph
+
 # Layers that have no trained weights and process each image separately.
 _IMAGEWISE_LAYERS = (
     tf.keras.layers.InputLayer,
@@ -71,6 +73,7 @@ def reads_images(layer: tf.keras.layers.Layer) -> bool:
     """
     return all(
         type(previous) in _IMAGEWISE_LAYERS and reads_images(previous)
-        for node in layer.inbound_nodes
-        for previous in tf.nest.flatten(node.inbound_layers)
+        for call in keras_graph.calls_of(layer)
+        for symbol in call.inputs
+        for previous in [keras_graph.call_of(symbol).layer]
     )

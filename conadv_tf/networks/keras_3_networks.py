@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from conadv_tf.keras_3 import is_keras_3
 from conadv_tf.networks.conversion import merge_batch_norm
-from conadv_tf.networks.layer_graph import check_functional
 from conadv_tf.networks.overrides import check_methods
 
 
@@ -64,7 +63,6 @@ def to_keras_3(network: tf.keras.Model) -> Any:
       ValueError: if the program has not imported Keras 3; if Keras 3 does not
         have a layer; or if the outputs differ. The error names the layer.
     """
-    check_functional(network)
     from conadv_tf.keras_3 import networks
 
     return networks.to_keras_3(merge_batch_norm(network))

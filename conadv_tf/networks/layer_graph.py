@@ -9,6 +9,7 @@ import warnings
 import tensorflow as tf
 
 from conadv_tf import keras_3
+from conadv_tf import keras_graph
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_branch
 
@@ -32,7 +33,7 @@ def check_functional(network: tf.keras.Model) -> None:
             "Write ca.networks.from_keras_3(network) in place of it",
         )
     if isinstance(network, tf.keras.Model):
-        if keras_internals.is_functional(network):
+        if keras_graph.is_functional(network):
             return
         received = f"{network.name!r} of class {received}"
     raise ValueError(
@@ -100,18 +101,6 @@ def is_custom(layer: tf.keras.layers.Layer) -> bool:
     )
 
 
-def symbolic_inputs(layer: tf.keras.layers.Layer) -> list[Any]:
-    """Returns the inputs of a layer's first call; [] for an input layer."""
-    nodes = layer.inbound_nodes
-    return list(nodes[0].keras_inputs) if nodes else []
-
-
-def call_arguments(layer: tf.keras.layers.Layer) -> list[Any]:
-    """Returns the arguments of all calls of a layer as a flat list."""
-    calls = [(node.call_args, node.call_kwargs) for node in layer.inbound_nodes]
-    return tf.nest.flatten(calls)
-
-
 def layers_without_gradient(network: tf.keras.Model) -> list[str]:
     """Returns names and classes of the layers that block the gradient.
 
@@ -124,7 +113,7 @@ def layers_without_gradient(network: tf.keras.Model) -> list[str]:
     return [
         name_and_class(layer)
         for layer in graph_layers(network)
-        if symbolic_inputs(layer) and not _has_gradient(layer)
+        if keras_graph.inputs_of(layer) and not _has_gradient(layer)
     ]
 
 
@@ -140,7 +129,8 @@ def _has_gradient(layer: tf.keras.layers.Layer) -> bool:
         has_gradient = any(gradient is not None for gradient in gradients)
 
     specs = [
-        tf.TensorSpec(each.shape, each.dtype) for each in symbolic_inputs(layer)
+        tf.TensorSpec(each.shape, each.dtype)
+        for each in keras_graph.inputs_of(layer)
     ]
     try:
         tf.function(differentiate, autograph=False).get_concrete_function(
@@ -157,11 +147,7 @@ def repeat_first_call(
     layer: tf.keras.layers.Layer, inputs: Sequence[tf.Tensor]
 ) -> Any:
     """Repeats a layer's first call with other inputs, in training mode."""
-    tensors = {
-        str(id(symbol)): [tensor] * len(inputs)
-        for symbol, tensor in zip(symbolic_inputs(layer), inputs)
-    }
-    args, kwargs = layer.inbound_nodes[0].map_arguments(tensors)
+    args, kwargs = keras_graph.calls_of(layer)[0].arguments_with(inputs)
     if "training" in inspect.signature(layer.call).parameters:
         kwargs = {"training": True, **kwargs}
     with batch_norm_branch("auxiliary", update_statistics=False):

@@ -9,12 +9,12 @@ import warnings
 
 import tensorflow as tf
 
+from conadv_tf import keras_graph
 from conadv_tf import keras_internals
 from conadv_tf.networks.layer_graph import graph_layers
 from conadv_tf.networks.layer_graph import is_custom
 from conadv_tf.networks.layer_graph import name_and_class
 from conadv_tf.networks.layer_graph import repeat_first_call
-from conadv_tf.networks.layer_graph import symbolic_inputs
 
 
 def state_variables(network: tf.keras.Model) -> list[tf.Variable]:
@@ -90,7 +90,8 @@ def _writes_variables(layer: tf.keras.layers.Layer) -> bool:
     """Traces a layer alone; whether an operation writes a variable."""
     run = tf.distribute.get_strategy().run
     specs = [
-        tf.TensorSpec(each.shape, each.dtype) for each in symbolic_inputs(layer)
+        tf.TensorSpec(each.shape, each.dtype)
+        for each in keras_graph.inputs_of(layer)
     ]
 
     @tf.function(autograph=False)

@@ -11,8 +11,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import keras_graph
 from conadv_tf.networks.layer_graph import name_and_class
-from conadv_tf.networks.layer_graph import symbolic_inputs
 from conadv_tf.types import ValueRange
 
 # The first layer with weights normally receives a span of about 1 to 5.
@@ -82,9 +82,9 @@ def _narrow_range(
     network: tf.keras.Model, images: tf.Tensor
 ) -> Optional[tuple[str, ValueRange]]:
     first = next(filter(_has_weights, network.layers), None)
-    if first is None or len(symbolic_inputs(first)) != 1:
+    if first is None or len(keras_graph.inputs_of(first)) != 1:
         return None
-    (received,) = symbolic_inputs(first)
+    (received,) = keras_graph.inputs_of(first)
     if received is not network.inputs[0]:
         before = tf.keras.Model(network.inputs, received)
         images = before(tf.cast(images, network.inputs[0].dtype))
