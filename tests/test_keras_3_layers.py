@@ -104,6 +104,15 @@ def test_an_argument_that_tf_keras_lacks_is_kept():
     assert returned.layers[1].get_config() == contrast.get_config()
 
 
+def test_layers_that_augment_images_are_named():
+    images = keras.Input((4, 4, 3))
+    values = layers.RandomErasing(name="erased")(images)
+    values = layers.CutMix(name="mixed")(values)
+    source = keras.Model(images, layers.Flatten()(values))
+    with pytest.warns(UserWarning, match="inside: 'erased' .*, 'mixed' "):
+        ca.ConAdvModel(source, ca.PGD(4 / 255))
+
+
 def test_one_scope_is_required():
     scopes = [
         ca.distribution.strategy("mirrored", num_replicas=count)

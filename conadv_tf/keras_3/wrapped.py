@@ -7,10 +7,13 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.keras_3.detection import is_keras_3
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.types import Config
 
 _TENSOR = "__keras_tensor__"
+# Random layers of Keras 3 for images, beside RandomFlip and similar.
+_AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "RandAugment")
 
 
 def fill(value: Any, tensor: Callable[[Config], Any]) -> Any:
@@ -143,6 +146,15 @@ class Keras3Layer(tf.keras.layers.Layer):
             for kind in (("beta", "gamma", "scale"), ("bias",))
         )
         return normalization, biases
+
+    def augments_images(self) -> bool:
+        """Returns whether the layer of Keras 3 augments images at random."""
+        bases = type(self.held.function).__mro__
+        names = [each.__name__ for each in bases if is_keras_3(each)]
+        return any(
+            name.startswith("Random") or name in _AUGMENTATIONS
+            for name in names
+        )
 
     def get_config(self) -> Config:
         """Returns the constructor arguments, JSON-serializable."""

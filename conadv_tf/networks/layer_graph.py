@@ -168,7 +168,10 @@ def warn_of_random_layers(network: tf.keras.Model) -> None:
     layers = [
         name_and_class(layer)
         for layer in keras_internals.flatten_layers(network)
-        if isinstance(layer, _KERAS_RANDOM_LAYERS) or _is_from_keras_cv(layer)
+        if isinstance(layer, _KERAS_RANDOM_LAYERS)
+        or _is_from_keras_cv(layer)
+        or isinstance(layer, keras_3.Keras3Layer)
+        and layer.augments_images()
     ]
     if layers:
         warnings.warn(
