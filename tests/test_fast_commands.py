@@ -1,4 +1,4 @@
-"""Commands answer at once, and show no line that TensorFlow logs by habit."""
+"""Commands answer at once and start silently; imports are cheap."""
 
 import os
 import pathlib
@@ -7,12 +7,19 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
+from conadv_tf import keras2
 from experiments import log_filter
 from experiments.sweeps import worker_pool
 
 ROOT = pathlib.Path(__file__).parents[1]
 SLOW = {"tensorflow", "tf_keras", "keras", "conadv_tf", "matplotlib", "pandas"}
+OPTIONAL = {
+    *("tensorflow_datasets", "matplotlib", "sklearn", "scipy", "keras_cv"),
+    *("keras", "tensorflow_addons", "PIL", "pandas", "h5py"),
+}
+PACKAGE = tf.keras.Model.__module__.split(".")[0]
 COMMANDS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ("experiments", "tools")
@@ -144,6 +151,34 @@ tf.config.list_physical_devices()
 tf.function(lambda: tf.ones([3]), jit_compile=True)()
 """
     )
+
+
+# Besides TensorFlow and its Keras 2, which import some of the optional packages
+# themselves.
+def test_importing_the_package_imports_nothing_optional():
+    code = """
+import sys, tensorflow as tf, time
+tf.keras.Model
+before, start = set(sys.modules), time.process_time()
+import conadv_tf
+seconds = time.process_time() - start
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+if tf.keras.Model.__module__.startswith("keras."):
+    new.discard("keras")  # Keras 2.
+print(seconds, *new)
+"""
+    variables = {} if PACKAGE == "keras" else {keras2.VARIABLE: "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, *new = result.stdout.split()
+    assert "conadv_tf" in new and not OPTIONAL & set(new)
+    assert float(seconds) < 0.5  # 0.05 in stack A, 0.17 in stack B.
 
 
 # A worker redirects its output to the log of each run.
