@@ -21,7 +21,10 @@ LINES = (
     "TF-TRT Warning: Could not find TensorRT",
     r"failed call to cuInit: .* \(303\)",  # There is no driver.
     "Input of GeneratorDatasetOp::Dataset will not be optimized",
-    "oneDNN supports DT_UINT32 only on platforms with AVX-512",
+    "oneDNN supports DT_[A-Z0-9]+ only on platforms with AVX-512",
+    # The end of data.
+    "Local rendezvous is aborting with status: (CANCELLED|OUT_OF_RANGE)",
+    r"^\s+\[\[\{\{node \w*IteratorGetNext\w*\}\}\]\]$",
     "SetPriority unimplemented for this stream",
 )
 

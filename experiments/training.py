@@ -38,10 +38,10 @@ def run(config):
     """
     model_dir = None
     try:
+        strategy = make_strategy(config)
         if FLAGS.quick:
             name = FLAGS.model_dir if FLAGS.resume else None
             config = smoke_test.prepare(config, run_folder.earlier_config(name))
-        strategy = make_strategy(config)
         with open_folder(config, is_chief(strategy)) as (model_dir, summary):
             if summary is not None:
                 results.print_summary(summary, model_dir)

@@ -119,8 +119,12 @@ HIDDEN = [
     "to register cuDNN factory: Attempting to register factory",
     "E0000 00:00:1796018930.178308    2361 cuda_platform.cc:52] failed call to "
     "cuInit: INTERNAL: CUDA error: Failed call to cuInit: UNKNOWN ERROR (303)",
+    "W0000 00:00:1796023499.653624    6890 local_rendezvous.cc:412] Local "
+    "rendezvous is aborting with status: CANCELLED: GetNextFromShard was",
+    "\t [[{{node MultiDeviceIteratorGetNextFromShard}}]]",
 ]
 SHOWN = [
+    "\t [[{{node MatMul}}]]",
     "W0000 00:00:1796018930.178308    2361 gpu_device.cc:2431] Cannot dlopen",
     "E0000 00:00:1796018930.178308    2361 cuda_platform.cc:52] failed call to "
     "cuInit: INTERNAL: CUDA error: UNKNOWN ERROR (999)",

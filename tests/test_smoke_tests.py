@@ -14,10 +14,12 @@ from experiments import presets
 from experiments import results
 from experiments import run_folder
 from experiments import smoke_test
+from experiments import training
 from experiments.sweeps import axes
 from experiments.sweeps import files
 from experiments.sweeps import grid
 from experiments.sweeps import overview
+from tests import in_process
 from tests.sweep_rows import markdown
 from tests.sweep_rows import row
 from tests.sweep_rows import SUMMARY
@@ -134,3 +136,14 @@ def test_a_mark_is_true_or_false(tmp_path):
 
 def test_presets_are_not_smoke_tests():
     assert not any(p.config.smoke_test for p in presets.PRESETS.values())
+
+
+# Writing the images starts TensorFlow, and then devices cannot be divided.
+def test_the_strategy_is_made_before_the_images(monkeypatch):
+    def stop(config):
+        raise ValueError("strategy")
+
+    monkeypatch.setattr(training, "make_strategy", stop)
+    monkeypatch.setattr(smoke_test, "prepare", None)
+    with pytest.raises(SystemExit, match="error: strategy"):
+        in_process.main("--quick", "--dataset=imagenet2012")

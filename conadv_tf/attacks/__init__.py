@@ -4,14 +4,12 @@ Users pass `PGD`, `FGSM` or `ScheduledAttack` to `ca.ConAdvModel`. The modules
 that are exported too serve the rest of the package: `attack_ops` (the pure
 functions of an attack), `attack_loss_scaling` (gradients that do not underflow
 in float16), `labels` (label formats), `loss` (the loss that an attack
-increases), `value_range` (valid pixels) and `hyper_parameters` (checks of an
-attack's arguments).
+increases) and `value_range` (valid pixels).
 """
 
 from conadv_tf.attacks import accuracy
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import attack_ops
-from conadv_tf.attacks import hyper_parameters
 from conadv_tf.attacks import labels
 from conadv_tf.attacks import loss
 from conadv_tf.attacks import value_range
@@ -33,7 +31,6 @@ __all__ = [
     "attack_ops",
     "check_attack",
     "deserialize",
-    "hyper_parameters",
     "labels",
     "loss",
     "serialize",
