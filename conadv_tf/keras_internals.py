@@ -8,12 +8,16 @@ files have to change for another version of Keras or TensorFlow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import types
 from typing import Any
 from typing import Optional
+from typing import TypeVar
 
 import tensorflow as tf
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # --- Networks ---------------------------------------------------------------
 
@@ -178,6 +182,18 @@ def is_compiled_by_xla() -> bool:
             context = context.outer_context
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def without_autograph(function: _Function) -> _Function:
+    """Marks a function or method whose source AutoGraph need not convert.
+
+    Keras converts the `call` of every layer outside of its package, which takes
+    longer than the layer's operations. `do_not_convert` would also turn the
+    conversion off for the layers of users that the function calls, and would
+    hide the arguments of `call` from Keras.
+    """
+    function.autograph_info__ = {}  # type: ignore[attr-defined]
+    return function
 
 
 def supports_no_merge_call() -> bool:

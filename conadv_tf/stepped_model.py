@@ -62,10 +62,10 @@ class SteppedModel(StatefulModel):
         self.runner = None
         self._context: Any = None
         self.output_names = network.output_names  # Of losses and metrics.
-        # A symbolic call builds the model.
-        images = network.inputs[0]
+        images = network.inputs[0]  # A symbolic call builds the model.
         self(tf.keras.Input(images.shape[1:], dtype=images.dtype))
 
+    @keras_internals.without_autograph
     def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
         """Returns the logits through the main batch norm."""
         return self.network(inputs, training=training)

@@ -1,5 +1,7 @@
 """Access to private features of Keras works as its users expect."""
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ import conadv_tf as ca
 from conadv_tf import keras_internals
 from conadv_tf import keras_optimizers
 from conadv_tf import xla_internals
+from conadv_tf.batch_norm import routing
 from tests import networks
 
 
@@ -28,6 +31,32 @@ def test_flatten_layers_finds_all_layers_in_the_same_order():
     layer = tf.keras.layers.Dense(2)
     assert list(keras_internals.flatten_layers(layer)) == [layer]
     assert not [*keras_internals.flatten_layers(layer, include_self=False)]
+
+
+class Doubling(tf.keras.layers.Layer):
+    """A layer of a user, which needs AutoGraph."""
+
+    def call(self, inputs):
+        if tf.reduce_sum(inputs) > 0:
+            inputs = 2 * inputs
+        return inputs
+
+
+# The conversion of the others took a fifth of the time until the first step.
+def test_autograph_converts_the_layers_of_users_only(monkeypatch):
+    callers = set()
+
+    def current_route():
+        callers.add(inspect.stack()[1].filename)
+        return routing.Route()
+
+    monkeypatch.setattr(routing, "current_route", current_route)
+    batch_norm = tf.keras.layers.BatchNormalization(epsilon=0.0)
+    layers = [tf.keras.Input((2,)), Doubling(), batch_norm]
+    model = ca.ConAdvModel(tf.keras.Sequential(layers), ca.PGD(0.1))
+    outputs = model.predict(tf.constant([[1.0, 2.0]]), verbose=0)
+    np.testing.assert_equal(outputs, [[2, 4]])
+    assert callers == {inspect.getfile(ca.SplitBatchNormalization)}
 
 
 # --- Optimizers -------------------------------------------------------------

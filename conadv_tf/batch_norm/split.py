@@ -114,6 +114,7 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
                 layer.build(input_shape)
         super().build(input_shape)
 
+    @keras_internals.without_autograph
     def call(
         self,
         inputs: tf.Tensor,
