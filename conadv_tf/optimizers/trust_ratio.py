@@ -37,9 +37,10 @@ def trust_ratio(
     Returns:
       float32 scalar.
     """
-    weight_norm = tf.norm(weight)
-    gradient_norm = tf.norm(gradient)
-    denominator = gradient_norm + epsilon
+    # `tf.norm` has more operations, and there are many weights.
+    weight_norm = tf.sqrt(tf.reduce_sum(weight * weight))
+    gradient_norm = tf.sqrt(tf.reduce_sum(gradient * gradient))
+    denominator = gradient_norm + epsilon if epsilon else gradient_norm
     if not decay_in_norm:
         denominator += weight_decay * weight_norm
     defined = tf.logical_and(weight_norm > 0.0, gradient_norm > 0.0)
@@ -49,54 +50,39 @@ def trust_ratio(
     return tf.where(defined, ratio, 1.0)
 
 
-def lars_update(
+def scaled_gradient(
     weight: tf.Tensor,
     gradient: tf.Tensor,
-    buffer: tf.Tensor,
     learning_rate: tf.Tensor,
     *,
-    momentum: float,
     weight_decay: float,
     trust_coefficient: float,
     epsilon: float,
-    nesterov: bool,
     decay_in_norm: bool,
-    adapt: bool,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Computes one update of one weight, by the rule of `LARS`.
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes the term that LARS adds to the momentum buffer of a weight.
 
     Args:
       weight: float32 tensor w.
       gradient: float32 tensor g of the same shape.
-      buffer: float32 tensor m of the same shape, the momentum buffer.
       learning_rate: float32 scalar.
-      momentum: factor of the buffer, in [0, 1).
       weight_decay: L2 coefficient, >= 0.
       trust_coefficient: factor of the trust ratio, > 0.
       epsilon: added to the ratio's denominator, >= 0.
-      nesterov: whether to use Nesterov momentum.
       decay_in_norm: whether the gradient's norm in the ratio includes the
         weight decay.
-      adapt: whether to scale the rate and to decay the weight. With False the
-        update is momentum SGD.
 
     Returns:
-      (new weight, new buffer, trust ratio), the last a float32 scalar.
+      (term, trust ratio); the term has the shape of the weight, and the ratio
+      is a float32 scalar.
     """
-    ratio = tf.constant(1.0)
-    if adapt:
-        decayed = gradient + weight_decay * weight
-        ratio = trust_ratio(
-            weight,
-            decayed if decay_in_norm else gradient,
-            weight_decay=weight_decay,
-            trust_coefficient=trust_coefficient,
-            epsilon=epsilon,
-            decay_in_norm=decay_in_norm,
-        )
-        scaled = learning_rate * ratio * decayed
-    else:
-        scaled = learning_rate * gradient
-    buffer = momentum * buffer + scaled
-    step = momentum * buffer + scaled if nesterov else buffer
-    return weight - step, buffer, ratio
+    decayed = gradient + weight_decay * weight
+    ratio = trust_ratio(
+        weight,
+        decayed if decay_in_norm else gradient,
+        weight_decay=weight_decay,
+        trust_coefficient=trust_coefficient,
+        epsilon=epsilon,
+        decay_in_norm=decay_in_norm,
+    )
+    return learning_rate * ratio * decayed, ratio
