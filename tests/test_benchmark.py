@@ -11,6 +11,7 @@ import pytest
 from tests import networks
 from tests.tool_runs import run_tool
 from tests.tool_runs import TINY
+from tools.step import first_step
 from tools.step import models
 from tools.step import timing
 from tools.step import variants
@@ -89,6 +90,52 @@ def test_variants_train_the_network(name, monkeypatch):
         assert (distance > 0.05) == (name == "conadv_no_refresh")
 
 
+def test_first_steps_take_turns_and_are_compared_to_plain_keras():
+    names = []
+
+    def run(name):
+        names.append(name)
+        return len(names) * {"keras": 1.0, "conadv": 2.0}[name]
+
+    seconds = first_step.measure(["conadv"], (), 6, run=run)
+    assert {len(values) for values in seconds.values()} == {6}
+    pairs = set(zip(names[::2], names[1::2]))
+    assert pairs == {("keras", "conadv"), ("conadv", "keras")}
+    _, _, keras, conadv = first_step.table(seconds).splitlines()
+    assert keras.split("|")[1].strip() == "keras"
+    assert "1.00 [1.00, 1.00]" in keras
+    # The machine slows down from run to run, which cancels in a repeat.
+    ratio = float(conadv.split("|")[3].split()[0])
+    assert 1.7 < ratio < 2.3
+
+
+@pytest.mark.parametrize("name", ["keras", "conadv"])
+def test_a_first_step_is_measured_from_the_network_to_its_end(
+    name, monkeypatch
+):
+    network = networks.linear((4, 4, 1))
+    compiled = []
+    build = models.compiled
+    monkeypatch.setattr(
+        models,
+        "compiled",
+        lambda *args, **options: (
+            compiled.append(build(*args, **options)) or compiled[-1]
+        ),
+    )
+    now = iter([10.0, 13.0])
+
+    def times():
+        steps = [each.optimizer.iterations.numpy() for each in compiled]
+        assert steps in ([], [1])
+        return types.SimpleNamespace(user=next(now), system=len(steps) / 2)
+
+    monkeypatch.setattr(first_step.os, "times", times)
+    assert first_step.cpu_seconds(name, network, 4, False) == 3.5
+    (model,) = compiled
+    assert (model is network) == (name == "keras")
+
+
 @pytest.mark.parametrize("variant", ["nsl", "nsl_fit"])
 def test_variants_that_cannot_run_name_the_reason(monkeypatch, variant):
     monkeypatch.setitem(sys.modules, "neural_structured_learning", None)
@@ -111,6 +158,7 @@ def test_benchmark_without_the_optional_package(tmp_path):
         *(f"--variant={name}" for name in ("baseline", "nsl", "conadv")),
         "--repeats=2",
         "--steps=2",
+        "--first_step_repeats=1",
         path=tmp_path,
     )
     assert "nsl is left out: neural-structured-learning is not installed" in (
@@ -129,6 +177,13 @@ def test_benchmark_without_the_optional_package(tmp_path):
     assert setting["ratios"].keys() == {"conadv / baseline"}
     assert summary["cores"] >= 1
     assert "| conadv / baseline |" in result.stdout
+    with open(tmp_path / "out" / "first_step.csv", encoding="utf-8") as file:
+        first = {row["variant"]: row for row in csv.DictReader(file)}
+    assert first.keys() == {"keras", "baseline", "conadv"}
+    assert setting["first_step_cpu_seconds"].keys() == first.keys()
+    seconds = float(first["conadv"]["cpu_seconds"])
+    assert seconds > 1.2 * float(first["keras"]["cpu_seconds"]) > 0.1
+    assert "| conadv | " + f"{seconds:.2f} [" in result.stdout
     png = (tmp_path / "out" / "benchmark.png").read_bytes()
     assert png.startswith(b"\x89PNG")
 

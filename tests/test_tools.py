@@ -162,6 +162,12 @@ def test_graph_report(tmp_path):
     assert str(saved["steps"][0]["operations"]) == row["operations"]
 
 
+def test_mobilenet_v2_returns_logits():
+    network = models.network("mobilenet_v2", 32)
+    assert network.output_shape == (None, 1000)
+    assert network.layers[-1].activation is tf.keras.activations.linear
+
+
 def test_unknown_networks_are_named():
     with pytest.raises(ValueError, match="received 'resnet50x4'"):
         models.network("resnet50x4", 32)

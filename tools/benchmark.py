@@ -1,12 +1,13 @@
 r"""Times the training step of ConAdv against its alternatives, in turns.
 
-    python tools/benchmark.py                       # ResNet-20, about 3 minutes
+    python tools/benchmark.py                   # ResNet-20, about 10 minutes
     python tools/benchmark.py --network=resnet_cifar20 --image_size=8 \
         --batch_size=1 --batch_size=4 --repeats=30
     python tools/benchmark.py --variant=baseline --variant=conadv --jit_compile
 
 The variants train the same network with the same loss, optimizer and data:
 
+  keras                      plain training of the network itself by Keras
   baseline, disadv, conadv, ...
                              the bare training step of the method
   nsl                        AdversarialRegularization of neural-structured-
@@ -20,9 +21,13 @@ The variants train the same network with the same loss, optimizer and data:
 
 Each repeat runs all variants for --steps steps in a new random order. For every
 combination of networks, image sizes and batch sizes the command prints medians
-and quartiles of the times, and of ratios of two times within each repeat. It
-writes times.csv (each repeat), summary.json (with cores, load and versions) and
-benchmark.png to --output_dir. The machine should be idle otherwise.
+and quartiles of the times, and of ratios of two times within each repeat. The
+row "first step" is the CPU time in a fresh process, on one thread, from the
+network to the end of the first step: creating and compiling the model, tracing
+and running the step once. --first_step_repeats=0 skips it. The command writes
+times.csv and first_step.csv (each repeat), summary.json (with cores, load and
+versions) and benchmark.png to --output_dir. The machine should be idle
+otherwise.
 """
 
 import pathlib
@@ -60,6 +65,9 @@ flags.DEFINE_multi_enum(
 flags.DEFINE_integer("repeats", 10, "Turns of each variant.", lower_bound=1)
 flags.DEFINE_integer("steps", 20, "Steps per turn, one fit for *_fit.", 1)
 flags.DEFINE_integer("warmup_steps", 5, "Steps before the first turn.", 1)
+flags.DEFINE_integer(
+    "first_step_repeats", 3, "Fresh processes to time each first step.", 0
+)
 flags.DEFINE_integer("seed", 0, "Seed of the weights and of the order.")
 flags.DEFINE_string("output_dir", "runs/benchmark", "Folder for the results.")
 

@@ -71,8 +71,13 @@ def environment():
     }
 
 
-def summary(settings):
-    """Summarizes times and ratios of each setting: list of dicts for JSON."""
+def summary(settings, first_steps):
+    """Summarizes times and ratios of each setting: list of dicts for JSON.
+
+    Args:
+      settings: as in the module's docstring.
+      first_steps: dict from settings to results of `first_step.measure`.
+    """
     return [
         {
             # Strings, as in times.csv.
@@ -81,6 +86,10 @@ def summary(settings):
             "ms_per_step": {
                 name: vars(timing.Quartiles.of(values))
                 for name, values in times.items()
+            },
+            "first_step_cpu_seconds": {
+                name: vars(timing.Quartiles.of(values))
+                for name, values in first_steps.get(setting, {}).items()
             },
             "ratios": {name: vars(ratio) for name, ratio, _ in _ratios(times)},
         }
@@ -98,7 +107,7 @@ def tables(settings):
         ]
         ratios = [(name, f"{r:.3f}", what) for name, r, what in _ratios(times)]
         parts += [
-            f"**{_title(setting)}**, median [quartiles] of {_repeats(times)}",
+            f"**{title(setting)}**, median [quartiles] of {_repeats(times)}",
             markdown_table.table(("variant", "ms per step"), medians),
             markdown_table.table(("ratio", "", ""), ratios),
         ]
@@ -117,7 +126,8 @@ def _ratios(times):
             yield f"{above} / {below}", ratio, meaning
 
 
-def _title(setting):
+def title(setting):
+    """Describes a setting in one line."""
     network, image_size, batch_size, jit_compile = setting
     xla = "XLA" if jit_compile else "no XLA"
     return f"{network}, {batch_size} x {image_size}x{image_size}, {xla}"
@@ -138,7 +148,7 @@ def plot(settings, path):
         axis.invert_yaxis()
         axis.set_xlim(left=0)
         axis.set_xlabel("ms per step")
-        axis.set_title(_title(setting), fontsize=9)
+        axis.settitle(title(setting), fontsize=9)
         axis.grid(alpha=0.3)
     for axis in panels[len(settings) :]:
         axis.set_axis_off()

@@ -15,6 +15,7 @@ import tensorflow as tf
 from conadv_tf import csv_file
 from experiments import results
 from tools.step import benchmark_results
+from tools.step import first_step
 from tools.step import models
 from tools.step import timing
 from tools.step import variants
@@ -29,7 +30,7 @@ def run():
     environment = benchmark_results.environment()
     axes = FLAGS.network, FLAGS.image_size, FLAGS.batch_size
     combinations = list(itertools.product(*axes, [FLAGS.jit_compile]))
-    settings = {}
+    settings, first_steps = {}, {}
     for number, setting in enumerate(combinations, 1):
         network, image_size, batch_size, _ = setting
         _log(
@@ -39,16 +40,26 @@ def run():
         settings[setting] = _times(*setting)
         rows = benchmark_results.rows(settings)
         csv_file.write(output / "times.csv", rows)
+        if FLAGS.first_step_repeats:
+            first_steps[setting] = first_step.measure(
+                settings[setting], setting, FLAGS.first_step_repeats, FLAGS.seed
+            )
+            csv_file.write(
+                output / "first_step.csv", first_step.rows(first_steps)
+            )
     benchmark_results.plot(settings, output / "benchmark.png")
     own = FLAGS.get_key_flags_for_module(sys.argv[0])
     content = {
         **environment,
         "flags": {flag.name: flag.value for flag in own},
-        "settings": benchmark_results.summary(settings),
+        "settings": benchmark_results.summary(settings, first_steps),
     }
     results.write_json(output / "summary.json", content)
     print(f"\n{environment['cores']} cores\n")
     print(benchmark_results.tables(settings))
+    for setting, seconds in first_steps.items():
+        title = benchmark_results.title(setting)
+        print(f"**{title}**, first step\n\n{first_step.table(seconds)}\n")
 
 
 def _times(network, image_size, batch_size, jit_compile):

@@ -20,11 +20,12 @@ METHODS["conadv_eighth"] = dataclasses.replace(
 )
 # Help text for flags that `models.network` reads.
 NETWORK_HELP = (
-    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), or resnetD "
-    "(depth D of 18, 34, 50, 101 or 152)."
+    "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
+    "(depth D of 18, 34, 50, 101 or 152), or mobilenet_v2."
 )
 # The variants of `variants.build`.
 VARIANTS = (
+    "keras",
     *METHODS,
     *(f"{name}_fit" for name in METHODS),
     "nsl",

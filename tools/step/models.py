@@ -28,11 +28,19 @@ def network(name, image_size):
     Raises:
       ValueError: if the name has none of these forms.
     """
+    if name == "mobilenet_v2":
+        return tf.keras.applications.MobileNetV2(
+            input_shape=(image_size, image_size, 3),
+            weights=None,
+            classes=_NUM_CLASSES["resnet"],
+            classifier_activation=None,
+        )
     match = re.fullmatch(r"(resnet_cifar|resnet)(\d+)(?:x(\d+))?", name)
     if not match or (match[1] == "resnet" and match[3]):
         raise ValueError(
-            "Expected a network like 'resnet50', 'resnet_cifar20' or "
-            f"'resnet_cifar20x4' (depth x width); received {name!r}."
+            "Expected a network like 'resnet50', 'resnet_cifar20', "
+            "'resnet_cifar20x4' (depth x width) or 'mobilenet_v2'; received "
+            f"{name!r}."
         )
     arguments = {"width": int(match[3])} if match[3] else {}
     return getattr(ca.networks, match[1])(

@@ -31,7 +31,12 @@ def build(name, network, batch_size, jit_compile):
       UnavailableError: if the variant needs a package that is not installed,
         or if XLA cannot compile it.
     """
-    return _BUILDERS[name](network, batches(network, batch_size), jit_compile)
+    return build_for(name, network, batches(network, batch_size), jit_compile)
+
+
+def build_for(name, network, data, jit_compile):
+    """Builds a variant, like `build`, for the dataset of `batches`."""
+    return _BUILDERS[name](network, data, jit_compile)
 
 
 def batches(network, batch_size):
@@ -71,6 +76,11 @@ def _fit(model, data):
 def _method(method, network, data, jit_compile, train=_bare, **options):
     options = {"jit_compile": jit_compile, **options}
     return train(models.of_method(method, network, **options), data)
+
+
+def _keras(network, data, jit_compile):
+    """Plain training of the network itself by Keras."""
+    return _bare(models.compiled(network, jit_compile=jit_compile), data)
 
 
 def _without_refresh(network, data, jit_compile):
@@ -126,6 +136,7 @@ def _nsl(network, data, jit_compile, train=_bare):
 
 
 _BUILDERS = {
+    "keras": _keras,
     **{name: functools.partial(_method, name) for name in models.METHODS},
     **{
         f"{name}_fit": functools.partial(_method, name, train=_fit)
