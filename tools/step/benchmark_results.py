@@ -148,7 +148,7 @@ def plot(settings, path):
         axis.invert_yaxis()
         axis.set_xlim(left=0)
         axis.set_xlabel("ms per step")
-        axis.settitle(title(setting), fontsize=9)
+        axis.set_title(title(setting), fontsize=9)
         axis.grid(alpha=0.3)
     for axis in panels[len(settings) :]:
         axis.set_axis_off()
