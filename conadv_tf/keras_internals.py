@@ -188,9 +188,9 @@ def without_autograph(function: _Function) -> _Function:
     """Marks a function or method whose source AutoGraph need not convert.
 
     Keras converts the `call` of every layer outside of its package, which takes
-    longer than the layer's operations. `do_not_convert` would also turn the
-    conversion off for the layers of users that the function calls, and would
-    hide the arguments of `call` from Keras.
+    longer than the layer's operations. `tf.autograph.experimental.
+    do_not_convert` would also turn the conversion off for the layers of users
+    that the function calls, and would hide the arguments of `call` from Keras.
     """
     function.autograph_info__ = {}  # type: ignore[attr-defined]
     return function

@@ -2,7 +2,7 @@
 
 A user waits for it: the model is created and compiled, the step is traced,
 TensorFlow optimizes the graph and runs it once. Each measurement needs a
-process of its own, because a second trace in a process is faster. As a
+separate process, because a second trace in a process is faster. As a
 command, the module makes one measurement:
 
     python -m tools.step.first_step conadv resnet_cifar20 32 4 0 0
@@ -58,6 +58,8 @@ def in_process(*arguments):
     result = subprocess.run(
         [sys.executable, "-m", "tools.step.first_step", *values],
         cwd=ROOT,
+        # Without TensorFlow's messages; set the variable to see them.
+        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -69,7 +71,7 @@ def cpu_seconds(name, network, batch_size, jit_compile):
     """Measures the CPU seconds, user and system, of one variant.
 
     Args:
-      name: one of `variants.NAMES`.
+      name: one of `methods.VARIANTS`.
       network: functional Keras model from images to logits.
       batch_size: number of images per step.
       jit_compile: whether XLA compiles the step.
