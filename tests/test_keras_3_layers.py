@@ -104,6 +104,17 @@ def test_an_argument_that_tf_keras_lacks_is_kept():
     assert returned.layers[1].get_config() == contrast.get_config()
 
 
+def test_a_layer_that_is_created_again_has_initial_weights():
+    (layer,) = (
+        each
+        for each in model(network()).network.layers
+        if "rms_normalization" in each.name
+    )
+    layer.set_weights([2 * weight for weight in layer.get_weights()])
+    created = type(layer).from_config(layer.get_config())
+    assert created.get_weights()[0].tolist() == 4 * [1.0]
+
+
 def test_layers_that_augment_images_are_named():
     images = keras.Input((4, 4, 3))
     values = layers.RandomErasing(name="erased")(images)

@@ -44,7 +44,7 @@ def regularized(names):
         4,
         "relu",
         kernel_regularizer="l1",
-        bias_constraint="non_neg",
+        kernel_constraint=names.constraints.MaxNorm(0.1),
         activity_regularizer="l2",
     )(values)
     return names.Model(images, layers.Dense(5)(values))
