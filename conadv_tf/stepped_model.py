@@ -16,6 +16,7 @@ from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.callbacks import state_in_backups
 from conadv_tf.callbacks import with_epoch_end
 from conadv_tf.callbacks import with_training_monitor
+from conadv_tf.distribution import mean_over_workers
 from conadv_tf.model_state import StatefulModel
 from conadv_tf.networks import SourceNetwork
 from conadv_tf.networks import variables
@@ -241,7 +242,9 @@ class SteppedModel(StatefulModel):
             make = functools.partial(super().make_train_function, force=True)
             if runner.num_traces > 1:
                 make = functools.partial(self._alternating_function, make)
-            self.train_function = runner.train_function(make)
+            self.train_function = mean_over_workers(
+                runner.train_function(make), self.distribute_strategy
+            )
         return self.train_function
 
     def _alternating_function(
@@ -260,10 +263,7 @@ class SteppedModel(StatefulModel):
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of the values of `train_on_batch`, once there is a `loss`.
-
-        `test_on_batch` returns the first ones.
-        """
+        """Names of `train_on_batch`'s values; `test_on_batch` has the first."""
         names = super().metrics_names
         # The logs have the composite loss as `loss`, in place of Keras's.
         names = [name for name in names if name != steps.LOSS_METRIC]
@@ -282,8 +282,7 @@ class SteppedModel(StatefulModel):
         return results
 
     def _step_metrics(self) -> list[tf.keras.metrics.Metric]:
-        # Keras asks for the metrics before __init__ sets the runner.
-        runner = self.__dict__.get("runner")
+        runner = vars(self).get("runner")  # Keras asks during __init__.
         return [] if runner is None else runner.loss.metrics()
 
 

@@ -43,7 +43,8 @@ def main(index, first, second, path):
             ca.FGSM(0.1),
             step=ca.Delayed(ca.Concurrent(), accuracy=_THRESHOLD),
         )
-        model.compile(tf.keras.optimizers.SGD(0.5, momentum=0.9), networks.LOSS)
+        optimizer = tf.keras.optimizers.SGD(0.5, momentum=0.9)
+        model.compile(optimizer, networks.LOSS, metrics=["accuracy"])
     # The labels of one process are random, the other one has only 0.
     images, labels = networks.batch(size=24, shape=(6, 6, 1))
     labels = labels % 2 * (1 - int(index))
@@ -56,6 +57,7 @@ def main(index, first, second, path):
         json.dump(
             {
                 "attacked": history["attacked"],
+                "accuracy": history["accuracy"],
                 "decisions": decisions,
                 "weights": [
                     each.numpy().ravel().tolist()

@@ -192,3 +192,8 @@ def test_two_processes_start_at_once(tmp_path):
         assert mean == same == pytest.approx((one + other) / 2)
         assert one < 0.7 <= other
     assert mean >= 0.7
+    # Keras sums the logs of the processes, each of which has the mean.
+    accuracy = first["accuracy"]
+    means = [mean for _, mean in first["decisions"]]
+    np.testing.assert_allclose(accuracy[: len(means)], means, rtol=1e-6)
+    assert max(accuracy) <= 1 and accuracy == second["accuracy"]

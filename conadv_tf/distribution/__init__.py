@@ -12,6 +12,7 @@ from conadv_tf.distribution.local_variables import LOCAL
 from conadv_tf.distribution.local_variables import local_values
 from conadv_tf.distribution.local_variables import local_variable
 from conadv_tf.distribution.strategies import describe
+from conadv_tf.distribution.strategies import mean_over_workers
 from conadv_tf.distribution.strategies import NAMES
 from conadv_tf.distribution.strategies import strategy
 from conadv_tf.distribution.strategies import worker_index_and_count
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "local_values",
     "local_variable",
+    "mean_over_workers",
     "random",
     "strategy",
     "worker_index_and_count",

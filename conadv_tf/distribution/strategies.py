@@ -4,6 +4,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import socket
 import threading
+from typing import Any
 from typing import Optional
 import urllib.parse
 
@@ -235,3 +236,34 @@ def worker_index_and_count(
     if not spec or "worker" not in spec.jobs:
         return 0, 1
     return resolver.task_id, spec.num_tasks("worker")
+
+
+def mean_over_workers(
+    function: Callable[[Any], Any],
+    strategy: tf.distribute.Strategy,
+) -> Callable[[Any], Any]:
+    """Corrects the logs that Keras's training function sums over processes.
+
+    With `MultiWorkerMirroredStrategy` each process has the results of all
+    processes, and Keras adds them up. For its own metrics Keras corrects this
+    at the end of an epoch.
+
+    Args:
+      function: training function, which returns {name: scalar}.
+      strategy: strategy of the model.
+
+    Returns:
+      `function` if there is one process; else a function that returns its
+      logs, divided by the number of processes.
+    """
+    count = worker_index_and_count(strategy)[1]
+    kind = tf.distribute.MultiWorkerMirroredStrategy
+    if count == 1 or not isinstance(strategy, kind):
+        return function
+
+    def run(iterator: Any) -> Any:
+        return tf.nest.map_structure(
+            lambda log: log / count, function(iterator)
+        )
+
+    return run
