@@ -17,6 +17,7 @@ import sys
 import tensorflow as tf
 import tqdm
 
+from experiments import log_filter
 from experiments import markdown_table
 from tools.step import models
 from tools.step import timing
@@ -55,11 +56,12 @@ def measure(names, arguments, repeats, seed=0, run=None):
 def in_process(*arguments):
     """Calls `cpu_seconds` in a fresh process."""
     values = [str(int(x) if isinstance(x, bool) else x) for x in arguments]
+    # Without TensorFlow's messages, unless the user has set a level.
+    level = {} if log_filter.IS_SET else {log_filter.LEVEL: "3"}
     result = subprocess.run(
         [sys.executable, "-m", "tools.step.first_step", *values],
         cwd=ROOT,
-        # Without TensorFlow's messages; set the variable to see them.
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+        env={**os.environ, **level},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
