@@ -9,6 +9,7 @@ import conadv_tf as ca
 from conadv_tf.data.splitting import stratified_subset
 from conadv_tf.data.tfds_source import TfdsSource
 from experiments import smoke_test
+from experiments import steps
 from experiments.config import RunConfig
 from tests import images
 from tests.marks import slow
@@ -120,7 +121,7 @@ def test_smoke_tests():
         dataset="npz:mine.npz",
         padding=0,
         train_images=6000,
-        step=ca.Concurrent(fraction=0.1),
+        step=steps.Concurrent(fraction=0.1),
     )
     small = smoke_test.prepare(config)
     assert (small.dataset, small.padding) == ("npz:mine.npz", 0)

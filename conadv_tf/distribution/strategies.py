@@ -255,6 +255,12 @@ def mean_over_workers(
     Returns:
       `function` if there is one process; else a function that returns its
       logs, divided by the number of processes.
+
+    Example: one process, whose logs are right.
+      >>> function = lambda iterator: {"loss": 2.0}
+      >>> strategy = tf.distribute.get_strategy()
+      >>> ca.distribution.mean_over_workers(function, strategy) is function
+      True
     """
     count = worker_index_and_count(strategy)[1]
     kind = tf.distribute.MultiWorkerMirroredStrategy

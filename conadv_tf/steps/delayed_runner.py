@@ -215,8 +215,8 @@ class DelayedRunner(StepRunner):
             )
         logs = self(self._phase.receive(data))
         if self._attacking is None:
-            # Afterwards, because Keras's dropout draws by the number of
-            # operations before it.
+            # Afterwards, so that the operations of plain training are traced
+            # in the same order as without a later attack.
             self._checks.count_out_of_range(self.receive(data))
         return logs
 
