@@ -93,6 +93,22 @@ def jit_compile(model: tf.keras.Model) -> bool:
     return bool(model._jit_compile)
 
 
+def can_be_copied(model: tf.keras.Model) -> bool:
+    """Returns whether TensorFlow copies all variables before it writes them.
+
+    An asynchronous checkpoint would have later values of the variables that
+    mixed precision casts, and of a `LossScaleOptimizer`.
+
+    Args:
+      model: compiled model.
+    """
+    scaled = tf.keras.mixed_precision.LossScaleOptimizer
+    return not isinstance(model.optimizer, scaled) and all(
+        layer.compute_dtype == layer.variable_dtype
+        for layer in flatten_layers(model)
+    )
+
+
 def build_metrics(
     model: tf.keras.Model, labels: tf.Tensor, logits: tf.Tensor
 ) -> None:

@@ -33,9 +33,8 @@ class Checkpoints(keras_internals.Callback):
 
     `save` copies the state to host memory, and files are written from the copy
     while training continues. `wait` waits for them, and so do the next save and
-    the end of training. If there are several processes, each of them writes its
-    files before it continues, because copying a moving statistic would need all
-    processes.
+    the end of training. With several processes, or with mixed precision, files
+    are written before training continues.
 
     Args:
       directory: folder or bucket of the checkpoints.
@@ -214,7 +213,8 @@ class Checkpoints(keras_internals.Callback):
         return self._manager.save(
             checkpoint_number=step,
             options=self._file_options(
-                experimental_enable_async_checkpoint=self._worker[1] == 1,
+                experimental_enable_async_checkpoint=self._worker[1] == 1
+                and keras_internals.can_be_copied(self.model),
                 experimental_write_callbacks=[self._note_written],
             ),
         )
