@@ -59,6 +59,8 @@ def _define(flag, text):
     if kind is not str:
         define = flags.DEFINE_integer if kind is int else flags.DEFINE_float
         low = kind(config_fields.bounds(values)[0]) if values else None
+        if values and field.metadata["remedy"](low):
+            low = None  # The error of the configuration says more.
         define(flag, default, text, lower_bound=low)
     elif values:
         flags.DEFINE_enum(flag, default, values, text)

@@ -74,8 +74,10 @@ def test_several_steps_per_execution(tmp_path):
 # Files are written while training continues, except in mixed precision, whose
 # variables TensorFlow does not copy.
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_a_checkpoint_has_the_weights_of_its_moment(policy, tmp_path):
-    tf.keras.mixed_precision.set_global_policy(policy)
+def test_a_checkpoint_has_the_weights_of_its_moment(policy, tmp_path, request):
+    set_policy = tf.keras.mixed_precision.set_global_policy
+    request.addfinalizer(lambda: set_policy("float32"))
+    set_policy(policy)
     saved = []
 
     def overwrite(model, checkpoints):
