@@ -126,8 +126,8 @@ class DelayedRunner(StepRunner):
         self._epochs = local_variable(tf.constant(0, tf.int64), "epochs")
         self._started = local_variable(tf.constant(0, tf.int64), "started")
         self._checked: Any = None  # Element spec that both phases can use.
-        # Raises errors now instead of after epochs of training.
-        step.step.build(context)
+        # Built now, to raise errors now instead of after epochs of training.
+        self._built: Optional[StepRunner] = step.step.build(context)
 
     @property
     def _phase(self) -> StepRunner:
@@ -195,7 +195,9 @@ class DelayedRunner(StepRunner):
         self._started.assign(1)
 
     def _new_attacking(self) -> StepRunner:
-        runner = self.step.step.build(self.context)
+        """Returns the runner that is built already, or else another one."""
+        runner, self._built = self._built, None
+        runner = runner or self.step.step.build(self.context)
         runner.batch_size_hint = self.batch_size_hint
         return runner
 
