@@ -35,14 +35,20 @@ _RATIOS = (
 )
 
 
-def rows(settings):
-    """Returns a row for each repeat of each variant: list of dicts."""
+def rows(settings, column):
+    """Returns a row for each repeat of each variant: list of dicts.
+
+    Args:
+      settings: dict from (network, image size, batch size, jit_compile) to a
+        dict from each variant to its list of values.
+      column: name of the values.
+    """
     return [
         {
             **dict(zip(_SETTING, setting)),
             "variant": variant,
             "repeat": repeat,
-            "ms_per_step": value,
+            column: value,
         }
         for setting, times in settings.items()
         for variant, values in times.items()

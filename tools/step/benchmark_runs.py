@@ -38,14 +38,15 @@ def run():
             f"{image_size}x{image_size}"
         )
         settings[setting] = _times(*setting)
-        rows = benchmark_results.rows(settings)
+        rows = benchmark_results.rows(settings, "ms_per_step")
         csv_file.write(output / "times.csv", rows)
         if FLAGS.first_step_repeats:
             first_steps[setting] = first_step.measure(
                 settings[setting], setting, FLAGS.first_step_repeats, FLAGS.seed
             )
             csv_file.write(
-                output / "first_step.csv", first_step.rows(first_steps)
+                output / "first_step.csv",
+                benchmark_results.rows(first_steps, "cpu_seconds"),
             )
     benchmark_results.plot(settings, output / "benchmark.png")
     own = FLAGS.get_key_flags_for_module(sys.argv[0])

@@ -85,27 +85,6 @@ def cpu_seconds(name, network, batch_size, jit_compile):
     return end.user + end.system - start.user - start.system
 
 
-def rows(first_steps):
-    """Returns a row for each process of each variant: list of dicts.
-
-    Args:
-      first_steps: dict from (network, image size, batch size, jit_compile) to
-        the result of `measure`.
-    """
-    names = ("network", "image_size", "batch_size", "jit_compile")
-    return [
-        {
-            **dict(zip(names, setting)),
-            "variant": variant,
-            "repeat": repeat,
-            "cpu_seconds": value,
-        }
-        for setting, seconds in first_steps.items()
-        for variant, values in seconds.items()
-        for repeat, value in enumerate(values)
-    ]
-
-
 def table(seconds):
     """Formats medians, and ratios to plain Keras, as Markdown."""
     return markdown_table.table(
