@@ -1,4 +1,4 @@
-"""Models with `ca.Delayed`, and what they share with plain training."""
+"""Models with `ca.Delayed`, and comparisons with plain training."""
 
 import numpy as np
 import tensorflow as tf

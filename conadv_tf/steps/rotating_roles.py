@@ -264,7 +264,7 @@ class RotatingRoles(Step):
             )
 
     def check_strategy(self, strategy: tf.distribute.Strategy) -> None:
-        """Refuses a number of replicas that is no multiple of three."""
+        """Refuses a number of replicas that is not a multiple of three."""
         count = strategy.num_replicas_in_sync
         if count % NUM_ROLES:
             raise ValueError(
