@@ -5,6 +5,7 @@ import difflib
 import re
 
 _CUTOFF = 0.7
+_SEPARATORS = r"[._-]"  # Between words.
 
 
 def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
@@ -12,8 +13,8 @@ def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
     First come names that start with it. Then come names that it abbreviates: a
     part of the name or its initials ("lr" for "learning_rate"), compared group
-    by group between dots. If there are none of both, it returns names with a
-    similar spelling.
+    by group between dots. If there are none of both, it returns names that are
+    spelt similarly, as a whole or in some of their words.
 
     Args:
       name: the unknown name.
@@ -30,7 +31,7 @@ def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     name = name.lower()
     found = [each for each in names if each.lower().startswith(name)]
     found += [each for each in names if _abbreviates(name, each.lower())]
-    found = found or difflib.get_close_matches(name, names, count, _CUTOFF)
+    found = found or _similar(name, names)
     return list(dict.fromkeys(found))[:count]
 
 
@@ -38,6 +39,26 @@ def did_you_mean(name: str, names: Iterable[str], count: int = 3) -> str:
     """Returns " Did you mean ...?" with the closest names, or ""."""
     found = [repr(each) for each in close_matches(name, names, count)]
     return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _similar(name: str, names: Iterable[str]) -> list[str]:
+    """Returns the names with a similar spelling, the most similar first."""
+    count = len(re.split(_SEPARATORS, name))
+
+    def similarity(other: str) -> float:
+        words = re.split(_SEPARATORS, other)
+        parts = (
+            "_".join(words[start : start + count])
+            for start in range(len(words) - count + 1)
+        )
+        return max(
+            difflib.SequenceMatcher(None, text, name).ratio()
+            for text in (other, *parts)
+        )
+
+    scores = {each: similarity(each.lower()) for each in names}
+    found = [each for each, score in scores.items() if score >= _CUTOFF]
+    return sorted(found, key=lambda each: -scores[each])
 
 
 def _abbreviates(short: str, name: str) -> bool:

@@ -9,6 +9,7 @@ from absl import flags
 import conadv_tf as ca
 from conadv_tf import csv_file
 from conadv_tf import keras_internals
+from experiments import command_line
 
 FLAGS = flags.FLAGS
 # EX_TEMPFAIL: the process can be started again.
@@ -77,9 +78,7 @@ class SavesOnSignal(keras_internals.Callback):
 
 def preempted(model_dir):
     """Prints the command that continues the run and exits."""
-    script, *arguments = sys.argv
-    command = ["python", script] if script.endswith(".py") else [script]
-    command += arguments
+    command = [*command_line.command(from_any_folder=True), *sys.argv[1:]]
     if not FLAGS.model_dir:
         command.append(f"--model_dir={model_dir}")
     if not FLAGS.resume:

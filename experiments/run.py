@@ -22,6 +22,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments import log_filter
+from experiments import preset_list
 from experiments import presets
 from experiments import run_flags
 
@@ -32,12 +33,12 @@ flags.adopt_module_key_flags(run_flags)
 def main(argv):
     """Trains one configuration, or lists the presets."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    if FLAGS.list_presets:
-        for preset in presets.PRESETS.values():
-            print(f"{preset.name:36} {preset.describe()}")
-        return
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
     try:
+        if FLAGS.list_presets is not None:
+            found = preset_list.matching(FLAGS.list_presets)
+            command_line.print_text("\n".join(preset_list.lines(found)))
+            return
         config = run_flags.read_config()
         run_flags.check_model_dir(config)
     except ValueError as error:
@@ -61,4 +62,4 @@ def describe(preset, config):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, run_flags.NAMES)

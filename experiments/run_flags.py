@@ -10,7 +10,8 @@ from experiments import unused_settings
 
 FLAGS = flags.FLAGS
 _DEFAULT = config_lib.RunConfig()
-_NAMES = config_fields.names(config_lib.RunConfig)
+# Names of all settings.
+NAMES = config_fields.names(config_lib.RunConfig)
 # {flag: help} of the flags that set a setting. They have its type, default and
 # bounds.
 _HELP = {
@@ -68,6 +69,14 @@ def _define(flag, text):
         flags.DEFINE_string(flag, default, text)
 
 
+class _PatternParser(flags.ArgumentParser):
+    """Parses a flag that may stand without a pattern, which then is ""."""
+
+    def parse(self, argument):
+        """Returns the pattern; None if the flag is negated."""
+        return {"true": "", "false": None}.get(argument, argument)
+
+
 for _flag, _text in _HELP.items():
     _define(_flag, _text)
 flags.DEFINE_alias("per_replica_batch", "per_replica_batch_size")
@@ -99,7 +108,17 @@ flags.DEFINE_string(
     "Preset to start from: a row of the paper's tables, or one for the digits. "
     "Other flags change its settings. --list_presets lists them.",
 )
-flags.DEFINE_bool("list_presets", False, "List the presets and exit.")
+flags.DEFINE_flag(
+    flags.Flag(
+        _PatternParser(),
+        None,
+        "list_presets",
+        None,
+        "List the presets and exit. --list_presets=digits lists those with "
+        "this part of a name; --list_presets=GROUP lists a group of sweep.py.",
+        boolean=True,  # It needs no value.
+    )
+)
 flags.DEFINE_bool(
     "quick",
     False,
@@ -110,7 +129,7 @@ flags.DEFINE_multi_string(
     "set",
     [],
     "key=value for all other settings; may be repeated. Keys: "
-    + ", ".join(_NAMES),
+    + ", ".join(NAMES),
 )
 flags.DEFINE_integer(
     "checkpoint_every",

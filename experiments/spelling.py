@@ -9,6 +9,8 @@ import pathlib
 import runpy
 
 _PACKAGE = importlib.util.find_spec("conadv_tf")  # Does not import it.
-did_you_mean = runpy.run_path(
+_module = runpy.run_path(
     str(pathlib.Path(_PACKAGE.origin).with_name("spelling.py"))
-)["did_you_mean"]
+)
+close_matches = _module["close_matches"]
+did_you_mean = _module["did_you_mean"]

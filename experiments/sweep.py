@@ -1,4 +1,4 @@
-"""Trains a grid of configurations in several processes and tabulates them.
+r"""Trains a grid of configurations in several processes and tabulates them.
 
     python experiments/sweep.py --preset=digits_table1 --seeds=2 --quick
     python experiments/sweep.py --method=baseline --method=conadv \
@@ -38,7 +38,7 @@ flags.adopt_module_key_flags(sweep_flags)
 def main(argv):
     """Checks the flags and runs the sweep."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
     try:
         specs = sweep_flags.read_specs()
         sweep_flags.read_trials(specs)

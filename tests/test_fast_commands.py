@@ -57,9 +57,13 @@ def answer(script, *flags):
     "script, flags, words",
     [
         *((script, ["--helpshort"], script) for script in COMMANDS),
-        *((script, ["--sed=3"], "flag 'sed'") for script in COMMANDS),
+        *((script, ["--sed=3"], "flag --sed.") for script in COMMANDS),
         ("experiments/run.py", ["--help"], "--emulate_replicas"),
         ("experiments/run.py", ["--list_presets"], "digits_432_conadv_aa"),
+        ("experiments/run.py", ["--list_presets=lamb"], "digits_lamb (2)"),
+        ("experiments/run.py", ["--list_presets=dgits"], "'digits_64_aa'"),
+        ("experiments/run.py", ["--bach_size=3"], "--global_batch_size or"),
+        ("experiments/run.py", ["--lr=3"], "mean --set optimizer.learning_"),
         ("experiments/run.py", ["--preset=digits_432"], "_conadv_quarter'?"),
         ("experiments/run.py", ["--set=lr=3"], "optimizer.learning_rate'?"),
         ("experiments/run.py", ["--set=epochs=x"], "type int for epochs"),
@@ -82,6 +86,21 @@ def test_a_command_answers_at_once(script, flags, words):
     output, seconds = answer(script, *flags)
     assert words in output and "IMPORTED []" in output
     assert seconds < 1
+
+
+def test_the_help_of_a_console_script_has_its_name():
+    code = """
+import sys
+from tools import commands
+sys.argv[1:] = ["--help"]
+commands.run()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "    conadv-run --method=baseline" in result.stdout
+    assert "\nconadv-run:\n" in result.stdout and not result.stderr
+    assert "run.py" not in result.stdout.partition("--list_presets")[0]
 
 
 def test_all_commands_filter_the_log():

@@ -14,6 +14,7 @@ import tensorflow as tf
 import conadv_tf as ca
 from experiments import config as config_lib
 from experiments import digits_policy
+from experiments import preset_list
 from experiments import presets
 from experiments import smoke_test
 from experiments.presets import paper
@@ -49,6 +50,37 @@ def test_every_cell_of_the_papers_tables_has_a_preset():
             assert preset.config.attack.epsilon == p / 255
     # The accuracies of two cells are unknown.
     assert len(presets.PRESETS) == 67 + 2 + 144 + 48 + 2
+
+
+def test_the_list_has_each_preset_once_below_a_heading():
+    lines = list(preset_list.lines(preset_list.matching("")))
+    assert max(map(len, lines)) <= 100
+    words = [line.split() for line in lines if line.startswith("  ")]
+    names = [each[0] for each in words if each[0] in presets.PRESETS]
+    assert sorted(names) == sorted(presets.PRESETS)
+    assert lines[0] == "Digits of unseen writers: on any machine"
+    row = ["resnet50_32k_conadv", "32,768", "77.3%", "v3-512", "16", "min"]
+    assert [*row, "133"] in words
+    assert "  v3-512        v5litepod-256 x2, v6e-256 x2, v5p-1024" in lines
+    listed = " ".join(lines[lines.index(lines[-10]) :])
+    for name, members in presets.GROUPS.items():
+        assert f"{name} ({len(members)})" in listed
+
+
+@pytest.mark.parametrize(
+    "pattern, names",
+    [
+        ("1297_shared", ["digits_1297_shared_pass"]),
+        ("digits_*_lamb", presets.GROUPS["digits_lamb"]),
+        ("table3", presets.GROUPS["table3"]),
+    ],
+)
+def test_a_pattern_selects_presets(pattern, names):
+    found = preset_list.matching(pattern)
+    assert [preset.name for preset in found][: len(names)] == list(names)
+    assert len(found) < len(names) + 2
+    with pytest.raises(ValueError, match="Did you mean 'digits_table1' or"):
+        preset_list.matching("table1")
 
 
 @pytest.mark.parametrize(

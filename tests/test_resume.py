@@ -209,7 +209,12 @@ def test_without_checkpoints_no_signal_is_handled():
 def test_the_printed_command_continues_the_run(
     command, added, capsys, monkeypatch
 ):
-    arguments = command[command[0] == "python" :]
+    arguments = ["run.py", *command[1:]]
+    if command[0] == "python":
+        arguments = command[1:]
+    else:
+        main = sys.modules["__main__"]
+        monkeypatch.setattr(main, "COMMAND", command[0], raising=False)
     monkeypatch.setattr(sys, "argv", arguments)
     with flagsaver.flagsaver():
         run.FLAGS(arguments)

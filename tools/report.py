@@ -66,7 +66,7 @@ def main(argv):
 
     folder = paths.as_path(argv[1])
     output_dir = paths.as_path(FLAGS.output_dir or folder / "report")
-    command = shlex.join(["python", "tools/report.py", *sys.argv[1:]])
+    command = shlex.join([*command_line.command(), *sys.argv[1:]])
     try:
         sweep = sweep_lib.read_sweep(folder)
         runs = seed_groups.comparable_runs(sweep, FLAGS.epsilon, FLAGS.margin)

@@ -1,4 +1,4 @@
-"""Compiles training steps with the TPU compiler, without a TPU.
+r"""Compiles training steps with the TPU compiler, without a TPU.
 
     python tools/tpu_report.py --python=$HOME/tpu-venv/bin/python \
         --network=resnet50 --image_size=224 --batch_size=64

@@ -75,12 +75,16 @@ def equivalents(cores):
 
 def describe(cores, hours):
     """Describes a TPU v3 slice, a training time, and equivalent slices."""
-    time = f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.0f} h"
     newer = ", ".join(
         name if count == 1 else f"{name} with {count} micro-batches per device"
         for name, count in equivalents(cores)
     )
     return (
-        f"TPU v3-{cores}, about {time} ({cores * hours:,.0f} core-hours); "
-        f"equivalent slices: {newer}"
+        f"TPU v3-{cores}, about {time(hours)} ({cores * hours:,.0f} "
+        f"core-hours); equivalent slices: {newer}"
     )
+
+
+def time(hours):
+    """Returns a time of some hours as a text."""
+    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.0f} h"

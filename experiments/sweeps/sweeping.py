@@ -13,6 +13,7 @@ from absl import flags
 
 from conadv_tf import csv_file
 from conadv_tf import paths
+from experiments import command_line
 from experiments import config_fields
 from experiments import results
 from experiments import smoke_test
@@ -66,7 +67,7 @@ def sweep(specs, output):
         results.write_json(
             output / "sweep.json",
             {
-                "command": ["python", "experiments/sweep.py", *sys.argv[1:]],
+                "command": [*command_line.command(), *sys.argv[1:]],
                 "cores": os.cpu_count(),
                 "processes": FLAGS.processes,
             },

@@ -12,21 +12,21 @@ import runpy
 
 def run():
     """Runs experiments/run.py."""
-    _script("experiments/run.py")
+    _script("conadv-run", "experiments/run.py")
 
 
 def sweep():
     """Runs experiments/sweep.py."""
-    _script("experiments/sweep.py")
+    _script("conadv-sweep", "experiments/sweep.py")
 
 
 def report():
     """Runs tools/report.py."""
-    _script("tools/report.py")
+    _script("conadv-report", "tools/report.py")
 
 
-def _script(name):
+def _script(command, name):
     inside = pathlib.Path(__file__).resolve().parent
     # A checkout has the scripts in its root, an installation in this package.
     root = inside if (inside / "experiments").is_dir() else inside.parents[1]
-    runpy.run_path(str(root / name), run_name="__main__")
+    runpy.run_path(str(root / name), {"COMMAND": command}, "__main__")
