@@ -55,7 +55,7 @@ def print_any_name():
 
 
 def print_text(text):
-    """Prints a long text, of which a reader such as `head` may take a part."""
+    """Prints a long text, of which a reader may take only a part."""
     try:
         print(text, flush=True)
     except BrokenPipeError:  # Exiting would write the rest.
