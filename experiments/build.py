@@ -202,8 +202,8 @@ def model(config, dataset, schedule, num_replicas):
     if config.emulate_replicas is not None:
         changes["microbatches"] = microbatches(config, num_replicas)
     chosen = step(config.step, **changes)
-    if config.start.is_delayed:
-        chosen = ca.Delayed(chosen, **dataclasses.asdict(config.start))
+    if config.conditions.is_delayed:
+        chosen = ca.Delayed(chosen, **dataclasses.asdict(config.conditions))
     model = ca.ConAdvModel(
         networks.build(config.network, dataset),
         None if config.tau is None else attack(config, schedule),

@@ -10,6 +10,7 @@ from typing import Optional
 
 from experiments import config_fields
 from experiments import methods
+from experiments.attack import AttackConfig
 from experiments.config_fields import bounded
 from experiments.networks import NetworkConfig
 from experiments.optimizers import OptimizerConfig
@@ -22,53 +23,6 @@ AUTO_AUGMENT = ("autoaugment", "autoaugment_cifar", "autoaugment_digits")
 MIXING = ("mixup", "cutmix")  # These change labels.
 AUGMENTATIONS = (*AUTO_AUGMENT, "randaugment", "augmix", *MIXING)
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
-# Relative rounding error of an epsilon of 1.
-_ROUNDING = 1e-6
-_GREY_LEVELS = 255
-
-
-@dataclasses.dataclass(frozen=True)
-class AttackConfig:
-    """Arguments of `ca.PGD` for pixels in [0, 1], and its warm-up.
-
-    Attributes:
-      epsilon: radius in pixel units; 0.1 is 25 of 255 grey levels.
-      num_steps: number of gradient steps.
-      step_size: length of a step in pixel units; None is the default of
-        `ca.PGD`, which is `epsilon` for one step.
-      random_start: probability of a random start; 0.8 is that of the authors'
-        code.
-      norm: "linf" or "l2".
-      targeted: None ascends on the true label; "random", as in the authors'
-        code, descends towards a random wrong label.
-      warmup_epochs: first epochs, in which the radius grows to epsilon.
-    """
-
-    epsilon: float = bounded(0.1, "[0, inf)")
-    num_steps: int = bounded(1, "[1, inf)")
-    step_size: Optional[float] = bounded(None, "(0, inf)")
-    random_start: float = bounded(0.8, "[0, 1]")
-    norm: str = bounded("linf", ("linf", "l2"))
-    targeted: Optional[str] = bounded(None, ("random",))
-    warmup_epochs: float = bounded(0.0, "[0, inf)")
-
-    def __post_init__(self):
-        """Raises a ValueError for wrong values."""
-        config_fields.check(self, "attack.")
-        for name in ("epsilon", "step_size"):
-            value = getattr(self, name) or 0.0
-            if self.norm != "linf" or value <= 1 + _ROUNDING:
-                continue
-            remedy = ""
-            if value <= _GREY_LEVELS:
-                remedy = (
-                    f" Did you mean grey levels? {value:g} of 255 grey levels "
-                    f"are {value / _GREY_LEVELS:.4g}."
-                )
-            raise ValueError(
-                f"Expected attack.{name} in [0, 1], the range of the pixels; "
-                f"received {value:g}.{remedy}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +73,7 @@ class RunConfig:
       step: the options of the training step, a `steps.Step` of the class
         that the method selects; None is that class with its defaults.
       attack: the attack.
-      start: when the attack starts.
+      start: when the attack starts; without a condition the method says it.
       optimizer: the optimizer and learning rate schedule.
       network: the network.
     """
@@ -217,7 +171,7 @@ class RunConfig:
         object.__setattr__(self, "step", step)
 
     def _check_start(self):
-        start = self.start
+        start = self.conditions
         if start.epoch is not None and start.epoch >= self.epochs:
             raise ValueError(
                 "Expected start.epoch < epochs; received "
@@ -231,8 +185,7 @@ class RunConfig:
             if start.is_delayed and value:
                 raise ValueError(
                     f"Expected no {name} with {start}, whose attack starts "
-                    f"during the run; received {value!r}. Leave one of both "
-                    "out."
+                    f"during the run; received {value!r}. Leave one out."
                 )
 
     def _check_emulation(self):
@@ -265,6 +218,12 @@ class RunConfig:
         return self.step.staleness
 
     @property
+    def conditions(self):
+        """When the attack starts, a `StartConfig`."""
+        default = methods.BASE_METHODS[self.method].start
+        return self.start if self.start.is_delayed else default
+
+    @property
     def dataset_stem(self):
         """The name of the dataset in a form for file names."""
         return re.sub(r"[/:]+", "_", self.dataset)
@@ -282,7 +241,7 @@ class RunConfig:
         attack that starts later perturbs the augmented images, on which the
         plain steps train.
         """
-        if self.tau is None or self.start.is_delayed:
+        if self.tau is None or self.conditions.is_delayed:
             return 1
         return 2 if self.augmentation else 1
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from experiments import steps
+from experiments.start import StartConfig
 
 # {value of `--method` in run.py: class of its options}.
 STEP_CLASSES = {
@@ -10,6 +11,7 @@ STEP_CLASSES = {
     "disadv": steps.Sequential,
     "conadv": steps.Concurrent,
     "shared_pass": steps.SharedPass,
+    "delayed": steps.SharedPass,
     "rotating_roles": steps.RotatingRoles,
 }
 
@@ -28,6 +30,7 @@ class Method:
       marker: Matplotlib marker in plots.
       autoaugment: whether AutoAugment is applied to the training images, for
         adversarial methods to a second view of each.
+      start: when the attack starts if a configuration has no condition.
     """
 
     name: str
@@ -37,16 +40,18 @@ class Method:
     color: str
     marker: str
     autoaugment: bool = False
+    start: StartConfig = StartConfig()
 
     @property
     def base(self):
         """The value of `--method` in run.py."""
-        (name,) = (
+        if self.name in STEP_CLASSES:
+            return self.name
+        return next(
             name
             for name, step_class in STEP_CLASSES.items()
             if type(self.step) is step_class
         )
-        return name
 
     @property
     def settings(self):
@@ -126,6 +131,17 @@ METHODS = {
             "shared_pass that also trains on the clean images of the quarter",
             "#56B4E9",
             "X",
+        ),
+        Method(
+            "delayed",
+            "delayed",
+            steps.SharedPass(),
+            "plain training until the training accuracy of an epoch is 90% "
+            "and for 50 updates at least, then shared_pass; start.accuracy, "
+            "start.epoch and start.update replace these conditions",
+            "#882255",
+            "p",
+            start=StartConfig(accuracy=0.9, update=50),
         ),
     )
 }

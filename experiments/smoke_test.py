@@ -83,7 +83,7 @@ def scale_down(config, folder=None):
             warmup_epochs=config.attack.warmup_epochs / config.epochs,
         ),
     }
-    if config.start.is_delayed:
+    if config.conditions.is_delayed:
         changes["epochs"], changes["start"] = 2, StartConfig(epoch=1)
     if config.emulate_replicas:
         changes["emulate_replicas"] = replicas

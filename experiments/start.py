@@ -49,7 +49,7 @@ def summary(config, cost, rows):
       attack or if it never started; "mean_cost": arithmetic of the run,
       relative to plain training with one view}.
     """
-    if not config.start.is_delayed:
+    if not config.conditions.is_delayed:
         started = None if config.tau is None else 0
         return {"delayed": False, "attack_started": started, "mean_cost": cost}
     attacked = [bool(row.get("attacked")) for row in rows]

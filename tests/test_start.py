@@ -8,6 +8,7 @@ import pytest
 from conadv_tf import csv_file
 from experiments import build
 from experiments import config as config_lib
+from experiments import config_fields
 from experiments import results
 from experiments import smoke_test
 from experiments import start
@@ -61,11 +62,29 @@ def test_the_table_says_when_the_attack_started(started, text, capsys):
     assert text in printed and "1.14 times plain training" in printed
 
 
+# A condition that is given replaces all conditions of the method.
+def test_the_method_delayed_has_conditions_of_its_own():
+    default = StartConfig(accuracy=0.9, update=50)
+    config = config_lib.RunConfig(method="delayed")
+    assert config.conditions == default and config.views == 1
+    given = StartConfig(epoch=3)
+    assert _config("delayed", given).conditions == given
+    assert _config("conadv", StartConfig()).conditions == StartConfig()
+    # Another method does not keep them.
+    changed = config_fields.replace(config, {"method": "shared_pass"})
+    assert not changed.conditions.is_delayed
+    assert smoke_test.scale_down(config).start == StartConfig(epoch=1)
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [
         ({"start": StartConfig(epoch=30)}, "start.epoch < epochs"),
         ({"drift_every": 2}, "no drift_every with StartConfig"),
+        (
+            {"drift_every": 2, "method": "delayed", "start": StartConfig()},
+            "no drift_every with StartConfig",
+        ),
         (
             {"attack": config_lib.AttackConfig(warmup_epochs=1)},
             "no attack.warmup_epochs with StartConfig",
@@ -91,7 +110,7 @@ def test_a_smoke_test_has_both_phases():
 
 def test_a_run_starts_its_attack(tmp_path):
     in_process.main(
-        "--method=shared_pass",
+        "--method=delayed",
         "--epochs=2",
         "--set=start.epoch=1",
         "--set=network.depth=8",

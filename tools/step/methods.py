@@ -5,11 +5,12 @@ import dataclasses
 from experiments import methods
 from experiments import steps
 
-# The methods that differ in the training step; AutoAugment changes only data.
+# The methods that differ in the training step. AutoAugment changes only data,
+# and the steps of a delayed attack are those of other methods.
 METHODS = {
     name: method
     for name, method in methods.METHODS.items()
-    if not method.autoaugment
+    if not method.autoaugment and not method.start.is_delayed
 }
 METHODS["conadv_eighth"] = dataclasses.replace(
     METHODS["conadv_quarter"],
