@@ -25,9 +25,11 @@ from experiments import log_filter
 from experiments import preset_list
 from experiments import presets
 from experiments import run_flags
+from experiments import user_callbacks
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(run_flags)
+flags.adopt_module_key_flags(user_callbacks)
 
 
 def main(argv):
@@ -41,6 +43,7 @@ def main(argv):
             return
         config = run_flags.read_config()
         run_flags.check_model_dir(config)
+        user_callbacks.check()
     except ValueError as error:
         sys.exit(f"error: {error}")
     if FLAGS.preset:

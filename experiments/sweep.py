@@ -28,11 +28,13 @@ from absl import flags
 
 from experiments import command_line
 from experiments import log_filter
+from experiments import user_callbacks
 from experiments.sweeps import axes
 from experiments.sweeps import sweep_flags
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(sweep_flags)
+flags.adopt_module_key_flags(user_callbacks)
 
 
 def main(argv):
@@ -43,6 +45,7 @@ def main(argv):
         specs = sweep_flags.read_specs()
         sweep_flags.read_trials(specs)
         axes.with_seeds(specs, FLAGS.seeds)
+        user_callbacks.check()
     except ValueError as error:
         sys.exit(f"error: {error}")
     log_filter.start()

@@ -24,6 +24,7 @@ from experiments import run_folder
 from experiments import smoke_test
 from experiments import start
 from experiments import statistics_lag
+from experiments import user_callbacks
 
 FLAGS = flags.FLAGS
 
@@ -136,6 +137,7 @@ def train(config, model_dir, strategy):
             f"{config.epochs} epochs and never decays; give a shorter "
             f"--set optimizer.warmup_epochs={config.epochs / 8:g}"
         )
+    own_callbacks = user_callbacks.create(config, model_dir, chief)
     replicas = strategy.num_replicas_in_sync
     dataset = build.dataset(config, replicas)
     schedule = build.schedule(config, dataset, replicas)
@@ -169,6 +171,7 @@ def train(config, model_dir, strategy):
                 callbacks.LearningRateLogger(),
                 *(callbacks.files(config, model_dir, epoch) if chief else []),
                 *drift_callbacks,
+                *own_callbacks,
                 *resume.callbacks(
                     checkpoints, alone=config.strategy != "multi_worker"
                 ),
@@ -214,6 +217,7 @@ def train(config, model_dir, strategy):
         "method": config.method,
         "batch_size": config.global_batch_size,
         "seed": config.seed,
+        **({"callbacks": FLAGS.callback} if FLAGS.callback else {}),
         "versions": results.versions(),
     }
     results.save_weights(network, model_dir / "network.weights.h5")

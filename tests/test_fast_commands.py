@@ -70,6 +70,8 @@ def answer(script, *flags):
         ("experiments/run.py", ["--set=attack.epsilon=8"], "grey levels"),
         ("experiments/run.py", ["--set=step.weight=-1"], "received -1"),
         ("experiments/run.py", ["x"], "Unexpected arguments: ['x']"),
+        ("experiments/run.py", ["--callback=json:dum"], "mean 'dump'"),
+        ("experiments/sweep.py", ["--callback=x:y"], "folder of the module"),
         ("experiments/sweep.py", ["--help"], "--tune_learning_rate"),
         ("experiments/sweep.py", ["--preset=digits"], "'digits_table1'"),
         ("experiments/sweep.py", ["--set=seed=3"], "'seed=3'"),

@@ -76,7 +76,10 @@ def sweep(specs, output):
             smoke_test.needs_images(spec.config) for spec in specs
         ):
             smoke_test.write_images(images)
-        with worker_pool.WorkerPool(FLAGS.processes, [lock]) as pool:
+        arguments = [f"--callback={text}" for text in FLAGS.callback]
+        with worker_pool.WorkerPool(
+            FLAGS.processes, [lock], arguments
+        ) as pool:
             if trials:
                 specs, errors = tune(pool, specs, trials, output / "tune")
             specs = axes.with_seeds(specs, FLAGS.seeds)

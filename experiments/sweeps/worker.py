@@ -71,11 +71,13 @@ def train(values, model_dir):
     from experiments import run_flags  # noqa: F401  # Defines the flags.
     from experiments import run_folder
     from experiments import training
+    from experiments import user_callbacks
 
     command_line.print_any_name()
     if not flags.FLAGS.is_parsed():
         # A sweep restarts interrupted runs, so it needs no checkpoints.
-        flags.FLAGS([sys.argv[0], "--keep_checkpoints=0"])
+        flags.FLAGS([*sys.argv, "--keep_checkpoints=0"])
+        user_callbacks.check()
     tf.keras.backend.clear_session()
     config = config_lib.from_dict(values)
     strategy = training.make_strategy(config)

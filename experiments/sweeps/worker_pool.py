@@ -68,9 +68,11 @@ class WorkerPool:
     Args:
       num_workers: int, number of runs at the same time.
       inherited: file descriptors that the workers keep open while they live.
+      arguments: flags of run.py for the workers.
     """
 
-    def __init__(self, num_workers, inherited=()):
+    def __init__(self, num_workers, inherited=(), arguments=()):
+        self._arguments = arguments
         self._num_workers = num_workers
         self._inherited = inherited
         self._idle = []
@@ -132,7 +134,7 @@ class WorkerPool:
 
     def _launch(self, log):
         return subprocess.Popen(
-            [sys.executable, str(_SCRIPT)],
+            [sys.executable, str(_SCRIPT), *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
