@@ -177,7 +177,7 @@ def _call(text, function, arguments):
     try:
         return function(**given)
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        frame = traceback.extract_tb(error.__traceback__)[:2][-1]
         raise ValueError(
             f"--callback={text} failed in {frame.filename}, line "
             f"{frame.lineno}: {type(error).__name__}: {error}"

@@ -187,3 +187,22 @@ def test_custom_attacks_are_accepted(attack):
 def test_wrong_custom_attacks_are_refused(attack, message):
     with pytest.raises(ValueError, match=message):
         attacks.check_attack(attack)
+
+
+# The error named a variable of the package.
+@pytest.mark.parametrize(
+    "result, message",
+    [
+        (lambda x: None, "None"),
+        (lambda x: x[..., :0], r"float32 and shape \((\w+, )+0\)"),
+        (lambda x: tf.cast(x, tf.float64), r"float64 and shape \(\w+, 2, 2"),
+    ],
+    ids=["None", "shape", "dtype"],
+)
+def test_adversarial_images_unlike_the_images_are_refused(result, message):
+    attack = with_range(lambda network, x, y, seed, loss: result(x))
+    model = ca.ConAdvModel(networks.linear(), attack, step=ca.Sequential())
+    model.compile("sgd", networks.LOSS)
+    expected = r"float32 and shape \(\w+, .*<lambda>.* received .*"
+    with pytest.raises(ValueError, match=expected + message):
+        model.train_on_batch(*networks.batch())

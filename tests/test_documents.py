@@ -18,8 +18,8 @@ COMMANDS = list(documented_commands.commands())
 OPTIONS = list(documented_commands.options())
 DOCUMENTS = sorted({document for document, *_ in COMMANDS})
 RUN, SWEEP = "experiments/run.py", "experiments/sweep.py"
-# They train networks of keras.applications.
-SLOW = ("README.md", "transfer.md")
+# They train for long. Networks of keras.applications take long too.
+SLOW = ("transfer.md",)
 # Needs trackers that are not installed: test_user_callbacks.py runs it.
 ELSEWHERE = ("tracking.md",)
 # (script, arguments with one mistake, part of the error message).
@@ -139,7 +139,8 @@ def python_blocks():
             continue
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
         for number, block in enumerate(blocks):
-            marks = [pytest.mark.slow] if path.name in SLOW else []
+            is_slow = path.name in SLOW or "applications.Mobile" in block
+            marks = [pytest.mark.slow] if is_slow else []
             if "import keras\n" in block and keras2.keras_version() < "2.16":
                 reason = "Keras 3 cannot be installed beside TensorFlow 2.15"
                 marks.append(pytest.mark.skip(reason))

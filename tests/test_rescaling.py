@@ -1,5 +1,7 @@
 """Networks that rescale grey levels inside, and images of integers."""
 
+import inspect
+import pathlib
 import warnings
 
 import numpy as np
@@ -112,3 +114,34 @@ def test_grey_levels_of_integers_train_like_floats(step):
     first, second = trained(LEVELS), trained(LEVELS.astype("float32"))
     for left, right in zip(first, second, strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+# {what `preprocess_input` makes of 0 and 255, to a digit: row of the guide}.
+EXPECTED = {
+    (0.0, 255.0): "unchanged",
+    (-1.0, 1.0): "subtracts 1",
+    (-103.9, 151.1): "reverses",
+    (-2.1, 2.2): "standardizes",
+}
+
+
+def test_the_guide_has_the_range_of_every_application():
+    path = pathlib.Path(__file__).parents[1] / "docs" / "rescaling.md"
+    table = path.read_text().partition("## keras.applications")[2]
+    rows = [line.split("|") for line in table.splitlines() if "|" in line]
+    listed = {
+        (name, end)
+        for _, names, _, behavior, _ in rows[2:]
+        for name in names.lower().split(", ")
+        for end in EXPECTED.values()
+        if end in behavior
+    }
+    found = set()
+    for name, module in inspect.getmembers(applications, inspect.ismodule):
+        if name in ("imagenet_utils", "resnet50"):  # resnet50 is in resnet.
+            continue
+        ends = np.stack([np.zeros([1, 1, 3]), np.full([1, 1, 3], 255.0)])
+        made = module.preprocess_input(ends.astype("float32"))
+        low, high = np.float64(made)[:, 0, 0, 0].round(1)
+        found.add((name.replace("_", ""), EXPECTED[low, high]))
+    assert {(name.strip(), end) for name, end in listed} == found

@@ -151,6 +151,7 @@ def test_a_sweep_writes_its_files(tmp_path):
         # Fails, because there are fewer training images.
         "--global_batch_size=1298",
         "--seeds=1",
+        "--callback=tensorflow.keras.callbacks:TerminateOnNaN",
         f"--output_dir={tmp_path}",
     )
     code, output = _run("sweep.py", *arguments)
@@ -165,6 +166,8 @@ def test_a_sweep_writes_its_files(tmp_path):
     facts = json.loads((tmp_path / "sweep.json").read_text())
     assert facts["command"][2:] == list(arguments)
     assert facts["processes"] == 1
+    summary = json.loads((tmp_path / name / "summary.json").read_text())
+    assert summary["callbacks"] == [arguments[-2].partition("=")[2]]
     with Image.open(tmp_path / "results.png") as picture:
         assert len(picture.getcolors(1 << 24)) > 50
 

@@ -14,6 +14,7 @@ from conadv_tf.attacks import labels
 from conadv_tf.attacks import loss
 from conadv_tf.attacks import value_range
 from conadv_tf.attacks.custom_attacks import check_attack
+from conadv_tf.attacks.custom_attacks import check_result
 from conadv_tf.attacks.fgsm import FGSM
 from conadv_tf.attacks.pgd import NoGradientError
 from conadv_tf.attacks.pgd import PGD
@@ -30,6 +31,7 @@ __all__ = [
     "attack_loss_scaling",
     "attack_ops",
     "check_attack",
+    "check_result",
     "deserialize",
     "labels",
     "loss",

@@ -3,6 +3,8 @@
 import inspect
 from typing import Any
 
+import tensorflow as tf
+
 from conadv_tf.attacks import value_range
 from conadv_tf.types import Attack
 
@@ -53,6 +55,37 @@ def check_attack(attack: Attack) -> None:
             "example value_range = (0.0, 1.0)."
         ) from error
     _check_signature(attack)
+
+
+def check_result(attack: Attack, result: Any, images: tf.Tensor) -> None:
+    """Checks the adversarial images that an attack returned.
+
+    Args:
+      attack: the attack, for the error message.
+      result: the result of its call.
+      images: float32 [batch, ...], the images that it received.
+
+    Raises:
+      ValueError: if the result is no float32 tensor of the shape of images.
+
+    Example:
+      >>> images = tf.ones([8, 4])
+      >>> ca.attacks.check_result(ca.PGD(0.1), images[:, 1:], images)
+      Traceback (most recent call last):
+      ValueError: Expected ... shape (8, 4) from PGD...; received ...(8, 3)...
+    """
+    dtype = getattr(result, "dtype", None)
+    is_float32 = tf.is_tensor(result) and dtype == tf.float32
+    if is_float32 and images.shape.is_compatible_with(result.shape):
+        return
+    received = repr(result)
+    if tf.is_tensor(result):
+        received = f"a tensor of dtype {dtype.name} and shape {result.shape}"
+    raise ValueError(
+        f"Expected adversarial images of dtype float32 and shape {images.shape}"
+        f" from {attack!r}; received {received}. Return a tensor like the "
+        "argument images, for example with tf.cast."
+    )
 
 
 def _check_signature(attack: Attack) -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from conadv_tf import keras_outputs
 from conadv_tf.attacks import attack_loss_scaling
+from conadv_tf.attacks import check_result
 from conadv_tf.attacks import NoGradientError
 from conadv_tf.attacks import value_range
 from conadv_tf.batch_norm import batch_norm_branch
@@ -138,6 +139,7 @@ class AttackPass:
                 seed=seed,
                 loss=self._loss,
             )
+        check_result(self._attack, adversarial, attacked.images)
         for variable, value in zip(state, before):
             variable.assign(value)
         return adversarial
