@@ -1,22 +1,36 @@
 """The documentation site: `sphinx-build -W docs site`."""
 
 import inspect
+import pathlib
 import re
+import sys
 
+from docutils import nodes
+from sphinx.util import logging
 from sphinx.util.inspect import stringify_signature
 
 import conadv_tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import formulas
 
 project = "conadv_tf"
 author = "The conadv_tf authors"
 copyright = "the conadv_tf authors"
 version = release = conadv_tf.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
 root_doc = "index"
 
 # Pages are the same files that are read on their own.
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath", "amsmath"]
 
 # Docstrings are the reference: Google's form, types from annotations.
 autodoc_member_order = "bysource"
@@ -28,17 +42,24 @@ napoleon_use_rtype = False
 # Properties are listed as members too.
 napoleon_use_ivar = True
 
-# The notebook is committed without outputs; a cell that fails is an error.
-nb_execution_mode = "force"
-nb_execution_raise_on_error = True
-nb_execution_timeout = 600
-nb_execution_in_temp = True
+# The committed outputs of the notebook are shown; tools/notebook.py executes it.
+nb_execution_mode = "off"
 
 html_theme = "furo"
 html_title = f"conadv_tf {release}"
+# The button copies the commands of an example, without prompts and outputs.
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
 
-
-_INCLUDED = {"BUILD": "building", "CHANGELOG": "changelog", "README": "index"}
+# Pages that show files beside docs/.
+_INCLUDED = {
+    "BUILD": "building",
+    "CHANGELOG": "changelog",
+    "CONTRIBUTING": "contributing",
+    "README": "index",
+}
+_LOGGER = logging.getLogger(__name__)
 # Sections that napoleon reads item by item.
 _ITEMIZED = ("Args:", "Raises:", "Attributes:")
 _ITEM = re.compile(r"(\s*)[\w\"]+(, \w+)*: ")
@@ -50,7 +71,11 @@ def _as_rst(app, what, name, obj, options, lines):
     Lists of `name: text` outside of Args, Raises and Attributes get bullets.
     """
     found, section, formula, items, shown = [], "", None, None, False
+    lines[:], directives = formulas.extract(lines)
     for number, line in enumerate(lines):
+        if line in directives:
+            found += ["", *directives[line], ""]
+            continue
         depth = len(line) - len(line.lstrip())
         if line.startswith("Example: "):  # What it shows stands below.
             found += ["Example:", f"  {line[9:].capitalize()}"]
@@ -80,6 +105,11 @@ def _as_rst(app, what, name, obj, options, lines):
             after = lines[number + 2]
             deeper = after.startswith(" " * (depth + 1))
             if deeper and not lines[number + 1] and not _ITEM.match(after):
+                _LOGGER.warning(
+                    "Expected the LaTeX of a formula of %s in "
+                    "docs/formulas.py: %r",
+                    *(name, after),
+                )
                 formula = depth
                 line += ":"
         found.append(line)
@@ -115,6 +145,49 @@ def _linked(app, name, source):
         source[0] = source[0].replace(f"](../{file}.md", f"]({page}.md")
 
 
+def _linked_in_included(app, path, parent, content):
+    """Links in files beside docs/ lead to pages too."""
+    for file, page in _INCLUDED.items():
+        content[0] = content[0].replace(f"]({file}.md", f"](docs/{page}.md")
+    for file in ("LICENSE", "CITATION.cff"):
+        content[0] = content[0].replace(f"]({file})", f"](../{file})")
+
+
+def _polished(app, tree):
+    """Hides types that say nothing; keeps numbers with a spread in one line."""
+    for text in list(tree.findall(nodes.Text)):
+        if " +- " in text and not isinstance(text.parent, nodes.literal):
+            text.parent.replace(
+                text, nodes.Text(text.replace(" +- ", "\u00a0\u00b1\u00a0"))
+            )
+    for entry in tree.findall(nodes.entry):
+        if re.fullmatch(r"[\d\s.,:;%+\-\u00a0\u00b1()\[\]]+", entry.astext()):
+            for text in list(entry.findall(nodes.Text)):
+                text.parent.replace(
+                    text, nodes.Text(text.replace(" ", "\u00a0"))
+                )
+    for paragraph in tree.findall(nodes.paragraph):  # name (Any) - text
+        texts = [child.astext() for child in paragraph[:4]]
+        if texts[1:] == [" (", "Any", ")"]:
+            del paragraph[1:4]
+    for field in list(tree.findall(nodes.field)):
+        if field[-1].astext() == "Any":  # Return type
+            field.parent.remove(field)
+
+
+def _titled(app, tree, page):
+    """The text of a link to a page is its title, not the name of a file."""
+    for link in tree.findall(nodes.reference):
+        file = re.fullmatch(r"(?:docs/)?(\w+)(?:\.md)?", link.astext())
+        if file is None or not link.get("internal"):
+            continue
+        target = _INCLUDED.get(file[1], file[1])
+        named = link.astext() != file[1] or file[1] in _INCLUDED
+        if named and target in app.env.titles:
+            title = app.env.titles[target].astext()
+            link[:] = [nodes.Text(title)]
+
+
 def setup(app):
     """Connects the handlers that the pages need."""
     # Before napoleon, which reads the sections.
@@ -122,3 +195,6 @@ def setup(app):
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skipped)
     app.connect("source-read", _linked)
+    app.connect("include-read", _linked_in_included)
+    app.connect("doctree-read", _polished)
+    app.connect("doctree-resolved", _titled)

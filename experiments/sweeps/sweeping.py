@@ -77,9 +77,7 @@ def sweep(specs, output):
         ):
             smoke_test.write_images(images)
         arguments = [f"--callback={text}" for text in FLAGS.callback]
-        with worker_pool.WorkerPool(
-            FLAGS.processes, [lock], arguments
-        ) as pool:
+        with worker_pool.WorkerPool(FLAGS.processes, [lock], arguments) as pool:
             if trials:
                 specs, errors = tune(pool, specs, trials, output / "tune")
             specs = axes.with_seeds(specs, FLAGS.seeds)
