@@ -42,7 +42,7 @@ napoleon_use_rtype = False
 # Properties are listed as members too.
 napoleon_use_ivar = True
 
-# The committed outputs of the notebook are shown; tools/notebook.py executes it.
+# The committed outputs are shown; tools/run_notebook.py executes the notebook.
 nb_execution_mode = "off"
 
 html_theme = "furo"

@@ -114,8 +114,8 @@ def create(config, model_dir, is_chief):
       is_chief: whether this process writes the files of the run.
 
     Raises:
-      ValueError: if a module cannot be imported, or a function fails, needs other arguments, or returns
-        something else than a Keras callback or None.
+      ValueError: if a module cannot be imported, or if a function fails, needs
+        other arguments, or does not return a Keras callback or None.
     """
     arguments = {
         "config": {

@@ -74,13 +74,12 @@ def check_result(attack: Attack, result: Any, images: tf.Tensor) -> None:
       Traceback (most recent call last):
       ValueError: Expected ... shape (8, 4) from PGD...; received ...(8, 3)...
     """
-    dtype = getattr(result, "dtype", None)
-    is_float32 = tf.is_tensor(result) and dtype == tf.float32
-    if is_float32 and images.shape.is_compatible_with(result.shape):
-        return
     received = repr(result)
     if tf.is_tensor(result):
-        received = f"a tensor of dtype {dtype.name} and shape {result.shape}"
+        is_compatible = images.shape.is_compatible_with(result.shape)
+        if result.dtype == tf.float32 and is_compatible:
+            return
+        received = f"dtype {result.dtype.name} and shape {result.shape}"
     raise ValueError(
         f"Expected adversarial images of dtype float32 and shape {images.shape}"
         f" from {attack!r}; received {received}. Return a tensor like the "
