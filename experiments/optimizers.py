@@ -95,7 +95,7 @@ def _lamb(config, rate):
         raise ImportError(
             "Expected tensorflow-addons for optimizer.name=lamb; received an "
             "environment in which it cannot be imported. It needs TensorFlow "
-            "2.15 and Python 3.11: install it with `pip install "
+            "2.15 and Python 3.10 or 3.11: install it with `pip install "
             '"tensorflow-addons<0.24"` or the extra [experiments] of this '
             "package, or train with optimizer.name=lars."
         ) from error

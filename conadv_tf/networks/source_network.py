@@ -90,7 +90,7 @@ def _states(network: Any) -> dict[_Path, dict[str, Any]]:
         else:
             inside = {(): _state(layer)}
         for path, state in inside.items():
-            states[layer.name, *path] = state
+            states[(layer.name,) + path] = state
     return states
 
 

@@ -19,6 +19,13 @@ METHODS["conadv_eighth"] = dataclasses.replace(
     summary="conadv on an eighth of each batch",
     step=steps.Concurrent(fraction=0.125),
 )
+METHODS["shared_pass_eighth"] = dataclasses.replace(
+    METHODS["shared_pass"],
+    name="shared_pass_eighth",
+    label="shared pass, an eighth",
+    summary="shared_pass on an eighth of each batch",
+    step=steps.SharedPass(fraction=0.125),
+)
 # Help text for flags that `models.network` reads.
 NETWORK_HELP = (
     "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
