@@ -116,12 +116,12 @@ def test_the_main_commands_are_documented():
     documented = {(document, script) for document, script, _ in COMMANDS}
     for document in ("README.md", "docs/cloud_tpu.md", RUN):
         assert (document, RUN) in documented
-    for document in ("README.md", SWEEP):
+    for document in ("docs/running.md", SWEEP):
         assert (document, SWEEP) in documented
     for path in ROOT.glob("tools/*.py"):
         script = path.relative_to(ROOT).as_posix()
         if path.name != "__init__.py":
-            places = {"README.md", "docs/costs.md", "docs/data.md"}
+            places = {f"docs/{name}.md" for name in ("costs", "data", "running")}
             assert any((each, script) in documented for each in places), script
     assert len(OPTIONS) > 10
 
@@ -192,8 +192,8 @@ def test_the_page_about_tests_lists_all_test_files():
 
 
 def test_public_names_are_documented():
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "api" / "index.md").read_text()
     for name in ca.__all__:
         value = getattr(ca, name)
         assert value.__doc__, name
-        assert f"`ca.{name}" in readme, name
+        assert f"`ca.{name}" in page, name

@@ -96,7 +96,7 @@ def test_settings_that_exclude_each_other(fields, message):
         _config(**fields)
 
 
-# The plain steps are the steps of the baseline, which has no clean view.
+# The plain steps equal the baseline's, which has no clean view.
 def test_a_delayed_attack_perturbs_augmented_images():
     augmentation = {"augmentation": "autoaugment_digits"}
     assert _config(**augmentation).views == 1
