@@ -42,11 +42,13 @@ napoleon_use_rtype = False
 # Properties are listed as members too.
 napoleon_use_ivar = True
 
-# The committed outputs are shown; tools/run_notebook.py executes the notebook.
+# The committed outputs are shown; tests/notebook.py makes them.
 nb_execution_mode = "off"
 
 html_theme = "furo"
 html_title = f"conadv_tf {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 # The button copies the commands of an example, without prompts and outputs.
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
@@ -156,10 +158,9 @@ def _linked_in_included(app, path, parent, content):
 def _polished(app, tree):
     """Hides types that say nothing; keeps numbers with a spread in one line."""
     for text in list(tree.findall(nodes.Text)):
-        if " +- " in text and not isinstance(text.parent, nodes.literal):
-            text.parent.replace(
-                text, nodes.Text(text.replace(" +- ", "\u00a0\u00b1\u00a0"))
-            )
+        spread = re.sub(r"\s\+-\s", "\u00a0\u00b1\u00a0", text)
+        if spread != text and not isinstance(text.parent, nodes.literal):
+            text.parent.replace(text, nodes.Text(spread))
     for entry in tree.findall(nodes.entry):
         if re.fullmatch(r"[\d\s.,:;%+\-\u00a0\u00b1()\[\]]+", entry.astext()):
             for text in list(entry.findall(nodes.Text)):

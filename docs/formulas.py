@@ -1,7 +1,7 @@
 """LaTeX of the formulas in docstrings, for the documentation site.
 
-{formula as the docstring prints it, without its indent: LaTeX}. The site is not
-built if a docstring has another formula.
+{formula as the docstring prints it, without its indent: LaTeX, and text after
+an empty line}. The site is not built if a docstring has another formula.
 """
 
 FORMULAS = {
@@ -12,22 +12,23 @@ g_t <- 1/2 [mean grad L(theta_t; x, y)     through the main batch norm
 x_hat(theta_t) <- attack on the next batch with the stale weights
 theta_t+1 <- optimizer(theta_t, g_t)""": r"""
 \begin{aligned}
-g_t &\leftarrow \tfrac{1}{2} \nabla L(\theta_t; x, y)
-  && \text{main batch norm} \\
-&+ \tfrac{1}{2} \nabla L(\theta_t; \hat{x}, y)
-  && \text{auxiliary batch norm} \\
+g_t &\leftarrow \tfrac{1}{2} \nabla L(\theta_t; x, y) \\
+  &\quad + \tfrac{1}{2} \nabla L(\theta_t; \hat{x}, y) \\
 \hat{x}(\theta_t) &\leftarrow
   \operatorname{attack}(x_{\text{next}}, y_{\text{next}}; \theta_t) \\
 \theta_{t+1} &\leftarrow \operatorname{optimizer}(\theta_t, g_t)
-\end{aligned}""",
+\end{aligned}
+
+The gradient of the clean images x goes through the main batch norm, that of
+the adversarial images through the auxiliary one.""",
     # PGD
     """\
 x_0 <- x + random start
 x_k+1 <- project(x_k + step_size * direction(grad_x loss(x_k, y)))""": r"""
 \begin{aligned}
 x_0 &\leftarrow x + \text{random start} \\
-x_{k+1} &\leftarrow \operatorname{project}\left(x_k + \text{step size} \cdot
-  \operatorname{direction}(\nabla_x \operatorname{loss}(x_k, y))\right)
+x_{k+1} &\leftarrow \operatorname{project}(x_k + \text{step size} \cdot d_k) \\
+d_k &= \operatorname{direction}(\nabla_x \operatorname{loss}(x_k, y))
 \end{aligned}""",
     # FGSM
     """\
@@ -43,17 +44,17 @@ m <- momentum * m + learning_rate * trust * g
 w <- w - m              (nesterov: w - (momentum * m + learning_rate *
                          trust * g))""": r"""
 \begin{aligned}
-\text{trust} &= \frac{\text{trust coefficient} \cdot \lVert w \rVert}
-  {\lVert g \rVert + \text{weight decay} \cdot \lVert w \rVert + \epsilon}
-  && 1 \text{ where } \lVert w \rVert \text{ or } \lVert g \rVert
-  \text{ is } 0 \\
-g &\leftarrow g + \text{weight decay} \cdot w \\
-m &\leftarrow \text{momentum} \cdot m
-  + \text{learning rate} \cdot \text{trust} \cdot g \\
-w &\leftarrow w - m \\
-w &\leftarrow w - (\text{momentum} \cdot m
-  + \text{learning rate} \cdot \text{trust} \cdot g) && \text{nesterov}
-\end{aligned}""",
+r &= \frac{c \lVert w \rVert}
+  {\lVert g \rVert + \lambda \lVert w \rVert + \epsilon} \\
+g &\leftarrow g + \lambda w \\
+m &\leftarrow \mu m + \eta r g \\
+w &\leftarrow w - m
+\end{aligned}
+
+Here r is the trust ratio, 1 where the norm of w or g is 0; c is
+``trust_coefficient``, :math:`\lambda` is ``weight_decay``, :math:`\mu` is
+``momentum`` and :math:`\eta` is ``learning_rate``. With ``nesterov`` the last
+line is :math:`w \leftarrow w - (\mu m + \eta r g)`.""",
     # top_eigenvalues
     """\
 eigenvalues of D H D,   D = diag(|filter of the weight|)""": r"""
@@ -119,9 +120,13 @@ def extract(lines):
             continue
         indent = " " * (len(lines[0]) - len(stripped[0]) - 4)
         marker = f"{indent}FORMULA{len(directives)}"
-        latex = [f"   {line}" for line in _LINES[formula]]
+        latex, _, text = "\n".join(_LINES[formula]).partition("\n\n")
         directives[marker] = [
-            indent + line for line in (".. math::", "", *latex)
+            f"{indent}.. math::",
+            "",
+            *(f"{indent}   {line}" for line in latex.split("\n")),
+            "",
+            *(f"{indent}{line}" for line in text.split("\n")),
         ]
         found.append(marker)
         lines = lines[len(formula) :]
