@@ -1,9 +1,9 @@
 """Executes the notebook of the documentation and writes its outputs into it.
 
-    python -m tests.notebook  # After each change; needs pip install -e ".[docs]"
+    python -m tests.notebook  # After each change of its code.
 
-The metadata record the code and the version of the package that made the
-outputs.
+It needs pip install -e ".[docs]". The metadata record the code and the version
+of the package that made the outputs.
 """
 
 import hashlib

@@ -46,7 +46,10 @@ def test_version_and_license_agree_in_all_files():
         assert re.findall(r"\d+\.\d+\.\d+\b", text.replace("1.2.0", "")) == [
             version
         ], path
-    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    date = re.search(rf"^## \[{version}\] - ([\d-]{{10}})$", changes, re.M)[1]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {version}\ndate-released: {date}\n" in citation
 
 
 def test_files_have_at_most_300_lines():
