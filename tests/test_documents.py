@@ -121,7 +121,9 @@ def test_the_main_commands_are_documented():
     for path in ROOT.glob("tools/*.py"):
         script = path.relative_to(ROOT).as_posix()
         if path.name != "__init__.py":
-            places = {f"docs/{name}.md" for name in ("costs", "data", "running")}
+            places = {
+                f"docs/{name}.md" for name in ("costs", "data", "running")
+            }
             assert any((each, script) in documented for each in places), script
     assert len(OPTIONS) > 10
 
