@@ -9,8 +9,6 @@ Writes config.json, history.csv, summary.json, curves.png, examples.png and
 network.weights.h5 to --model_dir.
 """
 
-import dataclasses
-import json
 import pathlib
 import sys
 
@@ -46,22 +44,10 @@ def main(argv):
         user_callbacks.check()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    if FLAGS.preset:
-        describe(presets.get(FLAGS.preset), config)
     log_filter.start()
     from experiments import training
 
-    training.run(config)
-
-
-def describe(preset, config):
-    """Prints a preset, and its `RunConfig` with the changes of other flags."""
-    print(
-        f"smoke test of {preset.name}: {preset.source}"
-        if FLAGS.quick
-        else f"{preset.name}: {preset.describe()}"
-    )
-    print(json.dumps(dataclasses.asdict(config), indent=2))
+    training.run(config, FLAGS.preset and presets.get(FLAGS.preset))
 
 
 if __name__ == "__main__":

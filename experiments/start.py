@@ -61,18 +61,38 @@ def summary(config, cost, rows):
     }
 
 
+def describe(start):
+    """Returns a line that says when a delayed attack starts.
+
+    Args:
+      start: a `StartConfig` with a condition.
+    """
+    conditions = [
+        f"{name} >= {value:g}"
+        for name, value in dataclasses.asdict(start).items()
+        if value is not None
+    ]
+    return (
+        "the attack starts at the end of the first epoch with "
+        f"{' and '.join(conditions)}"
+    )
+
+
 def table_rows(summary):
-    """Returns {title: text} about a delayed attack, for a printed summary.
+    """Returns {title: text} about the attack, for a printed summary.
 
     Args:
       summary: content of summary.json.
     """
-    if not summary.get("delayed"):
-        return {}
-    started = summary["attack_started"]
-    return {
-        "attack started": "never, so the run was plain training"
-        if started is None
-        else f"after epoch {started}",
-        "arithmetic": f"{summary['mean_cost']:.2f} times plain training",
-    }
+    started = summary.get("attack_started")
+    cost = summary.get("mean_cost")
+    rows = {}
+    if summary.get("delayed"):
+        rows["attack started"] = (
+            "never, so the run was plain training"
+            if started is None
+            else f"after epoch {started}"
+        )
+    if cost is not None and (rows or started is not None):
+        rows["arithmetic"] = f"{cost:.2f} times plain training"
+    return rows

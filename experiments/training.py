@@ -5,6 +5,8 @@ its flags.
 """
 
 import contextlib
+import dataclasses
+import json
 import sys
 import time
 
@@ -17,6 +19,7 @@ from conadv_tf import paths
 from experiments import build
 from experiments import callbacks
 from experiments import drift
+from experiments import epoch_lines
 from experiments import plots
 from experiments import results
 from experiments import resume
@@ -29,13 +32,15 @@ from experiments import user_callbacks
 FLAGS = flags.FLAGS
 
 
-def run(config):
+def run(config, preset=None):
     """Trains a configuration in the folder of the flags.
 
     An error or a preemption ends the process.
 
     Args:
       config: the `RunConfig` of the flags; with --quick the one to scale down.
+      preset: the `Preset` that it starts from, which is shown with all
+        settings; or None.
     """
     model_dir = None
     try:
@@ -43,6 +48,8 @@ def run(config):
         if FLAGS.quick:
             name = FLAGS.model_dir if FLAGS.resume else None
             config = smoke_test.prepare(config, run_folder.earlier_config(name))
+        if preset is not None and is_chief(strategy):
+            describe(preset, config)
         with open_folder(config, is_chief(strategy)) as (model_dir, summary):
             if summary is not None:
                 results.print_summary(summary, model_dir)
@@ -54,6 +61,16 @@ def run(config):
         sys.exit("interrupted")
     except (ValueError, FloatingPointError, ImportError, OSError) as error:
         sys.exit(f"error: {error}")
+
+
+def describe(preset, config):
+    """Prints a preset, and its `RunConfig` with the changes of other flags."""
+    print(
+        f"smoke test of {preset.name}: {preset.source}"
+        if config.smoke_test
+        else f"{preset.name}: {preset.describe()}"
+    )
+    print(json.dumps(dataclasses.asdict(config), indent=2))
 
 
 def make_strategy(config):
@@ -128,6 +145,8 @@ def train(config, model_dir, strategy):
         f"{config.method} on {config.dataset}: "
         f"{ca.distribution.describe(strategy)}"
     )
+    if config.conditions.is_delayed:
+        print(start.describe(config.conditions))
     if (
         config.optimizer.warmup_epochs >= config.epochs
         and not config.smoke_test
@@ -163,13 +182,13 @@ def train(config, model_dir, strategy):
             ),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.batches_per_epoch,
-            # A progress bar on a terminal, one line per epoch in a log.
-            verbose=(1 if sys.stdout.isatty() else 2) if chief else 0,
+            verbose=0,  # `EpochLines` shows less, and the time left.
             callbacks=[
                 throughput,
                 ca.TrainingMonitor(config.max_skipped_steps),
                 callbacks.LearningRateLogger(),
                 *(callbacks.files(config, model_dir, epoch) if chief else []),
+                *([epoch_lines.EpochLines()] if chief else []),
                 *drift_callbacks,
                 *own_callbacks,
                 *resume.callbacks(

@@ -96,8 +96,14 @@ def test_a_run_writes_its_files(finished, method):
     for name in ("curves.png", "examples.png"):
         with Image.open(folder / name) as picture:
             assert picture.width > 600 and len(picture.getcolors(1 << 24)) > 50
-    # One line for each epoch has the throughput; the summary comes last.
-    assert output.count("images_per_second") == 2
+    # The first run writes the digits. A line for each epoch fits a terminal.
+    lines = output.splitlines()
+    assert "ownloading" not in output
+    (header,) = (n for n, line in enumerate(lines) if "time left" in line)
+    assert lines[header + 1].startswith("  1/2    ")
+    assert lines[header + 2].startswith("  2/2    ") and not lines[header + 3]
+    assert max(map(len, lines[header : header + 3])) <= 80
+    assert f"{summary['top1']:.2%}" in lines[header + 2]
     assert "\b" not in output and "\r" not in output and not errors
     assert f"{summary['top1']:.2%}" in output
     assert str(folder) in output
@@ -171,6 +177,13 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     with pytest.raises(SystemExit, match=message):
         in_process.main(flag, f"--model_dir={tmp_path / 'x'}")
     assert not (tmp_path / "x").exists()  # The corrected command can use it.
+
+
+# It is long, and useless if there is no machine to train on.
+def test_the_settings_of_a_preset_follow_the_strategy(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="TPU 'local' could not be reached"):
+        in_process.main("--preset=resnet50_1k_conadv", "--tpu=local")
+    assert not capsys.readouterr().out
 
 
 def fit(path, first, epochs, every):

@@ -76,6 +76,13 @@ def test_the_method_delayed_has_conditions_of_its_own():
     assert smoke_test.scale_down(config).start == StartConfig(epoch=1)
 
 
+@pytest.mark.parametrize("started, cost", [(0, 8 / 3), (None, 1.0), (0, None)])
+def test_the_table_has_the_cost_of_an_attack(started, cost):
+    summary = {"delayed": False, "attack_started": started, "mean_cost": cost}
+    rows = {"arithmetic": "2.67 times plain training"} if cost == 8 / 3 else {}
+    assert start.table_rows(summary) == rows
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [
@@ -108,7 +115,7 @@ def test_a_smoke_test_has_both_phases():
     assert small.epochs == 2 and small.start == StartConfig(epoch=1)
 
 
-def test_a_run_starts_its_attack(tmp_path):
+def test_a_run_starts_its_attack(tmp_path, capsys):
     in_process.main(
         "--method=delayed",
         "--epochs=2",
@@ -122,3 +129,8 @@ def test_a_run_starts_its_attack(tmp_path):
     rows = csv_file.read(tmp_path / "run/history.csv")
     assert [row["attacked"] for row in rows] == ["0.0", "1.0"]
     assert rows[0]["adversarial_loss"] == "" != rows[1]["adversarial_loss"]
+    lines = capsys.readouterr().out.splitlines()
+    said = lines.index("the attack starts: after epoch 1")
+    assert lines[said - 1].startswith("  1/2 ")
+    assert lines[1].endswith("first epoch with epoch >= 1")
+    assert "attack started       after epoch 1" in lines

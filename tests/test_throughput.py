@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,6 +142,20 @@ def test_a_second_fit_starts_a_new_measurement():
     training.epoch([30.0, 2.0])
     assert [row["seconds"] for row in training.logger.history] == [2.0]
     assert training.logger.step_time_ms == pytest.approx(2000.0)
+
+
+# `ca.Delayed` traces a second step when its attack starts.
+def test_the_first_call_of_a_delayed_attack_does_not_count():
+    training = _Training()
+    runner = training.logger.model.runner = SimpleNamespace(has_started=False)
+    training.epoch([60.0, 0.5])
+    training.epoch([0.5])
+    runner.has_started = True
+    _, logs = training.epoch([60.0, 0.25])
+    assert logs["images_per_second"] == 40
+    assert training.logger.images_per_second == 30 / 1.25
+    _, logs = training.epoch([0.5])
+    assert logs["images_per_second"] == 20
 
 
 def test_rate_per_replica():

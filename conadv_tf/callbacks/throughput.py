@@ -108,6 +108,7 @@ class ThroughputLogger(keras_internals.Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         """Starts a new measurement; the next call compiles."""
         self._compiled = False
+        self._attacks = self._attack_has_started()
         self._all_times: list[float] = []
         self._writer = (
             tf.summary.create_file_writer(self._log_dir)
@@ -125,6 +126,9 @@ class ThroughputLogger(keras_internals.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts the epoch's clock."""
+        if self._attacks != self._attack_has_started():
+            # The next call compiles the other step of `ca.Delayed`.
+            self._compiled, self._attacks = False, not self._attacks
         self._steps = 0
         self._images = 0
         self._seconds = 0.0
@@ -171,6 +175,10 @@ class ThroughputLogger(keras_internals.Callback):
         rate = row["images_per_second"]
         self._mllog("throughput", "POINT_IN_TIME", rate, epoch_num=epoch)
         self._mllog("block_stop", "INTERVAL_END", first_epoch_num=epoch)
+
+    def _attack_has_started(self) -> bool:
+        runner = getattr(self.model, "runner", None)
+        return getattr(runner, "has_started", False)
 
     def _images_of_steps(self, steps: int) -> int:
         images = steps * self.global_batch_size

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import io
 import logging
 import os
 import threading
@@ -100,9 +101,14 @@ def prepared_builder(
             "with that folder as manual_dir; large datasets take hours."
         )
     try:
-        if name not in _EMBEDDED:
+        if name in _EMBEDDED:
+            print(f"writing {name} to {builder.data_dir}, without a download")
+            # tfds would print that it downloads them.
+            with contextlib.redirect_stdout(io.StringIO()):
+                builder.download_and_prepare()
+        else:
             _check_reachable(builder.url_infos)
-        builder.download_and_prepare()
+            builder.download_and_prepare()
     except Exception as error:
         # If two processes prepare the data at once, one of them fails to rename
         # its files, because the files of the other are in place.

@@ -130,6 +130,11 @@ class DelayedRunner(StepRunner):
         self._built: Optional[StepRunner] = step.step.build(context)
 
     @property
+    def has_started(self) -> bool:
+        """Whether the next step attacks."""
+        return self._attacking is not None
+
+    @property
     def _phase(self) -> StepRunner:
         return self._attacking or self._plain
 
