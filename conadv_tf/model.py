@@ -4,6 +4,7 @@ The training step is delegated to a `Step` object. Algorithm 1 is
 `steps.concurrent`.
 """
 
+import inspect
 from typing import Any
 from typing import Optional
 
@@ -161,6 +162,22 @@ class ConAdvModel(SteppedModel):
                 f"{value!r}. Build a new ConAdvModel with model.network."
             )
         super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        step, attack = vars(self).get("step"), vars(self).get("attack")
+        return f"<{type(self).__name__} step={step!r}, attack={attack!r}>"
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Prints the layers of `network`, and how many batch norms are split.
+
+        Args:
+          *args: positional arguments of `tf.keras.Model.summary`.
+          **kwargs: keyword arguments of `tf.keras.Model.summary`.
+        """
+        bound = inspect.signature(super().summary).bind(*args, **kwargs)
+        self.network.summary(*args, **kwargs)
+        print_line = bound.arguments.get("print_fn") or print
+        print_line(conversion.describe_split(self.network))
 
     def export_network(self) -> tf.keras.Model:
         """Returns the trained network with ordinary batch norm (main branch).

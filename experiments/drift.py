@@ -50,19 +50,20 @@ def callbacks(config, dataset, path=None):
     ]
 
 
-def finish(drift, model_dir):
+def finish(drift, model_dir, smoke_test=False):
     """Writes drift.png and drift.json and prints a summary of the drift.
 
     Args:
       drift: the `StalenessDrift` of a finished run.
       model_dir: path of the folder of the run.
+      smoke_test: whether the run is a smoke test.
     """
     if not drift.history:
         print("\nNo drift was measured: too few steps for drift_every.")
         return
     theorem = drift.theorem_1()
     results.write_json(model_dir / "drift.json", {"theorem_1": theorem})
-    plot(drift.history, model_dir / "drift.png")
+    plot(drift.history, model_dir / "drift.png", smoke_test)
     last = drift.history[-1]
     print(
         f"\ndrift at step {last['step']}: weights "
@@ -77,12 +78,13 @@ def finish(drift, model_dir):
     )
 
 
-def plot(rows, path):
+def plot(rows, path, smoke_test=False):
     """Plots the drift and the local constants of the theory by step.
 
     Args:
       rows: history of a `StalenessDrift`, not empty.
       path: path of the PNG file to write.
+      smoke_test: whether the run is a smoke test.
     """
     steps = [row["step"] for row in rows]
     figure, axes = plots.subplots(2, 3, width=4.0, height=3.0, sharex=True)
@@ -104,4 +106,4 @@ def plot(rows, path):
             axis.legend(fontsize=7)
     for axis in axes[-1]:
         axis.set_xlabel("step")
-    plots.save(figure, path)
+    plots.save(figure, path, smoke_test)

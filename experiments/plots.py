@@ -1,11 +1,14 @@
 """Figures that are written to PNG files, and the plots of one run."""
 
+from matplotlib import ticker
 from matplotlib.figure import Figure
 import numpy as np
 
 from conadv_tf import csv_file
 from conadv_tf import paths
 
+# With fewer runs no interval and no standard deviation is drawn.
+MIN_RUNS = 3
 _NUM_EXAMPLES = 8
 # {title of a subplot: {column of history.csv: its label in the legend}}.
 _CURVES = {
@@ -42,18 +45,48 @@ def subplots(rows, columns, width, height, **options):
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def save(figure, path):
-    """Writes a figure to a PNG file atomically."""
+def save(figure, path, smoke_test=False):
+    """Writes a figure to a PNG file atomically.
+
+    Args:
+      figure: Matplotlib figure.
+      path: path of the PNG file.
+      smoke_test: whether to write into the figure that it shows no results.
+    """
+    if smoke_test:
+        title = [figure.get_suptitle(), "smoke test: not a result"]
+        figure.suptitle(
+            "\n".join(filter(None, title)), color="crimson", fontsize=10
+        )
     with paths.atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 
-def curves(history_path, path):
+def log_ticks(axis):
+    """Puts a few plain numbers on a logarithmic axis of any range.
+
+    Args:
+      axis: Matplotlib `Axis` with the final limits.
+    """
+    low, high = axis.get_view_interval()
+    if high < 10 * low:
+        locator = ticker.MaxNLocator(5, steps=[1, 2, 5, 10])
+    else:
+        subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+        locator = ticker.LogLocator(subs=subs)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+def curves(history_path, path, title="", smoke_test=False):
     """Plots the losses, accuracies and learning rate of a run by epoch.
 
     Args:
       history_path: path of the run's history.csv.
       path: path of the PNG file to write.
+      title: title of the figure.
+      smoke_test: whether the run is a smoke test.
     """
     # A user may have removed the file.
     rows = (
@@ -70,23 +103,27 @@ def curves(history_path, path):
     if "loss" in columns:
         columns.setdefault("clean_loss", columns["loss"])
     figure, axes = subplots(1, len(_CURVES), width=4.0, height=3.4)
-    for axis, (title, labels) in zip(axes[0], _CURVES.items()):
+    for axis, (name, labels) in zip(axes[0], _CURVES.items()):
         for key, label in labels.items():
             if key in columns:
                 # Epochs without an evaluation have no held-out values.
                 known = ~np.isnan(columns[key])
                 epochs = columns["epoch"][known] + 1
                 axis.plot(epochs, columns[key][known], label=label)
-        axis.set_title(title)
+        axis.set_title(name)
         axis.set_xlabel("epoch")
+        axis.set_xlim(left=0.5)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         if len(labels) > 1 and axis.lines:
             axis.legend(fontsize=8)
     axes[0][0].set_yscale("log")
-    save(figure, path)
+    log_ticks(axes[0][0].yaxis)
+    figure.suptitle(title, fontsize=11)
+    save(figure, path, smoke_test)
 
 
-def examples(network, test, attack, path):
+def examples(network, test, attack, path, smoke_test=False):
     """Plots clean images, their perturbations and the adversarial images.
 
     The title of an image is the predicted class, followed by the true class if
@@ -98,6 +135,7 @@ def examples(network, test, attack, path):
       test: dataset of (images, class ids).
       attack: a `ca.PGD`.
       path: path of the PNG file to write.
+      smoke_test: whether the run is a smoke test.
     """
     images, labels = next(iter(test))
     images, labels = images[:_NUM_EXAMPLES], labels[:_NUM_EXAMPLES]
@@ -106,7 +144,8 @@ def examples(network, test, attack, path):
     perturbation = adversarial - images
     low, high = attack.value_range
     # Zero is drawn as mid-grey, the largest perturbations black and white.
-    scale = (high - low) / (2 * max(np.abs(perturbation).max(), 1e-12))
+    largest = max(np.abs(perturbation).max(), 1e-12)
+    scale = (high - low) / (2 * largest)
     shown = {
         "clean": images,
         "perturbation": perturbation * scale + (low + high) / 2,
@@ -130,7 +169,9 @@ def examples(network, test, attack, path):
             )
     figure.suptitle(
         f"{type(attack).__name__}, epsilon {attack.epsilon:g} ({attack.norm}), "
-        f"{attack.num_steps} step(s)",
+        f"{attack.num_steps} step(s)\nperturbation: grey is 0, white "
+        f"+{largest:.3g} and black -{largest:.3g} of pixels in "
+        f"[{low:g}, {high:g}]",
         fontsize=10,
     )
-    save(figure, path)
+    save(figure, path, smoke_test)

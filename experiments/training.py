@@ -240,14 +240,24 @@ def train(config, model_dir, strategy):
         "versions": results.versions(),
     }
     results.save_weights(network, model_dir / "network.weights.h5")
-    plots.curves(model_dir / "history.csv", model_dir / "curves.png")
+    plots.curves(
+        model_dir / "history.csv",
+        model_dir / "curves.png",
+        f"{config.method} on {config.dataset_stem}, "
+        f"batch size {config.global_batch_size:,}",
+        config.smoke_test,
+    )
     plots.examples(
-        network, dataset.test, build.attack(config), model_dir / "examples.png"
+        network,
+        dataset.test,
+        build.attack(config),
+        model_dir / "examples.png",
+        config.smoke_test,
     )
     results.write_json(model_dir / "summary.json", summary)
     results.print_summary(summary, model_dir)
     for callback in drift_callbacks:
-        drift.finish(callback, model_dir)
+        drift.finish(callback, model_dir, config.smoke_test)
     note = statistics_lag.note(network, dataset, summary)
     if note:
         print(f"\n{note}")

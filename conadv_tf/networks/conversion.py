@@ -256,3 +256,14 @@ def number_of_branches(network: tf.keras.Model) -> Optional[int]:
             f"received {numbers}. Merge and split them again."
         )
     return next(iter(numbers.values()), None)
+
+
+def describe_split(network: tf.keras.Model) -> str:
+    """Returns a line with the number of split batch norms and of branches."""
+    layers = keras_internals.flatten_layers(network)
+    count = sum(isinstance(each, SplitBatchNormalization) for each in layers)
+    branches = number_of_branches(network)
+    if branches is None:
+        return "No batch norm is split."
+    names = ", ".join(SplitBatchNormalization.NAMES[branches])
+    return f"Split batch norms: {count}, with the branches {names}."

@@ -89,14 +89,17 @@ def markdown(rows):
 def plot(rows, path):
     """Plots top-1 against batch size: means, deviations and single runs.
 
+    Deviations need `plots.MIN_RUNS` runs.
+
     Args:
       rows: list of {column: value}.
       path: path of the PNG file.
     """
     sizes = _batch_sizes(rows)
-    figure, axes = plots.subplots(1, 1, width=5.5, height=4.0)
-    axis = axes[0][0]
     found = series(rows)
+    # The legend is below the axis.
+    height = 3.6 + 0.17 * len(found)
+    figure, ((axis,),) = plots.subplots(1, 1, width=5.5, height=height)
     num_drawn = collections.Counter()
     step = min(0.12, 0.7 / len(found))
     for number, (label, by_size) in enumerate(found.items()):
@@ -111,7 +114,10 @@ def plot(rows, path):
         bars = axis.errorbar(
             positions,
             [each.mean for each in stats],
-            [each.std or 0 for each in stats],
+            [
+                each.std if len(runs) >= plots.MIN_RUNS else np.nan
+                for each, runs in zip(stats, values)
+            ],
             color=method and method.color,
             marker=method.marker if method else "o",
             linestyle=_LINE_STYLES[num_drawn[name] % len(_LINE_STYLES)],
@@ -129,14 +135,12 @@ def plot(rows, path):
                     color=bars[0].get_color(),
                 )
     axis.set_xticks(range(len(sizes)), sizes)
-    # Bands separate the batch sizes.
+    # A band for each batch size.
     axis.set_xlim(-0.5, len(sizes) - 0.5)
-    for position in range(0, len(sizes), 2):
-        axis.axvspan(position - 0.5, position + 0.5, color="0.95", zorder=0)
-    if _is_smoke_test(rows):
-        axis.set_title("smoke test: not a result")
+    for position in range(len(sizes)):
+        axis.axvspan(position - 0.45, position + 0.45, color="0.95", zorder=0)
     axis.set_xlabel("global batch size")
     axis.set_ylabel("top-1, %")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    plots.save(figure, path)
+    figure.legend(fontsize=8, loc="outside lower left")
+    plots.save(figure, path, _is_smoke_test(rows))

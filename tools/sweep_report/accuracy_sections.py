@@ -30,11 +30,12 @@ def accuracy(runs, draw):
     if len(runs.batch_sizes) > 1:
         blocks[1] = draw(
             "batch_size",
-            "Every run (dots), means and standard deviations.",
-            "Top-1 against batch size, one line per method. The table above "
-            "lists the numbers.",
+            "Every run (dots), means, and standard deviations of three runs "
+            "or more. Variants are dashed.",
+            "Top-1 against batch size, one line per method and variant. The "
+            "tables list the numbers.",
             plots.batch_sizes,
-            chosen,
+            runs.candidates,
         )
     if len(runs.groups) > len(chosen):
         blocks.append(
@@ -131,7 +132,7 @@ def _curves(name, curves, accuracies, note, runs, draw):
     )
     figure = draw(
         name,
-        "Means and standard deviations.",
+        "Means, and standard deviations of three runs or more.",
         f"Top-1 against {name}, one subplot per batch size. The table above "
         "lists the numbers.",
         plots.curves,

@@ -12,6 +12,11 @@ from tools.sweep_report.page import Table
 from tools.sweep_report.statistics import holm
 
 _ALPHA = 0.05
+_INTERVALS = "Three pairs or more have a 95 % interval, paired by seed."
+_SAME_VARIANT = (
+    "A variant that changes only the attack is compared with the baseline, any "
+    "other with the baseline of the same variant."
+)
 _UNTESTED = (
     "Paired by seed. Not tested: a test needs two seeds and differences that "
     "are not all equal."
@@ -40,35 +45,52 @@ def gains(runs, draw):
         else _UNTESTED,
         num_labels=2,
     )
-    drawn = pairs[pairs.low.notna()]
+    compared = seed_groups.with_baselines(runs.candidates)
+    blocks = [table, *_gains_of_variants(compared[compared.variant != ""])]
+    drawn = compared[compared.num_pairs > 1]
     if drawn.empty:
-        return [
-            table,
-            "No plot: an interval needs two pairs with different gains.",
-        ]
+        return [*blocks, "No plot: a mean gain needs two pairs."]
     figure = draw(
         "gain",
-        "Mean gain over the baseline at the same batch size with its 95 % "
-        "interval, paired by seed.",
+        f"Mean gain over the baseline at the same batch size. {_INTERVALS} "
+        "Variants are dashed.",
         "Gain in top-1 over the baseline against batch size, one line per "
-        "method. The table above lists the numbers.",
+        "method and variant. The tables above list the numbers.",
         plots.gains,
         drawn,
     )
-    return [table, figure]
+    return [*blocks, figure]
+
+
+def _gains_of_variants(pairs):
+    """Returns a list with the table of the variants, if there are any."""
+    if pairs.empty:
+        return []
+    table = Table.from_columns(
+        "Gain of the variants over the baseline in points of top-1",
+        {
+            "method": pairs.method_label,
+            "batch size": pairs.batch_size,
+            "variant": pairs.variant,
+            **_differences(pairs, "mean gain"),
+        },
+        f"Paired by seed, without tests. {_SAME_VARIANT}",
+        num_labels=3,
+    )
+    return [table]
 
 
 def fit(runs, draw):
     """Compares methods with baselines of known training accuracy."""
     pairs = seed_groups.with_baselines(runs.candidates)
     pairs = pairs[pairs.train_top1_other.notna()]
-    drawn = pairs[pairs.low.notna()]
+    drawn = pairs[pairs.num_pairs > 1]
     if drawn.empty:
         return ["No baseline with a training accuracy has pairs to compare."]
     fits = formatted(pairs.train_top1_other, "{:.1f}")
     table = Table.from_columns(
-        "Gain over the baseline at the same batch size and variant, by the "
-        "baseline's training accuracy",
+        "Gain over the baseline at the same batch size, by the baseline's "
+        "training accuracy",
         {
             "method": pairs.method_label,
             "batch size": pairs.batch_size,
@@ -76,14 +98,14 @@ def fit(runs, draw):
             "baseline's training accuracy in %": fits,
             **_differences(pairs, "mean gain"),
         },
-        "Paired by seed, without tests.",
+        f"Paired by seed, without tests. {_SAME_VARIANT}",
         num_labels=3,
     )
     figure = draw(
         "fit",
-        "Mean gain over the baseline at the same batch size and variant with "
-        "its 95 % interval, against the baseline's training accuracy. "
-        "Adversarial examples regularize.",
+        "Mean gain over the baseline at the same batch size against the "
+        f"baseline's training accuracy. {_INTERVALS} Adversarial examples "
+        "regularize.",
         "Gain in top-1 against the baseline's training accuracy, one point per "
         "method, batch size and variant. The table above lists the numbers.",
         plots.fit,

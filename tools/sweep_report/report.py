@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from experiments import plots
 from experiments import smoke_test
 from tools.sweep_report import accuracy_sections
 from tools.sweep_report import comparison_sections
@@ -47,7 +48,7 @@ def contents(sweep, comparable, command, output_dir):
     several = len(comparable) > 1
     for number, (key, runs) in enumerate(comparable.items(), start=1):
         suffix = f"_{number}" if several else ""
-        draw = functools.partial(_draw, output_dir, suffix)
+        draw = functools.partial(_draw, output_dir, suffix, sweep.smoke_test)
         if runs.groups.empty:
             found.append(Section(key, ["No run has an accuracy."]))
             continue
@@ -73,10 +74,12 @@ def title(sweep, comparable):
     return f"{kind}{', '.join(comparable)}: {name}"
 
 
-def _draw(folder, suffix, name, caption, description, plot, *arguments):
+def _draw(
+    folder, suffix, smoke_test, name, caption, description, plot, *arguments
+):
     """Draws a figure; `suffix` distinguishes files of several datasets."""
     path = folder / f"{name}{suffix}.png"
-    plot(*arguments, path)
+    plots.save(plot(*arguments), path, smoke_test)
     return page.Figure(path, caption, description)
 
 

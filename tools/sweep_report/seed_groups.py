@@ -23,6 +23,10 @@ SETTING = [
 ]
 
 
+# Groups of settings that plain training does not have.
+_ATTACK_SETTINGS = ("attack.", "start.", "step.")
+
+
 class ComparableRuns:
     """The runs of one network on one dataset.
 
@@ -194,20 +198,36 @@ def is_epsilon(values, epsilon):
     return np.isclose(values, np.nan if epsilon is None else epsilon, 1e-3, 0)
 
 
-def with_baselines(representatives):
-    """Compares representatives with the baseline of the same size and variant.
+def with_baselines(groups):
+    """Compares seed groups with the baseline of the same batch size.
+
+    A variant that changes only the attack is compared with the baseline, which
+    has no attack; any other variant with the baseline of the same variant.
 
     Returns:
       DataFrame of `statistics.compare_pairs`; the columns of the baseline end
       in `_other`.
     """
-    is_baseline = representatives.method == "baseline"
-    pairs = representatives[~is_baseline].merge(
-        representatives[is_baseline],
-        on=["batch_size", "variant"],
+    is_baseline = groups.method == "baseline"
+    others = groups[~is_baseline]
+    pairs = others.assign(same=others.variant.map(_without_attack)).merge(
+        groups[is_baseline],
+        left_on=["batch_size", "same"],
+        right_on=["batch_size", "variant"],
         suffixes=("", "_other"),
     )
     return statistics.compare_pairs(pairs)
+
+
+def _without_attack(variant):
+    """Returns the variant of the baseline for a variant of another method."""
+    names = (change.partition("=")[0] for change in variant.split(","))
+    if all(
+        name.startswith(_ATTACK_SETTINGS) and name != "step.microbatches"
+        for name in names
+    ):
+        return ""
+    return variant
 
 
 def with_originals(groups):
