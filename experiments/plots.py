@@ -66,7 +66,7 @@ def log_ticks(axis):
     """Puts a few plain numbers on a logarithmic axis of any range.
 
     Args:
-      axis: Matplotlib `Axis` with the final limits.
+      axis: x or y axis of Matplotlib, with its final limits.
     """
     low, high = axis.get_view_interval()
     if high < 10 * low:

@@ -41,6 +41,7 @@ def test_the_curves_of_three_epochs(smoke_test, drawn, tmp_path):
     plots.curves(*files, "conadv on digits", smoke_test)
     figure = drawn["curves"]
     assert tick_labels(figure.axes[0].xaxis) == ["1", "2", "3"]
+    assert figure.axes[0].get_xlim()[0] == 0.5  # There is no epoch 0.
     assert tick_labels(figure.axes[0].yaxis) == ["1.8", "2", "2.2", "2.4"]
     title = "conadv on digits"
     title += "\nsmoke test: not a result" if smoke_test else ""
