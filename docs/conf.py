@@ -158,7 +158,7 @@ def _linked_in_included(app, path, parent, content):
 def _polished(app, tree):
     """Hides types that say nothing; keeps numbers with a spread in one line."""
     for text in list(tree.findall(nodes.Text)):
-        spread = re.sub(r"\s\+-\s", "\u00a0\u00b1\u00a0", text)
+        spread = re.sub(r"(^|\s)\+-($|\s)", "\u00a0\u00b1\u00a0", text)
         if spread != text and not isinstance(text.parent, nodes.literal):
             text.parent.replace(text, nodes.Text(spread))
     for entry in tree.findall(nodes.entry):
@@ -186,6 +186,7 @@ def _titled(app, tree, page):
         named = link.astext() != file[1] or file[1] in _INCLUDED
         if named and target in app.env.titles:
             title = app.env.titles[target].astext()
+            title = "first page" if target == "index" else title
             link[:] = [nodes.Text(title)]
 
 
