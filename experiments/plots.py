@@ -10,6 +10,7 @@ from conadv_tf import paths
 # With fewer runs no interval and no standard deviation is drawn.
 MIN_RUNS = 3
 _NUM_EXAMPLES = 8
+_MARKED_EPOCHS = 10  # Curves with fewer epochs have markers.
 # {title of a subplot: {column of history.csv: its label in the legend}}.
 _CURVES = {
     "loss": {
@@ -101,7 +102,11 @@ def curves(history_path, path, title="", smoke_test=False):
     }
     # Plain training logs a single loss, which is the clean one.
     if "loss" in columns:
-        columns.setdefault("clean_loss", columns["loss"])
+        clean = columns.get("clean_loss", columns["loss"])
+        columns["clean_loss"] = np.where(
+            np.isnan(clean), columns["loss"], clean
+        )
+    first = np.nan_to_num(columns.get("attacked", np.ones(1))).argmax()
     figure, axes = subplots(1, len(_CURVES), width=4.0, height=3.4)
     for axis, (name, labels) in zip(axes[0], _CURVES.items()):
         for key, label in labels.items():
@@ -109,7 +114,18 @@ def curves(history_path, path, title="", smoke_test=False):
                 # Epochs without an evaluation have no held-out values.
                 known = ~np.isnan(columns[key])
                 epochs = columns["epoch"][known] + 1
-                axis.plot(epochs, columns[key][known], label=label)
+                # A single point has no line.
+                marker = "." if len(epochs) < _MARKED_EPOCHS else ""
+                axis.plot(
+                    epochs, columns[key][known], label=label, marker=marker
+                )
+        if first > 0:
+            axis.axvline(
+                columns["epoch"][first] + 0.5,
+                color="0.5",
+                ls=":",
+                label="start of the attack",
+            )
         axis.set_title(name)
         axis.set_xlabel("epoch")
         axis.set_xlim(left=0.5)

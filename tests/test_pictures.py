@@ -48,6 +48,23 @@ def test_the_curves_of_three_epochs(smoke_test, drawn, tmp_path):
     assert figure.get_suptitle() == title
 
 
+# Plain training logs one loss, which is the clean one.
+def test_the_curves_of_a_delayed_attack(drawn, tmp_path):
+    plain = {"loss": 2.0, "attacked": 0.0}
+    attacked = {"loss": 1.5, "clean_loss": 1.0, "attacked": 1.0}
+    rows = [plain, plain, attacked | {"adversarial_loss": 2.0}]
+    columns = ["epoch", "loss", "clean_loss", "adversarial_loss", "attacked"]
+    rows = [{"epoch": i, **row} for i, row in enumerate(rows)]
+    csv_file.write(tmp_path / "history.csv", rows, columns)
+    plots.curves(tmp_path / "history.csv", tmp_path / "curves.png")
+    clean, adversarial, start = drawn["curves"].axes[0].lines
+    assert list(clean.get_ydata()) == [2, 2, 1]
+    assert list(adversarial.get_xdata()) == [3]
+    assert adversarial.get_marker() == "."
+    assert list(start.get_xdata()) == [2.5, 2.5]
+    assert len(drawn["curves"].axes[1].lines) == 1
+
+
 @pytest.mark.parametrize(
     "low, high, expected",
     [
@@ -139,6 +156,8 @@ def test_intervals_need_three_runs(seeds, drawn_bars, drawn, tmp_path):
         assert (len(found) > 0) == drawn_bars, name
     label = drawn["gain"].axes[0].get_ylabel()
     assert ("with 95 % interval" in label) == drawn_bars
+    label = drawn["batch_size"].axes[0].get_ylabel()
+    assert ("with standard deviation" in label) == drawn_bars
 
 
 def test_pictures_of_smoke_tests_are_marked(drawn, tmp_path):

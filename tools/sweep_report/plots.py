@@ -13,7 +13,6 @@ from experiments import plots
 from experiments.methods import METHODS
 from tools.sweep_report import sweep
 
-_TOP1 = "top-1 in %, with standard deviation"
 _BASELINE = METHODS["baseline"]
 _OTHERS = "#777777"  # Methods that METHODS lacks; their markers differ.
 _DASHES = ("--", ":", "-.")  # Of the variants of a method.
@@ -26,7 +25,7 @@ def batch_sizes(representatives):
     """
     means, deviations = _bars(representatives)
     figure, axis, positions, step = _by_batch_size(
-        representatives, means, deviations, _TOP1
+        representatives, means, deviations, _top1_label(representatives)
     )
     for position, group in zip(positions, representatives.itertuples()):
         if group.num_runs == 1:
@@ -113,7 +112,7 @@ def curves(curves, baselines, label):
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
         _legend(axis, columns=2, height=1.08)
-    axes[0].set_ylabel(_TOP1)
+    axes[0].set_ylabel(_top1_label(curves))
     return figure
 
 
@@ -127,6 +126,12 @@ def _intervals(pairs):
     """Returns gains and halves of their intervals, NaN for a few pairs."""
     halves = pairs.high - pairs.difference
     return pairs.difference, halves.where(pairs.num_pairs >= plots.MIN_RUNS)
+
+
+def _top1_label(groups):
+    if _bars(groups)[1].isna().all():
+        return f"top-1 in %, of fewer than {plots.MIN_RUNS} runs"
+    return "top-1 in %, with standard deviation"
 
 
 def _gain_label(pairs):
