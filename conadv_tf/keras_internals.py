@@ -16,6 +16,7 @@ from typing import Optional
 from typing import TypeVar
 
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -219,6 +220,23 @@ def supports_no_merge_call() -> bool:
     in a conditional of a replica.
     """
     return tf.__internal__.distribute.strategy_supports_no_merge_call()
+
+
+def keep_conditional(result: tf.Tensor) -> None:
+    """Makes TensorFlow execute a `tf.cond` as one operation.
+
+    It would merge the branches into the graph, with three operations for each
+    tensor and variable that they use. These take much of the time until the
+    first step is done. All variables must be on one device.
+
+    Args:
+      result: the tensor that `tf.cond` returned.
+    """
+    if hasattr(result, "graph"):  # Not in eager mode.
+        conditional = result.op.inputs[0].op
+        conditional._set_attr(
+            "_lower_using_switch_merge", attr_value_pb2.AttrValue(b=False)
+        )
 
 
 def function_graph(graph: tf.Graph, name: str) -> tf.Graph:

@@ -35,7 +35,10 @@ def assign_mirrored(
 
 
 def replica_case(
-    index: tf.Tensor, branches: list[Callable[..., Any]], args: tuple[Any, ...]
+    index: tf.Tensor,
+    branches: list[Callable[..., Any]],
+    args: tuple[Any, ...],
+    variables: Sequence[tf.Variable],
 ) -> None:
     """Calls one of several functions in each replica for its side effects.
 
@@ -46,9 +49,12 @@ def replica_case(
       index: int32 scalar, equal on all replicas.
       branches: functions of `*args`; their results are dropped.
       args: tuple of structures of tensors of this replica.
+      variables: the variables that the functions use, or some of them.
     """
     if keras_internals.supports_no_merge_call():
-        _case(index, [_branch(each, *args) for each in branches])
+        result = _case(index, [_branch(each, *args) for each in branches])
+        if _are_on_one_cpu(variables):
+            keras_internals.keep_conditional(result)
         return
 
     def across_replicas(
@@ -63,6 +69,11 @@ def replica_case(
     tf.distribute.get_replica_context().merge_call(
         across_replicas, args=(index, *args)
     )
+
+
+def _are_on_one_cpu(variables: Sequence[tf.Variable]) -> bool:
+    kinds = {each.device_type for each in tf.config.list_logical_devices()}
+    return kinds == {"CPU"} and len({each.device for each in variables}) == 1
 
 
 def _case(index: tf.Tensor, branches: list[Callable[[], Any]]) -> Any:

@@ -217,7 +217,9 @@ class FiniteUpdate:
                     gradients, variables, statistics, finite, ready
                 )
             else:
-                replica_case(outcome, branches, (gradients, statistics))
+                replica_case(
+                    outcome, branches, (gradients, statistics), variables
+                )
 
     def _apply_or_restore(
         self,
@@ -269,10 +271,14 @@ def all_finite(tensors: list[Any]) -> tf.Tensor:
 
     A sum is not finite if one of its terms is not, and needs a single pass.
     """
-    sums = [
-        tf.reduce_sum(tf.cast(getattr(tensor, "values", tensor), tf.float32))
+    values = [
+        tf.cast(getattr(tensor, "values", tensor), tf.float32)
         for tensor in tensors
     ]
+    # One constant for each rank, not for each tensor.
+    ranks = {each.shape.rank for each in values}
+    axes = {rank: tf.constant(range(rank)) if rank else None for rank in ranks}
+    sums = [tf.reduce_sum(each, axes[each.shape.rank]) for each in values]
     return tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
 
