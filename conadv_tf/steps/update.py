@@ -277,7 +277,9 @@ def all_finite(tensors: list[Any]) -> tf.Tensor:
     ]
     # One constant for each rank, not for each tensor.
     ranks = {each.shape.rank for each in values}
-    axes = {rank: tf.constant(range(rank)) if rank else None for rank in ranks}
+    axes = {
+        rank: tf.constant([*range(rank)]) if rank else None for rank in ranks
+    }
     sums = [tf.reduce_sum(each, axes[each.shape.rank]) for each in values]
     return tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
