@@ -193,10 +193,13 @@ class ConAdvModel(SteppedModel):
 
     @property
     def stale_network(self) -> Optional[tf.keras.Model]:
-        """The network that the attack runs, or None; do not change it.
+        """The network with stale weights that the attack runs, or None.
 
         Between two steps its trainable weights are `staleness` updates old (or
-        the first ones). It shares everything else with `network`.
+        the first ones). It shares everything else with `network`; do not change
+        it. With `staleness=1` the attack reads the weights of `network` before
+        the update writes them, except that layers that write variables need
+        copies.
         """
         shadow = None if self.runner is None else self.runner.shadow
         return None if shadow is None else shadow.network

@@ -131,8 +131,8 @@ def _network():
     return tf.keras.Model(images, LAYERS.Dense(3)(features), name="mine")
 
 
-def _compiled(network, attack=None):
-    model = ca.ConAdvModel(network, attack)
+def _compiled(network, attack=None, step=None):
+    model = ca.ConAdvModel(network, attack, step=step)
     model.compile("sgd", networks.LOSS)
     return model
 
@@ -172,12 +172,13 @@ def test_adapting_the_copy():
     data = _data()
     images = data.map(lambda x, y: x)
     first = _network()
-    late = _compiled(first, ca.FGSM(0.1))
+    step = ca.Concurrent(staleness=2)
+    late = _compiled(first, ca.FGSM(0.1), step)
     late.network.get_layer("norm").adapt(images)
     second = _network()
     second.set_weights(first.get_weights())
     second.get_layer("norm").adapt(images)
-    early = _compiled(second, ca.FGSM(0.1))
+    early = _compiled(second, ca.FGSM(0.1), step)
     for model in (late, early):
         model.fit(data, verbose=0)
     np.testing.assert_allclose(

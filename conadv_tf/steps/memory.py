@@ -28,7 +28,8 @@ class StepMemory:
     Attributes:
       weights: trainable weights.
       untrained: moving statistics and other variables that are not trained.
-      shadow: stale weights; `staleness` sets of trainable weights.
+      shadow: stale weights; `staleness` sets of trainable weights if it is
+        above 1.
       slots: the optimizer's variables for the weights.
       pending: the pending batch, with its adversarial images.
       sums: sums over micro-batches.
@@ -89,14 +90,15 @@ def step_memory(
       ValueError: if the model is not compiled or the batch has another
         structure.
 
-    Example: the shadow weights are as large as the weights.
+    Example: attacks with older weights need copies of them.
       >>> layers = [tf.keras.Input((100,)), tf.keras.layers.Dense(10)]
-      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), ca.FGSM(0.1))
+      >>> network, step = tf.keras.Sequential(layers), ca.Concurrent(staleness=2)
+      >>> model = ca.ConAdvModel(network, ca.FGSM(0.1), step=step)
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
       >>> batch = tf.zeros([4, 100]), tf.zeros([4, 10])
       >>> memory = ca.step_memory(model, batch, compile_step=False)
       >>> memory.weights, memory.shadow
-      (4040, 4040)
+      (4040, 8080)
     """
     element_spec = tf.nest.map_structure(_spec, tuple(batch))
     # A new runner, because the model's may hold a pending batch.
