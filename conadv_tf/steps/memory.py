@@ -92,7 +92,8 @@ def step_memory(
 
     Example: attacks with older weights need copies of them.
       >>> layers = [tf.keras.Input((100,)), tf.keras.layers.Dense(10)]
-      >>> network, step = tf.keras.Sequential(layers), ca.Concurrent(staleness=2)
+      >>> step = ca.Concurrent(staleness=2)
+      >>> network = tf.keras.Sequential(layers)
       >>> model = ca.ConAdvModel(network, ca.FGSM(0.1), step=step)
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
       >>> batch = tf.zeros([4, 100]), tf.zeros([4, 10])
