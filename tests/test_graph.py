@@ -108,6 +108,17 @@ def test_products_and_chain_of_a_graph(function, products, chain):
     assert graph_walk.longest_chain(graph) == chain
 
 
+# Merged into the graph, each tensor and variable that it uses would cost three
+# operations, and Grappler would take twice as long.
+def test_the_update_is_one_operation_on_a_cpu():
+    model = models.build("plain", networks.linear((6, 6, 1)))
+    specs = batch_specs(model.network, 8)
+    function = model.runner.as_function(specs, jit_compile=False)
+    operations = function.get_concrete_function(*specs).graph.get_operations()
+    (conditional,) = (each for each in operations if each.type == "If")
+    assert not conditional.get_attr("_lower_using_switch_merge")
+
+
 # The central claim of the paper: the attack does not delay the update.
 @pytest.mark.parametrize("staleness", [1, slow(2), slow(3)])
 def test_chain_of_conadv_is_that_of_plain_training(staleness):

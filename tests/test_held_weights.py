@@ -160,4 +160,4 @@ def test_weights_that_no_attribute_holds_are_refused():
             self.values = lambda: parts
 
     with pytest.raises(ValueError, match="received other ones for .'held/V"):
-        trained(Untracked, 1, False)
+        trained(Untracked, 2, False)

@@ -30,11 +30,13 @@ class Route:
       update_statistics: whether calls in training mode update the moving
         statistics.
       sizes: examples of each part of a "split" batch; None is equal parts.
+      total: sum of the sizes, computed once for all layers.
     """
 
     branch: Union[str, int] = MAIN
     update_statistics: bool = True
     sizes: Optional[tuple[Size, ...]] = None
+    total: Optional[Size] = None
 
 
 _state = threading.local()
@@ -102,6 +104,7 @@ def batch_norm_branch(
         branch,
         bool(update_statistics),
         None if sizes is None else tuple(sizes),
+        None if sizes is None else sum(sizes),
     )
     try:
         yield

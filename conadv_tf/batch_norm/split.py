@@ -168,15 +168,14 @@ class SplitBatchNormalization(tf.keras.layers.Layer):
         self, inputs: tf.Tensor, route: routing.Route
     ) -> Optional[list[Size]]:
         """Sizes of the parts of inputs along axis 0; None if equal."""
-        if route.sizes is None:
+        if route.sizes is None or route.total is None:
             return None
         if len(route.sizes) != self.branches:
             raise ValueError(
                 f"Expected sizes of {self.branches} parts, one for each branch "
                 f"of layer {self.name!r}; received {len(route.sizes)} sizes."
             )
-        total = sum(route.sizes)
-        times = (inputs.shape[0] or tf.shape(inputs)[0]) // total
+        times = (inputs.shape[0] or tf.shape(inputs)[0]) // route.total
         return [size * times for size in route.sizes]
 
     def _index(self, branch: Union[str, int]) -> int:
