@@ -196,10 +196,8 @@ class ConAdvModel(SteppedModel):
         """The network with stale weights that the attack runs, or None.
 
         Between two steps its trainable weights are `staleness` updates old (or
-        the first ones). It shares everything else with `network`; do not change
-        it. With `staleness=1` the attack reads the weights of `network` before
-        the update writes them, except that layers that write variables need
-        copies.
+        the first ones). It shares everything else with `network`. With
+        `staleness=1` an attack normally needs no second network.
         """
         shadow = None if self.runner is None else self.runner.shadow
         return None if shadow is None else shadow.network
