@@ -193,11 +193,10 @@ class ConAdvModel(SteppedModel):
 
     @property
     def stale_network(self) -> Optional[tf.keras.Model]:
-        """The network with stale weights that the attack runs, or None.
+        """The network that the attack runs, or None; do not change it.
 
         Between two steps its trainable weights are `staleness` updates old (or
-        the first ones). It shares everything else with `network`. With
-        `staleness=1` an attack normally needs no second network.
+        the first ones). It shares everything else with `network`.
         """
         shadow = None if self.runner is None else self.runner.shadow
         return None if shadow is None else shadow.network

@@ -127,11 +127,12 @@ class RunConfig:
                 "Expected a method with stale weights (conadv, shared_pass or "
                 f"rotating_roles) with drift_every; received {self.method}."
             )
-        # With staleness 1 attacks read no copy of the weights.
-        if self.drift_every and self.steps_per_execution > 1 == self.tau:
+        reads_copy = self.method == "conadv"
+        if self.drift_every and self.steps_per_execution > 1 and not reads_copy:
             raise ValueError(
-                "Expected steps_per_execution 1 with drift_every and staleness "
-                f"1; received {self.steps_per_execution}."
+                "Expected steps_per_execution 1 with drift_every and method "
+                f"{self.method}, whose attacks read no copy of the weights; "
+                f"received {self.steps_per_execution}."
             )
         if self.augmentation in MIXING and self.tau is not None:
             raise ValueError(

@@ -63,6 +63,7 @@ def test_quartiles_are_formatted_with_their_median_first():
         "disadv",
         "conadv_fit",
         "shared_pass_fit",
+        "conadv_no_refresh",
         "conadv_sgd",
     ],
 )
@@ -82,6 +83,11 @@ def test_variants_train_the_network(name, monkeypatch):
     run(2)
     assert model.optimizer.iterations.numpy() == 5
     assert (model.optimizer.name == "LARS") == (name != "conadv_sgd")
+    stale = model.runner.shadow
+    if stale is not None:
+        weights = networks.weights(model.network)
+        distance = abs(networks.weights(stale.network) - weights).max()
+        assert (distance > 0.05) == (name == "conadv_no_refresh")
 
 
 def test_first_steps_take_turns_and_are_compared_to_plain_keras():

@@ -131,8 +131,8 @@ def _network():
     return tf.keras.Model(images, LAYERS.Dense(3)(features), name="mine")
 
 
-def _compiled(network, attack=None, step=None):
-    model = ca.ConAdvModel(network, attack, step=step)
+def _compiled(network, attack=None):
+    model = ca.ConAdvModel(network, attack)
     model.compile("sgd", networks.LOSS)
     return model
 
@@ -172,13 +172,12 @@ def test_adapting_the_copy():
     data = _data()
     images = data.map(lambda x, y: x)
     first = _network()
-    step = ca.Concurrent(staleness=2)
-    late = _compiled(first, ca.FGSM(0.1), step)
+    late = _compiled(first, ca.FGSM(0.1))
     late.network.get_layer("norm").adapt(images)
     second = _network()
     second.set_weights(first.get_weights())
     second.get_layer("norm").adapt(images)
-    early = _compiled(second, ca.FGSM(0.1), step)
+    early = _compiled(second, ca.FGSM(0.1))
     for model in (late, early):
         model.fit(data, verbose=0)
     np.testing.assert_allclose(

@@ -185,7 +185,7 @@ def test_a_list_of_callbacks_ends_each_epoch_once():
         history = model.fit(data, callbacks=callbacks, verbose=0).history
         assert history["attacked"][-1] == expected
     # The epochs of another model are its own.
-    other = build(ca.Delayed(ca.Concurrent(staleness=2), epoch=1))
+    other = build(ca.Delayed(ca.Concurrent(), epoch=1))
     other.fit(data, callbacks=callbacks, verbose=0)
     assert other.stale_network is not None
 
@@ -233,7 +233,7 @@ def test_skipped_steps_are_counted_over_the_start(replicas):
     "batch, replicas", [slow(0, 1), (1, 1), slow(0, 2), slow(1, 2)]
 )
 def test_images_out_of_range_before_the_start(batch, replicas):
-    step = ca.Delayed(ca.Concurrent(staleness=2), epoch=1)
+    step = ca.Delayed(ca.Concurrent(), epoch=1)
     model = build(step, replicas=replicas)
     data = delayed_models.data().enumerate()
     data = data.map(

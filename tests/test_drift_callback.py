@@ -152,7 +152,6 @@ def _with_weights(values):
 @pytest.mark.slow
 def test_callback_under_replicas_and_with_an_l2_ball():
     model = models.build(
-        "staler",
         network=networks.linear(),
         attack=ca.PGD(epsilon=0.5, norm="l2"),
         replicas=2,

@@ -40,7 +40,7 @@ def test_microbatches_equal_replicas(step, replicas, microbatches, targeted):
     )
     expected = build(step, replicas=replicas * microbatches)
     expected.fit(networks.dataset(batches), verbose=0)
-    if step.staleness:
+    if expected.stale_network is not None:
         batches = [batches[0], *batches[:-1]]
     step = dataclasses.replace(step, microbatches=microbatches)
     model = build(step, replicas=replicas)

@@ -109,7 +109,7 @@ def test_what_stays_in_float32(policy, monkeypatch):
 
     monkeypatch.setattr(rule, "trust_ratio", spy_on_norms)
     monkeypatch.setattr(model_lib.ConAdvModel, "compute_loss", spy_on_loss)
-    model, _ = _steps(policy, "staler", None, 1)
+    model, _ = _steps(policy, "conadv", None, 1)
     assert all(dtypes == {tf.float32} for dtypes in seen.values()), seen
     for variable in (
         *model.network.variables,

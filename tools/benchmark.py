@@ -16,6 +16,7 @@ The variants train the same network with the same loss, optimizer and data:
   nsl_fit, baseline_fit, ...
                              the same through `fit`, with its overhead per
                              call, epoch and step
+  conadv_no_refresh          ConAdv without updating the shadow copy
   conadv_sgd                 ConAdv with SGD and momentum instead of LARS
 
 Each repeat runs all variants for --steps steps in a new random order. For every
@@ -56,7 +57,7 @@ flags.DEFINE_multi_enum(
     "variant",
     [
         *("baseline", "disadv", "conadv", "nsl", "nsl_fit", "conadv_fit"),
-        *("shared_pass_fit", "conadv_sgd"),
+        *("shared_pass_fit", "conadv_no_refresh", "conadv_sgd"),
     ],
     methods.VARIANTS,
     "Variants to time; repeat the flag for several.",

@@ -27,7 +27,7 @@ class StalenessDrift(keras_internals.Callback):
     """Logs the drift of weights and examples, and the paper's constants.
 
     It needs a `ConAdvModel` with an attack and staleness >= 1. If the attack
-    reads no copy of the weights (`model.stale_network` is None), the callback
+    reads no copy of the weights (`SharedPass`, `RotatingRoles`), the callback
     keeps a copy from the start of `fit`. After every `every_steps` steps or
     after each epoch it calls `measure_drift` on one fixed batch, for the
     current weights theta_t and the weights theta_t-tau that the attack reads.

@@ -5,7 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from conadv_tf.networks import state_variables
 from conadv_tf.steps.batch import attacked_spec
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.batch_spec import BatchSpec
@@ -23,34 +22,29 @@ class ConcurrentRunner(PipelinedRunner):
     """Attacks the received batch while it trains on the pending one.
 
     While no batch is pending, it trains on the received batch with a zero
-    perturbation. The attack reads the weights before the update writes them,
-    so staleness 1 needs no copy of them.
+    perturbation.
 
     Args:
       step: the `Concurrent` step with the options.
       context: the `TrainingContext`.
     """
 
+    shadow: ShadowWeights
     # Each step begins with a refresh of the shadow weights.
     unsaved = (*PipelinedRunner.unsaved, "shadow")
 
     def __init__(self, step: Any, context: TrainingContext) -> None:
         super().__init__(step, context)
-        # Layers that write variables have copies of these for the attack.
-        if step.staleness > 1 or state_variables(context.network):
-            self.shadow = ShadowWeights(context.network, step.staleness)
+        self.shadow = ShadowWeights(context.network, step.staleness)
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Executes one training step of one replica."""
-        pending, network = self.buffers, self.context.network
+        shadow, pending = self.shadow, self.buffers
         steps = pending.read_steps(batch)
-        if self.shadow is not None:
-            self.shadow.refresh(steps)
-            network = self.shadow.network
+        shadow.refresh(steps)  # theta_t, or older for tau > 1.
         current = pending.take(steps, batch)  # B_t and x_hat(theta_t-tau).
-        # The next two lines share no path in the graph: they run at once. The
-        # update writes the weights after the attack, above, has read theirs.
-        adversarial = self.attack(network, batch)
+        # The next two lines share no path in the graph: they run at once.
+        adversarial = self.attack(shadow.network, batch)
         logs = self.update(current)
         pending.put(batch.with_adversarial(adversarial))  # B_t+1 and its x_hat.
         return logs

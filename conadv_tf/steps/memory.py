@@ -28,8 +28,7 @@ class StepMemory:
     Attributes:
       weights: trainable weights.
       untrained: moving statistics and other variables that are not trained.
-      shadow: stale weights; `staleness` sets of trainable weights if it is
-        above 1.
+      shadow: stale weights; `staleness` sets of trainable weights.
       slots: the optimizer's variables for the weights.
       pending: the pending batch, with its adversarial images.
       sums: sums over micro-batches.
@@ -90,16 +89,14 @@ def step_memory(
       ValueError: if the model is not compiled or the batch has another
         structure.
 
-    Example: attacks with older weights need copies of them.
+    Example: the shadow weights are as large as the weights.
       >>> layers = [tf.keras.Input((100,)), tf.keras.layers.Dense(10)]
-      >>> step = ca.Concurrent(staleness=2)
-      >>> network = tf.keras.Sequential(layers)
-      >>> model = ca.ConAdvModel(network, ca.FGSM(0.1), step=step)
+      >>> model = ca.ConAdvModel(tf.keras.Sequential(layers), ca.FGSM(0.1))
       >>> model.compile("sgd", tf.keras.losses.MeanSquaredError())
       >>> batch = tf.zeros([4, 100]), tf.zeros([4, 10])
       >>> memory = ca.step_memory(model, batch, compile_step=False)
       >>> memory.weights, memory.shadow
-      (4040, 8080)
+      (4040, 4040)
     """
     element_spec = tf.nest.map_structure(_spec, tuple(batch))
     # A new runner, because the model's may hold a pending batch.

@@ -25,10 +25,10 @@ class ShadowWeights:
     copies of the current values where layers hold such variables in lists or
     objects, or may write them.
 
-    With `staleness` 1 (with micro-batches, and if layers write variables) the
-    copy holds theta_t, the weights at the start of step t. With tau > 1 it
-    holds theta_max(0, t + 1 - tau), because step t + 1 trains on the batch that
-    step t attacks. A ring holds the tau - 1 newer snapshots.
+    With `staleness` 1 the copy holds theta_t, the weights at the start of
+    step t. With tau > 1 it holds theta_max(0, t + 1 - tau), because step t + 1
+    trains on the batch that step t attacks. A ring holds the tau - 1 newer
+    snapshots.
 
     Create it under the strategy scope of the network.
 

@@ -30,6 +30,7 @@ _RATIOS = (
     ("shared_pass", "baseline", "cost of the shared pass"),
     ("shared_pass_keep_clean", "baseline", "the same, keep clean"),
     ("conadv_fit", "conadv", "`fit` over the bare training step"),
+    ("conadv", "conadv_no_refresh", "cost of the shadow copy"),
     ("conadv", "conadv_sgd", "LARS over SGD with momentum"),
 )
 

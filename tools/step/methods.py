@@ -38,5 +38,6 @@ VARIANTS = (
     *(f"{name}_fit" for name in METHODS),
     "nsl",
     "nsl_fit",
+    "conadv_no_refresh",
     "conadv_sgd",
 )

@@ -83,6 +83,13 @@ def _keras(network, data, jit_compile):
     return _bare(models.compiled(network, jit_compile=jit_compile), data)
 
 
+def _without_refresh(network, data, jit_compile):
+    """ConAdv whose shadow copy is never updated: wrong, but it shows a cost."""
+    model = models.of_method("conadv", network, jit_compile=jit_compile)
+    model.runner.shadow.refresh = lambda steps: None
+    return _bare(model, data)
+
+
 def _sgd():
     return tf.keras.optimizers.SGD(1e-4, momentum=0.9)
 
@@ -137,5 +144,6 @@ _BUILDERS = {
     },
     "nsl": _nsl,
     "nsl_fit": functools.partial(_nsl, train=_fit),
+    "conadv_no_refresh": _without_refresh,
     "conadv_sgd": functools.partial(_method, "conadv", optimizer=_sgd),
 }
