@@ -119,6 +119,16 @@ def test_the_update_is_one_operation_on_a_cpu():
     assert not conditional.get_attr("_lower_using_switch_merge")
 
 
+# One operation could not use variables of two devices.
+def test_weights_and_optimizer_may_be_on_different_devices():
+    with tf.device("/CPU:1"):
+        model = ca.ConAdvModel(networks.linear(), None)
+    model.compile("sgd", tf.keras.losses.MeanSquaredError())
+    model.fit(tf.zeros([8, 2, 2, 1]), tf.zeros([8, networks.CLASSES]))
+    assert "CPU:1" in model.network.trainable_variables[0].device
+    assert "CPU:0" in model.optimizer.iterations.device
+
+
 # The central claim of the paper: the attack does not delay the update.
 @pytest.mark.parametrize("staleness", [1, slow(2), slow(3)])
 def test_chain_of_conadv_is_that_of_plain_training(staleness):

@@ -54,6 +54,19 @@ def test_xla_draws_the_same_numbers(shape, seed):
     )
 
 
+def test_the_number_of_channels_may_be_a_tensor():
+    @tf.function
+    def drawn(channels):
+        seed = tf.constant([3, 4], tf.int64)
+        offset = tf.constant(7, tf.int64)
+        return random.uniform(seed, 2, offset, 8, [6, 5, channels])
+
+    np.testing.assert_array_equal(
+        drawn(tf.constant(3)),
+        _draw([3, 4], stream=2, offset=7, shape=(6, 5, 3)),
+    )
+
+
 def _philox(counters, stream, key):
     """Philox 4x32-10 of Salmon et al. 2011: [n] counters to [n, 4] words."""
     mask = 2**32 - 1

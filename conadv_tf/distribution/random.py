@@ -89,7 +89,8 @@ def _shaped(
     by side to separate the channels.
     """
     *size, channels = shape or (1,)
-    if not size or channels not in (2, 3, 4) or not is_compiled_by_xla():
+    few = isinstance(channels, int) and 1 < channels < 5
+    if not size or not few or not is_compiled_by_xla():
         return tf.reshape(values, tf.stack([batch_size, *shape]))
     size[-1] *= channels
     rows = tf.reshape(values, tf.stack([batch_size, *size]))

@@ -217,9 +217,9 @@ class FiniteUpdate:
                     gradients, variables, statistics, finite, ready
                 )
             else:
-                replica_case(
-                    outcome, branches, (gradients, statistics), variables
-                )
+                known = [*self._statistics, *keras_optimizers.state(optimizer)]
+                used = [*variables, optimizer.iterations, *known]
+                replica_case(outcome, branches, (gradients, statistics), used)
 
     def _apply_or_restore(
         self,
