@@ -54,7 +54,8 @@ def test_exclusions_from_weight_decay_apply_to_the_copies(make):
     fit(keras)
     plain = models.build("plain", network, optimizer=make(network))
     fit(plain)
-    networks.assert_same_weights(plain, keras)
+    # Weights that decay to 0 keep rounding errors.
+    networks.assert_same_weights(plain, keras, rtol=1e-4, atol=1e-8)
     optimizer = tf.keras.mixed_precision.LossScaleOptimizer(make(network))
     model = models.build("disadv", network, optimizer=optimizer)
     fit(model)
