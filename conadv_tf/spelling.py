@@ -13,7 +13,7 @@ def close_matches(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
     First come names that start with it. Then come names that it abbreviates: a
     part of the name or its initials ("lr" for "learning_rate"), compared group
-    by group between dots. If there are none of both, it returns names that are
+    by group between dots. If there are neither, it returns names that are
     spelt similarly, as a whole or in some of their words.
 
     Args:

@@ -18,7 +18,7 @@ def run(main, settings=()):
     """Parses the flags and calls main(argv). --help exits with status 0.
 
     Args:
-      main: function of the arguments that are no flags.
+      main: function of the arguments that are not flags.
       settings: names that --set takes, to suggest for an unknown flag.
     """
 
@@ -36,8 +36,8 @@ def command(from_any_folder=False):
     """Returns the words that start the running command in a shell.
 
     Args:
-      from_any_folder: whether a script has its path, as it was started, instead
-        of its path in the project.
+      from_any_folder: whether to return the path with which the script was
+        started; otherwise its path relative to the project.
     """
     main = sys.modules["__main__"]
     if hasattr(main, "COMMAND"):  # A console script.

@@ -6,7 +6,6 @@ import time
 
 from tqdm import tqdm
 
-import conadv_tf as ca
 from conadv_tf import keras_internals
 
 # {title of a column: (name in the logs, format of its numbers)}.
@@ -87,15 +86,12 @@ class EpochLines(keras_internals.Callback):
             ]
             self._print("  ".join([*titles, "time left"]))
         self._print("  ".join([*cells, f"{left:>9}"]).rstrip())
-        if (logs or {}).get("attacked") == 0.0 and self._attack_has_started():
+        # Only `ca.Delayed` logs whether it attacks.
+        if (logs or {}).get(
+            "attacked"
+        ) == 0.0 and self.model.runner.has_started:
             self._print(f"the attack starts: after epoch {epoch + 1}")
             self._restart()  # A step now takes longer.
-
-    def _attack_has_started(self):
-        return (
-            isinstance(self.model.step, ca.Delayed)
-            and self.model.runner.has_started
-        )
 
     def _restart(self):
         """Measures the time of a batch again, without the first call."""

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import conadv_tf as ca
 from experiments import epoch_lines
 from experiments import start
 from experiments.start import StartConfig
@@ -25,15 +24,15 @@ class Terminal(io.StringIO):
         return True
 
 
-def show(epochs, stream=None, step=None, seconds=1.0):
-    """Returns what is shown of epochs of 4 batches with these logs.
+def show(epochs, stream=None, seconds=1.0):
+    """Returns the output for epochs of 4 batches with these logs.
 
     The first batch takes 100 s, and the first one of an attack too.
     """
     stream, now = stream or io.StringIO(), [0.0]
     lines = epoch_lines.EpochLines(stream, lambda: now[0])
     runner = SimpleNamespace(has_started=False)
-    lines.set_model(SimpleNamespace(step=step, runner=runner))
+    lines.set_model(SimpleNamespace(runner=runner))
     lines.set_params({"epochs": len(epochs), "steps": 4})
     lines.on_train_begin()
     now[0] += 100.0
@@ -82,11 +81,10 @@ def test_only_a_terminal_has_a_bar():
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_start_of_a_delayed_attack_is_shown(terminal):
-    step = ca.Delayed(ca.SharedPass(), accuracy=0.9)
     before = {"attacked": 0.0}
     epochs = [before, {**before, "starts": True}, {"attacked": 1.0}, {}]
     stream = Terminal() if terminal else None
-    lines = show(epochs, stream, step).replace("\r", "\n").splitlines()
+    lines = show(epochs, stream).replace("\r", "\n").splitlines()
     (line,) = (line for line in lines if "attack starts" in line)
     assert line == "the attack starts: after epoch 2"
     # The compilation of its step does not count.

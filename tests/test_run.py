@@ -179,7 +179,7 @@ def test_wrong_flags_say_what_is_allowed(flag, message, tmp_path):
     assert not (tmp_path / "x").exists()  # The corrected command can use it.
 
 
-# It is long, and useless if there is no machine to train on.
+# The text is long, and nobody needs it without a machine to train on.
 def test_the_settings_of_a_preset_follow_the_strategy(tmp_path, capsys):
     with pytest.raises(SystemExit, match="TPU 'local' could not be reached"):
         in_process.main("--preset=resnet50_1k_conadv", "--tpu=local")

@@ -97,7 +97,7 @@ def test_wrong_values_are_refused(folder, text, message):
 
 
 def record(calls, name):
-    """A function that records its calls, and those of its result."""
+    """Returns a function that records its calls and the calls of its result."""
 
     def call(*arguments, **named):
         calls.append((name, arguments, named))

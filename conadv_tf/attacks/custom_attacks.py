@@ -66,7 +66,7 @@ def check_result(attack: Attack, result: Any, images: tf.Tensor) -> None:
       images: float32 [batch, ...], the images that it received.
 
     Raises:
-      ValueError: if the result is no float32 tensor of the shape of images.
+      ValueError: if the result is not a float32 tensor of the images' shape.
 
     Example:
       >>> images = tf.ones([8, 4])

@@ -49,7 +49,7 @@ def replica_case(
       index: int32 scalar, equal on all replicas.
       branches: functions of `*args`; their results are dropped.
       args: tuple of structures of tensors of this replica.
-      variables: the variables that the functions use, or some of them.
+      variables: all variables that the functions use.
     """
     if keras_internals.supports_no_merge_call():
         result = _case(index, [_branch(each, *args) for each in branches])

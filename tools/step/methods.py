@@ -3,7 +3,6 @@
 import dataclasses
 
 from experiments import methods
-from experiments import steps
 
 # The methods that differ in the training step. AutoAugment changes only data,
 # and the steps of a delayed attack are those of other methods.
@@ -12,20 +11,17 @@ METHODS = {
     for name, method in methods.METHODS.items()
     if not method.autoaugment and not method.start.is_delayed
 }
-METHODS["conadv_eighth"] = dataclasses.replace(
-    METHODS["conadv_quarter"],
-    name="conadv_eighth",
-    label="ConAdv, an eighth",
-    summary="conadv on an eighth of each batch",
-    step=steps.Concurrent(fraction=0.125),
-)
-METHODS["shared_pass_eighth"] = dataclasses.replace(
-    METHODS["shared_pass"],
-    name="shared_pass_eighth",
-    label="shared pass, an eighth",
-    summary="shared_pass on an eighth of each batch",
-    step=steps.SharedPass(fraction=0.125),
-)
+for _name, _quarter in (
+    ("conadv", METHODS["conadv_quarter"]),
+    ("shared_pass", METHODS["shared_pass"]),
+):
+    METHODS[f"{_name}_eighth"] = dataclasses.replace(
+        _quarter,
+        name=f"{_name}_eighth",
+        label=f"{METHODS[_name].label}, an eighth",
+        summary=f"{_name} on an eighth of each batch",
+        step=dataclasses.replace(_quarter.step, fraction=0.125),
+    )
 # Help text for flags that `models.network` reads.
 NETWORK_HELP = (
     "resnet_cifarD or resnet_cifarDxW (depth D = 6n + 2, width W), resnetD "
