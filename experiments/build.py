@@ -46,6 +46,7 @@ def dataset(config, num_replicas):
         views=config.views,
         augment=augment,
         padding=config.padding,
+        mirror=config.mirror,
         holdout=config.holdout,
         validation_fraction=config.validation_fraction,
         train_images=config.train_images,

@@ -38,6 +38,8 @@ class RunConfig:
         methods of a second view of each; None is no augmentation.
       padding: width of the zeros around a small training image before its
         random crop; None is the default of the dataset.
+      mirror: whether half of the training images are mirrored; None is the
+        default of the dataset.
       train_images: size of a class-balanced subset of the training images,
         which the seed selects; None takes all.
       max_bad_records: images that may be skipped because they cannot be
@@ -83,6 +85,7 @@ class RunConfig:
     image_size: Optional[int] = bounded(None, "[1, inf)")
     augmentation: Optional[str] = bounded(None, AUGMENTATIONS)
     padding: Optional[int] = bounded(None, "[0, inf)")
+    mirror: Optional[bool] = None
     train_images: Optional[int] = bounded(None, "[1, inf)")
     max_bad_records: int = bounded(0, "[0, inf)")
     global_batch_size: int = bounded(128, "[1, inf)")

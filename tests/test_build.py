@@ -48,6 +48,20 @@ def test_schedule(config, replicas, expected):
     assert dataclasses.astuple(schedule) == expected
 
 
+@pytest.mark.parametrize("mirror", [None, True])
+def test_training_images_are_mirrored_on_request(mirror):
+    plain = build.dataset(_config(), 1).train
+    dataset = build.dataset(_config(mirror=mirror), 1).train
+    mirrored = [
+        not np.array_equal(image, original)
+        and np.array_equal(image, original[:, ::-1])
+        for (images, _), (originals, _) in zip(dataset, plain)
+        for image, original in zip(images.numpy(), originals.numpy())
+    ]
+    share = 0.5 if mirror else 0
+    assert np.mean(mirrored) == pytest.approx(share, abs=0.06)
+
+
 def test_a_run_has_at_least_one_update():
     config = _emulated(32, 96, epochs=2)
     dataset = build.dataset(config, 1)

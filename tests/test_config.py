@@ -86,6 +86,7 @@ def test_every_field_with_a_range_is_tested():
     }
     assert set(config_fields.names(config_lib.RunConfig)) - tested == {
         "dataset",
+        "mirror",
         "tpu",
         "jit_compile",
         "step.replace_clean",
