@@ -91,18 +91,18 @@ def table(costs):
     rows = [
         (
             METHODS[name].label,
-            f"`{_step(METHODS[name])}`",
-            METHODS[name].summary,
             *(
                 f"{values[name]:.2f}" if name in values else ""
                 for values in costs.values()
             ),
+            f"`{_step(METHODS[name])}`",
+            METHODS[name].summary,
         )
         for name in _names(costs)
     ]
     kinds = (kind.partition(",")[0] for kind in costs)
-    header = ("method", "`step=`", "a step", *kinds)
-    return markdown_table.table(header, rows, range(3, len(header)))
+    header = ("method", *kinds, "`step=`", "a step")
+    return markdown_table.table(header, rows, range(1, 1 + len(costs)))
 
 
 def _step(method):
