@@ -56,7 +56,7 @@ def run():
         "settings": benchmark_results.summary(settings, first_steps),
     }
     results.write_json(output / "summary.json", content)
-    print(f"\n{environment['cores']} cores\n")
+    print(f"\nnumber of cores: {environment['cores']}\n")
     print(benchmark_results.tables(settings))
     for setting, seconds in first_steps.items():
         title = benchmark_results.title(setting)
