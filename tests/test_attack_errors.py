@@ -18,6 +18,7 @@ from tests import networks
         ({"epsilon": -0.25}, r"epsilon >= 0.* received -0\.25"),
         ({"epsilon": float("nan")}, "epsilon >= 0.* received nan"),
         ({"epsilon": float("inf")}, "epsilon >= 0.* received inf"),
+        ({"epsilon": "4/255"}, "epsilon to be a number; received .4/255.*quot"),
         ({"step_size": 0}, "step_size > 0.* received 0"),
         ({"step_size": -0.5}, r"step_size > 0.* received -0\.5"),
         ({"num_steps": 0}, "num_steps .* received 0"),

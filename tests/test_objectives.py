@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import conadv_tf as ca
 from conadv_tf.attacks import loss as objectives
 
 losses = tf.keras.losses
@@ -231,3 +232,48 @@ def test_losses_without_from_logits_pass():
     for make in (SOFTMAX["dense"], LINEAR["dense"]):
         objectives.check_output(make(), "mse")
         objectives.check_output(make(), lambda y, p: tf.reduce_sum(p - y))
+
+
+# --- check_labels -----------------------------------------------------------
+
+IDS = np.array([0, 1, 2, 0])
+ROWS = np.eye(3, dtype=np.float32)[IDS]
+
+
+@pytest.mark.parametrize("attack", [None, ca.FGSM(0.1)], ids=["plain", "fgsm"])
+@pytest.mark.parametrize(
+    "loss, labels, message",
+    [
+        (FROM_LOGITS["one-hot"], IDS, r"\[batch, 3\] .* CategoricalCrossent"),
+        (losses.MeanSquaredError(), IDS[:, None], "the loss MeanSquaredError;"),
+        ("mse", IDS, r"rows .* the loss mean_squared_error; .*one_hot\(labels"),
+        (FROM_LOGITS["sparse"], ROWS, r"class ids .* \(None, 3\), one-hot.*argm"),
+    ],
+)
+def test_labels_in_the_format_of_another_loss_are_refused(
+    attack, loss, labels, message
+):
+    model = ca.ConAdvModel(_network(layers.Dense(3)), attack)
+    model.compile("sgd", loss)
+    with pytest.raises(ValueError, match=message) as error:
+        model.fit(np.ones([4, 4], np.float32) / 2, labels, verbose=0)
+    assert "in user code" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "loss, labels",
+    [
+        (FROM_LOGITS["one-hot"], ROWS),
+        ("mse", ROWS),
+        (FROM_LOGITS["sparse"], IDS),
+        (FROM_LOGITS["sparse"], IDS[:, None]),
+        # A loss of the user may take any format.
+        (lambda y, p: tf.reduce_sum(p, -1), IDS),
+    ],
+)
+def test_labels_in_the_format_of_the_loss_pass(loss, labels):
+    spec = tf.TensorSpec([None, *labels.shape[1:]])
+    objectives.check_labels(objectives.single_loss(loss), spec, 3)
+    objectives.check_labels(
+        objectives.single_loss("mse"), tf.TensorSpec([None, 1]), 1
+    )

@@ -58,6 +58,11 @@ def check(
             f"{targeted!r}. To attack towards labels of your choice, pass "
             "targets= when calling the attack."
         )
+    if isinstance(epsilon, str):
+        raise ValueError(
+            f"Expected epsilon to be a number; received {epsilon!r}. Write it "
+            "without quotation marks."
+        )
     if callable(epsilon):
         origin = " of Keras 3" if keras_3.is_keras_3(epsilon) else ""
         raise ValueError(

@@ -164,6 +164,40 @@ def check_output(network: tf.keras.Model, loss: CompiledLoss) -> None:
         )
 
 
+def check_labels(
+    loss: SingleLoss, labels: tf.TensorSpec, num_outputs: int
+) -> None:
+    """Raises a ValueError if a loss of Keras needs labels of another format.
+
+    Some losses, such as the mean squared error, would broadcast class ids over
+    the classes and train on that.
+
+    Args:
+      loss: result of `single_loss`.
+      labels: spec of a batch of labels.
+      num_outputs: number of classes of the network.
+    """
+    name = getattr(loss, "__name__", type(loss).__name__)
+    known = getattr(tf.keras.losses, name, None)
+    if num_outputs == 1 or known is None or known not in (loss, type(loss)):
+        return
+    needs_ids = name.lower().startswith("sparse")
+    shape = labels.shape
+    if needs_ids and shape.rank == 2 and shape[-1] == num_outputs:
+        raise ValueError(
+            f"Expected class ids of shape [batch] with the loss {name}; "
+            f"received labels of shape {shape}, one-hot rows. Use "
+            "CategoricalCrossentropy, or pass tf.argmax(labels, axis=-1)."
+        )
+    if not needs_ids and (shape.rank == 1 or shape[1:] == [1]):
+        raise ValueError(
+            f"Expected one-hot rows of shape [batch, {num_outputs}] with the "
+            f"loss {name}; received labels of shape {shape}, class ids. Use "
+            "SparseCategoricalCrossentropy, or pass "
+            f"tf.one_hot(labels, {num_outputs})."
+        )
+
+
 def check_mean(loss: CompiledLoss, step: str, reason: str) -> None:
     """Raises a ValueError for a Keras loss that is no mean over the batch.
 

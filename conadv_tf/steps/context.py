@@ -7,6 +7,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.steps import batch_spec
 from conadv_tf.steps import named_data
 
@@ -102,9 +103,14 @@ class TrainingContext:
         """Returns the spec of an iterator's labels on one replica.
 
         Raises:
-          ValueError: if labels are strings, which XLA does not support.
+          ValueError: if the loss needs another format of labels, or if labels
+            are strings, which XLA does not support.
         """
         is_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
-        return batch_spec.labels_spec(
+        labels = batch_spec.labels_spec(
             self.unnamed(element_spec), self.jit_compile or is_tpu
         )
+        if labels is not None:
+            num_outputs = self.network.outputs[0].shape[-1]
+            loss_lib.check_labels(self.loss, labels, num_outputs)
+        return labels

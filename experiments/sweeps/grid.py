@@ -178,7 +178,8 @@ def _from_group(group, methods, batch_sizes, changes):
         if unknown:
             raise ValueError(
                 f"Expected each {title} to be one of the group's, {available}; "
-                f"received {unknown}."
+                f"received {unknown}. A preset, such as --preset="
+                f"{next(iter(configs))}, can be combined with any {title}."
             )
         if selected:
             configs = {n: c for n, c in configs.items() if key(c) in selected}
