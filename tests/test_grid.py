@@ -48,7 +48,10 @@ def test_methods_and_batch_sizes_select_from_a_group():
     "arguments, message",
     [
         (("digits_table1", ["baseline"], [100]), r"1297\]; received \[100\]"),
-        (("table3", ["disadv"]), r"received \['disadv'\]"),
+        (
+            ("table3", ["disadv"]),
+            r"received \['disadv'\]. A preset, such as --preset=resnet50\w+",
+        ),
         (("resnet50_table", ()), "mean .resnet50_table1.*Groups: digits"),
         (("", (), (), ["method=disadv"]), "received 'method=disadv'"),
         (("", (), (), ["epoch=3"]), "Unknown configuration key 'epoch'"),

@@ -84,8 +84,9 @@ def _bar(method, size, milliseconds):
 def draw(panels, device, path):
     """Draws a PNG file with a panel for each number of images per core."""
     width = max(5.2, 0.9 * max(map(len, panels.values())))
-    figure, (axes,) = plots.subplots(1, len(panels), width=width, height=3.8)
-    for axis, (size, drawn) in zip(axes, panels.items()):
+    # One below the other, so that text is legible on a narrow screen.
+    figure, axes = plots.subplots(len(panels), 1, width=width, height=3.4)
+    for (axis,), (size, drawn) in zip(axes, panels.items()):
         for place, bar in enumerate(drawn):
             _draw_bar(axis, place, bar)
         names = [
