@@ -110,7 +110,7 @@ class TrainingContext:
         labels = batch_spec.labels_spec(
             self.unnamed(element_spec), self.jit_compile or is_tpu
         )
-        if labels is not None:
-            num_outputs = self.network.outputs[0].shape[-1]
-            loss_lib.check_labels(self.loss, labels, num_outputs)
+        logits = self.network.outputs[0].shape
+        if labels is not None and logits.rank == 2:
+            loss_lib.check_labels(self.loss, labels, logits[-1])
         return labels
