@@ -247,7 +247,11 @@ ROWS = np.eye(3, dtype=np.float32)[IDS]
         (FROM_LOGITS["one-hot"], IDS, r"\[batch, 3\] .* CategoricalCrossent"),
         (losses.MeanSquaredError(), IDS[:, None], "the loss MeanSquaredError;"),
         ("mse", IDS, r"rows .* the loss mean_squared_error; .*one_hot\(labels"),
-        (FROM_LOGITS["sparse"], ROWS, r"class ids .* \(None, 3\), one-hot.*argm"),
+        (
+            FROM_LOGITS["sparse"],
+            ROWS,
+            r"class ids .* \(None, 3\), one-hot.*argm",
+        ),
     ],
 )
 def test_labels_in_the_format_of_another_loss_are_refused(
