@@ -136,12 +136,12 @@ METHODS = {
             "delayed",
             "delayed",
             steps.SharedPass(),
-            "plain training until the training accuracy of an epoch is 90% "
+            "plain training until the training accuracy of an epoch is 95% "
             "and for 50 updates at least, then shared_pass; start.accuracy, "
             "start.epoch and start.update replace these conditions",
             "#882255",
             "p",
-            start=StartConfig(accuracy=0.9, update=50),
+            start=StartConfig(accuracy=0.95, update=50),
         ),
     )
 }

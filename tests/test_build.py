@@ -176,7 +176,7 @@ def test_the_model_has_the_step_of_the_method(method):
     model = build.model(config, dataset, schedule, 1)
     step = build.step(methods.BASE_METHODS[method].step)
     if method == "delayed":
-        step = ca.Delayed(step, accuracy=0.9, update=50)
+        step = ca.Delayed(step, accuracy=0.95, update=50)
     assert model.step == step
 
 

@@ -24,7 +24,7 @@ STEP = ca.Delayed(ca.Concurrent(), epoch=1)
         (
             {"step": ca.SharedPass()},
             r"a condition, for example ca\.Delayed\(SharedPass\(.*"
-            r"accuracy=0\.9\); received none\. .*pass the step itself",
+            r"accuracy=0\.95\); received none\. .*pass the step itself",
         ),
         *(
             (

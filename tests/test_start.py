@@ -64,7 +64,7 @@ def test_the_table_says_when_the_attack_started(started, text, capsys):
 
 # A condition that is given replaces all conditions of the method.
 def test_the_method_delayed_has_conditions_of_its_own():
-    default = StartConfig(accuracy=0.9, update=50)
+    default = StartConfig(accuracy=0.95, update=50)
     config = config_lib.RunConfig(method="delayed")
     assert config.conditions == default and config.views == 1
     given = StartConfig(epoch=3)

@@ -49,7 +49,7 @@ class Delayed(Step):
       ValueError: if there is no condition, or an option has an invalid value.
 
     Example:
-      >>> ca.Delayed(ca.SharedPass(fraction=0.125), accuracy=0.9).cost(
+      >>> ca.Delayed(ca.SharedPass(fraction=0.125), accuracy=0.95).cost(
       ...     ca.FGSM(0.1))
       1.125
     """
@@ -70,13 +70,13 @@ class Delayed(Step):
         ):
             raise ValueError(
                 "Expected a step that attacks, for example "
-                f"ca.Delayed(ca.SharedPass(), accuracy=0.9); received "
+                f"ca.Delayed(ca.SharedPass(), accuracy=0.95); received "
                 f"{self.step!r}."
             )
         if self.accuracy is self.epoch is self.update is None:
             raise ValueError(
                 "Expected a condition, for example "
-                f"ca.Delayed({self.step!r}, accuracy=0.9); received none. "
+                f"ca.Delayed({self.step!r}, accuracy=0.95); received none. "
                 "Without a delay pass the step itself."
             )
         accuracy = self.accuracy
