@@ -87,9 +87,8 @@ class EpochLines(keras_internals.Callback):
             self._print("  ".join([*titles, "time left"]))
         self._print("  ".join([*cells, f"{left:>9}"]).rstrip())
         # Only `ca.Delayed` logs whether it attacks.
-        if (logs or {}).get(
-            "attacked"
-        ) == 0.0 and self.model.runner.has_started:
+        attacked = (logs or {}).get("attacked")
+        if attacked == 0.0 and self.model.runner.has_started:
             self._print(f"the attack starts: after epoch {epoch + 1}")
             self._restart()  # A step now takes longer.
 

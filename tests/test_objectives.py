@@ -265,19 +265,17 @@ def test_labels_in_the_format_of_another_loss_are_refused(
 
 
 @pytest.mark.parametrize(
-    "loss, labels",
+    "loss, labels, num_outputs",
     [
-        (FROM_LOGITS["one-hot"], ROWS),
-        ("mse", ROWS),
-        (FROM_LOGITS["sparse"], IDS),
-        (FROM_LOGITS["sparse"], IDS[:, None]),
+        (FROM_LOGITS["one-hot"], ROWS, 3),
+        ("mse", ROWS, 3),
+        ("mse", IDS[:, None], 1),
+        (FROM_LOGITS["sparse"], IDS, 3),
+        (FROM_LOGITS["sparse"], IDS[:, None], 3),
         # A loss of the user may take any format.
-        (lambda y, p: tf.reduce_sum(p, -1), IDS),
+        (lambda y, p: tf.reduce_sum(p, -1), IDS, 3),
     ],
 )
-def test_labels_in_the_format_of_the_loss_pass(loss, labels):
+def test_labels_in_the_format_of_the_loss_pass(loss, labels, num_outputs):
     spec = tf.TensorSpec([None, *labels.shape[1:]])
-    objectives.check_labels(objectives.single_loss(loss), spec, 3)
-    objectives.check_labels(
-        objectives.single_loss("mse"), tf.TensorSpec([None, 1]), 1
-    )
+    objectives.check_labels(objectives.single_loss(loss), spec, num_outputs)

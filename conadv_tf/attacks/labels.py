@@ -1,8 +1,15 @@
 """Label formats: class ids and one-hot rows, as Keras accepts them."""
 
 from collections.abc import Callable
+from typing import Union
 
 import tensorflow as tf
+
+
+def are_ids(labels: Union[tf.Tensor, tf.TensorSpec]) -> bool:
+    """Whether labels have the shape of class ids, [batch] or [batch, 1]."""
+    shape = labels.shape
+    return shape.rank == 1 or (shape.rank == 2 and shape[-1] == 1)
 
 
 def is_sparse(labels: tf.Tensor, num_outputs: int) -> bool:
@@ -19,10 +26,9 @@ def is_sparse(labels: tf.Tensor, num_outputs: int) -> bool:
     Raises:
       ValueError: if the label shape fits neither format.
     """
-    rank = labels.shape.rank
-    if rank == 1 or (rank == 2 and labels.shape[-1] == 1):
+    if are_ids(labels):
         return True
-    if rank == 2 and labels.shape[-1] == num_outputs:
+    if labels.shape.rank == 2 and labels.shape[-1] == num_outputs:
         return False
     raise ValueError(
         "Expected labels of shape [batch], [batch, 1] or "

@@ -13,6 +13,7 @@ import tensorflow as tf
 from conadv_tf import keras_3
 from conadv_tf import keras_internals
 from conadv_tf.attacks import label_smoothing
+from conadv_tf.attacks import labels as labels_lib
 from conadv_tf.attacks.output_activation import output_activation
 from conadv_tf.types import Loss
 
@@ -178,8 +179,8 @@ def check_labels(
       num_outputs: number of classes of the network.
     """
     name = getattr(loss, "__name__", type(loss).__name__)
-    known = getattr(tf.keras.losses, name, None)
-    if num_outputs == 1 or known is None or known not in (loss, type(loss)):
+    is_from_keras = getattr(tf.keras.losses, name, None) in (loss, type(loss))
+    if num_outputs == 1 or not is_from_keras:
         return
     needs_ids = name.lower().startswith("sparse")
     shape = labels.shape
@@ -189,7 +190,7 @@ def check_labels(
             f"received labels of shape {shape}, one-hot rows. Use "
             "CategoricalCrossentropy, or pass tf.argmax(labels, axis=-1)."
         )
-    if not needs_ids and (shape.rank == 1 or shape[1:] == [1]):
+    if not needs_ids and labels_lib.are_ids(labels):
         raise ValueError(
             f"Expected one-hot rows of shape [batch, {num_outputs}] with the "
             f"loss {name}; received labels of shape {shape}, class ids. Use "
