@@ -72,7 +72,9 @@ class StatefulModel(tf.keras.Model):
 
     def _sums_of_weights(self) -> np.ndarray:
         """Returns the sum of each trained weight, to notice changes."""
-        sums = [tf.reduce_sum(each) for each in self.trainable_variables]
+        # Flags may change after `compile`, which has no effect.
+        weights = self._compiled_runner().update.weights
+        sums = [tf.reduce_sum(each) for each in weights]
         return np.array([float(each) for each in sums])
 
     def reset_pending(self) -> None:

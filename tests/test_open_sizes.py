@@ -81,6 +81,31 @@ def test_a_shared_pass_refuses_several_sizes():
         model.fit(data, verbose=0)
 
 
+class Batches(tf.keras.utils.Sequence):
+    """Keras leaves all dimensions of its batches open."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        images, labels = networks.batches(3)[index]
+        return images, np.eye(networks.CLASSES, dtype=np.float32)[labels]
+
+
+# It was refused, although the network fixes the size.
+def test_a_shared_pass_takes_a_generator():
+    loss = tf.keras.losses.CategoricalCrossentropy(from_logits=True)
+    one, several = (models.build(ca.SharedPass(), loss=loss) for _ in range(2))
+    several.set_weights(one.get_weights())
+    one.fit(Batches(), shuffle=False, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices(
+        tuple(map(np.concatenate, zip(*(Batches()[i] for i in range(3)))))
+    )
+    several.fit(batches.batch(8), verbose=0)
+    assert one.runner.has_pending()
+    networks.assert_same_weights(one, several)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_error_names_xla_only_if_it_is_the_reason(jit_compile):
     model = models.build(network=_open_network(), jit_compile=jit_compile)

@@ -146,14 +146,27 @@ class SharedPassRunner(PipelinedRunner):
         return outputs, by_weights, adversarial
 
     def widened(self, spec: BatchSpec) -> BatchSpec:
-        """Returns the spec unchanged: successive batches are concatenated."""
+        """Returns the spec with the network's image size, which must be fixed.
+
+        Successive batches are concatenated.
+        """
+        # Keras's generators leave all dimensions open.
+        sizes = spec.images.shape[:1].concatenate(
+            self.context.network.inputs[0].shape[1:]
+        )
+        if sizes.is_compatible_with(spec.images.shape):
+            images = tf.TensorSpec(
+                sizes.merge_with(spec.images.shape), spec.images.dtype
+            )
+            spec = BatchSpec(images, *spec[1:])
         if not spec.images.shape[1:].is_fully_defined():
             raise ValueError(
                 "Expected images of one size with step=ca.SharedPass(...), "
                 "which concatenates each batch with the one before it; "
                 f"received batches of shape {spec.images.shape}. Set the size "
-                "in the input pipeline, for example with tf.ensure_shape, or "
-                "use step=ca.Concurrent(...), which takes images of any size."
+                "in the network, tf.keras.Input(shape), or in the input "
+                "pipeline, for example with tf.ensure_shape, or use "
+                "step=ca.Concurrent(...), which takes images of any size."
             )
         return spec
 
