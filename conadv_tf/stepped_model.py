@@ -7,15 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from conadv_tf import callbacks as callbacks_lib
 from conadv_tf import keras_3
 from conadv_tf import keras_internals
 from conadv_tf import steps
 from conadv_tf.attacks import accuracy
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import loss as loss_lib
-from conadv_tf.callbacks import state_in_backups
-from conadv_tf.callbacks import with_epoch_end
-from conadv_tf.callbacks import with_training_monitor
 from conadv_tf.distribution import mean_over_workers
 from conadv_tf.model_state import StatefulModel
 from conadv_tf.networks import SourceNetwork
@@ -133,7 +131,7 @@ class SteppedModel(StatefulModel):
             loss_object, keras_internals.steps_per_execution(self)
         )
         self._source.translate_variables(self.optimizer)
-        variables.exclude_from_decay(self.optimizer, self.network)
+        variables.set_lars_kinds(self.optimizer, self.network)
         bound = inspect.signature(super().compile).bind_partial(
             optimizer, loss, *args, **kwargs
         )
@@ -204,10 +202,11 @@ class SteppedModel(StatefulModel):
                     arguments.get("batch_size"),
                     arguments.get("validation_split", 0.0),
                 )
-        callbacks = with_training_monitor(arguments.get("callbacks"), self)
-        callbacks = with_epoch_end(callbacks, self)
+        callbacks = arguments.get("callbacks")
+        for added in (callbacks_lib.TrainingMonitor, callbacks_lib.EpochEnd):
+            callbacks = callbacks_lib.with_callback(callbacks, added(), self)
         self._is_in_fit = True
-        with state_in_backups(self, callbacks) as callbacks:
+        with callbacks_lib.state_in_backups(self, callbacks) as callbacks:
             history = super().fit(**{**arguments, "callbacks": callbacks})
         self._is_in_fit = False
         self._note_weights()

@@ -7,7 +7,7 @@ import conadv_tf as ca
 from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 from conadv_tf.networks import variables as variables_lib
-from conadv_tf.steps import delayed_runner
+from conadv_tf.steps import epoch_accuracy
 from tests import models
 from tests import networks
 
@@ -102,10 +102,10 @@ class Decisions:
 
     def __init__(self, monkeypatch):
         self.seen = []
-        result = delayed_runner.EpochAccuracy.result
+        result = epoch_accuracy.EpochAccuracy.result
 
         def watched(accuracy):
             self.seen.append(result(accuracy))
             return self.seen[-1]
 
-        monkeypatch.setattr(delayed_runner.EpochAccuracy, "result", watched)
+        monkeypatch.setattr(epoch_accuracy.EpochAccuracy, "result", watched)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import conadv_tf as ca
 from conadv_tf.distribution import local_values
-from conadv_tf.steps import delayed_runner
+from conadv_tf.steps import epoch_accuracy
 from tests import networks
 
 _THRESHOLD = 0.7
@@ -25,7 +25,7 @@ def main(index, first, second, path):
         "multi_worker", workers=[first, second], worker_index=int(index)
     )
     decisions = []
-    result = delayed_runner.EpochAccuracy.result
+    result = epoch_accuracy.EpochAccuracy.result
 
     def watched(accuracy):
         correct, count = (
@@ -35,7 +35,7 @@ def main(index, first, second, path):
         decisions.append((float(correct / count), result(accuracy)))
         return decisions[-1][1]
 
-    delayed_runner.EpochAccuracy.result = watched
+    epoch_accuracy.EpochAccuracy.result = watched
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
         model = ca.ConAdvModel(

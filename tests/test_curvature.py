@@ -132,7 +132,10 @@ def test_filter_normalized_eigenvalues_do_not_depend_on_scales():
 def test_norms_are_per_filter():
     inputs = tf.keras.Input((5, 5, 2))
     x = tf.keras.layers.DepthwiseConv2D(3, depth_multiplier=2)(inputs)
-    x = tf.keras.layers.Conv2D(3, 2, bias_initializer="ones")(x)
+    # Axes do not depend on the names of layers.
+    x = tf.keras.layers.Conv2D(
+        3, 2, bias_initializer="ones", name="depthwise_reduce"
+    )(x)
     x = tf.keras.layers.Flatten()(x)
     network = tf.keras.Model(inputs, tf.keras.layers.Dense(4)(x))
     variables = network.trainable_variables

@@ -41,7 +41,7 @@ WRONG = [
     ),
     (
         RUN,
-        "--method=baseline --attack_steps=2",
+        "--method=baseline --num_steps=2",
         "needs a method with an attack",
     ),
     (RUN, "--epochs=4 --set=epochs=3", "received it as a flag, 4, and"),
@@ -49,7 +49,7 @@ WRONG = [
     (RUN, "--checkpoint_every=9 --keep_checkpoints=0", "--checkpoint_every"),
     (
         RUN,
-        "--global_batch_size=8 --emulate_replicas=2 --per_replica_batch=8",
+        "--global_batch_size=8 --emulate_replicas=2 --per_replica_batch_size=8",
         "global_batch_size=8 was given",
     ),
     (SWEEP, "--preset=digits_table", "Groups: digits_table1"),
@@ -191,6 +191,12 @@ def test_the_page_about_tests_lists_all_test_files():
     listed = re.findall(r"`(\w+)`", page.partition("|---")[2])
     names = [path.stem[5:] for path in ROOT.glob("tests/test_*.py")]
     assert sorted(listed) == sorted(names)
+
+
+def test_named_test_files_exist():
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        for name in re.findall(r"\btest_\w+\.py", path.read_text()):
+            assert (ROOT / "tests" / name).exists(), (path.name, name)
 
 
 def test_public_names_are_documented():

@@ -196,6 +196,13 @@ def test_a_copy_is_made_before_each_step():
         model.fit(data, callbacks=[watch], verbose=0)
 
 
+def test_theorem_1_without_measurements():
+    watch = analysis.StalenessDrift(*networks.batches(1)[0])
+    watch.set_model(models.build())
+    with pytest.raises(ValueError, match="at least one row"):
+        watch.theorem_1()
+
+
 def test_steps_between_measurements_are_positive():
     with pytest.raises(ValueError, match="received 0"):
         analysis.StalenessDrift(*networks.batches(1)[0], every_steps=0)

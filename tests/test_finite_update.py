@@ -107,15 +107,18 @@ def test_microbatches_skip_the_whole_update():
     assert not np.allclose(before, networks.weights(model.network))
 
 
-def test_a_loss_scale_is_lowered():
+# Keras applies the gradients of a fixed loss scale, whatever they are.
+@pytest.mark.parametrize("dynamic, scale", [(True, 4.0), (False, 8.0)])
+def test_a_dynamic_loss_scale_is_lowered(dynamic, scale):
     optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
-        tf.keras.optimizers.SGD(0.1), initial_scale=8.0
+        tf.keras.optimizers.SGD(0.1), dynamic=dynamic, initial_scale=8.0
     )
     model = models.build(optimizer=optimizer)
     before = networks.weights(model.network)
     model.fit(_poisoned(networks.batches(1), 0), verbose=0)
     np.testing.assert_array_equal(before, networks.weights(model.network))
-    assert float(optimizer.loss_scale) == 4.0
+    assert float(optimizer.loss_scale) == scale
+    assert model.skipped_steps == int(optimizer.iterations) == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -40,6 +40,7 @@ SHARED_MODULES = {
     "keras_layers": set(),
     "keras_optimizers": set(),
     "keras_outputs": set(),
+    "network_checks": set(),
     "paths": set(),
     "spelling": set(),
     "types": set(),

@@ -71,7 +71,7 @@ def test_bad_arguments_are_named_with_their_value(arguments, message):
 
 def test_unknown_kind_is_refused():
     with pytest.raises(ValueError, match=r"received \['weights'\]"):
-        ca.LARS().exclude_variables([], "weights")
+        ca.LARS().set_kind([], "weights")
 
 
 # --- Exclusion --------------------------------------------------------------
@@ -95,31 +95,31 @@ def test_exclusion_by_kind_and_pattern(arguments, expected):
     assert excluded == {short.get(name, name) for name in expected}
 
 
-def test_exclude_variables_overrides_the_name():
+def test_set_kind_overrides_the_name():
     variables = lars_variables.make()
     optimizer = ca.LARS(exclude_kinds=("normalization",))
-    optimizer.exclude_variables([variables["a/kernel"]], "normalization")
-    optimizer.exclude_variables([variables["norm/gamma"]], "bias")
+    optimizer.set_kind([variables["a/kernel"]], "normalization")
+    optimizer.set_kind([variables["norm/gamma"]], "bias")
     assert lars_variables.excluded(optimizer, variables) == {"a/kernel"}
 
 
 # Variables of nested models can have equal names.
-def test_exclude_variables_distinguishes_variables_of_equal_names():
+def test_set_kind_distinguishes_variables_of_equal_names():
     first, second = (tf.Variable([3.0, 4.0], name="kernel") for _ in "ab")
     optimizer = ca.LARS(1.0, momentum=0.0, trust_coefficient=0.1)
-    optimizer.exclude_variables([second], "bias")
+    optimizer.set_kind([second], "bias")
     gradient = tf.constant([10.0, 0.0])
     optimizer.apply_gradients([(gradient, first), (gradient, second)])
     np.testing.assert_allclose(first, [2.5, 4.0], rtol=1e-6)  # Trust 0.05.
     np.testing.assert_allclose(second, [-7.0, 4.0], rtol=1e-6)
 
 
-def test_exclude_variables_on_two_replicas():
+def test_set_kind_on_two_replicas():
     strategy = ca.distribution.strategy("mirrored", num_replicas=2)
     with strategy.scope():
         first, second = (tf.Variable([3.0, 4.0], name="kernel") for _ in "ab")
         optimizer = ca.LARS(1.0, momentum=0.0, trust_coefficient=0.1)
-        optimizer.exclude_variables([second], "bias")
+        optimizer.set_kind([second], "bias")
         optimizer.build([first, second])
 
     def step():  # Keras sums gradients over the replicas.

@@ -80,3 +80,12 @@ def test_several_steps_in_one_call_are_refused(step_class):
     step = step_class(microbatches=2)
     with pytest.raises(ValueError, match="steps_per_execution=1.*received 3"):
         models.build(step, steps_per_execution=3)
+
+
+# Replicas would add their gradients.
+@pytest.mark.parametrize("step", [ca.Plain, ca.Concurrent])
+def test_a_loss_that_is_a_sum_is_refused(step):
+    loss = type(networks.LOSS)(from_logits=True, reduction="sum")
+    models.build(step(), loss=loss)
+    with pytest.raises(ValueError, match="microbatches=2.*reduction='sum'"):
+        models.build(step(microbatches=2), loss=loss)

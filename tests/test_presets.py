@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -52,13 +53,25 @@ def test_every_cell_of_the_papers_tables_has_a_preset():
     assert len(presets.PRESETS) == 67 + 2 + 144 + 54 + 2
 
 
+def test_the_documented_numbers_of_presets():
+    every = presets.PRESETS.values()
+    numbers = [
+        len(every),
+        sum(each.hours is not None for each in every),
+        sum(each.published is not None for each in every),
+    ]
+    text = (pathlib.Path(__file__).parents[1] / "docs/running.md").read_text()
+    sentence = re.search(r"There are \d+ presets\. .*? accuracy\.", text, re.S)
+    assert list(map(int, re.findall(r"\b\d+\b", sentence[0]))) == numbers
+
+
 def test_the_list_has_each_preset_once_below_a_heading():
     lines = list(preset_list.lines(preset_list.matching("")))
     assert max(map(len, lines)) <= 100
     words = [line.split() for line in lines if line.startswith("  ")]
     names = [each[0] for each in words if each[0] in presets.PRESETS]
     assert sorted(names) == sorted(presets.PRESETS)
-    assert lines[0] == "Digits of unseen writers: on any machine"
+    assert lines[0] == "Digits of other writers: on any machine"
     row = ["resnet50_32k_conadv", "32,768", "77.3%", "v3-512", "16", "min"]
     assert [*row, "133"] in words
     assert "  v3-512        v5litepod-256 x2, v6e-256 x2, v5p-1024" in lines

@@ -52,6 +52,42 @@ def test_model_and_exported_network_in_inference_mode():
     np.testing.assert_array_equal(networks.weights(model), before)
 
 
+def test_outputs_that_are_probabilities():
+    layer = tf.keras.layers.Dense(1, activation="sigmoid")
+    network = tf.keras.Sequential([tf.keras.Input((1,)), layer])
+    network.set_weights([np.array([[10.0]]), np.array([-5.0])])
+    data = [(np.array([[0.1], [0.4], [0.9]]), np.array([0, 0, 1]))]
+    binary = tf.keras.losses.BinaryCrossentropy(reduction="sum")
+
+    def loss(labels, outputs):
+        return binary(tf.reshape(labels, [-1, 1]), outputs)
+
+    model = ca.ConAdvModel(network, ca.FGSM(0.1))
+    for tested in (network, model):
+        assert analysis.accuracy(tested, data, None) == 1.0
+        for epsilon, expected in ((0.05, 1.0), (0.2, pytest.approx(2 / 3))):
+            attack = ca.FGSM(epsilon)
+            result = analysis.accuracy(tested, data, attack, loss=loss)
+            assert result == expected
+            rows = analysis.robust_accuracy(tested, data, [epsilon], loss=loss)
+            assert [row["accuracy"] for row in rows] == [
+                1.0,
+                expected,
+                expected,
+            ]
+        # The default loss takes logits, and would attack too weakly.
+        for function, *arguments in (
+            (analysis.accuracy, data, ca.FGSM(0.1)),
+            (analysis.robust_accuracy, data, [0.1]),
+            (analysis.network_objective,),
+            (ca.PGD(0.1), *data[0], 0),
+        ):
+            with pytest.raises(
+                ValueError, match="ends in sigmoid.*labels, out"
+            ):
+                function(tested, *arguments)
+
+
 def test_accuracy_with_any_attack():
     data = networks.batches(2)
 

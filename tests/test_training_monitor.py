@@ -46,6 +46,44 @@ def test_fit_adds_the_callback_once():
             _fit(weights=np.nan, batches=11, callbacks=callbacks)
 
 
+# The scale doubles after every second step until a gradient overflows.
+def test_overflows_of_a_growing_loss_scale_are_allowed():
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
+        tf.keras.optimizers.SGD(0.0),
+        initial_scale=2.0**115,
+        dynamic_growth_steps=2,
+    )
+    model = ca.ConAdvModel(networks.small(), attack=None)
+    model.compile(optimizer, networks.LOSS, loss_weights=[2.0**10])
+    monitor = ca.TrainingMonitor(max_skipped_steps=3, check_every=1)
+    data = networks.dataset(networks.batches(30))
+    model.fit(data, callbacks=[monitor], verbose=0)
+    assert 3 < model.skipped_steps <= 3 + 30 // 2
+
+
+# Steps since the last check, with the first epoch of a resumed run.
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_the_first_batch_is_checked(epoch):
+    model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
+    model.compile("sgd", networks.LOSS)
+    seen = []
+    check = model.check_value_range
+    model.check_value_range = lambda *args: (
+        seen.append(int(model.optimizer.iterations)) or check(*args)
+    )
+    data = networks.dataset(networks.batches(3))
+    # A `CallbackList` without callbacks calls no method after a batch.
+    callbacks = tf.keras.callbacks.CallbackList()
+    model.fit(
+        data,
+        initial_epoch=epoch,
+        epochs=epoch + 2,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    assert seen == [1, 3, 6] and not callbacks.callbacks
+
+
 def test_a_rising_loss_warns():
     model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))
     model.compile(tf.keras.optimizers.SGD(0.01), networks.LOSS)

@@ -15,7 +15,7 @@ from conadv_tf.distribution import strategies
 from tests import test_resume
 
 # A small rate: differences of the last bit grow at a large one.
-SMALL = ("--set=optimizer.learning_rate=0.1", "--attack_steps=1")
+SMALL = ("--set=optimizer.learning_rate=0.1", "--num_steps=1")
 
 
 def free_ports(count):

@@ -99,10 +99,12 @@ class StalenessDrift(keras_internals.Callback):
 
         Returns:
           The dict that `theory.theorem_1_of_run` returns.
+
+        Raises:
+          ValueError: if `history` is empty.
         """
-        return theorem_1_of_run(
-            self.history, self.model.step.staleness, self.history[-1]["step"]
-        )
+        steps = self.history[-1]["step"] if self.history else 0
+        return theorem_1_of_run(self.history, self.model.step.staleness, steps)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Checks the model and starts a new history."""
@@ -143,15 +145,15 @@ class StalenessDrift(keras_internals.Callback):
             )
         with self.model.distribute_strategy.scope():
             copy = ShadowWeights(self.model.network, self.model.step.staleness)
-        self._copy, self._age = copy, 0
+        self._copy, self._copied_steps = copy, 0
         self._refresh = tf.function(copy.refresh, autograph=False)
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Copies the weights if the model itself keeps no copy."""
         if self._copy is not None:
-            age = tf.constant(self._age, tf.int64)
-            self.model.distribute_strategy.run(self._refresh, (age,))
-            self._age += 1
+            steps = tf.constant(self._copied_steps, tf.int64)
+            self.model.distribute_strategy.run(self._refresh, (steps,))
+            self._copied_steps += 1
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Closes the files."""

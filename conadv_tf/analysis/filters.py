@@ -71,7 +71,9 @@ def _axes(variable: tf.Variable) -> Optional[tuple[int, ...]]:
     rank = len(variable.shape)
     if rank < 2:
         return None
-    return tuple(range(rank - (2 if "depthwise" in variable.name else 1)))
+    # The name that Keras gives the weight, whatever its layer is called.
+    is_depthwise = variable.name.split(":")[0].endswith("depthwise_kernel")
+    return tuple(range(rank - (2 if is_depthwise else 1)))
 
 
 def _norms(values: np.ndarray, axes: Optional[tuple[int, ...]]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Optional
 import tensorflow as tf
 
 from conadv_tf import batch_norm
-from conadv_tf.attacks import attack_ops
+from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.types import Batches
 from conadv_tf.types import Forward
 from conadv_tf.types import Loss
@@ -67,6 +67,9 @@ def network_objective(
     Returns:
       An `Objective` of the trainable variables.
 
+    Raises:
+      ValueError: without a loss, if the network ends in softmax or sigmoid.
+
     Example: with equal logits for two classes the loss of an image is log 2.
       >>> layer = tf.keras.layers.Dense(2, kernel_initializer="zeros")
       >>> objective = ca.analysis.network_objective(
@@ -75,6 +78,7 @@ def network_objective(
       >>> round(float(objective.loss(tf.ones([3, 4]), tf.zeros([3]))), 3)
       2.079
     """
+    loss = loss_lib.loss_or_default(network, loss)
     return forward_objective(
         forward_function(network), network.trainable_variables, loss
     )
@@ -96,7 +100,7 @@ def forward_objective(
     Returns:
       An `Objective`.
     """
-    loss = loss or attack_ops.logits_cross_entropy
+    loss = loss_lib.loss_or_default(forward, loss)
     return Objective(
         lambda images, labels: loss(labels, forward(images)), list(variables)
     )

@@ -6,11 +6,13 @@ from typing import Optional
 
 import tensorflow as tf
 
+from conadv_tf import keras_graph
 from conadv_tf.analysis.objective import count_examples
 from conadv_tf.analysis.objective import forward_function
 from conadv_tf.analysis.objective import load_batches
 from conadv_tf.attacks import FGSM
 from conadv_tf.attacks import labels as classification
+from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.attacks import PGD
 from conadv_tf.types import Attack
 from conadv_tf.types import Batches
@@ -48,7 +50,8 @@ def accuracy(
 
     Raises:
       ValueError: if there are no data, an image lies outside the attack's
-        `value_range`, or a row of labels has more than one class.
+        `value_range`, or a row of labels has more than one class; without a
+        loss, if an attacked network ends in softmax or sigmoid.
 
     Example: pixels above 0.5 are of class 1; one pixel is too close to 0.5.
       >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
@@ -60,8 +63,12 @@ def accuracy(
       >>> round(ca.analysis.accuracy(network, data, ca.FGSM(0.2)), 3)
       0.667
     """
+    if attack is not None:
+        loss = loss_lib.loss_or_default(network, loss)
     batches = load_batches(data)
-    return _accuracy(_traced(network), batches, attack, seed, loss)
+    return _accuracy(
+        _traced(network), batches, attack, seed, loss, _boundary(network)
+    )
 
 
 def robust_accuracy(
@@ -95,7 +102,8 @@ def robust_accuracy(
 
     Raises:
       ValueError: if there are no data, an image lies outside `value_range`, or
-        a row of labels has more than one class.
+        a row of labels has more than one class; without a loss, if the network
+        ends in softmax or sigmoid.
 
     Example: pixels above 0.5 are of class 1.
       >>> network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
@@ -110,7 +118,8 @@ def robust_accuracy(
       fgsm 0.2 0.5
       pgd20 0.2 0.5
     """
-    forward = _traced(network)
+    loss = loss_lib.loss_or_default(network, loss)
+    forward, boundary = _traced(network), _boundary(network)
     batches = load_batches(data)
     cases: list[tuple[str, float, Optional[Attack]]] = [("none", 0.0, None)]
     for epsilon in epsilons:
@@ -122,7 +131,9 @@ def robust_accuracy(
         {
             "attack": name,
             "epsilon": float(epsilon),
-            "accuracy": _accuracy(forward, batches, attack, seed, loss),
+            "accuracy": _accuracy(
+                forward, batches, attack, seed, loss, boundary
+            ),
             "num_examples": count_examples(batches),
         }
         for name, epsilon, attack in cases
@@ -135,12 +146,21 @@ def _traced(network: tf.keras.Model) -> Forward:
     return tf.function(forward_function(network), reduce_retracing=True)
 
 
+def _boundary(network: tf.keras.Model) -> float:
+    """Returns the output above which a binary classifier predicts class 1."""
+    functional = getattr(network, "network", network)  # Of a ConAdvModel.
+    if not keras_graph.is_functional(functional):
+        return 0.0
+    return loss_lib.decision_boundary(functional)
+
+
 def _accuracy(
     forward: Forward,
     batches: list[tuple[tf.Tensor, tf.Tensor]],
     attack: Optional[Attack],
     seed: int,
     loss: Optional[Loss],
+    decision_boundary: float,
 ) -> float:
     correct = 0.0
     for index, (images, labels) in enumerate(batches):
@@ -150,5 +170,6 @@ def _accuracy(
             )
         outputs = forward(images)
         classification.check_single(labels, outputs.shape[-1])
-        correct += float(tf.reduce_sum(classification.correct(labels, outputs)))
+        right = classification.correct(labels, outputs, decision_boundary)
+        correct += float(tf.reduce_sum(right))
     return correct / count_examples(batches)

@@ -45,11 +45,12 @@ def example_accuracy(
     metrics: Any,
     weighted_metrics: Any = None,
 ) -> Optional[ExampleAccuracy]:
-    """Returns a function that computes the compiled accuracy per example.
+    """Returns a function that computes the accuracy of each example.
 
-    The labels of a binary loss over several outputs may be one-hot rows or rows
-    with any number of ones. Only the compiled metrics tell them apart, and the
-    first accuracy among these counts.
+    If each example has one class, the compiled metrics only tell whether sample
+    weights count. The labels of a binary loss over several outputs may be
+    one-hot rows or rows with any number of ones. Only the compiled metrics tell
+    them apart, and the first accuracy among these counts.
 
     Args:
       network: functional network, images to logits.
@@ -59,7 +60,8 @@ def example_accuracy(
         structure.
 
     Returns:
-      The `ExampleAccuracy`; None if no compiled metric is an accuracy.
+      The `ExampleAccuracy`; None if labels may have several ones and no
+      compiled metric is an accuracy.
     """
     given = [
         (metric, is_weighted)

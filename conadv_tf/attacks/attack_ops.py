@@ -135,24 +135,24 @@ def random_start(
     def draw(stream: int, shape: Sequence[Size]) -> tf.Tensor:
         return random.uniform(seed, stream, offset, batch_size, shape)
 
-    noise = 2.0 * draw(_START, shape) - 1.0
+    offsets = 2.0 * draw(_START, shape) - 1.0
     ones = [1] * len(shape)
     if norm == "l2":
         # A normalized Gaussian has a uniform direction. For uniform points of
         # a ball, radius**dimensions is uniform.
         gaussian = tf.math.ndtri(
-            tf.clip_by_value((noise + 1.0) / 2.0, 2.0**-24, 1 - 2.0**-24)
+            tf.clip_by_value((offsets + 1.0) / 2.0, 2.0**-24, 1 - 2.0**-24)
         )
         direction = gaussian / tf.maximum(_per_example_norm(gaussian), 1e-12)
         dimensions = math.prod(shape)
         if tf.is_tensor(dimensions):
             dimensions = tf.cast(dimensions, tf.float32)
         radius = draw(_START_RADIUS, ones) ** (1.0 / dimensions)
-        noise = direction * radius
+        offsets = direction * radius
     if probability < 1.0:
         chosen = draw(_START_CHOICE, ones) < probability
-        noise = tf.where(chosen, noise, 0.0)
-    return images + epsilon * noise
+        offsets = tf.where(chosen, offsets, 0.0)
+    return images + epsilon * offsets
 
 
 def random_wrong_labels(

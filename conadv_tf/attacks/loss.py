@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
+from typing import Any
 from typing import Optional
 from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf import keras_3
+from conadv_tf import keras_graph
 from conadv_tf import keras_internals
+from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import label_smoothing
 from conadv_tf.attacks import labels as labels_lib
 from conadv_tf.attacks.output_activation import output_activation
+from conadv_tf.types import Forward
 from conadv_tf.types import Loss
 
 # A loss that works on one output.
@@ -94,6 +98,35 @@ def attack_loss(loss: CompiledLoss) -> Loss:
             return summed(labels, logits)
 
     return summed_loss
+
+
+def loss_or_default(network: Forward, loss: Optional[Loss]) -> Loss:
+    """Returns the loss, or else the cross-entropy of logits.
+
+    On probabilities that loss has gradients that vanish or mislead, so that an
+    attack with it finds too few adversarial examples.
+
+    Args:
+      network: Keras model or another callable, images to logits.
+      loss: callable (labels, logits) -> float scalar, or None.
+
+    Raises:
+      ValueError: if there is no loss, and the network gives probabilities.
+    """
+    if loss is not None:
+        return loss
+    functional: Any = getattr(network, "network", network)  # Of ConAdvModel.
+    if keras_graph.is_functional(functional):
+        activation = output_activation(functional)
+        if activation in ("softmax", "sigmoid"):
+            raise ValueError(
+                f"Expected a loss with network {functional.name!r}, which ends "
+                f"in {activation}; received None, which is the cross-entropy "
+                "of logits. Remove the activation from the last layer, or pass "
+                "a function of (labels, outputs) that returns the sum of the "
+                "compiled loss over the examples."
+            )
+    return attack_ops.logits_cross_entropy
 
 
 def _compiled_labels(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -234,18 +267,21 @@ def is_binary(network: tf.keras.Model, loss: CompiledLoss) -> bool:
     return output_activation(network) == "sigmoid"
 
 
-def decision_boundary(network: tf.keras.Model, loss: CompiledLoss) -> float:
+def decision_boundary(
+    network: tf.keras.Model, loss: Optional[CompiledLoss] = None
+) -> float:
     """Returns the output above which a binary classifier predicts class 1.
 
     Args:
       network: functional network.
-      loss: name, function, Keras `Loss`, or a list or dict of one of them.
+      loss: name, function, Keras `Loss`, or a list or dict of one of them; None
+        if it is unknown.
 
     Returns:
       0.5 for probabilities, 0.0 for logits.
     """
-    is_probability = (
-        output_activation(network) == "sigmoid" or _from_logits(loss) is False
+    is_probability = output_activation(network) == "sigmoid" or (
+        loss is not None and _from_logits(loss) is False
     )
     return 0.5 if is_probability else 0.0
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from conadv_tf.attacks import attack_loss_scaling
 from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import hyper_parameters
+from conadv_tf.attacks import loss as loss_lib
 from conadv_tf.attacks import value_range as value_range_lib
 from conadv_tf.types import Config
 from conadv_tf.types import Forward
@@ -141,7 +142,8 @@ class PGD:
 
         Raises:
           ValueError: in eager mode, if an image lies outside `value_range`
-            or has a NaN.
+            or has a NaN; without a loss, if the network is a functional model
+            that ends in softmax or sigmoid.
           NoGradientError: if the loss does not depend on the images.
         """
         images = tf.convert_to_tensor(images)
@@ -150,7 +152,7 @@ class PGD:
         if tf.executing_eagerly():
             value_range_lib.check_images(images, self.value_range)
         seed = _seed_pair(seed)
-        loss = loss or attack_ops.logits_cross_entropy
+        loss = loss_lib.loss_or_default(network, loss)
         forward = attack_loss_scaling.scaled_forward(network)
         given = None if targets is None else tf.convert_to_tensor(targets)
 

@@ -1,11 +1,8 @@
 """A callback that stops training when data or gradients are invalid."""
 
-from collections.abc import Sequence
 import math
 import statistics
-from typing import Any
 from typing import Optional
-from typing import Union
 import warnings
 
 import tensorflow as tf
@@ -41,7 +38,9 @@ class TrainingMonitor(keras_internals.Callback):
 
     Args:
       max_skipped_steps: number of skipped steps allowed in one `fit`. Steps
-        that a `LossScaleOptimizer` skips to find its scale count too.
+        that a `LossScaleOptimizer` skips to find its scale count too. A dynamic
+        scale may skip one more after each `dynamic_growth_steps`, because it
+        grows until a gradient overflows.
       divergence_factor: ratio of an epoch's loss to the loss of the first
         epoch above which it warns; >= 1.
       check_every: batches between two readings of the counts.
@@ -86,6 +85,7 @@ class TrainingMonitor(keras_internals.Callback):
         self._skipped_before = self.model.skipped_steps
         self._steps_before = self._steps()
         self._next_check = 0
+        self._is_first_epoch = True
         self._first_loss: Optional[float] = None
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -97,8 +97,9 @@ class TrainingMonitor(keras_internals.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Restarts the count of batches, as Keras does."""
-        if epoch:
+        if not self._is_first_epoch:
             self._next_check = self.check_every
+        self._is_first_epoch = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Checks the whole epoch."""
@@ -126,8 +127,16 @@ class TrainingMonitor(keras_internals.Callback):
     def _check(self, whole_epoch: bool = False) -> None:
         self.model.check_value_range(whole_epoch)
         skipped = self._skipped()
-        if skipped > self.max_skipped_steps:
+        if skipped > self.max_skipped_steps + self._overflows_of_growth():
             raise FloatingPointError(self._explanation(skipped))
+
+    def _overflows_of_growth(self) -> int:
+        """Returns the largest number of skips by a scale that only grows."""
+        optimizer = self.model.optimizer
+        if not getattr(optimizer, "dynamic", False):
+            return 0
+        steps = self._steps() - self._steps_before
+        return steps // optimizer.dynamic_growth_steps
 
     def _check_loss(self, epoch: int, loss: Optional[float]) -> None:
         if loss is None:
@@ -173,33 +182,3 @@ class TrainingMonitor(keras_internals.Callback):
             "Lower it, lengthen the warm-up, or clip gradients "
             "(global_clipnorm)."
         )
-
-
-def with_training_monitor(
-    callbacks: Any, model: tf.keras.Model
-) -> Union[
-    tf.keras.callbacks.CallbackList, Sequence[tf.keras.callbacks.Callback]
-]:
-    """Adds a `TrainingMonitor` to callbacks without one.
-
-    Args:
-      callbacks: the argument of `fit`: None, a callback, a list, or a
-        `CallbackList`.
-      model: the model to monitor.
-    """
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        if not _has_monitor(callbacks.callbacks):
-            monitor = TrainingMonitor()
-            monitor.set_model(model)  # A CallbackList does not do this.
-            callbacks.append(monitor)
-        return callbacks
-    callbacks = callbacks or []
-    if not isinstance(callbacks, (list, tuple)):
-        callbacks = [callbacks]
-    if _has_monitor(callbacks):
-        return callbacks
-    return [TrainingMonitor(), *callbacks]
-
-
-def _has_monitor(callbacks: Sequence[tf.keras.callbacks.Callback]) -> bool:
-    return any(isinstance(each, TrainingMonitor) for each in callbacks)

@@ -6,15 +6,12 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf import network_checks
 from conadv_tf.keras_3.detection import is_keras_3
 from conadv_tf.keras_3.detection import keras_3
-from conadv_tf.keras_3.layer_configs import name_and_class
 
-# Sizes tried where a network leaves the size of its inputs open.
-_OPEN_SIZES = (32, 64, 224)
 # Largest difference of equal outputs, relative to the largest output.
-_TOLERANCE = 1e-3
-_TOLERANCE_OF_16_BITS = 0.1
+_TOLERANCES = {"float16": 0.1, "bfloat16": 0.1}
 
 
 def check_outputs(network: Any, converted: Any) -> None:
@@ -41,37 +38,12 @@ def check_outputs(network: Any, converted: Any) -> None:
     )
 
 
-def relative_difference(expected: Any, received: Any) -> float:
-    """Returns the largest difference relative to the largest output.
-
-    Args:
-      expected: arrays or tensors, a structure.
-      received: arrays or tensors, a structure with as many.
-    """
-    largest = [0.0]
-    for one, other in zip(tf.nest.flatten(expected), tf.nest.flatten(received)):
-        one, other = (np.asarray(each, np.float64) for each in (one, other))
-        largest.append(np.max(np.abs(one - other)) / np.max(np.abs(one)))
-    return float(max(largest))
-
-
 def _are_close(network: Any, converted: Any, inputs: Any) -> bool:
     expected, received = (
         tf.nest.flatten(model(inputs, training=False))
         for model in (network, converted)
     )
-    for one, other in zip(expected, received):
-        is_short = one.dtype.size == 2
-        tolerance = _TOLERANCE_OF_16_BITS if is_short else _TOLERANCE
-        one, other = (
-            np.asarray(tf.cast(each, tf.float32)) for each in (one, other)
-        )
-        largest = np.max(np.abs(one), initial=0.0, where=np.isfinite(one))
-        if one.shape != other.shape or not np.allclose(
-            one, other, rtol=0, atol=tolerance * largest, equal_nan=True
-        ):
-            return False
-    return len(expected) == len(received)
+    return network_checks.are_close(expected, received, _TOLERANCES)
 
 
 def _examples(network: Any) -> Optional[Any]:
@@ -81,7 +53,7 @@ def _examples(network: Any) -> Optional[Any]:
     range that they expect.
     """
     draws = np.random.default_rng(0)
-    for size in _OPEN_SIZES:
+    for size in network_checks.OPEN_SIZES:
         inputs = []
         for each in network.inputs:
             count, *shape = (n or size for n in each.shape)
@@ -114,7 +86,7 @@ def _first_difference(network: Any, converted: Any, inputs: Any) -> str:
                 for kind, model in zip(kinds, (network, converted))
             ]
             if not _are_close(parts[0], parts[1], inputs):
-                return f"Layer {name_and_class(layer)}"
+                return f"Layer {network_checks.name_and_class(layer)}"
         except Exception:  # A layer that is called several times.
             continue
     return "One of its layers"

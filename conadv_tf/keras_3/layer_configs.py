@@ -12,6 +12,7 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from conadv_tf.network_checks import name_and_class
 from conadv_tf.types import Config
 
 # Arguments with another name in Keras 2.
@@ -67,11 +68,6 @@ def equivalent_layer(layer: Any, ours: Any, theirs: Any) -> Any:
     except Exception as error:
         # Keras 3 begins its error with the whole config.
         raise NoEquivalentError(str(error).splitlines()[-1]) from error
-
-
-def name_and_class(layer: Any) -> str:
-    """Returns a layer's name and class for an error message."""
-    return f"{layer.name!r} ({type(layer).__name__})"
 
 
 def refusal(layer: Any, reason: str) -> ValueError:

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from conadv_tf.keras_3.detection import keras_3
 from conadv_tf.keras_3.layer_configs import equivalent_layer
-from conadv_tf.keras_3.layer_configs import name_and_class
 from conadv_tf.keras_3.layer_configs import NoEquivalentError
 from conadv_tf.keras_3.layer_configs import refusal
 from conadv_tf.keras_3.wrapped import fill
 from conadv_tf.keras_3.wrapped import Keras3Layer
+from conadv_tf.network_checks import name_and_class
 from conadv_tf.types import Config
 
 

@@ -18,7 +18,7 @@ from conadv_tf import keras_internals
 from conadv_tf import keras_layers
 from conadv_tf.batch_norm import SplitBatchNormalization
 from conadv_tf.keras_layers import LossFunction
-from conadv_tf.networks.layer_graph import name_and_class
+from conadv_tf.network_checks import name_and_class
 from conadv_tf.networks.rebinding import Rebinding
 
 _Pair = tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]

@@ -13,20 +13,19 @@ import tensorflow as tf
 
 from conadv_tf import keras_graph
 from conadv_tf import keras_layers
+from conadv_tf.network_checks import are_close
+from conadv_tf.network_checks import name_and_class
+from conadv_tf.network_checks import OPEN_SIZES
 from conadv_tf.networks import overrides
 from conadv_tf.networks.layer_graph import graph_layers
 from conadv_tf.networks.layer_graph import is_custom
-from conadv_tf.networks.layer_graph import name_and_class
 
 # (layer of the original network, layer of the copy).
 _Pairs = list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]]
-# Sizes tried where a network leaves the size of its inputs open.
-_OPEN_SIZES = (32, 64, 224)
 # Repetitions that tell a random network from a wrong copy.
 _REPEATS = 4
 # Largest difference of equal outputs, relative to the largest output.
 _TOLERANCES = {"float16": 0.02, "bfloat16": 0.1}
-_FLOAT32_TOLERANCE = 1e-3
 
 
 def check_copy(network: tf.keras.Model, copy: tf.keras.Model) -> None:
@@ -127,10 +126,10 @@ def _reads_original(network: tf.keras.Model, copy: tf.keras.Model) -> bool:
         received = _outputs(copy, inputs)
     if _ids(tape.watched_variables()) & _ids(network.variables):
         return True
-    if not _are_close(expected, received) and all(
+    if not are_close(expected, received, _TOLERANCES) and all(
         # The outputs of a network that is random in inference mode too are
         # not comparable.
-        _are_close(expected, _outputs(network, inputs))
+        are_close(expected, _outputs(network, inputs), _TOLERANCES)
         for _ in range(_REPEATS)
     ):
         try:
@@ -156,7 +155,7 @@ def _example(
     """
     draws = np.random.default_rng(0)
     is_fixed = all(each.shape[1:].is_fully_defined() for each in network.inputs)
-    for size in _OPEN_SIZES[:1] if is_fixed else _OPEN_SIZES:
+    for size in OPEN_SIZES[:1] if is_fixed else OPEN_SIZES:
         inputs = []
         for each in network.inputs:
             shape = [1, *(n or size for n in each.shape[1:])]
@@ -184,7 +183,8 @@ def _first_difference(
         expected(inputs, training=False),
         received(inputs, training=False),
     ):
-        if _are_close(tf.nest.flatten(ours), tf.nest.flatten(theirs)):
+        ours, theirs = tf.nest.flatten(ours), tf.nest.flatten(theirs)
+        if are_close(ours, theirs, _TOLERANCES):
             continue
         if isinstance(old, tf.keras.Model):
             outer = tf.keras.Model(network.inputs, keras_graph.inputs_of(old))
@@ -197,20 +197,6 @@ def _first_difference(
 def _outputs(network: tf.keras.Model, inputs: list[Any]) -> list[Any]:
     structure: Any = inputs if len(inputs) > 1 else inputs[0]
     return tf.nest.flatten(network(structure, training=False))
-
-
-def _are_close(expected: list[Any], received: list[Any]) -> bool:
-    for one, other in zip(expected, received):
-        tolerance = _TOLERANCES.get(one.dtype.name, _FLOAT32_TOLERANCE)
-        one, other = (
-            np.asarray(tf.cast(each, tf.float32)) for each in (one, other)
-        )
-        largest = np.max(np.abs(one), initial=0.0, where=np.isfinite(one))
-        if not np.allclose(
-            one, other, rtol=0, atol=tolerance * largest, equal_nan=True
-        ):
-            return False
-    return len(expected) == len(received)
 
 
 def _ids(variables: Any) -> set[int]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_config
 from conadv_tf.batch_norm import SplitBatchNormalization
-from conadv_tf.networks.layer_graph import name_and_class
+from conadv_tf.network_checks import name_and_class
 from conadv_tf.types import Config
 
 

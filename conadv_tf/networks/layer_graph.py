@@ -12,6 +12,7 @@ from conadv_tf import keras_3
 from conadv_tf import keras_graph
 from conadv_tf import keras_internals
 from conadv_tf.batch_norm import batch_norm_branch
+from conadv_tf.network_checks import name_and_class
 
 # RandomRotation, RandomZoom and similar.
 _KERAS_RANDOM_LAYERS = tuple(
@@ -85,11 +86,6 @@ def graph_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
             yield from graph_layers(layer)
         else:
             yield layer
-
-
-def name_and_class(layer: tf.keras.layers.Layer) -> str:
-    """Returns a layer's name and class for an error message."""
-    return f"{layer.name!r} ({type(layer).__name__})"
 
 
 def is_custom(layer: tf.keras.layers.Layer) -> bool:

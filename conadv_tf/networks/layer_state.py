@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from conadv_tf import keras_graph
 from conadv_tf import keras_internals
+from conadv_tf.network_checks import name_and_class
 from conadv_tf.networks.layer_graph import graph_layers
 from conadv_tf.networks.layer_graph import is_custom
-from conadv_tf.networks.layer_graph import name_and_class
 from conadv_tf.networks.layer_graph import repeat_first_call
 
 

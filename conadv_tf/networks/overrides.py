@@ -14,7 +14,7 @@ import tensorflow as tf
 from conadv_tf import keras_internals
 from conadv_tf.keras_3 import is_keras_3
 from conadv_tf.keras_3 import is_model_of_keras_3
-from conadv_tf.networks.layer_graph import name_and_class
+from conadv_tf.network_checks import name_and_class
 
 _Pair = tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]
 # Methods of a model that training, evaluation or prediction calls.

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from conadv_tf import keras_graph
-from conadv_tf.networks.layer_graph import name_and_class
+from conadv_tf.network_checks import name_and_class
 from conadv_tf.types import ValueRange
 
 # The first layer with weights normally receives a span of about 1 to 5.

@@ -73,8 +73,8 @@ def branch_pairs(
     ]
 
 
-def exclude_from_decay(optimizer: Any, network: tf.keras.Model) -> None:
-    """Tells `ca.LARS` which weights have no decay and the plain rate.
+def set_lars_kinds(optimizer: Any, network: tf.keras.Model) -> None:
+    """Tells `ca.LARS` which weights are normalization and which are biases.
 
     Args:
       optimizer: Keras optimizer, possibly in a `LossScaleOptimizer`; others
@@ -82,8 +82,8 @@ def exclude_from_decay(optimizer: Any, network: tf.keras.Model) -> None:
       network: functional network that it trains.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    exclude = getattr(optimizer, "exclude_variables", None)
-    if exclude is not None:
+    set_kind = getattr(optimizer, "set_kind", None)
+    if set_kind is not None:
         normalization, biases = normalization_and_biases(network)
-        exclude(normalization, kind="normalization")
-        exclude(biases, kind="bias")
+        set_kind(normalization, kind="normalization")
+        set_kind(biases, kind="bias")

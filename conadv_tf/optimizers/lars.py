@@ -18,7 +18,7 @@ from conadv_tf.types import Config
 
 KINDS = ("normalization", "bias")
 # Kind by the last part of a Keras variable name, for variables that were not
-# passed to `exclude_variables`.
+# passed to `set_kind`.
 _KIND_BY_NAME = {
     "gamma": "normalization",
     "beta": "normalization",
@@ -60,7 +60,7 @@ class LARS(keras_optimizers.Optimizer):
         one of them (`re.search`) are excluded, in addition to
         `exclude_kinds`.
       exclude_kinds: kinds of variables to exclude: "normalization" (scales
-        and offsets of normalization layers) and "bias". `exclude_variables`
+        and offsets of normalization layers) and "bias". `set_kind`
         sets the kind of a variable, and `ConAdvModel` calls it. Other
         variables have the kind of their Keras name (gamma, beta, bias).
       decay_in_norm: whether the gradient's norm includes the weight decay,
@@ -122,13 +122,14 @@ class LARS(keras_optimizers.Optimizer):
     def __repr__(self) -> str:
         # `compile` of Keras 3 shows it in the error that refuses the optimizer.
         return (
-            "<LARS, an optimizer of tf.keras; for a network of Keras 3 write "
+            f"<LARS momentum={self.momentum}, "
+            f"weight_decay={self.decay_coefficient}, "
+            f"trust_coefficient={self.trust_coefficient}, an optimizer of "
+            "tf.keras; for a network of Keras 3 write "
             "ca.ConAdvModel(network, attack=None).compile(optimizer, loss)>"
         )
 
-    def exclude_variables(
-        self, variables: Iterable[tf.Variable], kind: str
-    ) -> None:
+    def set_kind(self, variables: Iterable[tf.Variable], kind: str) -> None:
         """Sets the kind of variables, whatever their names are.
 
         Args:

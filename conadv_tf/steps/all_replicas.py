@@ -1,4 +1,4 @@
-"""Functions that a replica calls and that concern all replicas."""
+"""Sums, assignments and conditionals that all replicas execute together."""
 
 from collections.abc import Callable
 from collections.abc import Sequence

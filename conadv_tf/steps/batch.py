@@ -4,14 +4,11 @@ import dataclasses
 import math
 from typing import Any
 from typing import Optional
-from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf.attacks import value_range as value_range_lib
-
-# Number of images: an int where it is static, else an int32 scalar.
-Size = Union[int, tf.Tensor]
+from conadv_tf.types import Size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Algorithm 1: the attack on the next batch beside the update by this one."""
+"""Algorithm 1: attacks the next batch while it trains on the pending one."""
 
 import dataclasses
 from typing import Any

@@ -74,8 +74,8 @@ class TrainingContext:
       loss: the compiled Keras loss.
       metrics: Keras's loss and metrics of a batch.
       accuracy: function of (labels, logits) to float32 [size] for the
-        adversarial images, an `ExampleAccuracy`; None if the compiled metrics
-        have no accuracy.
+        adversarial images, an `ExampleAccuracy`; None if labels may have
+        several ones and no compiled metric is an accuracy.
       attack: the attack, or None.
       seed: int, key of the random draws.
       views: number of views of each image, 1 or 2.

@@ -28,8 +28,8 @@ from conadv_tf.steps.step import Step
 class Delayed(Step):
     """Plain training until the network fits, then another step.
 
-    The attack starts after the first epoch at whose end all conditions hold
-    that are given. Until then the model trains like `ConAdvModel(network,
+    The attack starts after the first epoch that ends with all given conditions
+    met. Until then the model trains like `ConAdvModel(network,
     None)`, and costs as much. If the conditions never hold, it stays plain
     training. The logs of `fit` have `attacked`, 0.0 or 1.0, for each epoch. The
     metrics of adversarial images begin with the first attacked epoch.
@@ -39,9 +39,10 @@ class Delayed(Step):
 
     Attributes:
       step: the step that attacks, for example `ca.SharedPass()`.
-      accuracy: accuracy of the clean training images of an epoch, in (0, 1];
-        the compiled accuracy, over all replicas and processes. It counts each
-        batch before its update.
+      accuracy: share of the clean training images of an epoch that are
+        classified correctly, in (0, 1], over all replicas and processes. For
+        labels with several ones it is the compiled accuracy. Each batch counts
+        before its update.
       epoch: number of epochs of `fit` since `compile`, >= 1.
       update: number of updates of the optimizer, >= 1.
 

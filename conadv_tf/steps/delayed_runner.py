@@ -16,77 +16,19 @@ from conadv_tf.distribution import local_variable
 from conadv_tf.networks import variables as variables_lib
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
-from conadv_tf.steps.batch import SubBatch
 from conadv_tf.steps.context import TrainingContext
+from conadv_tf.steps.epoch_accuracy import EpochAccuracy
 from conadv_tf.steps.plain import Plain
 from conadv_tf.steps.runner import StepRunner
 
 _GROUP = "delayed"
 
 
-class EpochAccuracy:
-    """The accuracy of the clean images of an epoch, over all replicas.
-
-    Create it under the strategy scope.
-
-    Args:
-      accuracy: the `ExampleAccuracy` of the model, or None.
-
-    Raises:
-      ValueError: if the model has no accuracy.
-    """
-
-    def __init__(self, accuracy: Any) -> None:
-        if accuracy is None:
-            raise ValueError(
-                "Expected a compiled accuracy with ca.Delayed(accuracy=...), "
-                "which tells how to compare labels of several ones with the "
-                'outputs; received none. Pass metrics=["accuracy"] to '
-                "compile, or use ca.Delayed(epoch=...)."
-            )
-        self._accuracy = accuracy
-        total = tf.VariableAggregation.SUM
-        self._correct = local_variable(0.0, "correct", aggregation=total)
-        self._count = local_variable(0.0, "count", aggregation=total)
-
-    def add(self, clean: SubBatch, logits: tf.Tensor) -> None:
-        """Counts the images of a local batch (call in replica context)."""
-        if clean.labels.dtype == tf.string:
-            raise ValueError(
-                "Expected labels that are numbers with "
-                "ca.Delayed(accuracy=...); received strings, which only the "
-                "loss understands. Use ca.Delayed(epoch=...)."
-            )
-        correct = self._accuracy(clean.labels, logits)
-        weight = tf.ones_like(correct)
-        if self._accuracy.is_weighted and clean.sample_weight is not None:
-            weight = tf.cast(clean.sample_weight, correct.dtype)
-            weight = tf.reshape(weight, tf.shape(correct))  # May be [batch, 1].
-        self._correct.assign_add(tf.reduce_sum(correct * weight))
-        self._count.assign_add(tf.reduce_sum(weight))
-
-    def result(self) -> float:
-        """Returns the accuracy of all replicas and processes; 0 of nothing."""
-        correct, count = (
-            each.read_value().numpy().item()
-            for each in (self._correct, self._count)
-        )
-        return correct / count if count else 0.0
-
-    def reset(self) -> None:
-        """Starts a new epoch (call in cross-replica context)."""
-        for variable in self.variables().values():
-            variable.assign(0.0)
-
-    def variables(self) -> dict[str, tf.Variable]:
-        """Returns the variables by name."""
-        return {"correct": self._correct, "count": self._count}
-
-
 class DelayedRunner(StepRunner):
-    """Runs plain steps, and from some epoch on the steps of another runner.
+    """Runs plain steps until the attack starts, then another runner's steps.
 
-    What `StepRunner` keeps is kept by the runner of the current phase.
+    `loss`, `update`, `shadow`, `labels` and `is_in_fit` are read from the
+    runner of the current phase.
 
     Args:
       step: the `Delayed` step with the options.
@@ -139,7 +81,7 @@ class DelayedRunner(StepRunner):
         return self._attacking or self._plain
 
     def __getattr__(self, name: str) -> Any:
-        """Reads what the runner of the phase has, such as `loss`."""
+        """Reads the attributes that the class's docstring names."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._phase, name)
@@ -222,6 +164,7 @@ class DelayedRunner(StepRunner):
             )
         logs = self(self._phase.receive(data))
         if self._attacking is None:
+            # With the attack's value range, which the plain phase ignores.
             # Afterwards, so that the operations of plain training are traced
             # in the same order as without a later attack.
             self._checks.count_out_of_range(self.receive(data))

@@ -75,8 +75,7 @@ class Loss(abc.ABC):
 
     Attributes:
       shares: {name of a sub-batch: its share of the loss}.
-      epoch_accuracy: `delayed_runner.EpochAccuracy` that receives the clean
-        images, or None.
+      epoch_accuracy: `EpochAccuracy` that receives the clean images, or None.
 
     Args:
       network: functional network.
@@ -181,7 +180,10 @@ class CompositeLoss(Loss):
         )
 
     def __call__(self, sub_batches: dict[str, SubBatch]) -> Outputs:
-        """Runs one forward pass; of some sub-batches, the loss is a share."""
+        """Runs one forward pass over the given sub-batches.
+
+        If sub-batches are missing, the loss is the share of those given.
+        """
         sizes = _sizes(sub_batches)
         with _branches(sub_batches, sizes), _image_gradient(sub_batches):
             joined = self._forward(

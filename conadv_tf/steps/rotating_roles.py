@@ -143,7 +143,7 @@ class RotatingRolesRunner(PipelinedRunner):
           (adversarial images generated last, gradients). Gradients are zero if
           the role has none, and None for weights that no role uses.
         """
-        weights = self.context.network.trainable_variables
+        weights = self.update.weights
         has_gradient = [False] * len(weights)
 
         def branch(play: Role) -> Callable[[], tuple[tf.Tensor, Gradients]]:

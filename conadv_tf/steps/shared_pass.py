@@ -129,7 +129,7 @@ class SharedPassRunner(PipelinedRunner):
             gradients = self.update.gradients(
                 tape, scaled, [start, *keras_outputs.loss_inputs(logits)]
             )
-            count = len(network.trainable_variables)
+            count = len(self.update.weights)
             if gradients[count] is None:
                 raise NoGradientError("The loss does not depend on the images.")
         if in_float16:

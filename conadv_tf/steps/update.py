@@ -1,4 +1,4 @@
-"""The update of the weights, Eq. (4) of the paper, if gradients are finite.
+"""The update of the weights, Eq. (4) of the paper, skipped if not finite.
 
 A skipped update leaves weights, slots and moving statistics unchanged. It is
 counted, and the optimizer's `iterations` go on, as with Keras's
@@ -196,14 +196,13 @@ class FiniteUpdate:
 
         def skip(gradients: Any, statistics: Any) -> None:
             self.restore_statistics(statistics)
-            if is_loss_scaler:
-                update(gradients, statistics)  # Skips, and lowers the scale.
+            # A dynamic loss scale skips the update and lowers the scale. A
+            # fixed one would apply the gradients.
+            if getattr(optimizer, "dynamic", False):
+                update(gradients, statistics)
             else:
                 optimizer.iterations.assign_add(1)
 
-        is_loss_scaler = isinstance(
-            optimizer, tf.keras.mixed_precision.LossScaleOptimizer
-        )
         branches = [skip, update]
         if ready is not None:
             branches.append(
