@@ -79,8 +79,6 @@ class _PatternParser(flags.ArgumentParser):
 
 for _flag, _text in _HELP.items():
     _define(_flag, _text)
-flags.DEFINE_alias("per_replica_batch", "per_replica_batch_size")
-flags.DEFINE_alias("attack_steps", "num_steps")
 flags.DEFINE_list(
     "workers", [], "host:port of each process of --strategy=multi_worker."
 )

@@ -173,7 +173,7 @@ def _digits_network(batch_size):
 
 def _digits_preset(batch_size, method, suffix="", **fields):
     """Returns a preset for digits; `fields` are other fields of its config."""
-    source = "digits of unseen writers"
+    source = "digits of other writers"
     if method.name in methods_lib.PAPER_METHODS:
         source += ", after Tables 1 and 3"
     config = config_lib.RunConfig(

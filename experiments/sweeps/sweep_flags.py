@@ -30,7 +30,10 @@ flags.DEFINE_multi_float(
     "epsilon", [], "Attack radius, in pixels of [0, 1].", lower_bound=0.0
 )
 flags.DEFINE_multi_integer(
-    "staleness", [], "Age of the attack's weights in updates.", lower_bound=0
+    "staleness",
+    [],
+    "Staleness of the attack, for conadv: updates between its weights and the "
+    "update that trains on its result, >= 1.",
 )
 flags.DEFINE_multi_float(
     "learning_rate", [], "Peak learning rate.", lower_bound=0.0
