@@ -1,7 +1,9 @@
 """Access to private state of layers and variables, like `keras_internals`."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 from typing import Any
 
 import tensorflow as tf
@@ -44,3 +46,25 @@ def handles(variable: Any) -> list[Any]:
         getattr(part, "handle", part)
         for part in strategy.experimental_local_results(variable)
     ]
+
+
+@contextlib.contextmanager
+def kept_seeds(layers: Sequence[tf.keras.layers.Layer]) -> Iterator[None]:
+    """Keeps the seeds that random layers use in the next trace.
+
+    A layer with a seed, such as `Dropout(0.5, seed=1)`, adds the number of its
+    traces to it.
+
+    Args:
+      layers: the layers that are traced inside.
+    """
+    generators: list[Any] = [
+        getattr(each, "_random_generator", None) for each in layers
+    ]
+    seeds = [getattr(each, "_seed", None) for each in generators]
+    try:
+        yield
+    finally:
+        for generator, seed in zip(generators, seeds):
+            if seed is not None:
+                generator._seed = seed

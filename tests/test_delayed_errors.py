@@ -139,6 +139,56 @@ def test_data_that_the_attack_refuses_are_refused_at_once():
         )
 
 
+CALLS = tf.Variable(0.0)
+
+
+def _loss_that_counts(labels, logits):
+    CALLS.assign_add(1.0)
+    return tf.keras.losses.sparse_categorical_crossentropy(
+        labels, logits, from_logits=True
+    )
+
+
+# These were found when the attack began.
+@pytest.mark.parametrize(
+    "layer, loss, size, message",
+    [
+        (tf.keras.layers.Lambda(tf.round), None, (), "gradient.*'lambda"),
+        (tf.keras.layers.Flatten(), _loss_that_counts, (), "no variables"),
+        (tf.keras.layers.Conv2D(3, 1), None, (6, 6), "labels of shape"),
+    ],
+)
+def test_attacks_that_fail_are_refused_at_once(layer, loss, size, message):
+    last = tf.keras.layers.Dense(networks.CLASSES)
+    network = tf.keras.Sequential([tf.keras.Input((6, 6, 1)), layer, last])
+    model = models.build(STEP, network, loss=loss or networks.LOSS, metrics=[])
+    images, _ = networks.batches(1)[0]
+    with pytest.raises(ValueError, match=message):
+        model.fit(images, np.zeros([8, *size], np.int64), epochs=2, verbose=0)
+    assert model.optimizer.iterations == 0
+
+
+# The check of the attack traced these layers, which changed their next draws.
+def test_random_layers_draw_as_in_plain_training():
+    def network():
+        return tf.keras.Sequential(
+            [
+                tf.keras.Input((6, 6, 1)),
+                tf.keras.layers.Dropout(0.5, seed=3),
+                tf.keras.layers.Flatten(),
+                tf.keras.layers.Dense(networks.CLASSES),
+            ]
+        )
+
+    step = ca.Delayed(ca.Concurrent(), epoch=9)
+    trained = [
+        delayed_models.build(each, network) for each in (step, ca.Plain())
+    ]
+    for model in trained:
+        model.fit(delayed_models.data(), verbose=0)
+    delayed_models.assert_plain(*trained)
+
+
 def test_drift_of_stale_weights_is_refused():
     watch = analysis.StalenessDrift(*networks.batches(1)[0])
     with pytest.raises(ValueError, match=r"Delayed\(.*step=ca\.Concurrent\("):

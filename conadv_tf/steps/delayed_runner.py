@@ -14,6 +14,7 @@ from conadv_tf.distribution import assign_local
 from conadv_tf.distribution import local_values
 from conadv_tf.distribution import local_variable
 from conadv_tf.networks import variables as variables_lib
+from conadv_tf.steps.attack_check import check_attack
 from conadv_tf.steps.attack_pass import AttackPass
 from conadv_tf.steps.batch import Batch
 from conadv_tf.steps.context import TrainingContext
@@ -185,6 +186,7 @@ class DelayedRunner(StepRunner):
                 with self.context.strategy.scope():
                     runner = self._new_attacking()
                 runner.prepare(self._checked, self.context.jit_compile)
+                check_attack(self._checks, self.context, self._checked)
             if phase not in functions:
                 functions[phase] = phase.train_function(make)
             return functions[phase](iterator)
