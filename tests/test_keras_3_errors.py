@@ -78,6 +78,10 @@ SCHEDULE = OPTIMIZERS.schedules.CosineDecay(0.1, 10)
 # (how a model is compiled, parts of the error).
 COMPILES = {
     "Lamb": (lambda: dict(optimizer=OPTIMIZERS.Lamb()), "tf.keras.optimizers."),
+    "Nadam": (
+        lambda: dict(optimizer=OPTIMIZERS.Nadam()),
+        "computes other values. Write tf.keras.optimizers.Nadam(...)",
+    ),
     "own optimizer": (
         lambda: dict(optimizer=MyOptimizer()),
         "Derive MyOptimizer from tf.keras.optimizers.Optimizer",

@@ -55,9 +55,15 @@ def weights(optimizer):
     """The weights after each step of an optimizer of tf.keras."""
     assert isinstance(optimizer, tf.keras.optimizers.Optimizer)
     variables = [tf.Variable(weight) for weight in WEIGHTS]
+    optimizer.build(variables)
+
+    # Traced as in `fit`. Nadam of tf.keras differs only then.
+    @tf.function
+    def step(gradients):
+        optimizer.apply_gradients(zip(gradients, variables))
+
     for gradients in GRADIENTS:
-        tensors = [tf.constant(each) for each in gradients]
-        optimizer.apply_gradients(zip(tensors, variables))
+        step([tf.constant(each) for each in gradients])
         yield [each.numpy() for each in variables]
 
 

@@ -13,7 +13,6 @@ OPTIMIZERS = (
     "Adamax",
     "Ftrl",
     "Lion",
-    "Nadam",
     "RMSprop",
 )
 SCHEDULES = (
