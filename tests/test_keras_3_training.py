@@ -56,14 +56,10 @@ def weights(optimizer):
     assert isinstance(optimizer, tf.keras.optimizers.Optimizer)
     variables = [tf.Variable(weight) for weight in WEIGHTS]
     optimizer.build(variables)
-
-    # Traced as in `fit`. Nadam of tf.keras differs only then.
-    @tf.function
-    def step(gradients):
-        optimizer.apply_gradients(zip(gradients, variables))
-
+    step = tf.function(optimizer.apply_gradients)  # Nadam differs only here.
     for gradients in GRADIENTS:
-        step([tf.constant(each) for each in gradients])
+        tensors = [tf.constant(each) for each in gradients]
+        step(list(zip(tensors, variables)))
         yield [each.numpy() for each in variables]
 
 
