@@ -89,7 +89,10 @@ def read(model: tf.keras.Model) -> Values:
 
 
 def _description(step: Any) -> str:
-    """Returns the class of a step and its options except the weight."""
+    """Returns the class of a step and its options.
+
+    The weight is left out, because it may change between two parts of a run.
+    """
     options = {k: v for k, v in step.get_config().items() if k != "weight"}
     if step.attacking_step is not step:
         options["step"] = _description(step.attacking_step)
