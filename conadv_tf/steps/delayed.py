@@ -32,7 +32,9 @@ class Delayed(Step):
     met. Until then the model trains like `ConAdvModel(network,
     None)`, and costs as much. If the conditions never hold, it stays plain
     training. The logs of `fit` have `attacked`, 0.0 or 1.0, for each epoch. The
-    metrics of adversarial images begin with the first attacked epoch.
+    metrics of adversarial images begin with the first attacked epoch. If batch
+    norms have regularizers, the logged loss counts both branches from the
+    first epoch on; the gradients do not.
 
     The step needs `fit`, which has epochs, and one view. Checkpoints have the
     phase; files of `model.save` do not, and their training starts plainly.
