@@ -89,14 +89,21 @@ def read_specs():
     axis_values = {
         setting: FLAGS[flag].value for setting, flag in _AXIS_FLAGS.items()
     }
-    for name in grid.parse_assignments(FLAGS.set):
+    changes = grid.parse_assignments(FLAGS.set)
+    for name in changes:
         if axis_values.get(name):
             raise ValueError(
                 f"Expected {name} from --set or --{_AXIS_FLAGS[name]}; "
                 "received both. Leave one out."
             )
+    assignments = list(FLAGS.set)
+    rates = FLAGS.learning_rate or _tuned_rates()
+    is_set = "optimizer.learning_rate" in changes
+    if rates and "optimizer.name" in changes and not is_set:
+        # The default rate may be invalid with another optimizer.
+        assignments.append(f"optimizer.learning_rate={rates[0]}")
     specs = grid.make_specs(
-        FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, FLAGS.set
+        FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, assignments
     )
     specs = axes.with_axes(specs, axis_values)
     return axes.with_variants(specs, FLAGS.variant)
@@ -135,12 +142,16 @@ def read_trials(specs):
             "Expected learning rates to be either tuned or set; received "
             f"--tune_learning_rate and {' '.join(also_set)}. Leave one out."
         )
+    trials = tuning.trials(specs, _tuned_rates(), FLAGS.tune_fraction)
+    return axes.with_seeds(trials, FLAGS.tune_seeds)
+
+
+def _tuned_rates():
+    """Returns the numbers of --tune_learning_rate."""
     try:
-        rates = [float(rate) for rate in FLAGS.tune_learning_rate]
+        return [float(rate) for rate in FLAGS.tune_learning_rate]
     except ValueError:
         raise ValueError(
             "Expected numbers separated by commas in --tune_learning_rate; "
             f"received {FLAGS.tune_learning_rate}."
         ) from None
-    trials = tuning.trials(specs, rates, FLAGS.tune_fraction)
-    return axes.with_seeds(trials, FLAGS.tune_seeds)
