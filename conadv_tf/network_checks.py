@@ -1,4 +1,4 @@
-"""What the checks of copied and of converted networks have in common."""
+"""Helpers of the checks of copied and of converted networks."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence

@@ -168,6 +168,22 @@ def test_attacks_that_fail_are_refused_at_once(layer, loss, size, message):
     assert model.optimizer.iterations == 0
 
 
+def _loss_of_a_known_size(labels, logits):
+    losses = tf.keras.losses.sparse_categorical_crossentropy(
+        tf.reshape(labels, [labels.shape[0]]), logits, from_logits=True
+    )
+    return tf.reshape(losses, [logits.shape[0]])
+
+
+# With XLA the check knows the size of a batch, like the step.
+def test_static_sizes_are_known_to_the_check():
+    step = ca.Delayed(ca.Sequential(), epoch=1)
+    model = models.build(step, loss=_loss_of_a_known_size, jit_compile=True)
+    data = networks.dataset(networks.batches(2))
+    history = model.fit(data, epochs=2, verbose=0).history
+    assert history["attacked"] == [0.0, 1.0]
+
+
 # The check of the attack traced these layers, which changed their next draws.
 def test_random_layers_draw_as_in_plain_training():
     def network():

@@ -21,10 +21,11 @@ def with_callback(
       model: the model that is trained.
 
     Returns:
-      The list of callbacks, or another `CallbackList` with the same ones.
+      A list, or another `CallbackList`, with the new callback first. The
+      argument does not change.
     """
     if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        # It decides in its constructor which methods it calls.
+        # A `CallbackList` chooses in its constructor which methods it calls.
         return type(callbacks)(
             with_callback(callbacks.callbacks, new, model),
             model=model,

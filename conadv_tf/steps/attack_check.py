@@ -1,4 +1,4 @@
-"""Errors of an attack that comes later, before the first step."""
+"""Checks before the first step that a later attack accepts the data."""
 
 from concurrent import futures
 from typing import Any
@@ -47,6 +47,6 @@ def check_attack(
     with keras_layers.kept_seeds(layers), futures.ThreadPoolExecutor(1) as pool:
         pool.submit(
             trace,
-            tf.TensorSpec([None, *network.inputs[0].shape[1:]]),
-            tf.TensorSpec([None, *spec.shape[1:]], spec.dtype),
+            tf.TensorSpec([spec.shape[0], *network.inputs[0].shape[1:]]),
+            tf.TensorSpec(spec.shape, spec.dtype),
         ).result()

@@ -1,4 +1,4 @@
-"""The training accuracy of an epoch, on which `delayed` decides."""
+"""The training accuracy of an epoch, by which `Delayed` starts the attack."""
 
 from typing import Any
 

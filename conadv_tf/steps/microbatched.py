@@ -156,7 +156,7 @@ class MicrobatchedStep(Step):
         check_integer("microbatches", self.microbatches, 1)
 
     def check_compiled(self, loss: Any, steps_per_execution: int) -> None:
-        """Refuses, with micro-batches, several steps per call and sums."""
+        """Refuses a sum and several steps per call with micro-batches."""
         super().check_compiled(loss, steps_per_execution)
         if self.microbatches == 1:
             return

@@ -1,4 +1,4 @@
-"""The update of the weights, Eq. (4) of the paper, skipped if not finite.
+"""Updates the weights, Eq. (4) of the paper, if all gradients are finite.
 
 A skipped update leaves weights, slots and moving statistics unchanged. It is
 counted, and the optimizer's `iterations` go on, as with Keras's

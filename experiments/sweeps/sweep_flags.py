@@ -100,7 +100,7 @@ def read_specs():
     rates = FLAGS.learning_rate or _tuned_rates()
     is_set = "optimizer.learning_rate" in changes
     if rates and "optimizer.name" in changes and not is_set:
-        # The default rate may be invalid with another optimizer.
+        # LAMB refuses the default rate, which is for LARS.
         assignments.append(f"optimizer.learning_rate={rates[0]}")
     specs = grid.make_specs(
         FLAGS.preset, FLAGS.method, FLAGS.global_batch_size, assignments
