@@ -61,7 +61,7 @@ def test_overflows_of_a_growing_loss_scale_are_allowed():
     assert 3 < model.skipped_steps <= 3 + 30 // 2
 
 
-# Steps since the last check, with the first epoch of a resumed run.
+# A run that continues with a later epoch checks its first batch too.
 @pytest.mark.parametrize("epoch", [0, 5])
 def test_the_first_batch_is_checked(epoch):
     model = ca.ConAdvModel(networks.small(), ca.FGSM(0.1))

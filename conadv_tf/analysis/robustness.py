@@ -6,7 +6,6 @@ from typing import Optional
 
 import tensorflow as tf
 
-from conadv_tf import keras_graph
 from conadv_tf.analysis.objective import count_examples
 from conadv_tf.analysis.objective import forward_function
 from conadv_tf.analysis.objective import load_batches
@@ -67,7 +66,12 @@ def accuracy(
         loss = loss_lib.loss_or_default(network, loss)
     batches = load_batches(data)
     return _accuracy(
-        _traced(network), batches, attack, seed, loss, _boundary(network)
+        _traced(network),
+        batches,
+        attack,
+        seed,
+        loss,
+        loss_lib.decision_boundary(network),
     )
 
 
@@ -119,7 +123,7 @@ def robust_accuracy(
       pgd20 0.2 0.5
     """
     loss = loss_lib.loss_or_default(network, loss)
-    forward, boundary = _traced(network), _boundary(network)
+    forward, boundary = _traced(network), loss_lib.decision_boundary(network)
     batches = load_batches(data)
     cases: list[tuple[str, float, Optional[Attack]]] = [("none", 0.0, None)]
     for epsilon in epsilons:
@@ -144,14 +148,6 @@ def _traced(network: tf.keras.Model) -> Forward:
     # Attacks loop eagerly, so that all their steps share one trace of the
     # network.
     return tf.function(forward_function(network), reduce_retracing=True)
-
-
-def _boundary(network: tf.keras.Model) -> float:
-    """Returns the output above which a binary classifier predicts class 1."""
-    functional = getattr(network, "network", network)  # Of a ConAdvModel.
-    if not keras_graph.is_functional(functional):
-        return 0.0
-    return loss_lib.decision_boundary(functional)
 
 
 def _accuracy(

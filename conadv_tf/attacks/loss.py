@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
-from typing import Any
 from typing import Optional
 from typing import Union
 
 import tensorflow as tf
 
 from conadv_tf import keras_3
-from conadv_tf import keras_graph
 from conadv_tf import keras_internals
 from conadv_tf.attacks import attack_ops
 from conadv_tf.attacks import label_smoothing
@@ -111,21 +109,19 @@ def loss_or_default(network: Forward, loss: Optional[Loss]) -> Loss:
       loss: callable (labels, logits) -> float scalar, or None.
 
     Raises:
-      ValueError: if there is no loss, and the network gives probabilities.
+      ValueError: if `loss` is None and the network ends in softmax or sigmoid.
     """
     if loss is not None:
         return loss
-    functional: Any = getattr(network, "network", network)  # Of ConAdvModel.
-    if keras_graph.is_functional(functional):
-        activation = output_activation(functional)
-        if activation in ("softmax", "sigmoid"):
-            raise ValueError(
-                f"Expected a loss with network {functional.name!r}, which ends "
-                f"in {activation}; received None, which is the cross-entropy "
-                "of logits. Remove the activation from the last layer, or pass "
-                "a function of (labels, outputs) that returns the sum of the "
-                "compiled loss over the examples."
-            )
+    activation = output_activation(network)
+    if activation in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"Expected a loss with network {getattr(network, 'name', '')!r}, "
+            f"which ends in {activation}; received None, which is the "
+            "cross-entropy of logits. Remove the activation from the last "
+            "layer, or pass a function of (labels, outputs) that returns the "
+            "sum of the compiled loss over the examples."
+        )
     return attack_ops.logits_cross_entropy
 
 

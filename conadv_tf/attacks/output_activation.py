@@ -12,15 +12,20 @@ _OPERATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 _PASS_THROUGH = ("Cast", "Identity", "Reshape", "Squeeze")
 
 
-def output_activation(network: tf.keras.Model) -> Optional[str]:
+def output_activation(network: Any) -> Optional[str]:
     """Returns the name of the last activation, or None if it is unknown.
 
     Args:
-      network: functional network with one output.
+      network: network with one output, or a `ConAdvModel`.
 
     Returns:
-      "softmax", "sigmoid", "linear" or None.
+      "softmax", "sigmoid", "linear" or None. It is None for a callable that is
+      no functional model.
     """
+    if not keras_graph.is_functional(network):
+        network = getattr(network, "network", None)  # Of a ConAdvModel.
+    if not keras_graph.is_functional(network):
+        return None
     return _activation(network.outputs[0])
 
 
